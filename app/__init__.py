@@ -1,0 +1,1 @@
+"""The server: everything that is not mathematics. torch is never imported below this package."""

@@ -1,0 +1,1 @@
+"""HTTP only: what goes over the wire, nothing of how a picture is made."""

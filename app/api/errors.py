@@ -1,0 +1,53 @@
+"""Every error as `{"error": "<sentence>"}`: never HTML, never a traceback, never `{"detail"}`."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from redis.exceptions import RedisError
+from starlette.exceptions import HTTPException
+
+from app.core.errors import MethodNotAllowed, NotFound, ServerError, Unavailable
+
+log = logging.getLogger(__name__)
+
+
+def error_response(error: ServerError, **extra: str) -> JSONResponse:
+    return JSONResponse({"error": error.text, **extra}, status_code=error.status)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(ServerError, _server_error)
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(RedisError, _redis_error)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _server_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ServerError)
+    return error_response(error)
+
+
+def _http_exception(request: Request, error: Exception) -> JSONResponse:
+    """What the router itself refuses: unknown paths and wrong verbs."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == NotFound.status:
+        return error_response(NotFound(f"Not found: {request.url.path}"))
+    if error.status_code == MethodNotAllowed.status:
+        sentence = f"Method {request.method} is not allowed here"
+        response = error_response(MethodNotAllowed(sentence))
+        response.headers.update(error.headers or {})
+        return response
+    return JSONResponse({"error": str(error.detail)}, status_code=error.status_code)
+
+
+def _redis_error(_request: Request, error: Exception) -> JSONResponse:
+    log.error("redis: %s", error)
+    return error_response(Unavailable())
+
+
+def _unexpected(_request: Request, error: Exception) -> JSONResponse:
+    log.error("unexpected error", exc_info=error)
+    return error_response(ServerError())

@@ -1,0 +1,27 @@
+"""Finished pictures behind signed links: no key needed, and no link can be made up."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from app.api.services import ServicesDep
+from app.core.errors import NotFound
+
+router = APIRouter(tags=["files"])
+
+
+@router.api_route("/files/{request_id}/{file_name}", methods=["GET", "HEAD"])
+def output_file(
+    request_id: str, file_name: str, services: ServicesDep, exp: str = "", sig: str = ""
+) -> Response:
+    """The picture; 404 once the request has expired or when the signature is not ours."""
+    missing = NotFound(f"File {file_name} not found")
+    if not services.links.valid(f"/files/{request_id}/{file_name}", exp, sig):
+        raise missing
+    record = services.requests.get(request_id)
+    for index, made in enumerate(record.outputs if record else ()):
+        data = services.blobs.get(f"{request_id}:output:{index}")
+        if made["file_name"] == file_name and data is not None:
+            return Response(data, media_type=made["content_type"])
+    raise missing

@@ -1,0 +1,53 @@
+"""For whoever runs the server: liveness, readiness, numbers for Prometheus."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from redis.exceptions import RedisError
+
+from app.api.services import Services, ServicesDep
+from app.core.queue import CPU, GPU
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/health/live")
+def live() -> dict[str, str]:
+    """200 as long as this process answers."""
+    return {"status": "alive"}
+
+
+@router.get("/health/ready")
+def ready(services: ServicesDep) -> JSONResponse:
+    """200 when a request would succeed; 503 with what is missing otherwise."""
+    checks = _checks(services)
+    good = all(checks.values())
+    body = {"status": "ready" if good else "not ready", "checks": checks}
+    return JSONResponse(body, status_code=200 if good else 503)
+
+
+@router.get("/metrics", response_class=Response)
+def prometheus(services: ServicesDep) -> Response:
+    """Queue lengths and live workers; the same from every replica, since all of it is in Redis."""
+    registry = CollectorRegistry()
+    waiting = Gauge("flux_jobs_waiting", "Jobs waiting on a queue", ["queue"], registry=registry)
+    workers = Gauge("flux_workers", "Live workers of a queue", ["queue"], registry=registry)
+    for queue in (CPU, GPU):
+        waiting.labels(queue).set(services.jobs.waiting(queue))
+        workers.labels(queue).set(services.jobs.workers(queue))
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _checks(services: Services) -> dict[str, bool]:
+    try:
+        services.redis.ping()
+        return {
+            "api": True,
+            "redis": True,
+            "cpu_worker": services.jobs.workers(CPU) > 0,
+            "gpu_worker": services.jobs.workers(GPU) > 0,
+        }
+    except RedisError:
+        return {"api": True, "redis": False, "cpu_worker": False, "gpu_worker": False}

@@ -1,0 +1,110 @@
+"""The request body: all 17 parameters with ranges, defaults and aliases, and what is said when one
+is wrong. The only place that knows the parameters' names on the wire.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from app.core.errors import InvalidRequest
+from models.spec import (
+    CONTROL_NAMES,
+    SAMPLER_ALIASES,
+    SAMPLER_NAMES,
+    SAMPLES_MAX,
+    SCHEDULE_NAMES,
+    SEED_MAX,
+)
+
+PROMPT_MAX = 100_000
+
+
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number is needed, not a boolean")
+    return value
+
+
+def _canonical_sampler(value: object) -> object:
+    return SAMPLER_ALIASES.get(value, value) if isinstance(value, str) else value
+
+
+def _no_surrogates(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("the text is not valid Unicode") from None
+    return value
+
+
+Integer = Annotated[int, BeforeValidator(_no_boolean)]
+Number = Annotated[float, BeforeValidator(_no_boolean)]
+Text = Annotated[str, BeforeValidator(_no_surrogates)]
+
+
+class FluxControlNetBody(BaseModel):
+    """Body of POST /v1/flux-controlnet and /v2/flux-controlnet. Unknown keys are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    image: Text = Field(
+        min_length=1,
+        description="The picture to take the control from: http(s) URL, base64 or a data URI.",
+    )
+    prompt: Text = Field(min_length=1, max_length=PROMPT_MAX, pattern=r"\S")
+    sampler: Annotated[Literal[SAMPLER_NAMES], BeforeValidator(_canonical_sampler)] = "euler"
+    scheduler: Literal[SCHEDULE_NAMES] = "simple"
+    seed: Integer = Field(-1, ge=-1, le=SEED_MAX, description="-1 draws one and reports it.")
+    base64: bool = False
+    cn_stop: Number = Field(0.5, ge=0, le=1)
+    cn_strength: Number = Field(0.45, ge=0, le=2)
+    cn_type: Literal[CONTROL_NAMES] = "pose"
+    custom_height: Integer = Field(1024, ge=64, le=4096)
+    custom_width: Integer = Field(1024, ge=64, le=4096)
+    guidance: Number = Field(3.5, ge=1, le=15)
+    image_format: Literal["jpeg", "png", "webp"] = "jpeg"
+    quality: Integer = Field(95, ge=10, le=100)
+    samples: Integer = Field(1, ge=1, le=SAMPLES_MAX)
+    steps: Integer = Field(20, ge=15, le=75)
+    use_input_img_dimension: bool = True
+
+
+def parse_body(fields: dict[str, Any]) -> FluxControlNetBody:
+    """The validated body. Raises InvalidRequest: `field: what is wrong; what is allowed`."""
+    try:
+        return FluxControlNetBody.model_validate(fields)
+    except ValidationError as error:
+        sentences = [_sentence(detail) for detail in error.errors()]
+        raise InvalidRequest("; ".join(sentences)) from None
+
+
+def _sentence(detail: Any) -> str:
+    name = str(detail["loc"][0])
+    if detail["type"] == "missing":
+        return f"{name}: is missing; {_allowed(name)}"
+    if detail["type"] == "string_pattern_mismatch":
+        return f"{name}: is empty; {_allowed(name)}"
+    shown = repr(detail["input"])
+    if len(shown) > 60:
+        shown = shown[:57] + "..."
+    return f"{name}: {shown} is not allowed; {_allowed(name)}"
+
+
+def _allowed(name: str) -> str:
+    """What a parameter may be, in words, from its own schema."""
+    schema = FluxControlNetBody.model_json_schema()["properties"][name]
+    if "enum" in schema:
+        return "allowed are " + ", ".join(schema["enum"])
+    if schema["type"] == "boolean":
+        return "allowed are true and false"
+    if schema["type"] == "string":
+        return "a non-empty string is needed" + (
+            f" of at most {PROMPT_MAX} characters" if name == "prompt" else ""
+        )
+    kind = "an integer" if schema["type"] == "integer" else "a number"
+    return f"allowed is {kind} from {schema['minimum']:g} to {schema['maximum']:g}".replace(
+        f"{SEED_MAX:g}", str(SEED_MAX)
+    )

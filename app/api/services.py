@@ -1,0 +1,55 @@
+"""What the endpoints share: made once by create_app, read through a dependency. Holds no state of
+any request, so the API can be replicated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import redis.asyncio as async_redis
+from fastapi import Depends, Request
+from redis import Redis
+
+from app.core.blobs import Blobs, RedisBlobs
+from app.core.connection import connect, connect_async
+from app.core.keys import KeyStore
+from app.core.links import LinkSigner
+from app.core.queue import Jobs
+from app.core.requests import RequestStore
+from app.core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    settings: Settings
+    redis: Redis
+    events: async_redis.Redis
+    requests: RequestStore
+    blobs: Blobs
+    jobs: Jobs
+    keys: KeyStore
+    links: LinkSigner
+
+
+def make_services(settings: Settings) -> Services:
+    redis = connect(settings.redis_url)
+    return Services(
+        settings=settings,
+        redis=redis,
+        events=connect_async(settings.redis_url),
+        requests=RequestStore(redis, settings.request_ttl_s),
+        blobs=RedisBlobs(redis),
+        jobs=Jobs(redis, settings.request_ttl_s),
+        keys=KeyStore(redis),
+        links=LinkSigner(redis),
+    )
+
+
+def get_services(request: Request) -> Services:
+    services = request.app.state.services
+    assert isinstance(services, Services)
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(get_services)]

@@ -1,0 +1,123 @@
+"""From an HTTP body to a queued request: content types, validation, record, first job."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import uuid
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from redis.exceptions import RedisError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from app.api.auth import Caller
+from app.api.schemas import FluxControlNetBody, parse_body
+from app.api.services import Services, ServicesDep
+from app.core.errors import InvalidContentType, InvalidRequest
+from app.core.keys import Key
+from app.core.requests import RequestRecord, Stage
+
+_RANDOM_SEEDS = 999_999_999_999_999  # the hosted service's own range for a drawn seed
+_FORM_FIELDS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A valid body. upload: the bytes of `image` when it came as a file."""
+
+    body: FluxControlNetBody
+    upload: bytes | None
+
+
+async def read_submission(request: Request, services: ServicesDep, caller: Caller) -> Submission:  # noqa: ARG001
+    """Parse and validate; the key is checked first. Raises 400, 401, 406 or 413."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    upload = None
+    if media_type == "application/json":
+        fields = _json_object(await request.body())
+    elif media_type == "multipart/form-data":
+        fields, upload = await _form(request, services.settings.max_body_bytes)
+    else:
+        raise InvalidContentType
+    body = parse_body(fields)
+    pixels = body.custom_width * body.custom_height
+    if not body.use_input_img_dimension and pixels > services.settings.max_pixels:
+        raise InvalidRequest(
+            f"custom_width, custom_height: {pixels} pixels; this server allows at most "
+            f"{services.settings.max_pixels}"
+        )
+    return Submission(body, upload)
+
+
+SubmissionDep = Annotated[Submission, Depends(read_submission)]
+
+
+def submit(services: Services, caller: Key, submission: Submission) -> RequestRecord:
+    """Accept: write the record and queue its first job. Raises Unavailable when Redis is away."""
+    request_id = uuid.UUID(bytes=secrets.token_bytes(16)).hex
+    params = submission.body.model_dump(exclude={"image"})
+    if params["seed"] == -1:
+        params["seed"] = secrets.randbelow(_RANDOM_SEEDS)
+    expires_at = services.requests.expiry()
+    source = _store_source(services, request_id, submission, expires_at)
+    try:
+        services.requests.submit(request_id, caller.name, params, source, expires_at)
+        services.jobs.enqueue(request_id, Stage.PREPARE)
+    except RedisError:
+        services.requests.forget(request_id)  # nobody was told this id
+        raise
+    record = services.requests.get(request_id)
+    assert record is not None
+    return record
+
+
+def _store_source(
+    services: Services, request_id: str, submission: Submission, expires_at: float
+) -> dict[str, str]:
+    """Where prepare finds the picture; bytes go to a blob, so that the record stays small."""
+    image = submission.body.image
+    name = f"{request_id}:source"
+    if submission.upload is not None:
+        services.blobs.put(name, submission.upload, expires_at)
+        return {"kind": "file"}
+    if "://" in image[:16]:
+        return {"kind": "url", "url": image}
+    services.blobs.put(name, image.encode(), expires_at)
+    return {"kind": "base64"}
+
+
+def _json_object(raw: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(raw, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise InvalidRequest("body: not valid JSON; a JSON object is needed") from None
+    if not isinstance(fields, dict):
+        raise InvalidRequest("body: a JSON object is needed")
+    return fields
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+async def _form(request: Request, max_bytes: int) -> tuple[dict[str, Any], bytes | None]:
+    try:
+        form = await request.form(max_files=1, max_fields=_FORM_FIELDS, max_part_size=max_bytes)
+    except HTTPException as error:
+        raise InvalidRequest(f"body: not valid multipart/form-data; {error.detail}") from None
+    fields: dict[str, Any] = {}
+    upload = None
+    for name, value in form.multi_items():
+        if not isinstance(value, UploadFile):
+            fields[name] = value
+        elif name == "image":
+            upload = await value.read()
+            fields[name] = value.filename or "upload"
+            if not upload:
+                raise InvalidRequest("image: the file is empty; a picture is needed")
+        else:
+            raise InvalidRequest(f"{name}: only image may be a file")
+    return fields, upload

@@ -1,0 +1,122 @@
+"""The synchronous endpoint and the old poll URL. v1 is v2 with the waiting done by the server."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response
+
+from app.api.auth import Caller
+from app.api.errors import error_response
+from app.api.openapi import ERRORS, SUBMIT_BODY
+from app.api.origin import public_origin
+from app.api.results import FREE, encoded_outputs, output_bytes, output_link
+from app.api.services import Services, ServicesDep
+from app.api.submission import SubmissionDep, submit
+from app.api.v2 import OwnRecord
+from app.api.waiting import HungUp, wait_for_end
+from app.core.errors import RequestFailed, SyncTimeout
+from app.core.requests import RequestRecord, Status
+
+router = APIRouter(tags=["v1"])
+
+_PICTURE = {
+    200: {
+        "description": "The picture, or JSON with base64 when `base64` is true",
+        "content": {
+            "image/jpeg": {},
+            "image/png": {},
+            "image/webp": {},
+            "application/json": {},
+        },
+    },
+    504: {"description": "Not finished in time; fetch it by v2", "content": {}},
+}
+
+
+# Clients whose base URL lacks /v1 end up at the bare slug.
+@router.post("/flux-controlnet", include_in_schema=False)
+@router.post(
+    "/v1/flux-controlnet",
+    openapi_extra=SUBMIT_BODY,
+    responses={**ERRORS, **_PICTURE},
+    response_class=Response,
+)
+async def make_picture(
+    request: Request, services: ServicesDep, caller: Caller, submission: SubmissionDep
+) -> Response:
+    """Make a picture and answer with it."""
+    record = await run_in_threadpool(submit, services, caller, submission)
+    try:
+        ended = await wait_for_end(services, record.id, request)
+    except HungUp:
+        hung_up = RequestFailed("cancelled: the client hung up before the request began")
+        await run_in_threadpool(services.requests.fail, record.id, hung_up, only_queued=True)
+        return Response(status_code=499)
+    if ended is None:
+        return error_response(SyncTimeout(), request_id=record.id)
+    return await run_in_threadpool(_answer, services, ended)
+
+
+@router.get("/v1/requests/{request_id}", responses=ERRORS)
+def poll_request(request: Request, services: ServicesDep, record: OwnRecord) -> JSONResponse:
+    """The older poll protocol: `status` and `output` only."""
+    origin = public_origin(request, services.settings)
+    body: dict[str, Any] = {"status": record.status.value, "request_id": record.id, "output": ""}
+    if record.status is Status.COMPLETED:
+        body["output"] = output_link(services, record, 0, origin)
+    elif record.status is Status.FAILED:
+        body |= {"error": record.error, "error_message": {"error": record.error}}
+        return JSONResponse(body, status_code=RequestFailed.status)
+    elif record.status is Status.QUEUED:
+        body |= {
+            "message": "Your request is queued",
+            "poll_url": f"{origin}/v1/requests/{record.id}",
+        }
+    return JSONResponse(body)
+
+
+def _answer(services: Services, record: RequestRecord) -> Response:
+    if record.status is Status.FAILED:
+        return JSONResponse(
+            {"error": record.error},
+            status_code=record.error_status,
+            headers={"x-request-id": record.id},
+        )
+    first = record.outputs[0]
+    if not record.params["base64"]:
+        return Response(
+            output_bytes(services, record, 0),
+            media_type=first["content_type"],
+            headers=_headers(record),
+        )
+    encoded = encoded_outputs(services, record)
+    body = {
+        "image": encoded if len(encoded) > 1 else encoded[0],
+        "status": "Success",
+        "infer_time": record.inference_s,
+        "outputs": len(encoded),
+        "image_format": record.params["image_format"],
+    }
+    return JSONResponse(body, headers=_headers(record))
+
+
+def _headers(record: RequestRecord) -> dict[str, str]:
+    first = record.outputs[0]
+    size = {"height": first["height"], "width": first["width"], "samples": len(record.outputs)}
+    next_minute = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
+    return {
+        "x-request-id": record.id,
+        "x-generation-time": f"{record.inference_s:.6f}",
+        "x-seed-value": str(record.params["seed"]),
+        "x-output-count": str(len(record.outputs)),
+        "x-output-metadata": json.dumps(size),
+        # A key without a budget has no limit; JavaScript and Python both read this as a number.
+        "x-remaining-credits": "Infinity",
+        "x-cost": str(FREE),
+        "x-rate-limit-reset-at-utc": next_minute.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }

@@ -1,0 +1,61 @@
+"""The asynchronous endpoints: submit, status, result."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse
+
+from app.api.auth import Caller
+from app.api.openapi import ERRORS, SUBMIT_BODY
+from app.api.origin import public_origin
+from app.api.results import failed_body, result_body, status_body, submitted_body
+from app.api.services import ServicesDep
+from app.api.submission import SubmissionDep, submit
+from app.core.errors import NotFound, RequestFailed
+from app.core.requests import RequestRecord, Status
+
+router = APIRouter(tags=["v2"])
+
+
+def own_record(request_id: str, services: ServicesDep, caller: Caller) -> RequestRecord:
+    """The caller's request. NotFound when it is unknown, expired or somebody else's."""
+    record = services.requests.get(request_id)
+    if record is None or record.owner != caller.name:
+        raise NotFound(f"Request {request_id} not found")
+    return record
+
+
+OwnRecord = Annotated[RequestRecord, Depends(own_record)]
+
+
+@router.post("/v2/flux-controlnet", openapi_extra=SUBMIT_BODY, responses=ERRORS)
+def submit_request(
+    request: Request, services: ServicesDep, caller: Caller, submission: SubmissionDep
+) -> dict[str, Any]:
+    """Queue a picture; poll status_url until COMPLETED or FAILED, then read response_url."""
+    origin = public_origin(request, services.settings)
+    return submitted_body(submit(services, caller, submission), origin)
+
+
+@router.get("/v2/requests/{request_id}/status", responses=ERRORS)
+def request_status(request: Request, services: ServicesDep, record: OwnRecord) -> JSONResponse:
+    """Where a request stands; 422 when it FAILED."""
+    origin = public_origin(request, services.settings)
+    return JSONResponse(status_body(record, origin), status_code=_http_status(record))
+
+
+@router.get("/v2/requests/{request_id}", responses=ERRORS)
+def request_result(request: Request, services: ServicesDep, record: OwnRecord) -> JSONResponse:
+    """The finished pictures; before that the status body, 422 when it FAILED."""
+    origin = public_origin(request, services.settings)
+    if record.status is Status.COMPLETED:
+        return JSONResponse(result_body(services, record, origin))
+    if record.status is Status.FAILED:
+        return JSONResponse(failed_body(record), status_code=_http_status(record))
+    return JSONResponse(status_body(record, origin))
+
+
+def _http_status(record: RequestRecord) -> int:
+    return RequestFailed.status if record.status is Status.FAILED else 200

@@ -1,0 +1,111 @@
+"""The one command line: `python -m app.cli COMMAND`. Parses and calls; owns no behaviour.
+
+Imports happen inside the commands: a worker must not pay for the API, nor the API for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from pathlib import Path
+
+from app.core.settings import load_settings
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code of the command; wrong usage and bad settings leave with one line."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(
+        level=load_settings().log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    command = {"up": _up, "api": _api, "worker": _worker, "keys": _keys}[arguments.command]
+    return command(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m app.cli", description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    up = commands.add_parser("up", help="everything on this machine, until Ctrl-C")
+    up.add_argument("--host", default="127.0.0.1")
+    up.add_argument("--port", type=int, default=8000)
+    up.add_argument("--data-dir", type=Path, default=Path("data"))
+    up.add_argument("--checkpoint", default=None)
+    up.add_argument("--api-key", default=None)
+
+    api = commands.add_parser("api", help="the HTTP process")
+    api.add_argument("--host", default="127.0.0.1")
+    api.add_argument("--port", type=int, default=8000)
+
+    worker = commands.add_parser("worker", help="a worker process")
+    worker.add_argument("kind", choices=["cpu", "gpu"])
+
+    keys = commands.add_parser("keys", help="API keys").add_subparsers(dest="action", required=True)
+    keys.add_parser("create").add_argument("--name", required=True)
+    keys.add_parser("list")
+    keys.add_parser("revoke").add_argument("id")
+    return parser
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    from app.supervisor import Supervisor, UpOptions
+
+    settings = load_settings()
+    options = UpOptions(
+        host=arguments.host,
+        port=arguments.port,
+        data_dir=arguments.data_dir.resolve(),
+        checkpoint=arguments.checkpoint or settings.checkpoint,
+        api_key=arguments.api_key,
+    )
+    return Supervisor(options, settings).run()
+
+
+def _api(arguments: argparse.Namespace) -> int:
+    import uvicorn
+
+    from app.main import create_app
+
+    settings = load_settings()
+    uvicorn.run(
+        create_app(settings),
+        host=arguments.host,
+        port=arguments.port,
+        log_level="warning" if settings.log_level == "info" else settings.log_level,
+        access_log=False,
+        server_header=False,
+        # Open v1 calls are told 503 rather than left hanging when the process must go.
+        timeout_graceful_shutdown=5,
+    )
+    return 0
+
+
+def _worker(arguments: argparse.Namespace) -> int:
+    # By name: app must not import worker, and the cpu worker must not load torch.
+    processes = importlib.import_module("worker.main")
+    return int(processes.run_cpu() if arguments.kind == "cpu" else processes.run_gpu())
+
+
+def _keys(arguments: argparse.Namespace) -> int:
+    from app.core.connection import connect
+    from app.core.keys import KeyStore, mint
+
+    store = KeyStore(connect(load_settings().redis_url))
+    if arguments.action == "create":
+        secret = mint()
+        key = store.add(secret, arguments.name)
+        print(f"id: {key.id}  key: {secret}  (shown only now)")
+    elif arguments.action == "list":
+        for key in store.all():
+            print(f"{key.id}  {key.name}")
+    elif not store.revoke(arguments.id):
+        print(f"no key has the id {arguments.id}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Shared by api and workers: knows Redis and RQ, knows neither FastAPI nor torch."""

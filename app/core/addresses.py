@@ -1,0 +1,77 @@
+"""Which network addresses the fetcher may reach. Pure functions over ipaddress objects.
+
+`ipaddress.is_global` alone is not enough: it calls NAT64, 6to4 and v4-compatible forms of private
+addresses global, and multicast too. So an address is unwrapped first and every layer must pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+_V4_COMPATIBLE = IPv6Network("::/96")
+# Azure's platform address is public by its number and private by its meaning.
+_DENIED = frozenset({IPv4Address("168.63.129.16")})
+
+
+def is_public(address: Address) -> bool:
+    """True when `address`, and every address wrapped inside it, belongs to the public internet."""
+    if address in _DENIED or not address.is_global or address.is_multicast or address.is_reserved:
+        return False
+    if isinstance(address, IPv6Address):
+        if address.is_site_local:
+            return False
+        return all(is_public(inner) for inner in _wrapped(address))
+    return True
+
+
+def _wrapped(address: IPv6Address) -> list[IPv4Address]:
+    found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    if address in _V4_COMPATIBLE or any(address in network for network in _NAT64):
+        found.append(IPv4Address(int(address) & 0xFFFFFFFF))
+    return [inner for inner in found if inner is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class AllowList:
+    """The operator's exceptions: entries of FETCH_ALLOW_HOSTS (`host`, `host:port`, CIDR)."""
+
+    hosts: frozenset[str]
+    networks: tuple[Network, ...]
+
+    @classmethod
+    def parse(cls, entries: tuple[str, ...]) -> AllowList:
+        """Raises ValueError with the entry that is none of the three forms."""
+        hosts, networks = set(), []
+        for entry in entries:
+            if "/" in entry:
+                networks.append(ip_network(entry, strict=False))
+            else:
+                hosts.add(entry.lower())
+        return cls(frozenset(hosts), tuple(networks))
+
+    def names(self, host: str, port: int) -> bool:
+        """True when the operator named this host, alone or with this port."""
+        host = host.lower()
+        shown = f"[{host}]" if ":" in host else host
+        return not self.hosts.isdisjoint({host, shown, f"{shown}:{port}"})
+
+    def holds(self, address: Address) -> bool:
+        """True when a CIDR of the operator holds this address."""
+        return any(address in network for network in self.networks)
+
+
+def parse_address(text: str) -> Address:
+    """An address as the resolver gives it, without an IPv6 zone."""
+    return ip_address(text.split("%", 1)[0])

@@ -1,0 +1,34 @@
+"""How this project connects to Redis: patiently. A blip shorter than the retry window is felt as
+a slow call, not as an error (redis-py retries with growing, jittered pauses).
+"""
+
+from __future__ import annotations
+
+import redis.asyncio as async_redis
+from redis import Redis
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+RETRIES = 20
+LONGEST_PAUSE_S = 1.0
+
+
+def connect(url: str) -> Redis:
+    """A blocking client for the record store, the blobs and RQ."""
+    return Redis.from_url(
+        url,
+        retry=Retry(ExponentialWithJitterBackoff(cap=LONGEST_PAUSE_S), RETRIES),
+        health_check_interval=10,
+        socket_connect_timeout=5,
+    )
+
+
+def connect_async(url: str) -> async_redis.Redis:
+    """An asyncio client, used only to wait for events."""
+    return async_redis.Redis.from_url(
+        url,
+        retry=AsyncRetry(ExponentialWithJitterBackoff(cap=LONGEST_PAUSE_S), RETRIES),
+        health_check_interval=10,
+        socket_connect_timeout=5,
+    )

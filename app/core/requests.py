@@ -1,0 +1,207 @@
+"""The request record and its state machine.
+
+Owns what Redis holds of a request (a hash `req:ID` and a stream of events `req:ID:events`) and
+every change of it. Does not queue jobs, does not know HTTP or what a picture is.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from redis import Redis
+
+from app.core import scripts
+from app.core.errors import RequestFailed
+
+
+class Status(StrEnum):
+    QUEUED = "QUEUED"
+    PROCESSING = "PROCESSING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+
+    @property
+    def terminal(self) -> bool:
+        return self in (Status.COMPLETED, Status.FAILED)
+
+
+class Stage(IntEnum):
+    """The three jobs of a request, in order; the number is what the record holds."""
+
+    PREPARE = 1
+    GENERATE = 2
+    FINISH = 3
+
+    @property
+    def next(self) -> Stage:
+        return Stage(self + 1)
+
+
+class Claim(StrEnum):
+    """What a worker that wants to run a stage is told."""
+
+    CLAIMED = "claimed"
+    AHEAD = "ahead"
+    ENDED = "ended"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """A request as it was when read. Times are Unix seconds; None means not yet."""
+
+    id: str
+    owner: str
+    status: Status
+    params: Mapping[str, Any]
+    source: Mapping[str, str]
+    created_at: float
+    expires_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    step: int = 0
+    steps: int = 0
+    width: int | None = None
+    height: int | None = None
+    error: str | None = None
+    error_status: int = 500
+    outputs: tuple[Mapping[str, Any], ...] = ()
+    inference_s: float | None = None
+    evaluations: int = 0
+    controlled: int = 0
+
+    @property
+    def queue_s(self) -> float:
+        """Seconds between acceptance and the moment a gpu worker began (or the end, or now)."""
+        return (self.started_at or self.ended_at or time.time()) - self.created_at
+
+    @property
+    def total_s(self) -> float:
+        return (self.ended_at or time.time()) - self.created_at
+
+
+def _key(request_id: str) -> str:
+    return f"req:{request_id}"
+
+
+def events_key(request_id: str) -> str:
+    return f"req:{request_id}:events"
+
+
+class RequestStore:
+    def __init__(self, redis: Redis, ttl_s: int) -> None:
+        self._redis = redis
+        self._ttl_s = ttl_s
+        register = redis.register_script
+        self._submit = register(scripts.SUBMIT)
+        self._claim = register(scripts.CLAIM)
+        self._advance = register(scripts.ADVANCE)
+        self._progress = register(scripts.PROGRESS)
+        self._complete = register(scripts.COMPLETE)
+        self._fail = register(scripts.FAIL)
+
+    def expiry(self) -> float:
+        """When a request submitted now expires."""
+        return float(int(time.time()) + self._ttl_s)
+
+    def submit(
+        self,
+        request_id: str,
+        owner: str,
+        params: Mapping[str, Any],
+        source: Mapping[str, str],
+        expires_at: float,
+    ) -> None:
+        """Write a new QUEUED record. The id must be new."""
+        fields = {"owner": owner, "params": json.dumps(params), "source": json.dumps(source)}
+        self._run(self._submit, request_id, str(int(expires_at)), *_flat(fields))
+
+    def get(self, request_id: str) -> RequestRecord | None:
+        """The record, or None when it is unknown or expired."""
+        raw = self._redis.hgetall(_key(request_id))
+        assert isinstance(raw, dict)
+        # A hash without a status is a record that expired between two commands.
+        fields = {name.decode(): value.decode() for name, value in raw.items()}
+        return _record(request_id, fields) if "status" in fields else None
+
+    def claim(self, request_id: str, stage: Stage, execution: str) -> Claim:
+        """Take the right to run `stage`; any earlier execution loses it."""
+        processing = "1" if stage is Stage.GENERATE else "0"
+        answer = self._run(self._claim, request_id, str(int(stage)), execution, processing)
+        return Claim(answer.decode())
+
+    def advance(
+        self, request_id: str, stage: Stage, execution: str, fields: Mapping[str, Any]
+    ) -> bool:
+        """Store what `stage` found and open the next one. False: not ours any more."""
+        flat = _flat(fields)
+        return bool(self._run(self._advance, request_id, execution, str(int(stage)), *flat))
+
+    def progress(self, request_id: str, execution: str, step: int, steps: int) -> bool:
+        """Record step k of n. False: this execution has lost the request and should stop."""
+        return bool(self._run(self._progress, request_id, execution, str(step), str(steps)))
+
+    def complete(self, request_id: str, execution: str, fields: Mapping[str, Any]) -> bool:
+        return bool(self._run(self._complete, request_id, execution, *_flat(fields)))
+
+    def fail(
+        self,
+        request_id: str,
+        error: RequestFailed,
+        execution: str = "",
+        only_queued: bool = False,
+    ) -> bool:
+        """End the request as FAILED. Without an execution it is failed whoever holds it."""
+        only = "1" if only_queued else "0"
+        status = str(error.v1_status)
+        return bool(self._run(self._fail, request_id, execution, only, error.text, status))
+
+    def forget(self, request_id: str) -> None:
+        """Remove a record whose submission could not be carried through."""
+        self._redis.delete(_key(request_id), events_key(request_id))
+
+    def _run(self, script: Any, request_id: str, *args: str) -> Any:
+        now = repr(time.time())
+        return script(keys=[_key(request_id), events_key(request_id)], args=[now, *args])
+
+
+def _flat(fields: Mapping[str, Any]) -> list[str]:
+    flat = []
+    for name, value in fields.items():
+        flat += [name, value if isinstance(value, str) else json.dumps(value)]
+    return flat
+
+
+def _record(request_id: str, fields: Mapping[str, str]) -> RequestRecord:
+    def number(name: str) -> float | None:
+        return float(fields[name]) if name in fields else None
+
+    def integer(name: str) -> int | None:
+        return int(fields[name]) if name in fields else None
+
+    return RequestRecord(
+        id=request_id,
+        owner=fields["owner"],
+        status=Status(fields["status"]),
+        params=json.loads(fields["params"]),
+        source=json.loads(fields["source"]),
+        created_at=float(fields["created_at"]),
+        expires_at=float(fields["expires_at"]),
+        started_at=number("started_at"),
+        ended_at=number("ended_at"),
+        step=integer("step") or 0,
+        steps=integer("steps") or 0,
+        width=integer("width"),
+        height=integer("height"),
+        error=fields.get("error"),
+        error_status=integer("error_status") or 500,
+        outputs=tuple(json.loads(fields.get("outputs", "[]"))),
+        inference_s=number("inference_s"),
+        evaluations=integer("evaluations") or 0,
+        controlled=integer("controlled") or 0,
+    )

@@ -1,0 +1,87 @@
+"""Every setting, with its default and one sentence. Read from the environment and from `.env`.
+
+Knows nothing of who uses a setting. A bad value, or an unknown name in `.env`, stops the start
+with one line.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AnyHttpUrl, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _split_commas(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_file=".env", extra="forbid", frozen=True)
+
+    redis_url: str = Field("redis://127.0.0.1:6379/0", pattern=r"^(redis|rediss|unix)://")
+    """Redis that holds the queues, the records and the small blobs."""
+
+    public_url: AnyHttpUrl | None = None
+    """Origin (and path prefix) that clients use, for the URLs in answers."""
+
+    allowed_hosts: CommaList = ("localhost", "127.0.0.1", "[::1]")
+    """Host names that a request's own Host header may carry into the URLs in answers."""
+
+    fetch_allow_hosts: CommaList = ()
+    """`host`, `host:port` or CIDR that the fetcher may reach although the address is private."""
+
+    checkpoint: str = Field("demo", pattern=r"^[a-z0-9-]+$")
+    """Which model the gpu worker serves: a name from models/checkpoints."""
+
+    profile: Literal["exact"] = "exact"
+    """Speed profile; exact changes no result."""
+
+    mu: float | Literal["auto"] = 1.15
+    """Shift of the sigma table; auto lets it grow with the picture's size."""
+
+    request_ttl_s: int = Field(3600, ge=1)
+    """Seconds that a request and its pictures live after submission."""
+
+    sync_timeout_s: float = Field(300, gt=0)
+    """Seconds that v1 waits for a picture before it answers 504."""
+
+    max_pixels: int = Field(16_777_216, ge=64 * 64)
+    """Largest picture to generate, in pixels."""
+
+    max_image_bytes: int = Field(33_554_432, ge=1024)
+    """Largest control picture as a file."""
+
+    max_image_pixels: int = Field(67_108_864, ge=64 * 64)
+    """Largest control picture once decoded; larger ones are refused from their header."""
+
+    max_body_bytes: int = Field(67_108_864, ge=1024)
+    """Largest request body."""
+
+    fetch_timeout_s: float = Field(20, gt=0)
+    """Seconds for the whole download of a control picture, redirects included."""
+
+    blob_url: Literal["redis"] = "redis"
+    """Where picture bytes live until the request expires."""
+
+    data_dir: Path = Path("data")
+    """Folder for what is made locally: the demo checkpoint, the key, the embedded Redis."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much the processes log."""
+
+
+def load_settings() -> Settings:
+    """The settings of this process, or SystemExit with one line that names the culprit."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]).upper()
+        raise SystemExit(f"settings: {name}: {first['msg']}") from None

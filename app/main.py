@@ -1,0 +1,45 @@
+"""The HTTP application. Reads as a table of contents."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI
+
+from app.api import files, ops, v1, v2
+from app.api.errors import install_error_handlers
+from app.api.services import make_services
+from app.api.transport import BodyBound, PathForms
+from app.core.settings import Settings
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application for these settings; connects to Redis."""
+    services = make_services(settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await services.events.aclose()
+        services.redis.close()
+
+    app = FastAPI(
+        title="flux-controlnet server",
+        description="Self-hosted replacement of Segmind's flux-controlnet API.",
+        version="0.1.0",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.services = services
+    install_error_handlers(app)
+    app.include_router(v1.router)
+    app.include_router(v2.router)
+    app.include_router(files.router)
+    app.include_router(ops.router)
+    app.add_middleware(BodyBound, max_bytes=settings.max_body_bytes)
+    app.add_middleware(PathForms, prefix=urlsplit(str(settings.public_url or "")).path)
+    return app

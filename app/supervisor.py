@@ -1,0 +1,206 @@
+"""`scripts/up`: Redis, api, cpu worker and gpu worker as children of one process on one machine.
+
+Owns the children's lives: starts them, restarts one that dies, and ends them all, with whatever
+they left behind, when it is told to stop or dies itself. Knows no request and no model.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from app.core.connection import connect
+from app.core.keys import KeyStore, mint
+from app.core.settings import Settings
+from app.embedded_redis import redis_command, redis_url
+from app.processes import adopt_orphans, die_with_parent, kill_children
+
+log = logging.getLogger(__name__)
+
+_RESTART_PAUSE_S = 1.0
+_POLL_S = 0.1
+# First SIGTERM: a worker finishes its job. Second: it puts the job back into the queue.
+_FINISH_S = 10.0
+_PUT_BACK_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    host: str
+    port: int
+    data_dir: Path
+    checkpoint: str
+    api_key: str | None
+
+
+@dataclass(slots=True)
+class _Child:
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes] | None = None
+    restart_at: float = field(default=0.0)
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            self.command,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            # Ctrl-C in a terminal goes to a whole group; the children are told one by one.
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+class Supervisor:
+    def __init__(self, options: UpOptions, settings: Settings) -> None:
+        self._options = options
+        self._stop = threading.Event()
+        own_redis = "REDIS_URL" not in os.environ
+        self._redis_url = redis_url(options.data_dir) if own_redis else settings.redis_url
+        self._redis = self._redis_child() if own_redis else None
+        self._serving = [
+            self._child("api", "api", "--host", options.host, "--port", str(options.port)),
+            self._child("cpu worker", "worker", "cpu"),
+            self._child("gpu worker", "worker", "gpu"),
+        ]
+
+    def run(self) -> int:
+        """Serve until SIGINT or SIGTERM. SystemExit when another instance has the folder."""
+        data_dir = self._options.data_dir
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = (data_dir / "lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SystemExit(f"up: {data_dir} is in use by another server") from None
+        signal.signal(signal.SIGINT, lambda *_: self._stop.set())
+        signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+        adopt_orphans()
+        try:
+            self._serve()
+        finally:
+            self._end_all()
+        return 0
+
+    def _serve(self) -> None:
+        if self._redis is not None:
+            self._redis.start()
+        if not self._wait_until(self._redis_answers):
+            return
+        secret = self._register_key()
+        for child in self._serving:
+            child.start()
+        if self._wait_until(self._ready):
+            host = f"[{self._options.host}]" if ":" in self._options.host else self._options.host
+            sys.stdout.write(f"ready: http://{host}:{self._options.port}  key: {secret}\n")
+            sys.stdout.flush()
+        while not self._stop.wait(_POLL_S):
+            self._restart_the_dead()
+
+    def _wait_until(self, condition: Callable[[], bool]) -> bool:
+        """True once `condition` holds; False when told to stop before."""
+        while not self._stop.is_set():
+            if condition():
+                return True
+            self._restart_the_dead()
+            self._stop.wait(_POLL_S)
+        return False
+
+    def _restart_the_dead(self) -> None:
+        now = time.monotonic()
+        for child in [*([self._redis] if self._redis else []), *self._serving]:
+            if child.process is None or child.alive:
+                continue
+            if not child.restart_at:
+                log.warning("%s ended with %s", child.name, child.process.returncode)
+                child.restart_at = now + _RESTART_PAUSE_S
+            elif now >= child.restart_at:
+                child.restart_at = 0.0
+                child.start()
+
+    def _redis_answers(self) -> bool:
+        try:
+            client = connect(self._redis_url)
+            client.connection_pool.connection_kwargs["retry"] = None
+            return bool(client.ping())
+        except (RedisError, OSError):
+            return False
+
+    def _ready(self) -> bool:
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._options.host, self._options.host)
+        connection = http.client.HTTPConnection(host, self._options.port, timeout=5)
+        try:
+            connection.request("GET", "/health/ready")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _register_key(self) -> str:
+        """The key of this installation: given, else remembered, else minted; valid from now on."""
+        path = self._options.data_dir / "api-key"
+        secret = self._options.api_key or (path.read_text().strip() if path.exists() else mint())
+        if self._options.api_key is None:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secret + "\n")
+        KeyStore(connect(self._redis_url)).add(secret, "default")
+        return secret
+
+    def _redis_child(self) -> _Child:
+        command = redis_command(self._options.data_dir)
+        return _Child("redis", command, dict(os.environ))
+
+    def _child(self, name: str, *arguments: str) -> _Child:
+        environment = {
+            **os.environ,
+            "REDIS_URL": self._redis_url,
+            "DATA_DIR": str(self._options.data_dir),
+            "CHECKPOINT": self._options.checkpoint,
+        }
+        return _Child(name, [sys.executable, "-m", "app.cli", *arguments], environment)
+
+    def _end_all(self) -> None:
+        """The api first, so that nothing new is accepted; Redis last, when all has been written."""
+        for signalled, patience in ((signal.SIGTERM, _FINISH_S), (signal.SIGTERM, _PUT_BACK_S)):
+            if not _end(self._serving, signalled, patience):
+                break
+        _end(self._serving, signal.SIGKILL, _PUT_BACK_S)
+        if self._redis is not None:
+            _end([self._redis], signal.SIGTERM, _FINISH_S)
+            _end([self._redis], signal.SIGKILL, _PUT_BACK_S)
+        kill_children()
+
+
+def _end(children: list[_Child], signum: int, patience_s: float) -> bool:
+    """Signal the living and wait for them. True when some are still alive."""
+    living = [child for child in children if child.alive]
+    for child in living:
+        assert child.process is not None
+        child.process.send_signal(signum)
+    deadline = time.monotonic() + patience_s
+    for child in living:
+        assert child.process is not None
+        try:
+            child.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            continue
+    return any(child.alive for child in children)

@@ -1,0 +1,1 @@
+"""Mathematics only: no HTTP, no Redis, no settings, no environment variables."""

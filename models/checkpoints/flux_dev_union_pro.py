@@ -1,0 +1,63 @@
+"""FLUX.1-dev with the Union-Pro ControlNet: the model behind the hosted endpoint.
+
+Licence: FLUX.1 [dev] Non-Commercial License for the base and the ControlNet (a commercial licence
+is sold by Black Forest Labs); the annotators are MiDaS (MIT) and OpenPose (academic and
+non-commercial use). 40.3 GB in bfloat16. The base repository is gated: accept its licence on the
+hub and give HF_TOKEN to the download.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from controlnet_aux.midas import MidasDetector
+from controlnet_aux.open_pose import OpenposeDetector
+from controlnet_aux.open_pose.body import Body
+
+from models.checkpoints.checkpoint import UNION_MODES, Checkpoint, Part
+from models.controls import Annotators
+
+_NON_COMMERCIAL = "FLUX.1 [dev] Non-Commercial License"
+_DEPTH_FILE = "dpt_hybrid-midas-501f0c75.pt"
+_POSE_FILE = "body_pose_model.pth"
+
+
+def load_annotators(folder: Path) -> Annotators:
+    """MiDaS DPT-Hybrid and the OpenPose body model (hands and faces are not drawn)."""
+    return Annotators(
+        depth=MidasDetector.from_pretrained(str(folder), filename=_DEPTH_FILE),
+        pose=OpenposeDetector(Body(str(folder / _POSE_FILE))),
+    )
+
+
+CHECKPOINT = Checkpoint(
+    name="flux-dev-union-pro",
+    base=Part(
+        licence=_NON_COMMERCIAL,
+        repository="black-forest-labs/FLUX.1-dev",
+        revision="3de623fc3c33e44ffbe2bad470d0f45bccf2eb21",
+        files=(
+            "model_index.json",
+            "scheduler/*",
+            "text_encoder/*",
+            "text_encoder_2/*",
+            "tokenizer/*",
+            "tokenizer_2/*",
+            "transformer/*",
+            "vae/*",
+        ),
+    ),
+    controlnet=Part(
+        licence=_NON_COMMERCIAL,
+        repository="Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro",
+        files=("config.json", "diffusion_pytorch_model.safetensors"),
+    ),
+    annotators=Part(
+        licence="MiDaS: MIT; OpenPose: academic and non-commercial use",
+        repository="lllyasviel/Annotators",
+        revision="982e7edaec38759d914a963c48c4726685de7d96",
+        files=(_DEPTH_FILE, _POSE_FILE),
+    ),
+    modes=UNION_MODES,
+    load_annotators=load_annotators,
+)

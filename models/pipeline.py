@@ -1,0 +1,147 @@
+"""One request from text and control picture to pixels: encode, schedule, sample, decode.
+
+A thin user of diffusers' FluxControlNetPipeline: its encoders, its autoencoder and its networks,
+with a denoising loop of our own, so that samplers are functions. Knows nothing of queues, files
+or the wire. Pictures are sampled one at a time: picture i of a request is bit for bit the picture
+of a single request with seed + i, whatever the device, and at FLUX's size a batch is not faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from models.checkpoints import LoadedCheckpoint
+from models.controls import make_control_map
+from models.denoiser import Control, ControlledDenoiser, TextConditioning, pack
+from models.errors import NonFiniteLatents
+from models.sampling import SAMPLERS, noise_for, sigmas_for
+from models.spec import GenerationSpec, image_seed
+
+LATENT_CHANNELS = 16
+LATENT_SCALE = 8
+MAX_TEXT_TOKENS = 512
+
+OnStep = Callable[[int, int], None]
+"""(steps done, steps in all), counted over all samples; may raise to stop the generation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """pictures: uint8 RGB, [height, width, 3] each. evaluations: model calls of all pictures, of
+    which `controlled` ran the ControlNet."""
+
+    pictures: tuple[NDArray[np.uint8], ...]
+    control_map: Image.Image
+    evaluations: int
+    controlled: int
+
+
+@torch.inference_mode()
+def generate(
+    loaded: LoadedCheckpoint, spec: GenerationSpec, picture: Image.Image, on_step: OnStep
+) -> Generation:
+    """Make spec.samples pictures controlled by `picture` (any size; its map gets the spec's).
+
+    Raises NonFiniteLatents rather than return a picture made of NaN.
+    """
+    size = spec.width, spec.height
+    control_map = make_control_map(spec.control, picture, size, loaded.annotators)
+    text = encode_text(loaded, spec.prompt)
+    control = encode_control(loaded, spec, control_map)
+    pictures = []
+    evaluations = controlled = 0
+    for index in range(spec.samples):
+        denoiser = ControlledDenoiser(loaded.pipe, text, control, spec.guidance, _latent_size(spec))
+        latents = sample(denoiser, spec, index, loaded.device, on_step)
+        pictures.append(decode(loaded, latents))
+        evaluations += denoiser.evaluations
+        controlled += denoiser.controlled
+    return Generation(tuple(pictures), control_map, evaluations, controlled)
+
+
+def encode_text(loaded: LoadedCheckpoint, prompt: str) -> TextConditioning:
+    """CLIP's pooled vector and T5's 512 token embeddings of `prompt`."""
+    embeds, pooled, ids = loaded.pipe.encode_prompt(
+        prompt, None, device=loaded.device, max_sequence_length=MAX_TEXT_TOKENS
+    )
+    return TextConditioning(embeds, pooled, ids)
+
+
+def encode_control(
+    loaded: LoadedCheckpoint, spec: GenerationSpec, control_map: Image.Image
+) -> Control:
+    """The control map in the ControlNet's terms.
+
+    The mean of the autoencoder's posterior is used, not a draw from it: the same map means the
+    same control for every seed and every sample.
+    """
+    vae = loaded.pipe.vae
+    pixels = loaded.pipe.image_processor.preprocess(control_map)
+    posterior = vae.encode(pixels.to(loaded.device, vae.dtype)).latent_dist
+    latents = (posterior.mode() - vae.config.shift_factor) * vae.config.scaling_factor
+    mode = loaded.checkpoint.modes[spec.control]
+    return Control(
+        latents=pack(latents.to(loaded.dtype)),
+        mode=torch.tensor([[mode]], device=loaded.device),
+        strength=spec.strength,
+        stop=spec.stop,
+        mu=spec.mu,
+    )
+
+
+def initial_noise(seed: int, latent_size: tuple[int, int]) -> Tensor:
+    """[1, 16, H/8, W/8] float32, drawn on the CPU so that a seed means the same everywhere."""
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return torch.randn(1, LATENT_CHANNELS, *latent_size, generator=generator)
+
+
+def sample(
+    denoiser: ControlledDenoiser,
+    spec: GenerationSpec,
+    index: int,
+    device: torch.device,
+    on_step: OnStep,
+) -> Tensor:
+    """Latents of picture `index` of a request, float32."""
+    sigmas = sigmas_for(spec.schedule, spec.steps, spec.mu, spec.sampler)
+    steps = len(sigmas) - 1
+    seed = image_seed(spec.seed, index)
+    x = (initial_noise(seed, _latent_size(spec)) * sigmas[0]).to(device)
+    noise = noise_for(spec.sampler, seed, x, sigmas)
+    finite: list[Tensor] = []
+
+    def callback(step: int, _x: Tensor, _sigma: Tensor, denoised: Tensor) -> None:
+        # Collected on the device and read once at the end: reading here would stall the GPU.
+        finite.append(torch.isfinite(denoised).all())
+        on_step(index * steps + step + 1, spec.samples * steps)
+
+    x = SAMPLERS[spec.sampler](denoiser, x, sigmas, noise=noise, callback=callback)
+    finite.append(torch.isfinite(x).all())
+    healthy = torch.stack(finite)
+    if not bool(healthy.all()):
+        first_bad = int(torch.argmin(healthy.int())) + 1
+        raise NonFiniteLatents(spec.sampler, spec.schedule, min(first_bad, steps), steps)
+    return x
+
+
+def decode(loaded: LoadedCheckpoint, latents: Tensor) -> NDArray[np.uint8]:
+    """Latents to pixels; scaled and rounded on the device, so that only bytes leave it."""
+    vae = loaded.pipe.vae
+    scaled = latents.to(vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor
+    decoded = vae.decode(scaled, return_dict=False)[0]
+    unit = (decoded.float() * 0.5 + 0.5).clamp(0, 1)
+    pixels: NDArray[np.uint8] = (
+        (unit * 255).round().to(torch.uint8)[0].permute(1, 2, 0).cpu().numpy()
+    )
+    return pixels
+
+
+def _latent_size(spec: GenerationSpec) -> tuple[int, int]:
+    return spec.height // LATENT_SCALE, spec.width // LATENT_SCALE

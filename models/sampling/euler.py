@@ -1,0 +1,24 @@
+"""Euler's method, the plainest sampler; it is also ddim and, without a negative prompt, CFG++."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from models.sampling.run import Run, sampler, towards
+
+
+@sampler
+def sample_euler(run: Run, x: Tensor) -> Tensor:
+    """Euler's method (Karras et al., arXiv 2206.00364, algorithm 1 without churn).
+
+    Order 1, one evaluation a step, deterministic. The last step gives the last prediction.
+
+    DDIM (arXiv 2010.02502) is this same step. So is CFG++ (arXiv 2406.08070) as long as the
+    unconditional prediction is the conditional one:
+    (1 - s') D + s' (x - (1 - s) D) / s = (s'/s) x + (1 - s'/s) D.
+    """
+    for step, sigma, sigma_next in run.intervals():
+        denoised = run.denoise(x, sigma)
+        run.report(step, x, sigma, denoised)
+        x = towards(denoised, x, sigma_next / sigma)
+    return x

@@ -1,0 +1,127 @@
+"""What a sampler is, seen from outside, and the one helper every sampler is written with.
+
+Owns the protocols (Denoise, Noise, Callback, Sampler) and `Run`, which turns them into plain
+float arithmetic for the samplers. Knows no sampler, no schedule and no model.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Denoise(Protocol):
+    """(x, sigma) -> the clean latents x0 the model sees in x. sigma is a 0-dim CPU tensor."""
+
+    def __call__(self, x: Tensor, sigma: Tensor, /) -> Tensor: ...
+
+
+class Noise(Protocol):
+    """(sigma, sigma_next) -> Gaussian noise of unit variance, shaped like x."""
+
+    def __call__(self, sigma: Tensor, sigma_next: Tensor, /) -> Tensor: ...
+
+
+class Callback(Protocol):
+    """(step, x, sigma, denoised), once a step, after its last model evaluation.
+
+    x, sigma and denoised are the state that *enters* the step: x at sigma, and the model's
+    prediction for exactly that pair. An exception raised here ends the run.
+    """
+
+    def __call__(self, step: int, x: Tensor, sigma: Tensor, denoised: Tensor, /) -> object: ...
+
+
+class Sampler(Protocol):
+    """(denoise, x, sigmas, *, noise, callback) -> the latents at the end of the run.
+
+    x: [b, ...] at sigmas[0], that is sigmas[0] * noise + (1 - sigmas[0]) * start latents; kept in
+    its own dtype and on its own device. sigmas: [n + 1], descending, ending in 0. A stochastic
+    sampler raises ValueError without `noise`; the others need none.
+    """
+
+    def __call__(
+        self,
+        denoise: Denoise,
+        x: Tensor,
+        sigmas: Tensor,
+        *,
+        noise: Noise | None = None,
+        callback: Callback | None = None,
+    ) -> Tensor: ...
+
+
+class Run:
+    """One sampler run: sigmas as floats, and the model, noise and callback taking floats.
+
+    All arithmetic on sigmas is float64 on the host: nothing waits for the device, and the small
+    differences in the formulas do not cancel. Only the results are multiplied into x.
+    """
+
+    def __init__(
+        self,
+        denoise: Denoise,
+        x: Tensor,
+        sigmas: Tensor,
+        noise: Noise | None,
+        callback: Callback | None,
+    ) -> None:
+        self.sigmas: list[float] = sigmas.tolist()
+        self.has_noise = noise is not None
+        self._denoise, self._noise, self._callback = denoise, noise, callback
+        self._dtype, self._sigma_dtype = x.dtype, torch.promote_types(x.dtype, torch.float32)
+
+    def intervals(self) -> Iterator[tuple[int, float, float]]:
+        """(step, sigma, sigma_next) for each step; sigma_next is 0 in the last."""
+        for step, sigma in enumerate(self.sigmas[:-1]):
+            yield step, sigma, self.sigmas[step + 1]
+
+    def denoise(self, x: Tensor, sigma: float) -> Tensor:
+        """The model's prediction, in x's dtype whatever the model computes in."""
+        return self._denoise(x, self._tensor(sigma)).to(self._dtype)
+
+    def noise(self, sigma: float, sigma_next: float) -> Tensor:
+        if self._noise is None:
+            raise ValueError("a stochastic sampler needs noise=, see models.sampling.noise_for")
+        return self._noise(self._tensor(sigma), self._tensor(sigma_next)).to(self._dtype)
+
+    def report(self, step: int, x: Tensor, sigma: float, denoised: Tensor) -> None:
+        if self._callback is not None:
+            self._callback(step, x, self._tensor(sigma), denoised)
+
+    def _tensor(self, sigma: float) -> Tensor:
+        return torch.tensor(sigma, dtype=self._sigma_dtype)
+
+
+def sampler(body: Callable[[Run, Tensor], Tensor]) -> Sampler:
+    """Make a Sampler of a function (run, x) -> x."""
+
+    @functools.wraps(body)
+    def sample(
+        denoise: Denoise,
+        x: Tensor,
+        sigmas: Tensor,
+        *,
+        noise: Noise | None = None,
+        callback: Callback | None = None,
+    ) -> Tensor:
+        return body(Run(denoise, x, sigmas, noise, callback), x)
+
+    # Without this inspect.signature() would show body's parameters.
+    del sample.__dict__["__wrapped__"]
+    return sample
+
+
+def towards(denoised: Tensor, x: Tensor, ratio: float) -> Tensor:
+    """The point of the straight line from x (ratio 1) to denoised (ratio 0): an Euler step
+    from sigma to ratio * sigma."""
+    return torch.lerp(x, denoised, 1.0 - ratio)
+
+
+def slope(x: Tensor, denoised: Tensor, sigma: float) -> Tensor:
+    """dx/dsigma = (x - denoised) / sigma: the flow's velocity."""
+    return (x - denoised) / sigma

@@ -1,0 +1,157 @@
+"""The seven noise schedules and the sigma lists made from them.
+
+Owns every rule that turns (schedule, steps, shift mu) into a list of sigmas, and the way back
+from a list to its mu. Lists are computed in float64 and rounded once to float32. Knows no model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import torch
+from scipy.optimize import brentq
+from scipy.special import betaincinv
+from torch import Tensor
+
+from models.sampling.catalogue import info_of
+from models.sampling.flow import percent_to_sigma, shifted
+from models.spec import DEFAULT_MU
+
+# Times run over k / TABLE, k = 1..TABLE; the smallest sigma of a schedule is that of k = 1.
+TABLE = 10_000
+SIGMA_MAX = 1.0
+KARRAS_RHO = 7.0
+BETA_SHAPE = 0.6
+
+Schedule: TypeAlias = Callable[[int, float], list[float]]
+"""(steps, mu) -> the sigmas above zero, descending, in float64."""
+
+
+def _spaced(start: float, end: float, count: int) -> list[float]:
+    points: list[float] = torch.linspace(start, end, count, dtype=torch.float64).tolist()
+    return points
+
+
+def _from_table(k: int, mu: float) -> float:
+    return shifted(k / TABLE, mu)
+
+
+def _simple(steps: int, mu: float) -> list[float]:
+    stride = TABLE / steps
+    return [_from_table(TABLE - int(i * stride), mu) for i in range(steps)]
+
+
+def _sgm_uniform(steps: int, mu: float) -> list[float]:
+    # The end of the ramp is the smallest *sigma*, used as a time: kept as the reference has it.
+    return [shifted(t, mu) for t in _spaced(1.0, _from_table(1, mu), steps + 1)[:-1]]
+
+
+def _normal(steps: int, mu: float) -> list[float]:
+    # As above, and with both ends included, so the last sigma is shifted twice.
+    return [shifted(t, mu) for t in _spaced(1.0, _from_table(1, mu), steps)]
+
+
+def _ddim_uniform(steps: int, mu: float) -> list[float]:
+    # Starts below sigma = 1 and may give one step more than asked for.
+    stride = max(1, TABLE // steps)
+    return [_from_table(k + 1, mu) for k in range(1, TABLE, stride)][::-1]
+
+
+def _karras(steps: int, mu: float) -> list[float]:
+    """Karras et al., arXiv 2206.00364, equation 5."""
+    high, low = SIGMA_MAX ** (1 / KARRAS_RHO), _from_table(1, mu) ** (1 / KARRAS_RHO)
+    return [root**KARRAS_RHO for root in _spaced(high, low, steps)]
+
+
+def _exponential(steps: int, mu: float) -> list[float]:
+    return [math.exp(v) for v in _spaced(math.log(SIGMA_MAX), math.log(_from_table(1, mu)), steps)]
+
+
+def _beta(steps: int, mu: float) -> list[float]:
+    """Lee et al., arXiv 2407.12173: times at the quantiles of a Beta(0.6, 0.6) distribution."""
+    quantiles = (float(betaincinv(BETA_SHAPE, BETA_SHAPE, 1 - i / steps)) for i in range(steps))
+    # dict.fromkeys: with very many steps neighbours meet at one table entry; each is used once.
+    indices = dict.fromkeys(round((TABLE - 1) * q) for q in quantiles)
+    return [_from_table(index + 1, mu) for index in indices]
+
+
+SCHEDULES: dict[str, Schedule] = {
+    "normal": _normal,
+    "karras": _karras,
+    "exponential": _exponential,
+    "sgm_uniform": _sgm_uniform,
+    "simple": _simple,
+    "ddim_uniform": _ddim_uniform,
+    "beta": _beta,
+}
+
+
+def sigmas_for(
+    schedule: str, steps: int, mu: float = DEFAULT_MU, sampler: str | None = None
+) -> Tensor:
+    """The sigma list of a run: float32 on the CPU, [n + 1], descending, last entry 0.
+
+    n equals `steps` but for ddim_uniform, which may have one more. With `sampler` given, the list
+    is the one that sampler is meant to be run on: dpm_2, dpm_2_ancestral, uni_pc and uni_pc_bh2
+    take the list of one step more without its last sigma above zero. ValueError for an unknown
+    name or steps < 1.
+    """
+    if schedule not in SCHEDULES:
+        raise ValueError(f"unknown schedule {schedule!r}, one of: {', '.join(SCHEDULES)}")
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    if sampler is not None and info_of(sampler).discards_penultimate:
+        sigmas = SCHEDULES[schedule](steps + 1, mu)[:-1]
+    else:
+        sigmas = SCHEDULES[schedule](steps, mu)
+    return torch.tensor([*sigmas, 0.0], dtype=torch.float64).to(torch.float32)
+
+
+# The bracket within which a list's mu is looked for, and how well a list must be met: wider than
+# float32 rounding (2e-7), far narrower than the gap between two schedules.
+_MU_RANGE = (-6.0, 12.0)
+_MATCH = 1e-6
+# float32 sigmas fix mu to about 1e-6; more digits would be noise.
+_MU_DIGITS = 5
+
+
+def shift_of(sigmas: Sequence[float]) -> float:
+    """The mu of the table that a full list (ending in 0) was made with; 1.15 if nothing fits.
+
+    The SDE samplers need mu for their start and the list is all they are given. Each schedule's
+    last sigma above zero grows with mu, so each schedule yields one candidate, and the right one
+    reproduces the whole list. Lists of one or two steps fit several: then 1.15 if it fits.
+    """
+    steps, positive = len(sigmas) - 1, list(sigmas[:-1])
+    for schedule in SCHEDULES.values():
+        if _fits(schedule(steps, DEFAULT_MU), positive):
+            return DEFAULT_MU
+    for schedule in SCHEDULES.values():
+
+        def excess(mu: float, schedule: Schedule = schedule) -> float:
+            return schedule(steps, mu)[-1] - positive[-1]
+
+        if excess(_MU_RANGE[0]) < 0.0 < excess(_MU_RANGE[1]):
+            mu = float(brentq(excess, *_MU_RANGE, xtol=1e-9))
+            if _fits(schedule(steps, mu), positive):
+                return round(mu, _MU_DIGITS)
+    return DEFAULT_MU
+
+
+def _fits(candidate: Sequence[float], sigmas: Sequence[float]) -> bool:
+    return len(candidate) == len(sigmas) and all(
+        abs(a - b) < _MATCH for a, b in zip(candidate, sigmas, strict=True)
+    )
+
+
+def control_active(sigma: Tensor, cn_stop: float, mu: float = DEFAULT_MU) -> bool:
+    """Whether the ControlNet takes part in a model evaluation at `sigma`: sigma >= P(cn_stop).
+
+    `sigma` is the 0-dim CPU tensor the model is called with, cn_stop is 0..1. Both sides are
+    compared as float32 and a tie is active, so that cn_stop = 0.5 includes the step which
+    the simple schedule puts exactly at half time. cn_stop = 0 leaves sigma = 1 only, 1 everything.
+    """
+    threshold = torch.tensor(percent_to_sigma(cn_stop, mu), dtype=torch.float32)
+    return bool(sigma.to(torch.float32) >= threshold)

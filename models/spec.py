@@ -1,0 +1,96 @@
+"""What a request means once it is validated, and the names it may use.
+
+Owns the vocabulary (samplers, schedules, control types) and GenerationSpec. Torch-free, so that
+the API can validate against it; knows nothing of the wire, of files or of delivery.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# The 26 names of the hosted endpoint, in its order, then the three that its graph also knows.
+SAMPLER_NAMES: tuple[str, ...] = (
+    "euler",
+    "euler_cfg_pp",
+    "euler_ancestral",
+    "euler_ancestral_cfg_pp",
+    "heun",
+    "heunpp2",
+    "dpm_2",
+    "dpm_2_ancestral",
+    "lms",
+    "dpm_fast",
+    "dpm_adaptive",
+    "dpmpp_2s_ancestral",
+    "dpmpp_2s_ancestral_cfg_pp",
+    "dpmpp_sde",
+    "dpmpp_sde_gpu",
+    "dpmpp_2m",
+    "dpmpp_2m_cfg_pp",
+    "dpmpp_2m_sde",
+    "dpmpp_2m_sde_gpu",
+    "dpmpp_3m_sde",
+    "dpmpp_3m_sde_gpu",
+    "ddpm",
+    "lcm",
+    "ipndm",
+    "ipndm_v",
+    "deis",
+    "ddim",
+    "uni_pc",
+    "uni_pc_bh2",
+)
+
+# The hosted page prints two names with a letter on the wrong side; clients send them that way.
+SAMPLER_ALIASES: dict[str, str] = {
+    "euler_ancestra": "euler_ancestral",
+    "leuler_ancestral_cfg_pp": "euler_ancestral_cfg_pp",
+}
+
+SCHEDULE_NAMES: tuple[str, ...] = (
+    "normal",
+    "karras",
+    "exponential",
+    "sgm_uniform",
+    "simple",
+    "ddim_uniform",
+    "beta",
+)
+
+CONTROL_NAMES: tuple[str, ...] = ("depth", "canny", "pose", "tile")
+
+SAMPLES_MAX = 4
+SEED_MAX = 2**63 - 1
+
+DEFAULT_MU = 1.15
+"""Shift of the FLUX sigma table (docs/samplers.md), the same for every size unless asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationSpec:
+    """One validated request: everything that decides the pixels except the control picture.
+
+    width, height: the size that is generated, multiples of 16 (geometry.generated_size).
+    strength: factor on every ControlNet residual, 0..2; 0 means no ControlNet at all.
+    stop: fraction of the unshifted time after which the ControlNet is off, 0..1.
+    seed: of the first picture, 0..SEED_MAX; picture i uses image_seed(seed, i).
+    """
+
+    prompt: str
+    control: str
+    width: int
+    height: int
+    strength: float = 0.45
+    stop: float = 0.5
+    guidance: float = 3.5
+    steps: int = 20
+    sampler: str = "euler"
+    schedule: str = "simple"
+    seed: int = 0
+    samples: int = 1
+    mu: float = DEFAULT_MU
+
+
+def image_seed(seed: int, index: int) -> int:
+    """Seed of picture `index`: the seed a single request must give to get the same picture."""
+    return (seed + index) % (SEED_MAX + 1)

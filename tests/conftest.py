@@ -1,0 +1,42 @@
+"""Fixtures of the whole suite: real Redis, real HTTP, one whole server a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from segmind import SegmindClient
+
+from tests.support.pictures import PictureHost, picture_host
+from tests.support.servers import Server, running_redis, running_server
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a Redis that no server uses."""
+    with running_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The whole server with the demo checkpoint; it may fetch from 127.0.0.1."""
+    data_dir: Path = tmp_path_factory.mktemp("server") / "data"
+    with running_server(data_dir, FETCH_ALLOW_HOSTS="127.0.0.1") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def host() -> Iterator[PictureHost]:
+    """A web server on 127.0.0.1 that hands out pictures."""
+    with picture_host() as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[SegmindClient]:
+    """The real client, pointed at the server."""
+    segmind = SegmindClient(api_key=server.key, base_url=f"{server.url}/v1", timeout=120)
+    yield segmind
+    segmind._client.close()

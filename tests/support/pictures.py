@@ -1,0 +1,87 @@
+"""Test pictures, and a web server that hands them out (and misbehaves on request)."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from PIL import Image
+from skimage import data as photographs
+
+
+def astronaut(size: tuple[int, int] = (512, 512)) -> Image.Image:
+    """A real photograph (NASA, public domain), 512x512 unless resized."""
+    photograph = Image.fromarray(photographs.astronaut())
+    return photograph if size == photograph.size else photograph.resize(size)
+
+
+def encoded(picture: Image.Image, image_format: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, image_format)
+    return buffer.getvalue()
+
+
+def base64_of(picture: Image.Image, image_format: str = "PNG") -> str:
+    return base64.b64encode(encoded(picture, image_format)).decode()
+
+
+def opened(data: bytes) -> Image.Image:
+    picture = Image.open(io.BytesIO(data))
+    picture.load()
+    return picture
+
+
+Respond = Callable[[BaseHTTPRequestHandler], None]
+
+
+class PictureHost:
+    """`http://127.0.0.1:PORT`; paths are added as bytes or as a function that answers."""
+
+    def __init__(self, server: ThreadingHTTPServer) -> None:
+        self.origin = f"http://127.0.0.1:{server.server_address[1]}"
+        self.paths: dict[str, Respond] = {}
+        self.requests: list[str] = []
+
+    def serve(self, path: str, body: bytes, content_type: str = "image/png") -> str:
+        def respond(handler: BaseHTTPRequestHandler) -> None:
+            handler.send_response(200)
+            handler.send_header("Content-Type", content_type)
+            handler.send_header("Content-Length", str(len(body)))
+            handler.end_headers()
+            handler.wfile.write(body)
+
+        return self.answer(path, respond)
+
+    def answer(self, path: str, respond: Respond) -> str:
+        self.paths[path] = respond
+        return self.origin + path
+
+
+@contextmanager
+def picture_host() -> Iterator[PictureHost]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            host.requests.append(self.path)
+            respond = host.paths.get(self.path)
+            if respond is None:
+                self.send_error(404)
+            else:
+                respond(self)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    host = PictureHost(server)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield host
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

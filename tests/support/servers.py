@@ -1,0 +1,152 @@
+"""Real processes for tests: the whole server, single api processes, a bare Redis."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from app.embedded_redis import redis_command, redis_url
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server. url has no path; log is where its processes write."""
+
+    url: str
+    key: str
+    data_dir: Path
+    process: subprocess.Popen[str]
+    log: Path
+
+    @property
+    def redis_url(self) -> str:
+        return redis_url(self.data_dir)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"x-api-key": self.key}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """The environment of a child: ours without this project's own settings, plus `settings`."""
+    own = {"REDIS_URL", "PUBLIC_URL", "ALLOWED_HOSTS", "FETCH_ALLOW_HOSTS", "CHECKPOINT"}
+    inherited = {name: value for name, value in os.environ.items() if name not in own}
+    return {**inherited, "PYTHONPATH": str(ROOT), **settings}
+
+
+def start_server(data_dir: Path, *arguments: str, **settings: str) -> Server:
+    """`python -m app.cli up` on a free port, once it has printed its ready line."""
+    port = free_port()
+    log = data_dir.with_name(f"{data_dir.name}.log")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "up", "--port", str(port)]
+        + ["--data-dir", str(data_dir), *arguments],
+        cwd=ROOT,
+        env=environment(**settings),
+        stdout=subprocess.PIPE,
+        stderr=log.open("a"),
+        text=True,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line.startswith("ready: "):
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        raise AssertionError(f"no ready line but {line!r}; log:\n{log.read_text()}")
+    _, url, _, key = line.split()
+    return Server(url, key, data_dir, process, log)
+
+
+def stop_server(server: Server, timeout_s: float = 60) -> None:
+    server.process.terminate()
+    server.process.wait(timeout_s)
+    assert server.process.stdout is not None
+    server.process.stdout.close()
+
+
+@contextmanager
+def running_server(data_dir: Path, *arguments: str, **settings: str) -> Iterator[Server]:
+    server = start_server(data_dir, *arguments, **settings)
+    try:
+        yield server
+    finally:
+        stop_server(server)
+
+
+@contextmanager
+def running_api(redis: str, *, ready: bool = True, **settings: str) -> Iterator[str]:
+    """One more api process on a Redis that is already there; yields its URL.
+
+    ready: wait until workers are there too, not only the process itself.
+    """
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "api", "--port", str(port)],
+        cwd=ROOT,
+        env=environment(REDIS_URL=redis, **settings),
+    )
+    try:
+        wait_for_http(port, "/health/ready" if ready else "/health/live", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_for_http(port: int, path: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the process ended before it answered"
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", path)
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            pass
+        finally:
+            connection.close()
+        time.sleep(0.05)
+    raise AssertionError(f"no 200 from {path} within 60 s")
+
+
+@contextmanager
+def running_redis(data_dir: Path) -> Iterator[str]:
+    """A bare Redis of its own; yields its URL."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    process = subprocess.Popen(redis_command(data_dir))
+    url = redis_url(data_dir)
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                with Redis.from_url(url) as client:
+                    client.ping()
+                break
+            except (RedisError, OSError):
+                assert time.monotonic() < deadline, "Redis did not start"
+                time.sleep(0.02)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)

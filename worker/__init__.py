@@ -1,0 +1,1 @@
+"""The RQ side: three job functions, one a file, and the processes that run them."""

@@ -1,0 +1,86 @@
+"""Second job, on the gpu worker and the only one that touches torch: control picture to pixels.
+
+The checkpoint is loaded by worker.main before any job arrives. Writes raw RGB blobs; encoding is
+left to the cpu workers so that the GPU never waits for it.
+"""
+
+from __future__ import annotations
+
+import time
+
+from PIL import Image
+
+from app.core.errors import GenerationFailed
+from app.core.requests import RequestRecord, Stage
+from models.errors import ModelError
+from models.geometry import generated_size, resolution_mu
+from models.pipeline import Generation, OnStep
+from models.pipeline import generate as generate_pictures
+from models.spec import GenerationSpec
+from worker.runtime import Runtime
+from worker.stage import Fields, LostClaim, run_stage
+
+
+def generate(request_id: str) -> None:
+    """RQ job: blob `ID:control` -> blobs `ID:pixels:i` and the measurements in the record."""
+    run_stage(request_id, Stage.GENERATE, _generate)
+
+
+def _generate(context: Runtime, record: RequestRecord, execution: str) -> Fields:
+    if context.checkpoint is None:
+        raise RuntimeError("the gpu worker has no checkpoint loaded")
+    spec = spec_of(record, context.settings.mu)
+    control = context.blobs.get(f"{record.id}:control")
+    if control is None:
+        raise GenerationFailed("Internal error: the control picture was lost")
+    picture = Image.frombytes("RGB", (spec.width, spec.height), control)
+    started = time.perf_counter()
+    try:
+        made = generate_pictures(
+            context.checkpoint, spec, picture, _reporter(context, record, execution)
+        )
+    except ModelError as error:
+        raise GenerationFailed(str(error)) from error
+    inference_s = time.perf_counter() - started
+    _store(context, record, made)
+    return {
+        "inference_s": inference_s,
+        "evaluations": made.evaluations,
+        "controlled": made.controlled,
+    }
+
+
+def spec_of(record: RequestRecord, mu: float | str) -> GenerationSpec:
+    """The mathematics of a prepared request."""
+    params = record.params
+    assert record.width is not None
+    assert record.height is not None
+    width, height = generated_size((record.width, record.height))
+    return GenerationSpec(
+        prompt=params["prompt"],
+        control=params["cn_type"],
+        width=width,
+        height=height,
+        strength=params["cn_strength"],
+        stop=params["cn_stop"],
+        guidance=params["guidance"],
+        steps=params["steps"],
+        sampler=params["sampler"],
+        schedule=params["scheduler"],
+        seed=params["seed"],
+        samples=params["samples"],
+        mu=resolution_mu((width, height)) if mu == "auto" else float(mu),
+    )
+
+
+def _reporter(context: Runtime, record: RequestRecord, execution: str) -> OnStep:
+    def on_step(step: int, steps: int) -> None:
+        if not context.requests.progress(record.id, execution, step, steps):
+            raise LostClaim
+
+    return on_step
+
+
+def _store(context: Runtime, record: RequestRecord, made: Generation) -> None:
+    for index, pixels in enumerate(made.pictures):
+        context.blobs.put(f"{record.id}:pixels:{index}", pixels.tobytes(), record.expires_at)

@@ -1,0 +1,83 @@
+"""The worker processes: `python -m app.cli worker cpu` and `... worker gpu`.
+
+Order for the gpu: signals -> load the checkpoint -> warm up -> register with RQ -> work; being
+registered is what readiness means. Exit codes: 0 when asked to stop, 1 when RQ's loop ended for
+any other reason (it logs the reason and returns), 70 when a job was stuck (gpu_worker).
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import signal
+import socket
+import sys
+import uuid
+import warnings
+from types import FrameType
+
+from rq import Worker
+from rq.serializers import JSONSerializer
+from rq.worker import BaseWorker
+
+from app.core.queue import CPU, GPU
+from worker.runtime import runtime
+
+# RQ's block on an idle queue lasts worker_ttl - 15 s, and maintenance (taking up the jobs of dead
+# workers) only runs between blocks: short values keep recovery short.
+WORKER_TTL_S = 20
+MAINTENANCE_INTERVAL_S = 5
+
+
+def run_cpu() -> int:
+    """prepare and finish: forks a work horse for each job, so what a decoder breaks dies alone."""
+    for module in ("worker.prepare", "worker.finish", "worker.abandoned"):
+        importlib.import_module(module)  # before the fork, so that each horse starts at once
+    return _work(Worker, CPU)
+
+
+def run_gpu() -> int:
+    """generate: the checkpoint is loaded once, before the worker can be given a job."""
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, _leave)
+    _quieten_libraries()
+    from worker.gpu_worker import GpuWorker
+    from worker.model import load_checkpoint
+
+    context = runtime()
+    context.checkpoint = load_checkpoint(context.settings)
+    return _work(GpuWorker, GPU)
+
+
+def _quieten_libraries() -> None:
+    """The model libraries greet every start with pages of deprecation notes and progress bars."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=UserWarning)
+    import diffusers
+    import transformers
+
+    diffusers.logging.disable_progress_bar()
+    diffusers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+
+def _leave(_signum: int, _frame: FrameType | None) -> None:
+    """While loading nothing is in hand: leave at once instead of at the end of the load."""
+    sys.exit(0)
+
+
+def _work(worker_class: type[BaseWorker], queue_name: str) -> int:
+    context = runtime()
+    worker = worker_class(
+        [context.jobs.queue(queue_name)],
+        # A fixed name would block the restart of a killed worker until its key expires.
+        name=f"{queue_name}-{socket.gethostname()}-{uuid.uuid4().hex[:12]}",
+        connection=context.redis,
+        serializer=JSONSerializer,
+        worker_ttl=WORKER_TTL_S,
+        maintenance_interval=MAINTENANCE_INTERVAL_S,
+    )
+    # RQ tells of every maintenance round at "info".
+    quiet = context.settings.log_level == "info"
+    worker.work(logging_level="WARNING" if quiet else context.settings.log_level.upper())
+    return 0 if worker._shutdown_requested_date else 1

@@ -1,0 +1,61 @@
+"""First job, on a cpu worker and the only one that touches the internet: from whatever the client
+named as `image` to an RGB picture of the size that will be generated.
+
+Never imports torch. Runs in a work horse of its own, so a decode bomb dies alone.
+"""
+
+from __future__ import annotations
+
+import resource
+
+from PIL import Image
+
+from app.core.addresses import AllowList
+from app.core.errors import ImageRejected
+from app.core.fetch import fetch_image
+from app.core.images import decode, decode_base64, fit
+from app.core.requests import RequestRecord, Stage
+from app.core.settings import Settings
+from models.geometry import MAX_SIDE, Size, fit_within, generated_size
+from worker.runtime import Runtime, runtime
+from worker.stage import Fields, run_stage
+
+_ADDRESS_SPACE = 4 * 1024**3  # 64 megapixels as RGB and their resized copies fit many times
+
+
+def prepare(request_id: str) -> None:
+    """RQ job: record -> blob `ID:control` (raw RGB) and the target size in the record."""
+    resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, resource.RLIM_INFINITY))
+    if run_stage(request_id, Stage.PREPARE, _prepare):
+        runtime().blobs.delete(f"{request_id}:source")
+
+
+def _prepare(context: Runtime, record: RequestRecord, _execution: str) -> Fields:
+    settings = context.settings
+    data = _source_bytes(context, record)
+    picture = decode(data, settings.max_image_bytes, settings.max_image_pixels)
+    target = _target_size(record, picture, settings)
+    generated = generated_size(target)
+    control = fit(picture, target, generated)
+    context.blobs.put(f"{record.id}:control", control.tobytes(), record.expires_at)
+    return {"width": target[0], "height": target[1]}
+
+
+def _source_bytes(context: Runtime, record: RequestRecord) -> bytes:
+    """The picture file: from the request's own body, or fetched."""
+    settings = context.settings
+    if record.source["kind"] == "url":
+        allow = AllowList.parse(settings.fetch_allow_hosts)
+        url = record.source["url"]
+        return fetch_image(url, allow, settings.max_image_bytes, settings.fetch_timeout_s)
+    data = context.blobs.get(f"{record.id}:source")
+    if data is None:
+        raise ImageRejected("image: the uploaded bytes have expired")
+    return decode_base64(data.decode()) if record.source["kind"] == "base64" else data
+
+
+def _target_size(record: RequestRecord, picture: Image.Image, settings: Settings) -> Size:
+    params = record.params
+    if params["use_input_img_dimension"]:
+        return fit_within(picture.size, MAX_SIDE, settings.max_pixels)
+    return params["custom_width"], params["custom_height"]

@@ -1,0 +1,44 @@
+"""What the jobs of one worker process share: settings, Redis, the stores, and (in the gpu worker)
+the loaded checkpoint. Made once a process; holds no state of any request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from redis import Redis
+
+from app.core.blobs import Blobs, RedisBlobs
+from app.core.connection import connect
+from app.core.queue import Jobs
+from app.core.requests import RequestStore
+from app.core.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from models.checkpoints import LoadedCheckpoint
+
+
+@dataclass(slots=True)
+class Runtime:
+    settings: Settings
+    redis: Redis
+    requests: RequestStore
+    blobs: Blobs
+    jobs: Jobs
+    checkpoint: LoadedCheckpoint | None = None
+
+
+@cache
+def runtime() -> Runtime:
+    """This process's runtime; the first call connects."""
+    settings = load_settings()
+    redis = connect(settings.redis_url)
+    return Runtime(
+        settings=settings,
+        redis=redis,
+        requests=RequestStore(redis, settings.request_ttl_s),
+        blobs=RedisBlobs(redis),
+        jobs=Jobs(redis, settings.request_ttl_s),
+    )
