@@ -53,14 +53,9 @@ def _parser() -> argparse.ArgumentParser:
 def _up(arguments: argparse.Namespace) -> int:
     from app.supervisor import Supervisor, UpOptions
 
-    settings = load_settings()
-    options = UpOptions(
-        host=arguments.host,
-        port=arguments.port,
-        data_dir=arguments.data_dir.resolve(),
-        checkpoint=arguments.checkpoint or settings.checkpoint,
-        api_key=arguments.api_key,
-    )
+    given = {"checkpoint": arguments.checkpoint} if arguments.checkpoint else {}
+    settings = load_settings(**given, data_dir=arguments.data_dir.resolve())
+    options = UpOptions(arguments.host, arguments.port, arguments.api_key)
     return Supervisor(options, settings).run()
 
 
@@ -77,6 +72,8 @@ def _api(arguments: argparse.Namespace) -> int:
         log_level="warning" if settings.log_level == "info" else settings.log_level,
         access_log=False,
         server_header=False,
+        # The origin of URLs is PUBLIC_URL or the checked Host, never a forwarded header.
+        proxy_headers=False,
         # Open v1 calls are told 503 rather than left hanging when the process must go.
         timeout_graceful_shutdown=5,
     )

@@ -17,15 +17,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from redis.exceptions import RedisError
 
 from app.core.connection import connect
 from app.core.keys import KeyStore, mint
-from app.core.settings import Settings
+from app.core.processes import adopt_orphans, die_with_parent, kill_children
+from app.core.settings import EXIT_CONFIG, Settings
 from app.embedded_redis import redis_command, redis_url
-from app.processes import adopt_orphans, die_with_parent, kill_children
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +39,6 @@ _PUT_BACK_S = 5.0
 class UpOptions:
     host: str
     port: int
-    data_dir: Path
-    checkpoint: str
     api_key: str | None
 
 
@@ -71,9 +68,12 @@ class _Child:
 class Supervisor:
     def __init__(self, options: UpOptions, settings: Settings) -> None:
         self._options = options
+        self._settings = settings
+        self._data_dir = settings.data_dir
+        self._exit_code = 0
         self._stop = threading.Event()
         own_redis = "REDIS_URL" not in os.environ
-        self._redis_url = redis_url(options.data_dir) if own_redis else settings.redis_url
+        self._redis_url = redis_url(self._data_dir) if own_redis else settings.redis_url
         self._redis = self._redis_child() if own_redis else None
         self._serving = [
             self._child("api", "api", "--host", options.host, "--port", str(options.port)),
@@ -82,8 +82,11 @@ class Supervisor:
         ]
 
     def run(self) -> int:
-        """Serve until SIGINT or SIGTERM. SystemExit when another instance has the folder."""
-        data_dir = self._options.data_dir
+        """Serve until SIGINT or SIGTERM. SystemExit when another instance has the folder.
+
+        The exit code is 0, or EXIT_CONFIG when a child says that it can never start like this.
+        """
+        data_dir = self._data_dir
         data_dir.mkdir(parents=True, exist_ok=True)
         lock = (data_dir / "lock").open("w")
         try:
@@ -97,7 +100,7 @@ class Supervisor:
             self._serve()
         finally:
             self._end_all()
-        return 0
+        return self._exit_code
 
     def _serve(self) -> None:
         if self._redis is not None:
@@ -128,7 +131,10 @@ class Supervisor:
         for child in [*([self._redis] if self._redis else []), *self._serving]:
             if child.process is None or child.alive:
                 continue
-            if not child.restart_at:
+            if child.process.returncode == EXIT_CONFIG:
+                self._exit_code = EXIT_CONFIG
+                self._stop.set()
+            elif not child.restart_at:
                 log.warning("%s ended with %s", child.name, child.process.returncode)
                 child.restart_at = now + _RESTART_PAUSE_S
             elif now >= child.restart_at:
@@ -156,7 +162,7 @@ class Supervisor:
 
     def _register_key(self) -> str:
         """The key of this installation: given, else remembered, else minted; valid from now on."""
-        path = self._options.data_dir / "api-key"
+        path = self._data_dir / "api-key"
         secret = self._options.api_key or (path.read_text().strip() if path.exists() else mint())
         if self._options.api_key is None:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -166,15 +172,17 @@ class Supervisor:
         return secret
 
     def _redis_child(self) -> _Child:
-        command = redis_command(self._options.data_dir)
+        command = redis_command(self._data_dir)
         return _Child("redis", command, dict(os.environ))
 
     def _child(self, name: str, *arguments: str) -> _Child:
         environment = {
+            # Threads of a CPU model that spin while they wait starve everything else here.
+            "OMP_WAIT_POLICY": "PASSIVE",
             **os.environ,
             "REDIS_URL": self._redis_url,
-            "DATA_DIR": str(self._options.data_dir),
-            "CHECKPOINT": self._options.checkpoint,
+            "DATA_DIR": str(self._data_dir),
+            "CHECKPOINT": self._settings.checkpoint,
         }
         return _Child(name, [sys.executable, "-m", "app.cli", *arguments], environment)
 

@@ -2,6 +2,7 @@
 
 ModelError
 ├── NonFiniteLatents     a sampler produced NaN or infinity
+├── TooManyEvaluations   an adaptive sampler found no end
 └── CheckpointError      the weights are missing or are not what they claim to be
 """
 
@@ -20,6 +21,13 @@ class NonFiniteLatents(ModelError):
             f"the latents became non-finite with sampler {sampler}, scheduler {schedule} "
             f"at step {step} of {steps}"
         )
+
+
+class TooManyEvaluations(ModelError):
+    """An adaptive sampler used up the model evaluations it may have."""
+
+    def __init__(self, sampler: str, evaluations: int) -> None:
+        super().__init__(f"sampler {sampler} found no end after {evaluations} model evaluations")
 
 
 class CheckpointError(ModelError):

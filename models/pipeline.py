@@ -21,7 +21,14 @@ from models.checkpoints import LoadedCheckpoint
 from models.controls import make_control_map
 from models.denoiser import Control, ControlledDenoiser, TextConditioning, pack
 from models.errors import NonFiniteLatents
-from models.sampling import SAMPLERS, noise_for, sigmas_for
+from models.sampling import (
+    SAMPLERS,
+    Denoise,
+    initial_noise,
+    noise_for,
+    sigmas_for,
+    steps_of,
+)
 from models.spec import GenerationSpec, image_seed
 
 LATENT_CHANNELS = 16
@@ -83,7 +90,8 @@ def encode_control(
     same control for every seed and every sample.
     """
     vae = loaded.pipe.vae
-    pixels = loaded.pipe.image_processor.preprocess(control_map)
+    # Contiguous, as the shipped pipeline has it: another layout sums in another order.
+    pixels = loaded.pipe.image_processor.preprocess(control_map).contiguous()
     posterior = vae.encode(pixels.to(loaded.device, vae.dtype)).latent_dist
     latents = (posterior.mode() - vae.config.shift_factor) * vae.config.scaling_factor
     mode = loaded.checkpoint.modes[spec.control]
@@ -96,12 +104,6 @@ def encode_control(
     )
 
 
-def initial_noise(seed: int, latent_size: tuple[int, int]) -> Tensor:
-    """[1, 16, H/8, W/8] float32, drawn on the CPU so that a seed means the same everywhere."""
-    generator = torch.Generator("cpu").manual_seed(seed)
-    return torch.randn(1, LATENT_CHANNELS, *latent_size, generator=generator)
-
-
 def sample(
     denoiser: ControlledDenoiser,
     spec: GenerationSpec,
@@ -111,24 +113,51 @@ def sample(
 ) -> Tensor:
     """Latents of picture `index` of a request, float32."""
     sigmas = sigmas_for(spec.schedule, spec.steps, spec.mu, spec.sampler)
-    steps = len(sigmas) - 1
+    steps = steps_of(spec.sampler, sigmas)
     seed = image_seed(spec.seed, index)
-    x = (initial_noise(seed, _latent_size(spec)) * sigmas[0]).to(device)
-    noise = noise_for(spec.sampler, seed, x, sigmas)
-    finite: list[Tensor] = []
+    noise = initial_noise(seed, (1, LATENT_CHANNELS, *_latent_size(spec)))
+    x = (sigmas[0] * noise).to(device)
+    watch = _FiniteWatch(denoiser)
 
-    def callback(step: int, _x: Tensor, _sigma: Tensor, denoised: Tensor) -> None:
-        # Collected on the device and read once at the end: reading here would stall the GPU.
-        finite.append(torch.isfinite(denoised).all())
+    def callback(step: int, _x: Tensor, _sigma: Tensor, _denoised: Tensor) -> None:
+        watch.step = min(step + 2, steps)
         on_step(index * steps + step + 1, spec.samples * steps)
 
-    x = SAMPLERS[spec.sampler](denoiser, x, sigmas, noise=noise, callback=callback)
-    finite.append(torch.isfinite(x).all())
-    healthy = torch.stack(finite)
-    if not bool(healthy.all()):
-        first_bad = int(torch.argmin(healthy.int())) + 1
-        raise NonFiniteLatents(spec.sampler, spec.schedule, min(first_bad, steps), steps)
+    try:
+        x = SAMPLERS[spec.sampler](
+            watch, x, sigmas, noise=noise_for(spec.sampler, seed, x, sigmas), callback=callback
+        )
+    except FloatingPointError:  # an adaptive sampler cannot go on with what is not finite
+        raise NonFiniteLatents(spec.sampler, spec.schedule, watch.step, steps) from None
+    bad_step = watch.first_bad_step(x)
+    if bad_step is not None:
+        raise NonFiniteLatents(spec.sampler, spec.schedule, bad_step, steps)
     return x
+
+
+class _FiniteWatch:
+    """Notes, beside every model evaluation, whether it was finite and in which step (from 1) it
+    was made. The notes stay on the device until the end: reading them would stall the GPU.
+    """
+
+    def __init__(self, denoise: Denoise) -> None:
+        self._denoise = denoise
+        self._notes: list[tuple[int, Tensor]] = []
+        self.step = 1
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        denoised = self._denoise(x, sigma)
+        self._notes.append((self.step, torch.isfinite(denoised).all()))
+        return denoised
+
+    def first_bad_step(self, x: Tensor) -> int | None:
+        """The step of the first evaluation that was not finite; the last one when only the end
+        result `x` is not."""
+        notes = [*self._notes, (self.step, torch.isfinite(x).all())]
+        healthy = torch.stack([finite for _, finite in notes]).tolist()
+        return next(
+            (step for (step, _), good in zip(notes, healthy, strict=True) if not good), None
+        )
 
 
 def decode(loaded: LoadedCheckpoint, latents: Tensor) -> NDArray[np.uint8]:

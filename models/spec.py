@@ -59,6 +59,8 @@ SCHEDULE_NAMES: tuple[str, ...] = (
 
 CONTROL_NAMES: tuple[str, ...] = ("depth", "canny", "pose", "tile")
 
+CHECKPOINT_NAMES: tuple[str, ...] = ("demo", "flux-dev-union-pro")
+
 SAMPLES_MAX = 4
 SEED_MAX = 2**63 - 1
 

@@ -1,9 +1,8 @@
 """The RQ worker that owns a GPU: one process, one job at a time, never forks (CUDA does not survive
 a fork, and the weights would load again for every job).
 
-RQ's SimpleWorker gives a job a lease of its whole timeout, so a killed worker would be noticed an
-hour later. Here the lease is short and a thread renews it; the same thread ends the process when
-a job is stuck in native code where RQ's own timeout cannot reach it.
+RQ's SimpleWorker renews no lease while a job runs. Here a thread does; the same thread ends the
+process when a job is stuck in native code, where RQ's own timeout cannot reach it.
 """
 
 from __future__ import annotations
@@ -19,19 +18,15 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
 
+from worker.lease import BEAT_S, LEASE_S, ShortLease
+
 log = logging.getLogger(__name__)
 
-LEASE_S = 30
-BEAT_S = LEASE_S / 3
 STUCK_GRACE_S = 30
 EXIT_STUCK = 70
 
 
-class GpuWorker(SimpleWorker):
-    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002
-        """Seconds after which another worker may take the job: the lease, not the job's timeout."""
-        return LEASE_S
-
+class GpuWorker(ShortLease, SimpleWorker):
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
         """Run the job in this thread while another one renews its lease."""
         done = threading.Event()

@@ -2,7 +2,8 @@
 
 Order for the gpu: signals -> load the checkpoint -> warm up -> register with RQ -> work; being
 registered is what readiness means. Exit codes: 0 when asked to stop, 1 when RQ's loop ended for
-any other reason (it logs the reason and returns), 70 when a job was stuck (gpu_worker).
+any other reason (it logs the reason and returns), 70 when a job was stuck (gpu_worker), 78 when
+the checkpoint cannot be loaded.
 """
 
 from __future__ import annotations
@@ -16,12 +17,17 @@ import uuid
 import warnings
 from types import FrameType
 
-from rq import Worker
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
 from app.core.queue import CPU, GPU
+from app.core.settings import EXIT_CONFIG
+from models.errors import CheckpointError
+from worker.cpu_worker import CpuWorker
+from worker.lease import BEAT_S
 from worker.runtime import runtime
+
+log = logging.getLogger(__name__)
 
 # RQ's block on an idle queue lasts worker_ttl - 15 s, and maintenance (taking up the jobs of dead
 # workers) only runs between blocks: short values keep recovery short.
@@ -30,10 +36,10 @@ MAINTENANCE_INTERVAL_S = 5
 
 
 def run_cpu() -> int:
-    """prepare and finish: forks a work horse for each job, so what a decoder breaks dies alone."""
+    """prepare and finish."""
     for module in ("worker.prepare", "worker.finish", "worker.abandoned"):
         importlib.import_module(module)  # before the fork, so that each horse starts at once
-    return _work(Worker, CPU)
+    return _work(CpuWorker, CPU)
 
 
 def run_gpu() -> int:
@@ -45,7 +51,11 @@ def run_gpu() -> int:
     from worker.model import load_checkpoint
 
     context = runtime()
-    context.checkpoint = load_checkpoint(context.settings)
+    try:
+        context.checkpoint = load_checkpoint(context.settings)
+    except CheckpointError as error:
+        log.error("%s", error)
+        return EXIT_CONFIG
     return _work(GpuWorker, GPU)
 
 
@@ -76,6 +86,7 @@ def _work(worker_class: type[BaseWorker], queue_name: str) -> int:
         serializer=JSONSerializer,
         worker_ttl=WORKER_TTL_S,
         maintenance_interval=MAINTENANCE_INTERVAL_S,
+        job_monitoring_interval=BEAT_S,
     )
     # RQ tells of every maintenance round at "info".
     quiet = context.settings.log_level == "info"

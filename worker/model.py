@@ -21,11 +21,8 @@ _WARM_UP_SIZE = 256
 def load_checkpoint(settings: Settings) -> LoadedCheckpoint:
     """The checkpoint the settings name, loaded and warmed up with one picture a control type.
 
-    SystemExit with one line when there is no such checkpoint or its weights cannot be loaded.
+    Raises CheckpointError when its weights cannot be loaded.
     """
-    if settings.checkpoint not in CHECKPOINTS:
-        names = ", ".join(CHECKPOINTS)
-        raise SystemExit(f"settings: CHECKPOINT: {settings.checkpoint} is none of {names}")
     started = time.perf_counter()
     loaded = load(CHECKPOINTS[settings.checkpoint], settings.data_dir, best_device())
     _warm_up(loaded)

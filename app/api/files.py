@@ -5,13 +5,15 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from app.api.openapi import ERRORS
 from app.api.services import ServicesDep
 from app.core.errors import NotFound
 
 router = APIRouter(tags=["files"])
 
 
-@router.api_route("/files/{request_id}/{file_name}", methods=["GET", "HEAD"])
+@router.head("/files/{request_id}/{file_name}", include_in_schema=False)
+@router.get("/files/{request_id}/{file_name}", response_class=Response, responses=ERRORS)
 def output_file(
     request_id: str, file_name: str, services: ServicesDep, exp: str = "", sig: str = ""
 ) -> Response:

@@ -4,9 +4,11 @@ is wrong. The only place that knows the parameters' names on the wire.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import json
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from app.core.errors import InvalidRequest
 from models.spec import (
@@ -40,6 +42,13 @@ def _no_surrogates(value: object) -> object:
     return value
 
 
+def _one_of(names: tuple[str, ...]) -> FieldInfo:
+    """A string out of a fixed set; the set stands in the OpenAPI document and in the refusal."""
+    pattern = "^(" + "|".join(names) + ")$"
+    info: FieldInfo = Field(pattern=pattern, json_schema_extra={"enum": list(names)})
+    return info
+
+
 Integer = Annotated[int, BeforeValidator(_no_boolean)]
 Number = Annotated[float, BeforeValidator(_no_boolean)]
 Text = Annotated[str, BeforeValidator(_no_surrogates)]
@@ -55,17 +64,17 @@ class FluxControlNetBody(BaseModel):
         description="The picture to take the control from: http(s) URL, base64 or a data URI.",
     )
     prompt: Text = Field(min_length=1, max_length=PROMPT_MAX, pattern=r"\S")
-    sampler: Annotated[Literal[SAMPLER_NAMES], BeforeValidator(_canonical_sampler)] = "euler"
-    scheduler: Literal[SCHEDULE_NAMES] = "simple"
+    sampler: Annotated[str, _one_of(SAMPLER_NAMES), BeforeValidator(_canonical_sampler)] = "euler"
+    scheduler: Annotated[str, _one_of(SCHEDULE_NAMES)] = "simple"
     seed: Integer = Field(-1, ge=-1, le=SEED_MAX, description="-1 draws one and reports it.")
     base64: bool = False
     cn_stop: Number = Field(0.5, ge=0, le=1)
     cn_strength: Number = Field(0.45, ge=0, le=2)
-    cn_type: Literal[CONTROL_NAMES] = "pose"
+    cn_type: Annotated[str, _one_of(CONTROL_NAMES)] = "pose"
     custom_height: Integer = Field(1024, ge=64, le=4096)
     custom_width: Integer = Field(1024, ge=64, le=4096)
     guidance: Number = Field(3.5, ge=1, le=15)
-    image_format: Literal["jpeg", "png", "webp"] = "jpeg"
+    image_format: Annotated[str, _one_of(("jpeg", "png", "webp"))] = "jpeg"
     quality: Integer = Field(95, ge=10, le=100)
     samples: Integer = Field(1, ge=1, le=SAMPLES_MAX)
     steps: Integer = Field(20, ge=15, le=75)
@@ -85,9 +94,9 @@ def _sentence(detail: Any) -> str:
     name = str(detail["loc"][0])
     if detail["type"] == "missing":
         return f"{name}: is missing; {_allowed(name)}"
-    if detail["type"] == "string_pattern_mismatch":
+    if not str(detail["input"]).strip():
         return f"{name}: is empty; {_allowed(name)}"
-    shown = repr(detail["input"])
+    shown = json.dumps(detail["input"], default=str)
     if len(shown) > 60:
         shown = shown[:57] + "..."
     return f"{name}: {shown} is not allowed; {_allowed(name)}"

@@ -21,7 +21,7 @@ from app.core.keys import Key
 from app.core.requests import RequestRecord, Stage
 
 _RANDOM_SEEDS = 999_999_999_999_999  # the hosted service's own range for a drawn seed
-_FORM_FIELDS = 64
+_FORM_PARTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,9 @@ def _refuse_constant(name: str) -> None:
 
 async def _form(request: Request, max_bytes: int) -> tuple[dict[str, Any], bytes | None]:
     try:
-        form = await request.form(max_files=1, max_fields=_FORM_FIELDS, max_part_size=max_bytes)
+        form = await request.form(
+            max_files=_FORM_PARTS, max_fields=_FORM_PARTS, max_part_size=max_bytes
+        )
     except HTTPException as error:
         raise InvalidRequest(f"body: not valid multipart/form-data; {error.detail}") from None
     fields: dict[str, Any] = {}
@@ -118,6 +120,6 @@ async def _form(request: Request, max_bytes: int) -> tuple[dict[str, Any], bytes
             fields[name] = value.filename or "upload"
             if not upload:
                 raise InvalidRequest("image: the file is empty; a picture is needed")
-        else:
-            raise InvalidRequest(f"{name}: only image may be a file")
+        elif name in FluxControlNetBody.model_fields:
+            raise InvalidRequest(f"{name}: a file is not allowed; only image may be one")
     return fields, upload

@@ -28,7 +28,10 @@ class PathForms:
 
 
 class BodyBound:
-    """Answers 413 as soon as a body is, or says it is, larger than max_bytes."""
+    """Answers 413 as soon as a body is, or says it is, larger than max_bytes.
+
+    FastAPI has a bound of its own (max_body_size), but it answers in plain text.
+    """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app

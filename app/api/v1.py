@@ -24,7 +24,7 @@ from app.core.requests import RequestRecord, Status
 
 router = APIRouter(tags=["v1"])
 
-_PICTURE = {
+_PICTURE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The picture, or JSON with base64 when `base64` is true",
         "content": {

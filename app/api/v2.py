@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -18,10 +19,12 @@ from app.core.requests import RequestRecord, Status
 
 router = APIRouter(tags=["v2"])
 
+_ID = re.compile("[0-9a-f]{32}")
+
 
 def own_record(request_id: str, services: ServicesDep, caller: Caller) -> RequestRecord:
     """The caller's request. NotFound when it is unknown, expired or somebody else's."""
-    record = services.requests.get(request_id)
+    record = services.requests.get(request_id) if _ID.fullmatch(request_id) else None
     if record is None or record.owner != caller.name:
         raise NotFound(f"Request {request_id} not found")
     return record

@@ -5,6 +5,7 @@ every event, so nothing is missed when Redis or this process was away for a mome
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
@@ -13,6 +14,8 @@ from app.api.services import Services
 from app.core.requests import RequestRecord, events_key
 
 _BLOCK_MS = 5000
+
+Streams = list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]
 
 
 class HungUp(Exception):
@@ -44,8 +47,8 @@ async def wait_for_end(
 async def _ended(services: Services, request_id: str) -> RequestRecord | None:
     key, last = events_key(request_id), b"0"
     while True:
-        answer = await services.events.xread({key: last}, block=_BLOCK_MS)
-        for _, events in answer or []:
+        streams = cast(Streams, await services.events.xread({key: last}, block=_BLOCK_MS))
+        for _, events in streams or []:
             last = events[-1][0]
         record = await run_in_threadpool(services.requests.get, request_id)
         if record is None or record.status.terminal:

@@ -26,21 +26,26 @@ _DENIED = frozenset({IPv4Address("168.63.129.16")})
 
 
 def is_public(address: Address) -> bool:
-    """True when `address`, and every address wrapped inside it, belongs to the public internet."""
-    if address in _DENIED or not address.is_global or address.is_multicast or address.is_reserved:
-        return False
+    """True when `address`, or the address wrapped inside it, belongs to the public internet.
+
+    6to4, Teredo and v4-compatible addresses are refused whatever they wrap: nobody serves
+    pictures from these tunnels any more.
+    """
     if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
+        if any(address in network for network in _NAT64):
+            return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
+        if address.sixtofour or address.teredo or address in _V4_COMPATIBLE:
+            return False
         if address.is_site_local:
             return False
-        return all(is_public(inner) for inner in _wrapped(address))
-    return True
-
-
-def _wrapped(address: IPv6Address) -> list[IPv4Address]:
-    found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in _V4_COMPATIBLE or any(address in network for network in _NAT64):
-        found.append(IPv4Address(int(address) & 0xFFFFFFFF))
-    return [inner for inner in found if inner is not None]
+    return (
+        address.is_global
+        and not address.is_multicast
+        and not address.is_reserved
+        and address not in _DENIED
+    )
 
 
 @dataclass(frozen=True, slots=True)

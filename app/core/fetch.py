@@ -148,7 +148,7 @@ def _get(pool: httpcore.ConnectionPool, url: str, max_bytes: int) -> tuple[str |
             location = dict(_lowered(response.headers)).get(b"location")
             if location is None:
                 raise _Refused("it redirects to nowhere")
-            return urljoin(url, location.decode("latin-1")), b""
+            return _joined(url, location.decode("latin-1")), b""
         if response.status != 200:
             raise _Refused(f"it answered with HTTP status {response.status}")
         body = bytearray()
@@ -157,6 +157,13 @@ def _get(pool: httpcore.ConnectionPool, url: str, max_bytes: int) -> tuple[str |
             if len(body) > max_bytes:
                 raise _Refused(f"it holds more than {max_bytes} bytes")
         return None, bytes(body)
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise _Refused("it redirects to a malformed address") from None
 
 
 def _checked_url(url: str) -> SplitResult:

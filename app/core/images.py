@@ -11,7 +11,7 @@ import io
 import re
 import warnings
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from app.core.errors import ImageRejected
 from models.geometry import MULTIPLE, Size, centred_box
@@ -63,7 +63,9 @@ def decode(data: bytes, max_bytes: int, max_pixels: int) -> Image.Image:
             return _on_white(ImageOps.exif_transpose(picture))
         except ImageRejected:
             raise
-        except Image.UnidentifiedImageError:
+        except Image.DecompressionBombError:
+            raise ImageRejected(f"image: at most {max_pixels} pixels are allowed") from None
+        except UnidentifiedImageError:
             raise ImageRejected(
                 "image: not a picture; JPEG, PNG, WebP, GIF, BMP and TIFF are read"
             ) from None

@@ -9,6 +9,7 @@ import json
 import secrets
 import time
 from dataclasses import asdict, dataclass
+from typing import cast
 
 from redis import Redis
 
@@ -46,16 +47,14 @@ class KeyStore:
         return Key(**json.loads(raw)) if isinstance(raw, bytes) else None
 
     def all(self) -> list[Key]:
-        raw = self._redis.hgetall(_BY_HASH)
-        assert isinstance(raw, dict)
+        raw = cast(dict[bytes, bytes], self._redis.hgetall(_BY_HASH))
         keys = [Key(**json.loads(value)) for value in raw.values()]
         return sorted(keys, key=lambda key: key.created_at)
 
     def revoke(self, key_id: str) -> bool:
         """Make the key with this id invalid at once. False: there is none."""
-        raw = self._redis.hkeys(_BY_HASH)
-        assert isinstance(raw, list)
-        digests = [digest for digest in raw if digest.decode().startswith(key_id)]
+        known = cast(list[bytes], self._redis.hkeys(_BY_HASH))
+        digests = [digest for digest in known if digest.decode().startswith(key_id)]
         return len(digests) == 1 and bool(self._redis.hdel(_BY_HASH, *digests))
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, cast
 
 from redis import Redis
 
@@ -123,8 +123,7 @@ class RequestStore:
 
     def get(self, request_id: str) -> RequestRecord | None:
         """The record, or None when it is unknown or expired."""
-        raw = self._redis.hgetall(_key(request_id))
-        assert isinstance(raw, dict)
+        raw = cast(dict[bytes, bytes], self._redis.hgetall(_key(request_id)))
         # A hash without a status is a record that expired between two commands.
         fields = {name.decode(): value.decode() for name, value in raw.items()}
         return _record(request_id, fields) if "status" in fields else None

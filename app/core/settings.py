@@ -7,16 +7,33 @@ with one line.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AnyHttpUrl, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.core.addresses import AllowList
+from models.spec import CHECKPOINT_NAMES
+
+EXIT_CONFIG = 78
+"""Exit code of a process that cannot start until somebody changes something (sysexits.h)."""
 
 
 def _split_commas(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
+
+
+def _allow_list(entries: tuple[str, ...]) -> tuple[str, ...]:
+    AllowList.parse(entries)
+    return entries
+
+
+def _checkpoint(name: str) -> str:
+    if name not in CHECKPOINT_NAMES:
+        raise ValueError(f"{name!r} is none of {', '.join(CHECKPOINT_NAMES)}")
+    return name
 
 
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
@@ -34,10 +51,10 @@ class Settings(BaseSettings):
     allowed_hosts: CommaList = ("localhost", "127.0.0.1", "[::1]")
     """Host names that a request's own Host header may carry into the URLs in answers."""
 
-    fetch_allow_hosts: CommaList = ()
+    fetch_allow_hosts: Annotated[CommaList, AfterValidator(_allow_list)] = ()
     """`host`, `host:port` or CIDR that the fetcher may reach although the address is private."""
 
-    checkpoint: str = Field("demo", pattern=r"^[a-z0-9-]+$")
+    checkpoint: Annotated[str, AfterValidator(_checkpoint)] = "demo"
     """Which model the gpu worker serves: a name from models/checkpoints."""
 
     profile: Literal["exact"] = "exact"
@@ -77,10 +94,13 @@ class Settings(BaseSettings):
     """How much the processes log."""
 
 
-def load_settings() -> Settings:
-    """The settings of this process, or SystemExit with one line that names the culprit."""
+def load_settings(**given: Any) -> Settings:
+    """The settings of this process, or SystemExit with one line that names the culprit.
+
+    given: values that win over the environment (command-line options).
+    """
     try:
-        return Settings()
+        return Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]).upper()

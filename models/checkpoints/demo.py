@@ -167,6 +167,7 @@ def _controlnet() -> FluxControlNetModel:
 
 def _body_pose() -> TinyBodyPose:
     pose = TinyBodyPose()
+    assert pose.joints.bias is not None
     with torch.no_grad():
         pose.joints.bias.fill_(-0.1)  # few joints, so that a map holds figures and not a carpet
     return pose

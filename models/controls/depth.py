@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from controlnet_aux.midas import MidasDetector
 from PIL import Image
 
-from models.controls.annotation import Detector, detect_resolution
+from models.controls.annotation import detect
 from models.geometry import Size
 
 
-def make(picture: Image.Image, size: Size, detector: Detector) -> Image.Image:
+def make(picture: Image.Image, size: Size, detector: MidasDetector) -> Image.Image:
     """Relative depth of `picture`, bicubic to `size` (depth is smooth)."""
-    resolution = detect_resolution(picture.size)
     # A picture of one depth is divided by its zero range inside the detector: all black then.
     with np.errstate(invalid="ignore", divide="ignore"):
-        depth = detector(
-            np.asarray(picture.convert("RGB")),
-            detect_resolution=resolution,
-            image_resolution=resolution,
-            output_type="np",
-        )
-    return Image.fromarray(depth).convert("RGB").resize(size, Image.Resampling.BICUBIC)
+        return detect(detector, picture, size, Image.Resampling.BICUBIC)

@@ -5,20 +5,13 @@ A picture without people gives a black map: no pose is a pose too.
 
 from __future__ import annotations
 
-import numpy as np
+from controlnet_aux.open_pose import OpenposeDetector
 from PIL import Image
 
-from models.controls.annotation import Detector, detect_resolution
+from models.controls.annotation import detect
 from models.geometry import Size
 
 
-def make(picture: Image.Image, size: Size, detector: Detector) -> Image.Image:
+def make(picture: Image.Image, size: Size, detector: OpenposeDetector) -> Image.Image:
     """Skeletons found in `picture`, nearest to `size` (limb colours must not blend)."""
-    resolution = detect_resolution(picture.size)
-    skeleton = detector(
-        np.asarray(picture.convert("RGB")),
-        detect_resolution=resolution,
-        image_resolution=resolution,
-        output_type="np",
-    )
-    return Image.fromarray(skeleton).convert("RGB").resize(size, Image.Resampling.NEAREST)
+    return detect(detector, picture, size, Image.Resampling.NEAREST)

@@ -35,10 +35,11 @@ def _heunpp2(steps: int) -> int:
 class SamplerInfo:
     """One sampler in numbers.
 
-    `order` is the measured order of convergence to the flow's ODE (None for a stochastic sampler,
-    which follows no single solution). `evaluations` maps the steps of a sigma list, len - 1, to
-    model evaluations; None means that the pictures decide. `discards_penultimate`: its lists are
-    made for one step more and lose the last sigma above zero.
+    `order` is the measured order of convergence to the flow's ODE down to the last sigma above
+    zero (None for a stochastic sampler, which follows no single solution); the last step is
+    Euler's everywhere, which holds a whole run to 2 on most schedules. `evaluations` maps the
+    steps of a sigma list, len - 1, to model evaluations; None means that the pictures decide.
+    `discards_penultimate`: its lists are made for one step more and lose the last sigma above 0.
     """
 
     family: str
@@ -58,7 +59,7 @@ _ANCESTRAL_2S = SamplerInfo("ancestral", None, _two_a_step, NoiseKind.INDEPENDEN
 _SDE_SINGLE = SamplerInfo("sde", None, _two_a_step, NoiseKind.BROWNIAN)
 _SDE_MULTI = SamplerInfo("sde", None, _one_a_step, NoiseKind.BROWNIAN)
 _MULTISTEP = SamplerInfo("multistep", 2, _one_a_step)
-_UNIPC = SamplerInfo("unipc", 2, _one_a_step, discards_penultimate=True)
+_UNIPC = SamplerInfo("unipc", 3, _one_a_step, discards_penultimate=True)
 
 CATALOGUE: dict[str, SamplerInfo] = {
     "euler": _EULER,

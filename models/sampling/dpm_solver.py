@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor
 
+from models.errors import TooManyEvaluations
 from models.sampling.run import Run, sampler, slope
 
 ADAPTIVE_RELATIVE_TOLERANCE = 0.05
@@ -110,7 +111,7 @@ def sample_dpm_adaptive(run: Run, x: Tensor) -> Tensor:
     N. The error is one norm over the whole batch, so pictures in a batch affect each other. Ends
     at the last sigma above 0. The callback comes once an accepted step; its index is how many
     N-ths of the way in log sigma are done. One value a try is read back from the device.
-    FloatingPointError when the latents stop being finite, RuntimeError past
+    FloatingPointError when the latents stop being finite, TooManyEvaluations past
     ADAPTIVE_MAX_EVALUATIONS.
     """
     start, end = _end_points(run)
@@ -118,7 +119,7 @@ def sample_dpm_adaptive(run: Run, x: Tensor) -> Tensor:
     t, h, x_low_before, evaluations = start, ADAPTIVE_FIRST_STEP, x, 0
     while t < end - ADAPTIVE_END:
         if evaluations + 3 > ADAPTIVE_MAX_EVALUATIONS:
-            raise RuntimeError(f"dpm_adaptive: no end after {evaluations} model evaluations")
+            raise TooManyEvaluations("dpm_adaptive", evaluations)
         t_next = min(end, t + h)
         step = _Step(run, x, t, t_next - t)
         second = step.slope_1(1 / 3)

@@ -73,7 +73,7 @@ def _lms_weights(step: int, sigmas: Sequence[float]) -> list[float]:
 def sample_lms(run: Run, x: Tensor) -> Tensor:
     """Linear multistep: Adams-Bashforth of order 4 for uneven steps in sigma (k-diffusion, MIT).
 
-    One evaluation a step, deterministic; order 2 overall, as the last step is Euler's.
+    One evaluation a step, deterministic; order 2, as the first and the last step are Euler's.
     """
     return _adams_bashforth(run, x, _lms_weights, order=4)
 
@@ -96,7 +96,7 @@ def sample_ipndm(run: Run, x: Tensor) -> Tensor:
     """iPNDM: Adams-Bashforth of order 4 with the weights of even steps whatever the steps are
     (Zhang and Chen, arXiv 2204.13902; diff-sampler, Apache-2.0).
 
-    One evaluation a step, deterministic; order 2 overall, as the last step is Euler's.
+    One evaluation a step, deterministic; order 2, as the first and the last step are Euler's.
     """
     return _adams_bashforth(run, x, _ipndm_weights, order=4)
 
@@ -133,8 +133,8 @@ def _ipndm_v_weights(step: int, sigmas: Sequence[float]) -> list[float]:
 def sample_ipndm_v(run: Run, x: Tensor) -> Tensor:
     """iPNDM with step-dependent weights (diff-sampler, Apache-2.0, after arXiv 2204.13902).
 
-    One evaluation a step, deterministic; order 2 at most, its weights sum to one only for even
-    steps.
+    One evaluation a step, deterministic; order 2. Very uneven steps make it worse again, as its
+    weights sum to one only for even ones.
     """
     return _adams_bashforth(run, x, _ipndm_v_weights, order=4)
 
@@ -174,6 +174,6 @@ def _deis_weights(step: int, sigmas: Sequence[float]) -> list[float]:
 def sample_deis(run: Run, x: Tensor) -> Tensor:
     """DEIS tAB of order 3 (Zhang and Chen, arXiv 2204.13902; diff-sampler, Apache-2.0).
 
-    One evaluation a step, deterministic; order 2 overall, as first and last step are Euler's.
+    One evaluation a step, deterministic; order 2, as the first and the last step are Euler's.
     """
     return _adams_bashforth(run, x, _deis_weights, order=3)

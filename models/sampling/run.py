@@ -6,7 +6,6 @@ float arithmetic for the samplers. Knows no sampler, no schedule and no model.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -30,7 +29,8 @@ class Callback(Protocol):
     """(step, x, sigma, denoised), once a step, after its last model evaluation.
 
     x, sigma and denoised are the state that *enters* the step: x at sigma, and the model's
-    prediction for exactly that pair. An exception raised here ends the run.
+    prediction for exactly that pair (uni_pc: for the predicted point, x is the corrected one).
+    `step` counts from 0, see steps_of. An exception raised here ends the run.
     """
 
     def __call__(self, step: int, x: Tensor, sigma: Tensor, denoised: Tensor, /) -> object: ...
@@ -59,7 +59,8 @@ class Run:
     """One sampler run: sigmas as floats, and the model, noise and callback taking floats.
 
     All arithmetic on sigmas is float64 on the host: nothing waits for the device, and the small
-    differences in the formulas do not cancel. Only the results are multiplied into x.
+    differences in the formulas do not cancel. The latents between two model calls are float64
+    too; they are small (a megabyte at 1024x1024), and rounding happens at the model only.
     """
 
     def __init__(
@@ -81,17 +82,18 @@ class Run:
             yield step, sigma, self.sigmas[step + 1]
 
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
-        """The model's prediction, in x's dtype whatever the model computes in."""
-        return self._denoise(x, self._tensor(sigma)).to(self._dtype)
+        """The model's prediction for x rounded to the caller's dtype, in float64."""
+        return self._denoise(x.to(self._dtype), self._tensor(sigma)).double()
 
     def noise(self, sigma: float, sigma_next: float) -> Tensor:
         if self._noise is None:
             raise ValueError("a stochastic sampler needs noise=, see models.sampling.noise_for")
-        return self._noise(self._tensor(sigma), self._tensor(sigma_next)).to(self._dtype)
+        return self._noise(self._tensor(sigma), self._tensor(sigma_next)).double()
 
     def report(self, step: int, x: Tensor, sigma: float, denoised: Tensor) -> None:
         if self._callback is not None:
-            self._callback(step, x, self._tensor(sigma), denoised)
+            rounded, prediction = x.to(self._dtype), denoised.to(self._dtype)
+            self._callback(step, rounded, self._tensor(sigma), prediction)
 
     def _tensor(self, sigma: float) -> Tensor:
         return torch.tensor(sigma, dtype=self._sigma_dtype)
@@ -100,7 +102,6 @@ class Run:
 def sampler(body: Callable[[Run, Tensor], Tensor]) -> Sampler:
     """Make a Sampler of a function (run, x) -> x."""
 
-    @functools.wraps(body)
     def sample(
         denoise: Denoise,
         x: Tensor,
@@ -109,10 +110,10 @@ def sampler(body: Callable[[Run, Tensor], Tensor]) -> Sampler:
         noise: Noise | None = None,
         callback: Callback | None = None,
     ) -> Tensor:
-        return body(Run(denoise, x, sigmas, noise, callback), x)
+        return body(Run(denoise, x, sigmas, noise, callback), x.double()).to(x.dtype)
 
-    # Without this inspect.signature() would show body's parameters.
-    del sample.__dict__["__wrapped__"]
+    sample.__module__, sample.__doc__ = body.__module__, body.__doc__
+    sample.__name__, sample.__qualname__ = body.__name__, body.__qualname__
     return sample
 
 

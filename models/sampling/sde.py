@@ -113,7 +113,8 @@ def sample_dpmpp_3m_sde(run: Run, x: Tensor) -> Tensor:
             return denoised
         h = _log_snr_step(sigma, sigma_next)
         x = _sde_base(run, x, denoised, sigma, sigma_next)
-        x = x + (1 - sigma_next) * _third_order(denoised, h, history) if history else x
+        if history:
+            x = x + (1 - sigma_next) * _third_order(denoised, h, history)
         history = [(denoised, h), *history[:1]]
     return x
 

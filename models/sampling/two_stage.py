@@ -18,13 +18,14 @@ def sample_heun(run: Run, x: Tensor) -> Tensor:
     """
     for step, sigma, sigma_next in run.intervals():
         denoised = run.denoise(x, sigma)
+        if sigma_next == 0:
+            run.report(step, x, sigma, denoised)
+            return denoised
         d, h = slope(x, denoised, sigma), sigma_next - sigma
-        if sigma_next > 0:
-            x_ahead = x + h * d
-            d_ahead = slope(x_ahead, run.denoise(x_ahead, sigma_next), sigma_next)
-            d = (d + d_ahead) / 2
+        x_ahead = x + h * d
+        d_ahead = slope(x_ahead, run.denoise(x_ahead, sigma_next), sigma_next)
         run.report(step, x, sigma, denoised)
-        x = x + h * d if sigma_next > 0 else denoised
+        x = x + h * (d + d_ahead) / 2
     return x
 
 
@@ -72,10 +73,12 @@ def sample_dpm_2(run: Run, x: Tensor) -> Tensor:
     """
     for step, sigma, sigma_next in run.intervals():
         denoised = run.denoise(x, sigma)
-        if sigma_next > 0:
-            d = _midpoint_slope(run, x, denoised, sigma, sigma_next)
+        if sigma_next == 0:
+            run.report(step, x, sigma, denoised)
+            return denoised
+        d = _midpoint_slope(run, x, denoised, sigma, sigma_next)
         run.report(step, x, sigma, denoised)
-        x = x + (sigma_next - sigma) * d if sigma_next > 0 else denoised
+        x = x + (sigma_next - sigma) * d
     return x
 
 

@@ -71,8 +71,8 @@ def _unipc(run: Run, x: Tensor, b: Callable[[float], float]) -> Tensor:
 def sample_uni_pc(run: Run, x: Tensor) -> Tensor:
     """UniPC of order 3 with B(h) = h (Zhao et al., arXiv 2302.04867).
 
-    One evaluation a step, deterministic. Ends at sigma = 0.001 instead of 0; the signal's factor
-    there, 0.999, is divided out. Measured order 2.
+    One evaluation a step, deterministic, order 3 but for the last step. Ends at sigma = 0.001
+    instead of 0; the signal's factor there, 0.999, is divided out.
     """
     return _unipc(run, x, lambda g: g)
 

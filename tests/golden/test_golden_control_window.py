@@ -6,11 +6,11 @@ from functools import cache
 
 import pytest
 import torch
-from golden_files import load
 from torch import Tensor
 
 from models.sampling import SAMPLERS, SCHEDULES, control_active, sigmas_for
 from models.sampling.analytic import GaussianMixture
+from tests.golden.golden_files import load
 
 COUNTS = load("controlnet")["counts_current"]
 DATA = load("samplers_public")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from golden_files import load
 
 from models.sampling import SCHEDULES, percent_to_sigma, sigmas_for
 from models.sampling.schedules import shift_of
+from tests.golden.golden_files import load
 
 DATA = load("schedules")
 CASES = [

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from redis.exceptions import RedisError
 from app.embedded_redis import redis_command, redis_url
 
 ROOT = Path(__file__).resolve().parents[2]
+START_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -57,24 +59,38 @@ def start_server(data_dir: Path, *arguments: str, **settings: str) -> Server:
     """`python -m app.cli up` on a free port, once it has printed its ready line."""
     port = free_port()
     log = data_dir.with_name(f"{data_dir.name}.log")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app.cli", "up", "--port", str(port)]
-        + ["--data-dir", str(data_dir), *arguments],
-        cwd=ROOT,
-        env=environment(**settings),
-        stdout=subprocess.PIPE,
-        stderr=log.open("a"),
-        text=True,
-    )
-    assert process.stdout is not None
-    line = process.stdout.readline()
+    with log.open("a") as sink:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "app.cli", "up", "--port", str(port)),
+                *("--data-dir", str(data_dir), *arguments),
+            ],
+            cwd=ROOT,
+            env=environment(**settings),
+            stdout=subprocess.PIPE,
+            stderr=sink,
+            text=True,
+        )
+    line = _first_line(process, START_TIMEOUT_S)
     if not line.startswith("ready: "):
-        process.kill()
-        process.wait()
-        process.stdout.close()
         raise AssertionError(f"no ready line but {line!r}; log:\n{log.read_text()}")
     _, url, _, key = line.split()
     return Server(url, key, data_dir, process, log)
+
+
+def _first_line(process: subprocess.Popen[str], timeout_s: float) -> str:
+    """What the process says first; it is killed when that takes too long or is not said at all."""
+    assert process.stdout is not None
+    alarm = threading.Timer(timeout_s, process.kill)
+    alarm.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        alarm.cancel()
+    if not line:
+        process.wait()
+        process.stdout.close()
+    return line
 
 
 def stop_server(server: Server, timeout_s: float = 60) -> None:
@@ -94,12 +110,15 @@ def running_server(data_dir: Path, *arguments: str, **settings: str) -> Iterator
 
 
 @contextmanager
-def running_api(redis: str, *, ready: bool = True, **settings: str) -> Iterator[str]:
+def running_api(
+    redis: str, *, ready: bool = True, port: int | None = None, **settings: str
+) -> Iterator[str]:
     """One more api process on a Redis that is already there; yields its URL.
 
     ready: wait until workers are there too, not only the process itself.
+    port: where to listen, for tests whose settings or restarts must know it; a free one if None.
     """
-    port = free_port()
+    port = port or free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "app.cli", "api", "--port", str(port)],
         cwd=ROOT,

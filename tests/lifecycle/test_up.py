@@ -1,0 +1,171 @@
+"""`scripts/up` from the outside: what it restarts and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.core.settings import EXIT_CONFIG
+from tests.support.pictures import astronaut, base64_of
+from tests.support.servers import (
+    ROOT,
+    Server,
+    environment,
+    free_port,
+    running_server,
+    start_server,
+    stop_server,
+)
+
+
+def until(condition: Callable[[], bool], what: str, timeout_s: float = 90) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        time.sleep(0.05)
+
+
+def processes_of(server: Server) -> dict[int, str]:
+    """Living processes whose environment or command line names this server's data directory."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            text = (entry / "cmdline").read_bytes() + b"\0" + (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if str(server.data_dir).encode() in text:
+            found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return found
+
+
+def pids_of(server: Server, command: str) -> set[int]:
+    return {pid for pid, line in processes_of(server).items() if command in line}
+
+
+def submit(server: Server, **changes: object) -> str:
+    body = {"image": base64_of(astronaut((128, 128))), "prompt": "x", "steps": 15, **changes}
+    answer = httpx.post(f"{server.url}/v2/flux-controlnet", json=body, headers=server.headers)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["request_id"])
+
+
+def status(server: Server, request_id: str) -> str:
+    url = f"{server.url}/v2/requests/{request_id}/status"
+    answer = httpx.get(url, headers=server.headers, timeout=30)
+    return str(answer.json().get("status", answer.text))
+
+
+def ready(server: Server) -> bool:
+    try:
+        return httpx.get(f"{server.url}/health/ready", timeout=10).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+LONG = {"steps": 75, "samples": 4, "use_input_img_dimension": False, "cn_stop": 1.0}
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
+def test_a_stop_in_the_middle_of_a_job_leaves_no_process_and_loses_no_request(
+    tmp_path: Path, signum: signal.Signals
+) -> None:
+    first = start_server(tmp_path / "data")
+    # A second request waits behind the one that is stopped.
+    running = submit(first, custom_width=256, custom_height=256, **LONG)
+    waiting = submit(first)
+    until(lambda: status(first, running) == "PROCESSING", "the job to begin")
+    os.kill(first.process.pid, signum)
+    first.process.wait(60)
+    assert first.process.stdout is not None
+    first.process.stdout.close()
+    until(lambda: not processes_of(first), "no process to be left", 10)
+
+    with running_server(tmp_path / "data") as second:
+        assert second.key == first.key
+        for request_id in (running, waiting):
+            until(lambda: status(second, request_id) == "COMPLETED", f"{request_id} to end")  # noqa: B023
+
+
+def test_a_child_that_dies_is_restarted_and_its_job_is_taken_up(tmp_path: Path) -> None:
+    with running_server(tmp_path / "data") as server:
+        for command in ("worker gpu", "worker cpu", "app.cli api", "redis-server"):
+            request_id = submit(server)
+            killed = pids_of(server, command)
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+            until(lambda: ready(server) and bool(pids_of(server, command) - killed), command)  # noqa: B023
+            until(lambda: status(server, request_id) == "COMPLETED", f"after {command}")  # noqa: B023
+
+
+def test_the_key_is_private_and_a_folder_serves_one_server(tmp_path: Path) -> None:
+    server = start_server(tmp_path / "data", "--api-key", "SG_chosen")
+    try:
+        assert server.key == "SG_chosen"
+        second = subprocess.run(
+            [sys.executable, "-m", "app.cli", "up", "--data-dir", str(server.data_dir)],
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert second.returncode != 0
+        assert "in use by another server" in second.stderr
+        assert "Traceback" not in second.stderr
+    finally:
+        stop_server(server)
+    assert server.process.returncode == 0
+    with running_server(tmp_path / "data") as minted:
+        file = minted.data_dir / "api-key"
+        assert file.read_text().strip() == minted.key
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert httpx.get(f"{minted.url}/v2/requests/x").status_code == 401
+
+
+def test_weights_that_cannot_be_had_end_the_start(tmp_path: Path) -> None:
+    stopped = subprocess.run(
+        [
+            *(sys.executable, "-m", "app.cli", "up", "--checkpoint", "flux-dev-union-pro"),
+            *("--data-dir", str(tmp_path / "d"), "--port", str(free_port())),
+        ],
+        cwd=ROOT,
+        env=environment(HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hub")),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert stopped.returncode == EXIT_CONFIG
+    assert "checkpoint flux-dev-union-pro cannot be loaded" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+
+
+def test_bad_settings_stop_the_start_with_one_line(tmp_path: Path) -> None:
+    for arguments, settings in (
+        (["--checkpoint", "sdxl"], {}),
+        ([], {"CHECKPOINT": "sdxl"}),
+        ([], {"MAX_PIXELS": "many"}),
+    ):
+        stopped = subprocess.run(
+            [sys.executable, "-m", "app.cli", "up", "--data-dir", str(tmp_path / "d"), *arguments],
+            cwd=ROOT,
+            env=environment(**settings),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert stopped.returncode != 0
+        assert stopped.stderr.startswith("settings: ")
+        assert stopped.stderr.count("\n") == 1

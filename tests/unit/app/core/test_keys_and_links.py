@@ -1,0 +1,85 @@
+"""Keys are stored as hashes only; links open what we signed and nothing else."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from redis import Redis
+
+from app.core.keys import KeyStore, mint
+from app.core.links import LinkSigner
+
+
+def test_a_minted_key_has_the_hosted_form_and_128_bits() -> None:
+    assert re.fullmatch(r"SG_[0-9a-f]{32}", mint())
+    assert mint() != mint()
+
+
+def test_a_key_is_verified_until_it_is_revoked(redis: Redis) -> None:
+    store, secret = KeyStore(redis), mint()
+    assert store.verify(secret) is None
+    key = store.add(secret, "team-a")
+    assert store.verify(secret) == key
+    assert store.all() == [key]
+    assert store.revoke(key.id)
+    assert store.verify(secret) is None
+    assert not store.revoke(key.id)
+
+
+def test_redis_never_sees_a_secret(redis: Redis) -> None:
+    secret = mint()
+    KeyStore(redis).add(secret, "team-a")
+    dump = repr([redis.hgetall(key) for key in redis.scan_iter()])
+    assert secret not in dump
+    assert secret.removeprefix("SG_") not in dump
+
+
+def test_an_ambiguous_id_revokes_nothing(redis: Redis) -> None:
+    store = KeyStore(redis)
+    secrets = [mint(), mint()]
+    for secret in secrets:
+        store.add(secret, "a")
+    assert not store.revoke("")
+    assert all(store.verify(secret) for secret in secrets)
+
+
+def signed(signer: LinkSigner, path: str, expires_at: int) -> tuple[str, str]:
+    match = re.fullmatch(re.escape(path) + r"\?exp=(\d+)&sig=(\w+)", signer.sign(path, expires_at))
+    assert match is not None
+    return match[1], match[2]
+
+
+def test_a_signed_link_is_valid_on_every_replica(redis: Redis) -> None:
+    expires, signature = signed(LinkSigner(redis), "/files/a/0.png", int(time.time()) + 60)
+    assert LinkSigner(redis).valid("/files/a/0.png", expires, signature)
+
+
+@pytest.mark.parametrize(
+    ("path", "expires", "signature"),
+    [
+        ("/files/b/0.png", None, None),
+        ("/files/a/0.png", "9999999999", None),
+        ("/files/a/0.png", None, "0" * 32),
+        ("/files/a/0.png", None, ""),
+        ("/files/a/0.png", "", None),
+        ("/files/a/0.png", "٣", None),
+        ("/files/a/0.png", "1" * 5000, None),
+        ("/files/a/0.png", None, "é"),
+    ],
+)
+def test_a_link_that_was_not_signed_is_refused(
+    redis: Redis, path: str, expires: str | None, signature: str | None
+) -> None:
+    signer = LinkSigner(redis)
+    good_expiry, good_signature = signed(signer, "/files/a/0.png", int(time.time()) + 60)
+    expires = good_expiry if expires is None else expires
+    signature = good_signature if signature is None else signature
+    assert not signer.valid(path, expires, signature)
+
+
+def test_an_expired_link_is_refused(redis: Redis) -> None:
+    signer = LinkSigner(redis)
+    expires, signature = signed(signer, "/files/a/0.png", int(time.time()) - 1)
+    assert not signer.valid("/files/a/0.png", expires, signature)

@@ -1,0 +1,151 @@
+"""The state machine, attacked in the orders that crashes and stalls produce."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import pytest
+from redis import Redis
+
+from app.core.errors import ImageRejected, TimedOut
+from app.core.requests import Claim, RequestRecord, RequestStore, Stage, Status
+
+ID = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+def store(redis: Redis) -> RequestStore:
+    return RequestStore(redis, ttl_s=100)
+
+
+@pytest.fixture
+def submitted(store: RequestStore) -> RequestStore:
+    store.submit(ID, "team-a", {"seed": 5, "prompt": "x"}, {"kind": "file"}, store.expiry())
+    return store
+
+
+def record(store: RequestStore) -> RequestRecord:
+    found = store.get(ID)
+    assert found is not None
+    return found
+
+
+def at_stage(store: RequestStore, stage: Stage) -> None:
+    """Carry the request to the beginning of `stage`."""
+    for earlier in (s for s in Stage if s < stage):
+        assert store.claim(ID, earlier, f"e{earlier}") is Claim.CLAIMED
+        assert store.advance(ID, earlier, f"e{earlier}", {})
+
+
+def test_a_new_request_is_queued(submitted: RequestStore) -> None:
+    found = record(submitted)
+    assert found.status is Status.QUEUED
+    assert (found.owner, found.params["seed"], found.source["kind"]) == ("team-a", 5, "file")
+    assert found.started_at is None
+
+
+def test_an_id_is_used_once(submitted: RequestStore) -> None:
+    submitted.submit(ID, "team-b", {"seed": 6}, {"kind": "url"}, submitted.expiry())
+    assert record(submitted).owner == "team-a"
+
+
+def test_an_unknown_request_is_none(store: RequestStore) -> None:
+    assert store.get("f" * 32) is None
+
+
+def test_the_whole_life(submitted: RequestStore) -> None:
+    assert submitted.claim(ID, Stage.PREPARE, "e1") is Claim.CLAIMED
+    assert record(submitted).status is Status.QUEUED
+    assert submitted.advance(ID, Stage.PREPARE, "e1", {"width": 100, "height": 60})
+    assert submitted.claim(ID, Stage.GENERATE, "e2") is Claim.CLAIMED
+    assert record(submitted).status is Status.PROCESSING
+    assert submitted.progress(ID, "e2", 3, 20)
+    assert (record(submitted).step, record(submitted).steps) == (3, 20)
+    assert submitted.advance(ID, Stage.GENERATE, "e2", {"inference_s": 1.5, "evaluations": 20})
+    assert submitted.claim(ID, Stage.FINISH, "e3") is Claim.CLAIMED
+    assert submitted.complete(ID, "e3", {"outputs": [{"file_name": "0.png"}]})
+    done = record(submitted)
+    assert done.status is Status.COMPLETED
+    assert done.outputs == ({"file_name": "0.png"},)
+    assert (done.width, done.height, done.inference_s, done.evaluations) == (100, 60, 1.5, 20)
+    assert done.created_at <= (done.started_at or 0) <= (done.ended_at or 0)
+
+
+def test_a_later_claim_takes_the_request_from_an_earlier_one(submitted: RequestStore) -> None:
+    at_stage(submitted, Stage.GENERATE)
+    submitted.claim(ID, Stage.GENERATE, "stalled")
+    submitted.claim(ID, Stage.GENERATE, "fresh")
+    assert not submitted.progress(ID, "stalled", 9, 20)
+    assert not submitted.advance(ID, Stage.GENERATE, "stalled", {"width": 1})
+    assert not submitted.fail(ID, TimedOut(), "stalled")
+    assert submitted.advance(ID, Stage.GENERATE, "fresh", {"width": 2})
+    assert record(submitted).width == 2
+
+
+def test_a_finished_stage_is_not_run_again(submitted: RequestStore) -> None:
+    at_stage(submitted, Stage.FINISH)
+    assert submitted.claim(ID, Stage.GENERATE, "late") is Claim.AHEAD
+    assert submitted.claim(ID, Stage.PREPARE, "late") is Claim.AHEAD
+
+
+def test_an_execution_cannot_advance_twice(submitted: RequestStore) -> None:
+    submitted.claim(ID, Stage.PREPARE, "e1")
+    assert submitted.advance(ID, Stage.PREPARE, "e1", {})
+    assert not submitted.advance(ID, Stage.PREPARE, "e1", {})
+
+
+def test_a_terminal_status_is_written_once(submitted: RequestStore) -> None:
+    at_stage(submitted, Stage.FINISH)
+    submitted.claim(ID, Stage.FINISH, "e3")
+    assert submitted.fail(ID, ImageRejected("image: no"), "e3")
+    assert not submitted.complete(ID, "e3", {"outputs": []})
+    assert not submitted.fail(ID, TimedOut(), "")
+    assert submitted.claim(ID, Stage.FINISH, "e4") is Claim.ENDED
+    failed = record(submitted)
+    assert (failed.status, failed.error, failed.error_status) == (Status.FAILED, "image: no", 400)
+
+
+def test_no_sequence_of_calls_leaves_a_terminal_status(submitted: RequestStore) -> None:
+    submitted.fail(ID, TimedOut("gone"), "")
+    calls = [
+        lambda: submitted.claim(ID, Stage.GENERATE, "e"),
+        lambda: submitted.advance(ID, Stage.GENERATE, "e", {}),
+        lambda: submitted.progress(ID, "e", 1, 2),
+        lambda: submitted.complete(ID, "e", {}),
+    ]
+    for order in itertools.permutations(calls):
+        for call in order:
+            call()
+        assert record(submitted).status is Status.FAILED
+
+
+def test_only_a_queued_request_is_cancelled_by_a_hang_up(submitted: RequestStore) -> None:
+    at_stage(submitted, Stage.GENERATE)
+    submitted.claim(ID, Stage.GENERATE, "e2")
+    assert not submitted.fail(ID, TimedOut(), only_queued=True)
+    assert record(submitted).status is Status.PROCESSING
+
+
+def test_everything_expires_with_the_record(redis: Redis) -> None:
+    store = RequestStore(redis, ttl_s=50)
+    store.submit(ID, "a", {}, {}, store.expiry())
+    at_stage(store, Stage.GENERATE)
+    store.claim(ID, Stage.GENERATE, "e")
+    store.progress(ID, "e", 1, 2)
+    keys = list(redis.scan_iter("req:*"))
+    assert len(keys) == 2
+    assert all(0 < redis.ttl(key) <= 50 for key in keys)
+
+
+def test_an_expired_record_is_never_written_again(redis: Redis) -> None:
+    store = RequestStore(redis, ttl_s=50)
+    store.submit(ID, "a", {}, {}, time.time() + 50)
+    store.claim(ID, Stage.PREPARE, "e1")
+    store.forget(ID)
+    assert store.claim(ID, Stage.PREPARE, "e2") is Claim.GONE
+    assert not store.advance(ID, Stage.PREPARE, "e1", {"width": 1})
+    assert not store.progress(ID, "e1", 1, 2)
+    assert not store.complete(ID, "e1", {})
+    assert not store.fail(ID, TimedOut())
+    assert list(redis.scan_iter("req:*")) == []

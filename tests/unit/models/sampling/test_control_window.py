@@ -1,0 +1,39 @@
+"""The rule of cn_stop: active iff sigma >= P(cn_stop), compared in float32."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from models.sampling import control_active, percent_to_sigma, sigmas_for
+
+
+def test_a_tie_is_active() -> None:
+    half_time = sigmas_for("simple", 20)[10]
+    assert control_active(half_time, 0.5)
+    assert not control_active(torch.nextafter(half_time, torch.tensor(0.0)), 0.5)
+    # The same sigma in float64 is compared as float32 too.
+    assert control_active(half_time.double(), 0.5)
+
+
+@pytest.mark.parametrize("mu", [0.5, 0.63, 1.0, 1.15, 1.9, 3.23])
+@pytest.mark.parametrize("steps", [4, 8, 20, 40])
+def test_ties_at_every_shift(mu: float, steps: int) -> None:
+    sigmas = sigmas_for("simple", steps, mu)
+    for part in (0.25, 0.5, 0.75):
+        active = sum(control_active(sigma, part, mu) for sigma in sigmas[:-1])
+        assert active == steps * part + 1
+
+
+def test_the_ends() -> None:
+    sigmas = sigmas_for("simple", 20)
+    assert [control_active(s, 0.0) for s in sigmas[:-1]] == [True] + [False] * 19
+    assert all(control_active(s, 1.0) for s in sigmas)
+
+
+def test_percent_is_clamped_and_falls() -> None:
+    assert percent_to_sigma(-1.0) == percent_to_sigma(0.0) == 1.0
+    assert percent_to_sigma(1.0) == percent_to_sigma(2.0) == 0.0
+    values = [percent_to_sigma(i / 50) for i in range(51)]
+    assert values == sorted(values, reverse=True)
+    assert len(set(values)) == 51

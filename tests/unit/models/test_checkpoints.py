@@ -1,0 +1,72 @@
+"""The demo is made of the real classes, and the real checkpoint's description holds together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from controlnet_aux.midas import MidasDetector
+from controlnet_aux.open_pose import OpenposeDetector
+from diffusers import AutoencoderKL, FluxControlNetModel, FluxTransformer2DModel
+from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+
+from models.checkpoints import CHECKPOINTS, LoadedCheckpoint, load
+from models.errors import CheckpointError
+from models.spec import CHECKPOINT_NAMES, CONTROL_NAMES
+
+
+def test_the_demo_is_made_of_the_real_classes(demo: LoadedCheckpoint) -> None:
+    pipe = demo.pipe
+    assert isinstance(pipe.transformer, FluxTransformer2DModel)
+    assert pipe.transformer.config.guidance_embeds
+    assert isinstance(pipe.controlnet, FluxControlNetModel)
+    assert pipe.controlnet.union
+    assert isinstance(pipe.vae, AutoencoderKL)
+    assert isinstance(pipe.text_encoder, CLIPTextModel)
+    assert isinstance(pipe.text_encoder_2, T5EncoderModel)
+    assert isinstance(pipe.tokenizer, CLIPTokenizer)
+    assert isinstance(pipe.tokenizer_2, T5TokenizerFast)
+    assert isinstance(demo.annotators.depth, MidasDetector)
+    assert isinstance(demo.annotators.pose, OpenposeDetector)
+
+
+def test_a_second_load_reads_the_same_weights(demo: LoadedCheckpoint, tmp_path: Path) -> None:
+    again = load(CHECKPOINTS["demo"], tmp_path, torch.device("cpu"))
+    ours, theirs = demo.pipe.transformer.state_dict(), again.pipe.transformer.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert not list((tmp_path / "checkpoints").glob(".*"))
+
+
+def test_prompts_of_any_script_are_encoded(demo: LoadedCheckpoint) -> None:
+    ids = [
+        tuple(demo.pipe.tokenizer_2(text)["input_ids"]) for text in ("red cat", "blue cat", "red")
+    ]
+    assert len(set(ids)) == 3
+    assert demo.pipe.tokenizer("naïve 日本 🎨")["input_ids"]
+
+
+def test_damaged_weights_are_named(tmp_path: Path) -> None:
+    load(CHECKPOINTS["demo"], tmp_path, torch.device("cpu"))
+    weights = tmp_path / "checkpoints/demo/annotators/depth.safetensors"
+    weights.unlink()
+    with pytest.raises(CheckpointError, match="demo"):
+        load(CHECKPOINTS["demo"], tmp_path, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", list(CHECKPOINTS))
+def test_every_checkpoint_states_licences_and_modes(name: str) -> None:
+    checkpoint = CHECKPOINTS[name]
+    assert set(checkpoint.modes) == set(CONTROL_NAMES)
+    for part in (checkpoint.base, checkpoint.controlnet, checkpoint.annotators):
+        assert part.licence
+        assert bool(part.repository) != bool(part.folder)
+
+
+def test_the_names_are_those_that_settings_accept() -> None:
+    assert tuple(CHECKPOINTS) == CHECKPOINT_NAMES
+
+
+def test_the_union_modes_are_those_of_the_model_card() -> None:
+    modes = CHECKPOINTS["flux-dev-union-pro"].modes
+    assert modes == {"canny": 0, "tile": 1, "depth": 2, "pose": 4}

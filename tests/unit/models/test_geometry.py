@@ -1,0 +1,54 @@
+"""Sizes: bounds hold, nothing grows, crops are centred."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.geometry import MULTIPLE, centred_box, fit_within, generated_size, resolution_mu
+
+sides = st.integers(1, 20_000)
+
+
+@given(sides, sides, st.integers(64, 4096), st.integers(4096, 2**24))
+def test_fit_within_keeps_both_bounds(width: int, height: int, side: int, pixels: int) -> None:
+    fitted = fit_within((width, height), side, pixels)
+    assert max(fitted) <= side
+    assert fitted[0] * fitted[1] <= pixels
+    assert min(fitted) >= 1
+    assert fitted[0] <= width
+    assert fitted[1] <= height
+
+
+def test_a_picture_within_the_bounds_keeps_its_size() -> None:
+    assert fit_within((4096, 4096), 4096, 4096 * 4096) == (4096, 4096)
+    assert fit_within((333, 77), 4096, 4096 * 4096) == (333, 77)
+
+
+def test_a_large_picture_keeps_its_shape() -> None:
+    assert fit_within((8192, 4096), 4096, 4096 * 4096) == (4096, 2048)
+
+
+@given(st.integers(1, 4096), st.integers(1, 4096))
+def test_generated_size_is_the_next_multiple(width: int, height: int) -> None:
+    for side, made in zip((width, height), generated_size((width, height)), strict=True):
+        assert made % MULTIPLE == 0
+        assert 0 <= made - side < MULTIPLE
+
+
+@given(st.integers(1, 4096), st.integers(1, 4096))
+def test_the_crop_is_centred_and_exact(width: int, height: int) -> None:
+    outer = generated_size((width, height))
+    left, top, right, bottom = centred_box(outer, (width, height))
+    assert (right - left, bottom - top) == (width, height)
+    assert 0 <= (outer[0] - right) - left <= 1
+    assert 0 <= (outer[1] - bottom) - top <= 1
+
+
+@pytest.mark.parametrize(
+    ("size", "mu"),
+    [((512, 512), 0.63), ((1024, 1024), 1.15), ((1536, 640), 1.106666), ((2048, 2048), 3.23)],
+)
+def test_resolution_mu(size: tuple[int, int], mu: float) -> None:
+    assert resolution_mu(size) == pytest.approx(mu, abs=1e-6)
