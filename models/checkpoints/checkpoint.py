@@ -5,7 +5,7 @@ which number of the ControlNet's mode embedding each control type has. Loads not
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.controls import Annotators
@@ -18,12 +18,15 @@ class Part:
     repository: `owner/name`, or None when `build` makes the folder.
     revision: commit, branch or tag of the repository.
     files: patterns of the files that are needed.
+    sizes: file -> bytes it must have, where a revision is not known.
+    folder: of a part that is made locally, below the checkpoint's own folder.
     """
 
     licence: str
     repository: str | None = None
     revision: str | None = None
     files: tuple[str, ...] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
     folder: str = ""
 
 

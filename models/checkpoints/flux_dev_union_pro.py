@@ -18,6 +18,7 @@ from models.checkpoints.checkpoint import UNION_MODES, Checkpoint, Part
 from models.controls import Annotators
 
 _NON_COMMERCIAL = "FLUX.1 [dev] Non-Commercial License"
+_CONTROLNET_FILE = "diffusion_pytorch_model.safetensors"
 _DEPTH_FILE = "dpt_hybrid-midas-501f0c75.pt"
 _POSE_FILE = "body_pose_model.pth"
 
@@ -50,7 +51,8 @@ CHECKPOINT = Checkpoint(
     controlnet=Part(
         licence=_NON_COMMERCIAL,
         repository="Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro",
-        files=("config.json", "diffusion_pytorch_model.safetensors"),
+        files=("config.json", _CONTROLNET_FILE),
+        sizes={_CONTROLNET_FILE: 6_603_953_920},
     ),
     annotators=Part(
         licence="MiDaS: MIT; OpenPose: academic and non-commercial use",

@@ -76,6 +76,13 @@ def _folder(part: Part, home: Path) -> Path:
     """The local folder of a part, downloaded first when it is not there."""
     if part.repository is None:
         return home / part.folder
-    return Path(
+    folder = Path(
         snapshot_download(part.repository, revision=part.revision, allow_patterns=[*part.files])
     )
+    for name, size in part.sizes.items():
+        found = (folder / name).stat().st_size
+        if found != size:
+            raise CheckpointError(
+                f"{part.repository}: {name} has {found} bytes where {size} are expected"
+            )
+    return folder

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from controlnet_aux.midas import MidasDetector
+from controlnet_aux.midas.midas.dpt_depth import DPTDepthModel
 from controlnet_aux.open_pose import OpenposeDetector
+from controlnet_aux.open_pose.model import bodypose_model
 from diffusers import AutoencoderKL, FluxControlNetModel, FluxTransformer2DModel
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
 from models.checkpoints import CHECKPOINTS, LoadedCheckpoint, load
+from models.checkpoints import demo as demo_module
 from models.errors import CheckpointError
-from models.spec import CHECKPOINT_NAMES, CONTROL_NAMES
+from models.pipeline import generate
+from models.spec import CHECKPOINT_NAMES, CONTROL_NAMES, GenerationSpec
+from tests.support.pictures import astronaut
 
 
 def test_the_demo_is_made_of_the_real_classes(demo: LoadedCheckpoint) -> None:
@@ -52,6 +58,49 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
     weights.unlink()
     with pytest.raises(CheckpointError, match="demo"):
         load(CHECKPOINTS["demo"], tmp_path, torch.device("cpu"))
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """A hub that holds the demo's weights under the real repositories' names, and annotators of
+    the real architectures with random weights.
+    """
+    demo_home = tmp_path / "demo"
+    demo_module.build(demo_home)
+    annotators = tmp_path / "annotators"
+    annotators.mkdir()
+    depth = DPTDepthModel(path=None, backbone="vitb_rn50_384", non_negative=True)
+    torch.save(depth.state_dict(), annotators / "dpt_hybrid-midas-501f0c75.pt")
+    body = {name.split(".", 1)[1]: w for name, w in bodypose_model().state_dict().items()}
+    torch.save(body, annotators / "body_pose_model.pth")
+    folders = {
+        "black-forest-labs/FLUX.1-dev": demo_home / "base",
+        "Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro": demo_home / "controlnet",
+        "lllyasviel/Annotators": annotators,
+    }
+
+    def download(repository: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        assert revision or repository.startswith("Shakker-Labs")
+        assert allow_patterns
+        return str(folders[repository])
+
+    monkeypatch.setattr("models.checkpoints.loader.snapshot_download", download)
+    return folders
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+def test_the_real_checkpoint_loads_by_the_same_path(hub: dict[str, Path], tmp_path: Path) -> None:
+    real = CHECKPOINTS["flux-dev-union-pro"]
+    with pytest.raises(CheckpointError, match="6603953920 are expected"):
+        load(real, tmp_path, torch.device("cpu"))
+    weights = hub[real.controlnet.repository or ""] / "diffusion_pytorch_model.safetensors"
+    sizes = {weights.name: weights.stat().st_size}
+    real = replace(real, controlnet=replace(real.controlnet, sizes=sizes))
+    loaded = load(real, tmp_path, torch.device("cpu"))
+    for control in CONTROL_NAMES:
+        spec = GenerationSpec(prompt="x", control=control, width=64, height=64, steps=2)
+        made = generate(loaded, spec, astronaut((64, 64)), lambda _step, _steps: None)
+        assert made.pictures[0].shape == (64, 64, 3)
 
 
 @pytest.mark.parametrize("name", list(CHECKPOINTS))

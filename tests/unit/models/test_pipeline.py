@@ -121,6 +121,11 @@ def test_strength_changes_the_picture(demo: LoadedCheckpoint) -> None:
         ("euler", 1.0, 20, 20),
         ("heun", 0.5, 21, 39),
         ("dpmpp_2m", 0.5, 11, 20),
+        # The inner evaluations of these switch where their own sigma says (golden counts).
+        ("heunpp2", 0.5, 30, 57),
+        ("dpm_2", 0.5, 21, 39),
+        ("dpm_fast", 0.5, 3, 20),
+        ("dpmpp_sde", 0.5, 21, 39),
     ],
 )
 def test_the_window_follows_sigma(
