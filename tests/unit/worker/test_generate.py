@@ -1,0 +1,132 @@
+"""The gpu job around the mathematics: what goes in, what is kept, what a failed model becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from redis import Redis
+
+from app.core.requests import RequestRecord, Stage, Status
+from models.errors import NonFiniteLatents
+from models.geometry import resolution_mu
+from models.pipeline import Generation, OnStep
+from models.spec import GenerationSpec
+from worker import generate as job
+from worker.runtime import Runtime, runtime
+
+ID = "e" * 32
+PARAMS = {
+    "prompt": "x",
+    "cn_type": "canny",
+    "cn_strength": 0.7,
+    "cn_stop": 0.6,
+    "guidance": 4.0,
+    "steps": 17,
+    "sampler": "deis",
+    "scheduler": "beta",
+    "seed": 9,
+    "samples": 2,
+}
+
+
+@pytest.fixture
+def context(
+    redis: Redis,  # noqa: ARG001  # empties Redis first
+    redis_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Runtime]:
+    """A gpu worker whose next job is a prepared request of 100x60."""
+    monkeypatch.setenv("REDIS_URL", redis_server)
+    runtime.cache_clear()
+    made = runtime()
+    made.checkpoint = SimpleNamespace()  # type: ignore[assignment]  # never looked into here
+    expires_at = made.requests.expiry()
+    made.requests.submit(ID, "a", PARAMS, {}, expires_at)
+    made.requests.claim(ID, Stage.PREPARE, "e1")
+    made.requests.advance(ID, Stage.PREPARE, "e1", {"width": 100, "height": 60})
+    made.blobs.put(f"{ID}:control", Image.new("RGB", (112, 64), "red").tobytes(), expires_at)
+    yield made
+    made.redis.close()
+    runtime.cache_clear()
+
+
+def record(context: Runtime) -> RequestRecord:
+    found = context.requests.get(ID)
+    assert found is not None
+    return found
+
+
+def model(monkeypatch: pytest.MonkeyPatch, generate: Any) -> None:
+    monkeypatch.setattr(job, "generate_pictures", generate)
+
+
+def test_the_model_gets_the_request_and_its_pixels_are_kept(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[GenerationSpec] = []
+
+    def generate(
+        _loaded: Any, spec: GenerationSpec, picture: Image.Image, on_step: OnStep
+    ) -> Generation:
+        asked.append(spec)
+        assert picture.getpixel((0, 0)) == (255, 0, 0)
+        on_step(5, 34)
+        assert (record(context).step, record(context).steps) == (5, 34)
+        pixels = tuple(np.full((64, 112, 3), shade, np.uint8) for shade in (1, 2))
+        return Generation(pixels, picture, evaluations=34, controlled=20)
+
+    model(monkeypatch, generate)
+    job.generate(ID)
+    assert asked == [
+        GenerationSpec("x", "canny", 112, 64, 0.7, 0.6, 4.0, 17, "deis", "beta", 9, 2, 1.15)
+    ]
+    assert context.blobs.get(f"{ID}:pixels:1") == bytes([2]) * (64 * 112 * 3)
+    assert (record(context).evaluations, record(context).controlled) == (34, 20)
+    assert record(context).inference_s is not None
+    assert context.jobs.queue("cpu").job_ids == [f"{ID}-finish"]
+
+
+def test_latents_that_are_not_finite_fail_with_sampler_schedule_and_step(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def generate(*_: Any) -> Generation:
+        raise NonFiniteLatents("deis", "beta", 4, 17)
+
+    model(monkeypatch, generate)
+    job.generate(ID)
+    failed = record(context)
+    assert failed.status is Status.FAILED
+    assert failed.error == (
+        "the latents became non-finite with sampler deis, scheduler beta at step 4 of 17"
+    )
+    assert failed.error_status == 500
+
+
+def test_a_request_that_was_taken_over_is_left_at_the_next_step(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def generate(_loaded: Any, _spec: Any, _picture: Any, on_step: OnStep) -> Generation:
+        context.requests.claim(ID, Stage.GENERATE, "other worker")
+        on_step(1, 34)
+        raise AssertionError("it went on")
+
+    model(monkeypatch, generate)
+    job.generate(ID)
+    assert record(context).status is Status.PROCESSING
+    assert context.jobs.queue("cpu").job_ids == []
+
+
+def test_mu_auto_follows_the_size(context: Runtime) -> None:
+    assert job.spec_of(record(context), "auto").mu == resolution_mu((112, 64))
+    assert job.spec_of(record(context), 0.63).mu == 0.63
+
+
+def test_a_lost_control_picture_is_a_failure_with_a_reason(context: Runtime) -> None:
+    context.blobs.delete(f"{ID}:control")
+    job.generate(ID)
+    assert record(context).error == "Internal error: the control picture was lost"
