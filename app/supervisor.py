@@ -11,18 +11,21 @@ import http.client
 import logging
 import os
 import signal
-import subprocess
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from redis import Redis
 from redis.exceptions import RedisError
 
+from app.children import Child, end
 from app.core.connection import connect
 from app.core.keys import KeyStore, mint
-from app.core.processes import adopt_orphans, die_with_parent, kill_children
+from app.core.processes import adopt_orphans, kill_children
+from app.core.queue import Jobs
 from app.core.settings import EXIT_CONFIG, Settings
 from app.embedded_redis import redis_command, redis_url
 
@@ -42,29 +45,6 @@ class UpOptions:
     api_key: str | None
 
 
-@dataclass(slots=True)
-class _Child:
-    name: str
-    command: list[str]
-    environment: dict[str, str]
-    process: subprocess.Popen[bytes] | None = None
-    restart_at: float = field(default=0.0)
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            self.command,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            # Ctrl-C in a terminal goes to a whole group; the children are told one by one.
-            start_new_session=True,
-            preexec_fn=die_with_parent,
-        )
-
-    @property
-    def alive(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-
 class Supervisor:
     def __init__(self, options: UpOptions, settings: Settings) -> None:
         self._options = options
@@ -72,7 +52,7 @@ class Supervisor:
         self._data_dir = settings.data_dir
         self._exit_code = 0
         self._stop = threading.Event()
-        own_redis = "REDIS_URL" not in os.environ
+        own_redis = "redis_url" not in settings.model_fields_set
         self._redis_url = redis_url(self._data_dir) if own_redis else settings.redis_url
         self._redis = self._redis_child() if own_redis else None
         self._serving = [
@@ -82,7 +62,7 @@ class Supervisor:
         ]
 
     def run(self) -> int:
-        """Serve until SIGINT or SIGTERM. SystemExit when another instance has the folder.
+        """Serve until SIGINT or SIGTERM. SystemExit when the folder or the port is taken.
 
         The exit code is 0, or EXIT_CONFIG when a child says that it can never start like this.
         """
@@ -93,6 +73,7 @@ class Supervisor:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise SystemExit(f"up: {data_dir} is in use by another server") from None
+        self._check_port()
         signal.signal(signal.SIGINT, lambda *_: self._stop.set())
         signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
         adopt_orphans()
@@ -107,6 +88,9 @@ class Supervisor:
             self._redis.start()
         if not self._wait_until(self._redis_answers):
             return
+        if self._redis is not None:
+            # Whoever worked here before this process is gone, but is still on record as alive.
+            Jobs(connect(self._redis_url), self._settings.request_ttl_s).forget_workers()
         secret = self._register_key()
         for child in self._serving:
             child.start()
@@ -143,11 +127,21 @@ class Supervisor:
 
     def _redis_answers(self) -> bool:
         try:
-            client = connect(self._redis_url)
-            client.connection_pool.connection_kwargs["retry"] = None
-            return bool(client.ping())
+            with Redis.from_url(self._redis_url) as client:
+                return bool(client.ping())
         except (RedisError, OSError):
             return False
+
+    def _check_port(self) -> None:
+        """Somebody else on the port would answer for us, and the api would never start."""
+        family = socket.AF_INET6 if ":" in self._options.host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self._options.host, self._options.port))
+            except OSError as error:
+                address = f"{self._options.host}:{self._options.port}"
+                raise SystemExit(f"up: cannot listen on {address}: {error.strerror}") from None
 
     def _ready(self) -> bool:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._options.host, self._options.host)
@@ -171,11 +165,11 @@ class Supervisor:
         KeyStore(connect(self._redis_url)).add(secret, "default")
         return secret
 
-    def _redis_child(self) -> _Child:
+    def _redis_child(self) -> Child:
         command = redis_command(self._data_dir)
-        return _Child("redis", command, dict(os.environ))
+        return Child("redis", command, dict(os.environ))
 
-    def _child(self, name: str, *arguments: str) -> _Child:
+    def _child(self, name: str, *arguments: str) -> Child:
         environment = {
             # Threads of a CPU model that spin while they wait starve everything else here.
             "OMP_WAIT_POLICY": "PASSIVE",
@@ -184,31 +178,15 @@ class Supervisor:
             "DATA_DIR": str(self._data_dir),
             "CHECKPOINT": self._settings.checkpoint,
         }
-        return _Child(name, [sys.executable, "-m", "app.cli", *arguments], environment)
+        return Child(name, [sys.executable, "-m", "app.cli", *arguments], environment)
 
     def _end_all(self) -> None:
-        """The api first, so that nothing new is accepted; Redis last, when all has been written."""
+        """Redis last, when the others have written all they had to."""
         for signalled, patience in ((signal.SIGTERM, _FINISH_S), (signal.SIGTERM, _PUT_BACK_S)):
-            if not _end(self._serving, signalled, patience):
+            if not end(self._serving, signalled, patience):
                 break
-        _end(self._serving, signal.SIGKILL, _PUT_BACK_S)
+        end(self._serving, signal.SIGKILL, _PUT_BACK_S)
         if self._redis is not None:
-            _end([self._redis], signal.SIGTERM, _FINISH_S)
-            _end([self._redis], signal.SIGKILL, _PUT_BACK_S)
+            end([self._redis], signal.SIGTERM, _FINISH_S)
+            end([self._redis], signal.SIGKILL, _PUT_BACK_S)
         kill_children()
-
-
-def _end(children: list[_Child], signum: int, patience_s: float) -> bool:
-    """Signal the living and wait for them. True when some are still alive."""
-    living = [child for child in children if child.alive]
-    for child in living:
-        assert child.process is not None
-        child.process.send_signal(signum)
-    deadline = time.monotonic() + patience_s
-    for child in living:
-        assert child.process is not None
-        try:
-            child.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            continue
-    return any(child.alive for child in children)

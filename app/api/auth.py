@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader
 
 from app.api.services import ServicesDep
 from app.core.errors import MissingKey, Unauthorized
 from app.core.keys import Key
 
+_API_KEY = APIKeyHeader(name="x-api-key", auto_error=False)
 
-def authenticate(request: Request, services: ServicesDep) -> Key:
+
+def authenticate(
+    request: Request, services: ServicesDep, api_key: Annotated[str | None, Security(_API_KEY)]
+) -> Key:
     """The caller's key. Raises MissingKey or Unauthorized (401)."""
-    secret = request.headers.get("x-api-key") or _bearer(request.headers.get("authorization"))
+    secret = api_key or _bearer(request.headers.get("authorization"))
     if not secret:
         raise MissingKey
     key = services.keys.verify(secret)

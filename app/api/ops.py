@@ -13,13 +13,15 @@ from app.core.queue import CPU, GPU
 router = APIRouter(tags=["operations"])
 
 
+@router.head("/health/live", include_in_schema=False)
 @router.get("/health/live")
 def live() -> dict[str, str]:
     """200 as long as this process answers."""
     return {"status": "alive"}
 
 
-@router.get("/health/ready")
+@router.head("/health/ready", include_in_schema=False)
+@router.get("/health/ready", responses={503: {"description": "What is missing"}})
 def ready(services: ServicesDep) -> JSONResponse:
     """200 when a request would succeed; 503 with what is missing otherwise."""
     checks = _checks(services)

@@ -114,6 +114,4 @@ def _allowed(name: str) -> str:
             f" of at most {PROMPT_MAX} characters" if name == "prompt" else ""
         )
     kind = "an integer" if schema["type"] == "integer" else "a number"
-    return f"allowed is {kind} from {schema['minimum']:g} to {schema['maximum']:g}".replace(
-        f"{SEED_MAX:g}", str(SEED_MAX)
-    )
+    return f"allowed is {kind} from {schema['minimum']} to {schema['maximum']}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,10 +20,12 @@ from app.api.services import Services, ServicesDep
 from app.api.submission import SubmissionDep, submit
 from app.api.v2 import OwnRecord
 from app.api.waiting import HungUp, wait_for_end
-from app.core.errors import RequestFailed, SyncTimeout
+from app.core.errors import RequestFailed, ServerError, SyncTimeout, Unavailable
 from app.core.requests import RequestRecord, Status
 
 router = APIRouter(tags=["v1"])
+
+_GOES_ON = "the request goes on and its result can be fetched from /v2/requests"
 
 _PICTURE: dict[int | str, dict[str, Any]] = {
     200: {
@@ -57,8 +60,10 @@ async def make_picture(
         hung_up = RequestFailed("cancelled: the client hung up before the request began")
         await run_in_threadpool(services.requests.fail, record.id, hung_up, only_queued=True)
         return Response(status_code=499)
+    except asyncio.CancelledError:  # this process is told to stop; there is no one to re-raise to
+        return _unanswered(Unavailable("The server is stopping; " + _GOES_ON), record)
     if ended is None:
-        return error_response(SyncTimeout(), request_id=record.id)
+        return _unanswered(SyncTimeout("Request timed out; " + _GOES_ON), record)
     return await run_in_threadpool(_answer, services, ended)
 
 
@@ -78,6 +83,13 @@ def poll_request(request: Request, services: ServicesDep, record: OwnRecord) -> 
             "poll_url": f"{origin}/v1/requests/{record.id}",
         }
     return JSONResponse(body)
+
+
+def _unanswered(error: ServerError, record: RequestRecord) -> JSONResponse:
+    """v1 ends without a picture, the request does not end."""
+    response = error_response(error, request_id=record.id)
+    response.headers["x-request-id"] = record.id
+    return response
 
 
 def _answer(services: Services, record: RequestRecord) -> Response:

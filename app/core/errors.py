@@ -74,7 +74,7 @@ class Unavailable(ServerError):
 
 class SyncTimeout(ServerError):
     status = 504
-    sentence = "Request timed out; it goes on and its result can be fetched from /v2/requests"
+    sentence = "Request timed out"
 
 
 class RequestFailed(ServerError):

@@ -14,6 +14,7 @@ from typing import cast
 from redis import Redis
 
 _BY_HASH = "keys"  # sha256 of the secret -> the key as JSON
+_ID_LENGTH = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class KeyStore:
     def add(self, secret: str, name: str) -> Key:
         """Make `secret` valid. Adding it again changes nothing but the name."""
         digest = _digest(secret)
-        key = Key(id=digest[:12], name=name, created_at=time.time())
+        key = Key(id=digest[:_ID_LENGTH], name=name, created_at=time.time())
         self._redis.hset(_BY_HASH, digest, json.dumps(asdict(key)))
         return key
 
@@ -54,8 +55,8 @@ class KeyStore:
     def revoke(self, key_id: str) -> bool:
         """Make the key with this id invalid at once. False: there is none."""
         known = cast(list[bytes], self._redis.hkeys(_BY_HASH))
-        digests = [digest for digest in known if digest.decode().startswith(key_id)]
-        return len(digests) == 1 and bool(self._redis.hdel(_BY_HASH, *digests))
+        digests = [digest for digest in known if digest.decode()[:_ID_LENGTH] == key_id]
+        return bool(digests) and bool(self._redis.hdel(_BY_HASH, *digests))
 
 
 def _digest(secret: str) -> str:

@@ -60,6 +60,11 @@ class Jobs:
         """How many live workers listen on a queue."""
         return Worker.count(queue=self.queue(name))
 
+    def forget_workers(self) -> None:
+        """Strike every worker off the record; only for whoever knows that none is alive."""
+        for worker in Worker.all(connection=self._redis, serializer=JSONSerializer):
+            worker.register_death()  # type: ignore[no-untyped-call]  # rq leaves it untyped
+
     def waiting(self, name: str) -> int:
         """How many jobs wait on a queue."""
         return self.queue(name).count

@@ -46,10 +46,13 @@ def load(checkpoint: Checkpoint, data_dir: Path, device: torch.device) -> Loaded
         _build(checkpoint, home)
     try:
         controlnet = FluxControlNetModel.from_pretrained(
-            _folder(checkpoint.controlnet, home), dtype=dtype
+            _folder(checkpoint.controlnet, home), dtype=dtype, use_safetensors=True
         )
         pipe = FluxControlNetPipeline.from_pretrained(
-            _folder(checkpoint.base, home), controlnet=controlnet, dtype=dtype
+            _folder(checkpoint.base, home),
+            controlnet=controlnet,
+            dtype=dtype,
+            use_safetensors=True,
         )
         annotators = checkpoint.load_annotators(_folder(checkpoint.annotators, home))
     except (OSError, ValueError) as error:

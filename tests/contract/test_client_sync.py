@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -23,7 +24,7 @@ from tests.support.pictures import (
     encoded,
     opened,
 )
-from tests.support.servers import Server
+from tests.support.servers import Server, running_api
 from tests.support.wire import V1, wait_for_end
 
 MODEL = "flux-controlnet"
@@ -157,6 +158,28 @@ def test_v1_past_its_deadline_hands_over_to_v2(strict: httpx.Client, http: httpx
     assert late.status_code == 504
     assert set(late.json()) == {"error", "request_id"}
     end = wait_for_end(http, f"/v2/requests/{late.json()['request_id']}")
+    assert end.json()["status"] == "COMPLETED"
+
+
+def test_an_api_that_is_stopped_hands_its_open_call_over_to_v2(
+    server: Server, http: httpx.Client
+) -> None:
+    """503 with the request's id; the request goes on and another api process delivers it."""
+    body = slow(4, prompt="the api is stopped")
+    with ThreadPoolExecutor(1) as pool:
+        with running_api(server.redis_url) as url:
+            call = pool.submit(
+                httpx.post, f"{url}{V1}", json=body, headers=server.headers, timeout=60
+            )
+            deadline = time.monotonic() + 60
+            while record_of(server, "the api is stopped") is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        answer = call.result()
+    assert answer.status_code == 503
+    assert answer.headers["x-request-id"] == answer.json()["request_id"]
+    assert "the server is stopping" in answer.json()["error"].lower()
+    end = wait_for_end(http, f"/v2/requests/{answer.json()['request_id']}")
     assert end.json()["status"] == "COMPLETED"
 
 

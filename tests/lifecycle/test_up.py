@@ -123,6 +123,20 @@ def test_the_key_is_private_and_a_folder_serves_one_server(tmp_path: Path) -> No
         assert second.returncode != 0
         assert "in use by another server" in second.stderr
         assert "Traceback" not in second.stderr
+        port = server.url.rpartition(":")[2]
+        third = subprocess.run(
+            [
+                *(sys.executable, "-m", "app.cli", "up", "--port", port),
+                *("--data-dir", str(tmp_path / "other")),
+            ],
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert third.returncode != 0
+        assert third.stderr == f"up: cannot listen on 127.0.0.1:{port}: Address already in use\n"
     finally:
         stop_server(server)
     assert server.process.returncode == 0

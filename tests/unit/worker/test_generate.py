@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from redis import Redis
 
 from app.core.requests import RequestRecord, Stage, Status
 from models.errors import NonFiniteLatents
@@ -17,7 +15,7 @@ from models.geometry import resolution_mu
 from models.pipeline import Generation, OnStep
 from models.spec import GenerationSpec
 from worker import generate as job
-from worker.runtime import Runtime, runtime
+from worker.runtime import Runtime
 
 ID = "e" * 32
 PARAMS = {
@@ -35,24 +33,16 @@ PARAMS = {
 
 
 @pytest.fixture
-def context(
-    redis: Redis,  # noqa: ARG001  # empties Redis first
-    redis_server: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Runtime]:
+def context(worker_runtime: Runtime) -> Runtime:
     """A gpu worker whose next job is a prepared request of 100x60."""
-    monkeypatch.setenv("REDIS_URL", redis_server)
-    runtime.cache_clear()
-    made = runtime()
+    made = worker_runtime
     made.checkpoint = SimpleNamespace()  # type: ignore[assignment]  # never looked into here
     expires_at = made.requests.expiry()
     made.requests.submit(ID, "a", PARAMS, {}, expires_at)
     made.requests.claim(ID, Stage.PREPARE, "e1")
     made.requests.advance(ID, Stage.PREPARE, "e1", {"width": 100, "height": 60})
     made.blobs.put(f"{ID}:control", Image.new("RGB", (112, 64), "red").tobytes(), expires_at)
-    yield made
-    made.redis.close()
-    runtime.cache_clear()
+    return made
 
 
 def record(context: Runtime) -> RequestRecord:

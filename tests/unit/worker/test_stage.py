@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from rq.timeouts import JobTimeoutException
 
@@ -14,26 +12,18 @@ from app.core.errors import ImageRejected
 from app.core.queue import CPU, GPU
 from app.core.requests import RequestRecord, Stage, Status
 from worker.abandoned import fail_request
-from worker.runtime import Runtime, runtime
+from worker.runtime import Runtime
 from worker.stage import Fields, LostClaim, run_stage
 
 ID = "c" * 32
 
 
 @pytest.fixture
-def context(
-    redis: Redis,  # noqa: ARG001  # empties Redis first
-    redis_server: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Runtime]:
-    """This process as a worker, with one submitted request."""
-    monkeypatch.setenv("REDIS_URL", redis_server)
-    runtime.cache_clear()
-    made = runtime()
-    made.requests.submit(ID, "a", {}, {}, made.requests.expiry())
-    yield made
-    made.redis.close()
-    runtime.cache_clear()
+def context(worker_runtime: Runtime) -> Runtime:
+    """A worker with one submitted request."""
+    requests = worker_runtime.requests
+    requests.submit(ID, "a", {}, {}, requests.expiry())
+    return worker_runtime
 
 
 def record(context: Runtime) -> RequestRecord:
