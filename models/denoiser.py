@@ -82,7 +82,8 @@ class ControlledDenoiser:
         inputs = {
             **self._shared,
             "hidden_states": tokens,
-            "timestep": timestep.to(x.device).expand(x.shape[0]),
+            # A fill, not a copy from the host: a copy would wait for everything queued before it.
+            "timestep": torch.full((x.shape[0],), timestep.item(), device=x.device, dtype=dtype),
         }
         residuals = self._residuals(inputs, sigma)
         velocity = self._transformer(

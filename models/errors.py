@@ -3,6 +3,7 @@
 ModelError
 ├── NonFiniteLatents     a sampler produced NaN or infinity
 ├── TooManyEvaluations   an adaptive sampler found no end
+├── OutOfMemory          the picture does not fit into the device's memory
 └── CheckpointError      the weights are missing or are not what they claim to be
 """
 
@@ -28,6 +29,17 @@ class TooManyEvaluations(ModelError):
 
     def __init__(self, sampler: str, evaluations: int) -> None:
         super().__init__(f"sampler {sampler} found no end after {evaluations} model evaluations")
+
+
+class OutOfMemory(ModelError):
+    """The device has less memory than the picture needs."""
+
+    def __init__(self, size: tuple[int, int], samples: int) -> None:
+        width, height = size
+        super().__init__(
+            f"not enough device memory for {width}x{height} with samples {samples}; "
+            "ask for a smaller picture"
+        )
 
 
 class CheckpointError(ModelError):

@@ -8,6 +8,8 @@ of a single request with seed + i, whatever the device, and at FLUX's size a bat
 
 from __future__ import annotations
 
+import gc
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,10 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from models.cache import Tensors
 from models.checkpoints import LoadedCheckpoint
 from models.controls import make_control_map
 from models.denoiser import Control, ControlledDenoiser, TextConditioning, pack
-from models.errors import NonFiniteLatents
+from models.errors import NonFiniteLatents, OutOfMemory
 from models.sampling import (
     SAMPLERS,
     Denoise,
@@ -56,8 +59,22 @@ def generate(
 ) -> Generation:
     """Make spec.samples pictures controlled by `picture` (any size; its map gets the spec's).
 
-    Raises NonFiniteLatents rather than return a picture made of NaN.
+    Raises NonFiniteLatents rather than return a picture made of NaN, and OutOfMemory, after which
+    the next request has the device's memory to itself again.
     """
+    try:
+        return _generate(loaded, spec, picture, on_step)
+    except torch.OutOfMemoryError:
+        pass  # the traceback holds the tensors: it must be gone before memory is given back
+    gc.collect()
+    if loaded.device.type == "cuda":
+        torch.cuda.empty_cache()
+    raise OutOfMemory((spec.width, spec.height), spec.samples)
+
+
+def _generate(
+    loaded: LoadedCheckpoint, spec: GenerationSpec, picture: Image.Image, on_step: OnStep
+) -> Generation:
     size = spec.width, spec.height
     control_map = make_control_map(spec.control, picture, size, loaded.annotators)
     text = encode_text(loaded, spec.prompt)
@@ -74,29 +91,39 @@ def generate(
 
 
 def encode_text(loaded: LoadedCheckpoint, prompt: str) -> TextConditioning:
-    """CLIP's pooled vector and T5's 512 token embeddings of `prompt`."""
-    embeds, pooled, ids = loaded.pipe.encode_prompt(
-        prompt, None, device=loaded.device, max_sequence_length=MAX_TEXT_TOKENS
-    )
-    return TextConditioning(embeds, pooled, ids)
+    """CLIP's pooled vector and T5's 512 token embeddings of `prompt`; kept for the next request."""
+
+    def encode() -> Tensors:
+        embeds, pooled, ids = loaded.pipe.encode_prompt(
+            prompt, None, device=loaded.device, max_sequence_length=MAX_TEXT_TOKENS
+        )
+        return embeds, pooled, ids
+
+    return TextConditioning(*loaded.prompts.get(prompt, encode))
 
 
 def encode_control(
     loaded: LoadedCheckpoint, spec: GenerationSpec, control_map: Image.Image
 ) -> Control:
-    """The control map in the ControlNet's terms.
+    """The control map in the ControlNet's terms; the latents are kept for the next request.
 
     The mean of the autoencoder's posterior is used, not a draw from it: the same map means the
     same control for every seed and every sample.
     """
     vae = loaded.pipe.vae
-    # Contiguous, as the shipped pipeline has it: another layout sums in another order.
-    pixels = loaded.pipe.image_processor.preprocess(control_map).contiguous()
-    posterior = vae.encode(pixels.to(loaded.device, vae.dtype)).latent_dist
-    latents = (posterior.mode() - vae.config.shift_factor) * vae.config.scaling_factor
+
+    def encode() -> Tensors:
+        # Contiguous, as the shipped pipeline has it: another layout sums in another order.
+        pixels = loaded.pipe.image_processor.preprocess(control_map).contiguous()
+        posterior = vae.encode(pixels.to(loaded.device, vae.dtype)).latent_dist
+        latents = (posterior.mode() - vae.config.shift_factor) * vae.config.scaling_factor
+        return (pack(latents.to(loaded.dtype)),)
+
+    content = control_map.size, hashlib.sha256(control_map.tobytes()).digest()
+    (latents,) = loaded.control_latents.get(content, encode)
     mode = loaded.checkpoint.modes[spec.control]
     return Control(
-        latents=pack(latents.to(loaded.dtype)),
+        latents=latents,
         mode=torch.tensor([[mode]], device=loaded.device),
         strength=spec.strength,
         stop=spec.stop,

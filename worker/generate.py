@@ -6,8 +6,11 @@ left to the cpu workers so that the GPU never waits for it.
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 
+import torch
 from PIL import Image
 
 from app.core.errors import GenerationFailed
@@ -19,6 +22,10 @@ from models.pipeline import generate as generate_pictures
 from models.spec import GenerationSpec
 from worker.runtime import Runtime
 from worker.stage import Fields, LostClaim, run_stage
+
+log = logging.getLogger(__name__)
+
+EXIT_DEVICE_LOST = 71
 
 
 def generate(request_id: str) -> None:
@@ -41,6 +48,10 @@ def _generate(context: Runtime, record: RequestRecord, execution: str) -> Fields
         )
     except ModelError as error:
         raise GenerationFailed(str(error)) from error
+    except torch.AcceleratorError:
+        # A CUDA context does not recover from this; the lease gives the job to a fresh process.
+        log.critical("the device is lost; leaving", exc_info=True)
+        os._exit(EXIT_DEVICE_LOST)
     inference_s = time.perf_counter() - started
     _store(context, record, made)
     return {

@@ -2,8 +2,8 @@
 
 Order for the gpu: signals -> load the checkpoint -> warm up -> register with RQ -> work; being
 registered is what readiness means. Exit codes: 0 when asked to stop, 1 when RQ's loop ended for
-any other reason (it logs the reason and returns), 70 when a job was stuck (gpu_worker), 78 when
-the checkpoint cannot be loaded.
+any other reason (it logs the reason and returns), 70 when a job was stuck (gpu_worker), 71 when
+the device is lost (generate), 78 when the checkpoint cannot be loaded.
 """
 
 from __future__ import annotations

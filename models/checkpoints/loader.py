@@ -13,20 +13,27 @@ import torch
 from diffusers import FluxControlNetModel, FluxControlNetPipeline
 from huggingface_hub import snapshot_download
 
+from models.cache import TensorCache
 from models.checkpoints.checkpoint import Checkpoint, Part
 from models.controls import Annotators
 from models.errors import CheckpointError
 
+_CACHE_BYTES = 256 * 1024**2  # some 60 prompts of FLUX, or as many control maps at 2048x2048
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedCheckpoint:
-    """A checkpoint ready to generate. The modules are in eval mode and never change."""
+    """A checkpoint ready to generate. The modules are in eval mode and never change, which is why
+    what their encoders returned can be kept beside them.
+    """
 
     checkpoint: Checkpoint
     pipe: FluxControlNetPipeline
     annotators: Annotators
     device: torch.device
     dtype: torch.dtype
+    prompts: TensorCache
+    control_latents: TensorCache
 
 
 def best_device() -> torch.device:
@@ -60,7 +67,8 @@ def load(checkpoint: Checkpoint, data_dir: Path, device: torch.device) -> Loaded
     pipe.to(device)
     annotators.to(device)
     pipe.set_progress_bar_config(disable=True)
-    return LoadedCheckpoint(checkpoint, pipe, annotators, device, dtype)
+    caches = TensorCache(_CACHE_BYTES), TensorCache(_CACHE_BYTES)
+    return LoadedCheckpoint(checkpoint, pipe, annotators, device, dtype, *caches)
 
 
 def _build(checkpoint: Checkpoint, home: Path) -> None:

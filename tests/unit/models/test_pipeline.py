@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +13,11 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
+from models.cache import TensorCache
 from models.checkpoints import LoadedCheckpoint
 from models.controls import make_control_map
 from models.denoiser import ControlledDenoiser, pack, unpack
-from models.errors import NonFiniteLatents
+from models.errors import NonFiniteLatents, OutOfMemory
 from models.pipeline import (
     Generation,
     encode_control,
@@ -201,6 +202,35 @@ def test_non_finite_latents_are_an_error_that_names_the_step(
             run(demo, replace(SPEC, sampler=sampler))
     finally:
         handle.remove()
+
+
+def test_a_repeated_prompt_and_map_are_encoded_once(demo: LoadedCheckpoint) -> None:
+    spec = replace(SPEC, prompt="asked for nowhere else", control="tile", width=208, samples=3)
+    encoders = demo.pipe.text_encoder, demo.pipe.text_encoder_2, demo.pipe.vae.encoder
+    counts = []
+    for _ in range(2):
+        with ExitStack() as stack:
+            calls = [stack.enter_context(counted(encoder)) for encoder in encoders]
+            made = run(demo, spec)
+        counts.append([len(each) for each in calls])
+    assert counts == [[1, 1, 1], [0, 0, 0]]
+    fresh = replace(demo, prompts=TensorCache(0), control_latents=TensorCache(0))
+    assert np.array_equal(made.pictures[2], run(fresh, spec).pictures[2])
+
+
+def test_no_memory_is_an_error_that_names_the_size_and_the_next_request_works(
+    demo: LoadedCheckpoint,
+) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    handle = demo.pipe.transformer.register_forward_pre_hook(full)
+    try:
+        with pytest.raises(OutOfMemory, match="192x128 with samples 2"):
+            run(demo, replace(SPEC, samples=2))
+    finally:
+        handle.remove()
+    assert run(demo, SPEC).pictures
 
 
 def test_pack_is_undone_by_unpack() -> None:

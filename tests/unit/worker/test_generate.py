@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from app.core.requests import RequestRecord, Stage, Status
@@ -95,6 +96,26 @@ def test_latents_that_are_not_finite_fail_with_sampler_schedule_and_step(
         "the latents became non-finite with sampler deis, scheduler beta at step 4 of 17"
     )
     assert failed.error_status == 500
+
+
+def test_a_lost_device_ends_the_process_and_not_the_request(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Left(BaseException):
+        pass
+
+    def leave(code: int) -> None:
+        assert code == job.EXIT_DEVICE_LOST
+        raise Left
+
+    def generate(*_: Any) -> Generation:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    model(monkeypatch, generate)
+    monkeypatch.setattr(job.os, "_exit", leave)
+    with pytest.raises(Left):
+        job.generate(ID)
+    assert record(context).status is Status.PROCESSING
 
 
 def test_a_request_that_was_taken_over_is_left_at_the_next_step(
