@@ -69,7 +69,6 @@ class ControlledDenoiser:
             ),
             "return_dict": False,
         }
-        # A checkpoint distilled without guidance takes none.
         self._guidance = torch.tensor([guidance], device=device, dtype=torch.float32)
         self.evaluations = 0
         self.controlled = 0
@@ -111,6 +110,7 @@ class ControlledDenoiser:
         }
 
     def _guidance_for(self, model: Any) -> Tensor | None:
+        # A model that was not distilled for guidance takes none.
         return self._guidance if model.config.guidance_embeds else None
 
 

@@ -42,16 +42,27 @@ def _prepare(context: Runtime, record: RequestRecord, _execution: str) -> Fields
 
 
 def _source_bytes(context: Runtime, record: RequestRecord) -> bytes:
-    """The picture file: from the request's own body, or fetched."""
+    """The picture file: from the request's own body, from an earlier result, or fetched."""
     settings = context.settings
     if record.source["kind"] == "url":
-        allow = AllowList.parse(settings.fetch_allow_hosts)
         url = record.source["url"]
+        own = context.links.own_output(url)
+        if own is not None:
+            return _own_output(context, *own)
+        allow = AllowList.parse(settings.fetch_allow_hosts)
         return fetch_image(url, allow, settings.max_image_bytes, settings.fetch_timeout_s)
     data = context.blobs.get(f"{record.id}:source")
     if data is None:
         raise ImageRejected("image: the uploaded bytes have expired")
     return decode_base64(data.decode()) if record.source["kind"] == "base64" else data
+
+
+def _own_output(context: Runtime, request_id: str, index: int) -> bytes:
+    """A picture we made: the usual case of a private host that the fetcher would refuse."""
+    data = context.blobs.get(f"{request_id}:output:{index}")
+    if data is None:
+        raise ImageRejected("image: the picture behind this link has expired")
+    return data
 
 
 def _target_size(record: RequestRecord, picture: Image.Image, settings: Settings) -> Size:

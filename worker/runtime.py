@@ -12,6 +12,7 @@ from redis import Redis
 
 from app.core.blobs import Blobs, RedisBlobs
 from app.core.connection import connect
+from app.core.links import LinkSigner
 from app.core.queue import Jobs
 from app.core.requests import RequestStore
 from app.core.settings import Settings, load_settings
@@ -27,6 +28,7 @@ class Runtime:
     requests: RequestStore
     blobs: Blobs
     jobs: Jobs
+    links: LinkSigner
     checkpoint: LoadedCheckpoint | None = None
 
 
@@ -41,4 +43,5 @@ def runtime() -> Runtime:
         requests=RequestStore(redis, settings.request_ttl_s),
         blobs=RedisBlobs(redis),
         jobs=Jobs(redis, settings.request_ttl_s),
+        links=LinkSigner(redis),
     )

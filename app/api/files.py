@@ -8,6 +8,7 @@ from fastapi.responses import Response
 from app.api.openapi import ERRORS
 from app.api.services import ServicesDep
 from app.core.errors import NotFound
+from app.core.links import output_path
 
 router = APIRouter(tags=["files"])
 
@@ -19,7 +20,7 @@ def output_file(
 ) -> Response:
     """The picture; 404 once the request has expired or when the signature is not ours."""
     missing = NotFound(f"File {file_name} not found")
-    if not services.links.valid(f"/files/{request_id}/{file_name}", exp, sig):
+    if not services.links.valid(output_path(request_id, file_name), exp, sig):
         raise missing
     record = services.requests.get(request_id)
     for index, made in enumerate(record.outputs if record else ()):

@@ -9,6 +9,7 @@ from typing import Any
 
 from app.api.services import Services
 from app.core.errors import NotFound
+from app.core.links import output_path
 from app.core.requests import RequestRecord, Status
 
 FREE = 0.0
@@ -117,7 +118,7 @@ def encoded_outputs(services: Services, record: RequestRecord) -> list[str]:
 
 
 def output_link(services: Services, record: RequestRecord, index: int, origin: str) -> str:
-    path = f"/files/{record.id}/{record.outputs[index]['file_name']}"
+    path = output_path(record.id, record.outputs[index]["file_name"])
     return origin + services.links.sign(path, int(record.expires_at))
 
 

@@ -1,19 +1,27 @@
 """Signed links to finished files: a client opens them without a key, and cannot make one up.
 
-Owns the signature and nothing else; where files live and what host a link names is decided by
-others.
+Owns the path of a link and its signature; where the bytes live and what host a link names is
+decided by others.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import time
+from urllib.parse import parse_qs, urlsplit
 
 from redis import Redis
 
 _SECRET_KEY = "secret:links"
+_OUTPUT_PATH = re.compile(r"/files/(?P<request_id>[0-9a-f]{32})/(?P<index>[0-9])\.[a-z]+$")
+
+
+def output_path(request_id: str, file_name: str) -> str:
+    """The path of a finished picture; its file name begins with the picture's index."""
+    return f"/files/{request_id}/{file_name}"
 
 
 class LinkSigner:
@@ -36,6 +44,22 @@ class LinkSigner:
         expected = self._signature(path, int(expires_at))
         genuine = hmac.compare_digest(expected.encode(), signature.encode())
         return genuine and time.time() < int(expires_at)
+
+    def own_output(self, url: str) -> tuple[str, int] | None:
+        """(request id, index) when `url` is a valid link to one of our pictures, on any host.
+
+        The signature is proof enough: such a picture need not travel over the network.
+        """
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return None
+        path = _OUTPUT_PATH.search(parts.path)
+        query = parse_qs(parts.query)
+        expires_at, signature = (query.get(name, [""])[0] for name in ("exp", "sig"))
+        if path is None or not self.valid(path.group(), expires_at, signature):
+            return None
+        return path["request_id"], int(path["index"])
 
     def _signature(self, path: str, expires_at: int) -> str:
         message = f"{path}\n{expires_at}".encode()

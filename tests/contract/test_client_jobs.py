@@ -5,6 +5,7 @@ Numbers in the names are those of the acceptance scenarios.
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -283,6 +284,18 @@ def test_15_expired_id_is_404(connect: Connect, short_lived_api: str, server: Se
         assert gone.status_code == 404
         assert gone.json() == {"error": f"Request {job.request_id} not found"}
     assert client._client.get(result["output"]).status_code == 404
+
+
+def test_a_result_is_the_image_of_the_next_request(client: SegmindClient) -> None:
+    """The output link as `image`, though its host is one that nobody could fetch from."""
+    first = client.submit_async(MODEL, **small(image_format="png")).wait(interval=0.05)
+    link = httpx.URL(first["output"]).copy_with(host="pictures.invalid")
+    chained = client.submit_async(MODEL, **small(image=str(link), seed=1)).wait(interval=0.05)
+    direct = client.submit_async(
+        MODEL, **small(image=base64.b64encode(httpx.get(first["output"]).content).decode(), seed=1)
+    ).wait(interval=0.05)
+    pictures = [httpx.get(each["output"]).content for each in (chained, direct)]
+    assert pictures[0] == pictures[1]
 
 
 def test_22_two_samples_are_two_images(client: SegmindClient, http: httpx.Client) -> None:

@@ -78,6 +78,21 @@ def test_a_link_that_was_not_signed_is_refused(
     assert not signer.valid(path, expires, signature)
 
 
+def test_a_link_of_ours_is_known_on_any_host(redis: Redis) -> None:
+    signer, request_id = LinkSigner(redis), "a" * 32
+    link = signer.sign(f"/files/{request_id}/2.png", int(time.time()) + 60)
+    for origin in ("http://10.1.2.3:8000", "https://pictures.corp/api", ""):
+        assert signer.own_output(origin + link) == (request_id, 2)
+    for forged in (
+        f"http://x{link[:-1]}0",
+        f"http://x{link}".replace("/2.png", "/3.png"),
+        f"http://x/files/{request_id}/2.png",
+        "http://[",
+        "http://x/other.png?exp=1&sig=2",
+    ):
+        assert signer.own_output(forged) is None
+
+
 def test_an_expired_link_is_refused(redis: Redis) -> None:
     signer = LinkSigner(redis)
     expires, signature = signed(signer, "/files/a/0.png", int(time.time()) - 1)
