@@ -11,6 +11,8 @@ import logging
 import sys
 from pathlib import Path
 
+from redis.exceptions import RedisError
+
 from app.core.settings import load_settings
 
 
@@ -22,7 +24,12 @@ def main(argv: list[str] | None = None) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     command = {"up": _up, "api": _api, "worker": _worker, "keys": _keys}[arguments.command]
-    return command(arguments)
+    try:
+        return command(arguments)
+    except RedisError as error:
+        raise SystemExit(f"{arguments.command}: Redis cannot be reached: {error}") from None
+    except ValueError as error:
+        raise SystemExit(f"{arguments.command}: {error}") from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,6 +69,7 @@ def _up(arguments: argparse.Namespace) -> int:
 def _api(arguments: argparse.Namespace) -> int:
     import uvicorn
 
+    from app.api.protocol import JsonErrorProtocol
     from app.main import create_app
 
     settings = load_settings()
@@ -70,6 +78,7 @@ def _api(arguments: argparse.Namespace) -> int:
         host=arguments.host,
         port=arguments.port,
         log_level="warning" if settings.log_level == "info" else settings.log_level,
+        http=JsonErrorProtocol,
         access_log=False,
         server_header=False,
         # The origin of URLs is PUBLIC_URL or the checked Host, never a forwarded header.

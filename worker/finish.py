@@ -11,16 +11,15 @@ from app.core.errors import GenerationFailed
 from app.core.images import content_type, encode
 from app.core.requests import RequestRecord, Stage
 from models.geometry import centred_box, generated_size
-from models.spec import SAMPLES_MAX, image_seed
+from models.spec import image_seed
 from worker.runtime import Runtime, runtime
-from worker.stage import Fields, run_stage
+from worker.stage import Fields, drop_working_blobs, run_stage
 
 
 def finish(request_id: str) -> None:
     """RQ job: blobs `ID:pixels:i` -> blobs `ID:output:i` and the outputs in the record."""
     if run_stage(request_id, Stage.FINISH, _finish):
-        pixels = [f"{request_id}:pixels:{index}" for index in range(SAMPLES_MAX)]
-        runtime().blobs.delete(f"{request_id}:control", *pixels)
+        drop_working_blobs(runtime(), request_id)
 
 
 def _finish(context: Runtime, record: RequestRecord, _execution: str) -> Fields:

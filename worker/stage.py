@@ -17,6 +17,7 @@ from rq.timeouts import JobTimeoutException
 
 from app.core.errors import GenerationFailed, RequestFailed, TimedOut
 from app.core.requests import Claim, RequestRecord, Stage
+from models.spec import SAMPLES_MAX
 from worker.runtime import Runtime, runtime
 
 log = logging.getLogger(__name__)
@@ -53,15 +54,26 @@ def run_stage(request_id: str, stage: Stage, work: Work) -> bool:
     except LostClaim:
         log.warning("request %s: %s lost its claim", request_id, stage.name)
     except RequestFailed as error:
-        context.requests.fail(request_id, error, execution)
+        _fail(context, request_id, execution, error)
     except JobTimeoutException:
-        context.requests.fail(request_id, TimedOut(), execution)
+        _fail(context, request_id, execution, TimedOut())
     except Exception:
         log.exception("request %s: %s raised", request_id, stage.name)
-        context.requests.fail(request_id, GenerationFailed("Internal error"), execution)
+        _fail(context, request_id, execution, GenerationFailed("Internal error"))
     else:
         return _hand_on(context, request_id, stage, execution, fields)
     return False
+
+
+def _fail(context: Runtime, request_id: str, execution: str, error: RequestFailed) -> None:
+    if context.requests.fail(request_id, error, execution):
+        drop_working_blobs(context, request_id)
+
+
+def drop_working_blobs(context: Runtime, request_id: str) -> None:
+    """Forget what the jobs of an ended request handed to each other; outputs stay."""
+    pixels = [f"{request_id}:pixels:{index}" for index in range(SAMPLES_MAX)]
+    context.blobs.delete(f"{request_id}:source", f"{request_id}:control", *pixels)
 
 
 def _hand_on(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from app.core.errors import MethodNotAllowed, NotFound, ServerError, Unavailable
 
 log = logging.getLogger(__name__)
+
+CLIENT_CLOSED_REQUEST = 499  # nginx's number; no client ever sees it
 
 
 def error_response(error: ServerError, **extra: str) -> JSONResponse:
@@ -22,6 +25,7 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ServerError, _server_error)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RedisError, _redis_error)
+    app.add_exception_handler(ClientDisconnect, _nobody_there)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -46,6 +50,11 @@ def _http_exception(request: Request, error: Exception) -> JSONResponse:
 def _redis_error(_request: Request, error: Exception) -> JSONResponse:
     log.error("redis: %s", error)
     return error_response(Unavailable())
+
+
+def _nobody_there(_request: Request, _error: Exception) -> Response:
+    """The client left before its body had arrived; this goes to nobody but our own log."""
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
 def _unexpected(_request: Request, error: Exception) -> JSONResponse:

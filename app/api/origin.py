@@ -22,7 +22,8 @@ def public_origin(request: Request, settings: Settings) -> str:
     name, _, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
     if not name or not port.isdigit():
         name = host
-    if name not in settings.allowed_hosts and name != _local_address(request):
+    known = not {name, host}.isdisjoint(settings.allowed_hosts)
+    if not known and name != _local_address(request):
         raise InvalidRequest(
             f"Host {host!r} is not known to this server: set PUBLIC_URL, or add it to ALLOWED_HOSTS"
         )

@@ -115,11 +115,16 @@ async def _form(request: Request, max_bytes: int) -> tuple[dict[str, Any], bytes
     for name, value in form.multi_items():
         if not isinstance(value, UploadFile):
             fields[name] = value
+        elif not value.filename and not value.size:
+            continue  # how a browser sends a file input in which nothing was chosen
         elif name == "image":
+            if upload is not None:
+                raise InvalidRequest("image: more than one file; one picture is needed")
             upload = await value.read()
-            fields[name] = value.filename or "upload"
             if not upload:
                 raise InvalidRequest("image: the file is empty; a picture is needed")
         elif name in FluxControlNetBody.model_fields:
             raise InvalidRequest(f"{name}: a file is not allowed; only image may be one")
+    if upload is not None:
+        fields["image"] = "a file"  # it wins over a text field of the same name
     return fields, upload

@@ -12,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
 from app.api.auth import Caller
-from app.api.errors import error_response
+from app.api.errors import CLIENT_CLOSED_REQUEST, error_response
 from app.api.openapi import ERRORS, SUBMIT_BODY
 from app.api.origin import public_origin
 from app.api.results import FREE, encoded_outputs, output_bytes, output_link
@@ -59,7 +59,7 @@ async def make_picture(
     except HungUp:
         hung_up = RequestFailed("cancelled: the client hung up before the request began")
         await run_in_threadpool(services.requests.fail, record.id, hung_up, only_queued=True)
-        return Response(status_code=499)
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
     except asyncio.CancelledError:  # this process is told to stop; there is no one to re-raise to
         return _unanswered(Unavailable("The server is stopping; " + _GOES_ON), record)
     if ended is None:

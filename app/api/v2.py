@@ -26,7 +26,7 @@ def own_record(request_id: str, services: ServicesDep, caller: Caller) -> Reques
     """The caller's request. NotFound when it is unknown, expired or somebody else's."""
     record = services.requests.get(request_id) if _ID.fullmatch(request_id) else None
     if record is None or record.owner != caller.name:
-        raise NotFound(f"Request {request_id} not found")
+        raise NotFound(f"Request {request_id[:64]} not found")
     return record
 
 

@@ -6,6 +6,7 @@ addresses global, and multicast too. So an address is unwrapped first and every 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
@@ -20,6 +21,7 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 _NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+_HOST = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?")
 _V4_COMPATIBLE = IPv6Network("::/96")
 # Azure's platform address is public by its number and private by its meaning.
 _DENIED = frozenset({IPv4Address("168.63.129.16")})
@@ -62,8 +64,10 @@ class AllowList:
         for entry in entries:
             if "/" in entry:
                 networks.append(ip_network(entry, strict=False))
-            else:
+            elif _HOST.fullmatch(entry):
                 hosts.add(entry.lower())
+            else:
+                raise ValueError(f"{entry!r} is no host, host:port or CIDR")
         return cls(frozenset(hosts), tuple(networks))
 
     def names(self, host: str, port: int) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 import time
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from redis import Redis
 
 _BY_HASH = "keys"  # sha256 of the secret -> the key as JSON
 _ID_LENGTH = 12
+_NAME = re.compile(r"[\w.@ -]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,12 @@ class KeyStore:
         self._redis = redis
 
     def add(self, secret: str, name: str) -> Key:
-        """Make `secret` valid. Adding it again changes nothing but the name."""
+        """Make `secret` valid. Adding it again changes nothing but the name.
+
+        Raises ValueError for a name that is empty, long or not printable on one line.
+        """
+        if not _NAME.fullmatch(name):
+            raise ValueError("a name has 1 to 64 letters, digits, spaces or any of . _ @ -")
         digest = _digest(secret)
         key = Key(id=digest[:_ID_LENGTH], name=name, created_at=time.time())
         self._redis.hset(_BY_HASH, digest, json.dumps(asdict(key)))

@@ -6,11 +6,13 @@ with one line.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from redis import Redis
 
 from app.core.addresses import AllowList
 from models.spec import CHECKPOINT_NAMES
@@ -30,6 +32,27 @@ def _allow_list(entries: tuple[str, ...]) -> tuple[str, ...]:
     return entries
 
 
+def _lowered(entries: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(entry.lower() for entry in entries)
+
+
+def _redis_url(url: str) -> str:
+    Redis.from_url(url)  # connects to nothing yet, but reads every part
+    return url
+
+
+def _plain_url(url: AnyHttpUrl) -> AnyHttpUrl:
+    if url.query or url.fragment:
+        raise ValueError("must have neither query nor fragment")
+    return url
+
+
+def _finite(mu: float | str) -> float | str:
+    if isinstance(mu, float) and not math.isfinite(mu):
+        raise ValueError("must be a finite number or auto")
+    return mu
+
+
 def _checkpoint(name: str) -> str:
     if name not in CHECKPOINT_NAMES:
         raise ValueError(f"{name!r} is none of {', '.join(CHECKPOINT_NAMES)}")
@@ -42,14 +65,18 @@ CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="forbid", frozen=True)
 
-    redis_url: str = Field("redis://127.0.0.1:6379/0", pattern=r"^(redis|rediss|unix)://")
+    redis_url: Annotated[str, AfterValidator(_redis_url)] = "redis://127.0.0.1:6379/0"
     """Redis that holds the queues, the records and the small blobs."""
 
-    public_url: AnyHttpUrl | None = None
+    public_url: Annotated[AnyHttpUrl, AfterValidator(_plain_url)] | None = None
     """Origin (and path prefix) that clients use, for the URLs in answers."""
 
-    allowed_hosts: CommaList = ("localhost", "127.0.0.1", "[::1]")
-    """Host names that a request's own Host header may carry into the URLs in answers."""
+    allowed_hosts: Annotated[CommaList, AfterValidator(_lowered)] = (
+        "localhost",
+        "127.0.0.1",
+        "[::1]",
+    )
+    """`host` or `host:port` that a request's own Host header may carry into the URLs in answers."""
 
     fetch_allow_hosts: Annotated[CommaList, AfterValidator(_allow_list)] = ()
     """`host`, `host:port` or CIDR that the fetcher may reach although the address is private."""
@@ -60,7 +87,7 @@ class Settings(BaseSettings):
     profile: Literal["exact"] = "exact"
     """Speed profile; exact changes no result."""
 
-    mu: float | Literal["auto"] = 1.15
+    mu: Annotated[float | Literal["auto"], AfterValidator(_finite)] = 1.15
     """Shift of the sigma table; auto lets it grow with the picture's size."""
 
     request_ttl_s: int = Field(3600, ge=1)
@@ -103,5 +130,5 @@ def load_settings(**given: Any) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]).upper()
+        name = str(first["loc"][0]).upper()
         raise SystemExit(f"settings: {name}: {first['msg']}") from None

@@ -122,12 +122,13 @@ def shift_of(sigmas: Sequence[float]) -> float:
 
     The SDE samplers need mu for their start and the list is all they are given. Each schedule's
     last sigma above zero grows with mu, so each schedule yields one candidate, and the right one
-    reproduces the whole list. Lists of one or two steps fit several: then 1.15 if it fits.
+    reproduces the whole list. Lists of one or two steps fit several: then the mu nearest to 1.15.
     """
     steps, positive = len(sigmas) - 1, list(sigmas[:-1])
     for schedule in SCHEDULES.values():
         if _fits(schedule(steps, DEFAULT_MU), positive):
             return DEFAULT_MU
+    fitting = []
     for schedule in SCHEDULES.values():
 
         def excess(mu: float, schedule: Schedule = schedule) -> float:
@@ -136,8 +137,8 @@ def shift_of(sigmas: Sequence[float]) -> float:
         if excess(_MU_RANGE[0]) < 0.0 < excess(_MU_RANGE[1]):
             mu = float(brentq(excess, *_MU_RANGE, xtol=1e-9))
             if _fits(schedule(steps, mu), positive):
-                return round(mu, _MU_DIGITS)
-    return DEFAULT_MU
+                fitting.append(round(mu, _MU_DIGITS))
+    return min(fitting, key=lambda mu: abs(mu - DEFAULT_MU), default=DEFAULT_MU)
 
 
 def _fits(candidate: Sequence[float], sigmas: Sequence[float]) -> bool:

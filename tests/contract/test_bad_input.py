@@ -170,9 +170,11 @@ def test_unknown_keys_are_ignored(http: httpx.Client) -> None:
 # ---- multipart/form-data
 
 
+FORM_FIELDS = {"prompt": "an astronaut", "cn_type": "canny", "steps": "15", "seed": "5"}
+
+
 def form(http: httpx.Client, path: str, **parts: Any) -> httpx.Response:
-    data = {"prompt": "an astronaut", "cn_type": "canny", "steps": "15", "seed": "5"}
-    return http.post(path, data={**data, **parts.pop("data", {})}, **parts)
+    return http.post(path, data={**FORM_FIELDS, **parts.pop("data", {})}, **parts)
 
 
 def test_form_with_a_file_is_the_same_as_json(http: httpx.Client) -> None:
@@ -221,6 +223,28 @@ def test_empty_file_in_a_form(http: httpx.Client, path: str) -> None:
     answer = form(http, path, files={"image": ("a.png", b"")})
     assert answer.status_code == 400
     assert answer.json()["error"].startswith("image: ")
+
+
+def test_a_form_as_a_browser_sends_it(http: httpx.Client) -> None:
+    """A file input without a choice is no file; a file wins over an empty text of its name."""
+    expected = picture(http, small(seed=5))
+    data = encoded(astronaut((128, 128)))
+    for parts in (
+        [("image", ("a.png", data)), ("image", (None, ""))],
+        [("image", (None, "")), ("image", ("a.png", data))],
+    ):
+        assert form(http, V1, files=parts).content == expected
+    # This client leaves an empty file name out, a browser does not.
+    fields = {**FORM_FIELDS, "image": base64_of(astronaut((128, 128)))}
+    lines = [f'name="{name}"\r\n\r\n{value}' for name, value in fields.items()]
+    lines.append('name="image"; filename=""\r\nContent-Type: application/octet-stream\r\n\r\n')
+    body = "".join(f"--x\r\nContent-Disposition: form-data; {line}\r\n" for line in lines)
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    unchosen = http.post(V1, content=f"{body}--x--\r\n".encode(), headers=headers)
+    assert unchosen.content == expected
+    twice = form(http, V1, files=[("image", ("a.png", data)), ("image", ("b.png", data))])
+    assert twice.status_code == 400
+    assert twice.json() == {"error": "image: more than one file; one picture is needed"}
 
 
 def test_unknown_files_in_a_form_are_ignored(http: httpx.Client) -> None:

@@ -6,8 +6,11 @@ contradicts itself the server refuses an invalid body at once with 400 on v1 and
 
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -151,3 +154,38 @@ def test_31_malformed_json(http: httpx.Client, path: str) -> None:
     answer = http.post(path, content=b'{"prompt": ', headers={"content-type": "application/json"})
     assert answer.status_code == 400
     assert set(answer.json()) == {"error"}
+
+
+def raw_exchange(server: Server, request: bytes) -> bytes:
+    """Send bytes and read until the server hangs up."""
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=30) as peer:
+        peer.sendall(request)
+        peer.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: peer.recv(65536), b""))
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"BREW /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /v2/flux-controlnet HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+        b"this is not HTTP\r\n\r\n",
+    ],
+)
+def test_what_is_no_request_is_answered_with_json(server: Server, request_bytes: bytes) -> None:
+    head, _, body = raw_exchange(server, request_bytes).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/json" in head
+    assert list(json.loads(body)) == ["error"]
+
+
+def test_a_client_that_leaves_before_its_body_leaves_no_traceback(server: Server) -> None:
+    before = server.log.read_text().count("Traceback")
+    head = (
+        "POST /v1/flux-controlnet HTTP/1.1\r\nHost: localhost\r\n"
+        f"x-api-key: {server.key}\r\ncontent-type: application/json\r\ncontent-length: 5000\r\n"
+    )
+    raw_exchange(server, head.encode() + b"\r\n{}")
+    assert httpx.get(f"{server.url}/health/live").status_code == 200
+    assert server.log.read_text().count("Traceback") == before

@@ -74,10 +74,12 @@ def test_a_stage_that_died_before_handing_on_only_hands_on(context: Runtime) -> 
 def test_an_error_of_the_request_ends_it(
     context: Runtime, error: Exception, text: str, status: int
 ) -> None:
+    context.blobs.put(f"{ID}:source", b"picture", context.requests.expiry())
     assert not run_stage(ID, Stage.PREPARE, raising(error))
     failed = record(context)
     assert (failed.status, failed.error, failed.error_status) == (Status.FAILED, text, status)
     assert context.jobs.queue(GPU).job_ids == []
+    assert context.blobs.get(f"{ID}:source") is None
 
 
 @pytest.mark.parametrize("error", [RedisConnectionError("away"), SystemExit()])

@@ -54,6 +54,19 @@ def test_a_foreign_host_header_never_reaches_an_answer(api: TestClient, host: st
     assert "PUBLIC_URL" in refused.json()["error"]
 
 
+@pytest.mark.parametrize("host", ["API.corp", "api.corp:99", "box.corp:8443"])
+def test_allowed_hosts_are_matched_without_case_and_with_or_without_port(
+    redis_server: str, secret: str, host: str
+) -> None:
+    hosts = ("Api.Corp", "box.corp:8443")
+    with application(redis_server, allowed_hosts=hosts) as client:
+        headers = {"x-api-key": secret, "host": host}
+        made = client.post("/v2/flux-controlnet", json=BODY, headers=headers)
+        assert made.json()["status_url"].startswith(f"http://{host.lower()}/v2/")
+        headers["host"] = "box.corp:9999"
+        assert client.post("/v2/flux-controlnet", json=BODY, headers=headers).status_code == 400
+
+
 def test_public_url_wins_over_any_host(redis_server: str, secret: str) -> None:
     with application(redis_server, public_url="https://pictures.corp/api/") as client:
         headers = {"x-api-key": secret, "host": "evil.example"}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import io
 import struct
 import zlib
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -24,6 +26,8 @@ def test_every_base64_form_is_read() -> None:
     lines = "\n".join(raw[i : i + 40] for i in range(0, len(raw), 40))
     url_safe = base64.urlsafe_b64encode(data).decode().rstrip("=")
     for text in (raw, raw.rstrip("="), lines, url_safe, f"data:image/png;base64,{raw}"):
+        assert decode_base64(f"\ufeff\n {text}") == data
+    for text in (raw, f"data:image/png;base64,{quote(raw)}", f"DATA:;BASE64,{raw}"):
         assert decode_base64(text) == data
 
 
@@ -68,9 +72,47 @@ def test_exif_orientation_is_applied() -> None:
     assert decode(turned, BYTES, PIXELS).size == (32, 64)
 
 
-def encode_with_exif(picture: Image.Image, exif: Image.Exif) -> bytes:
-    import io
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_upright(orientation: int) -> None:
+    picture = astronaut((48, 32))
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    turn = turns.get(orientation)
+    stored = picture if turn is None else picture.transpose(turn)
+    exif = stored.getexif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    stored.save(buffer, "PNG", exif=exif)
+    upright = decode(buffer.getvalue(), BYTES, PIXELS)
+    assert np.array_equal(np.asarray(upright), np.asarray(picture))
 
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        struct.pack(">HHI4s", 0x0100, 2, 3, b"ab\0\0"),
+        struct.pack(">HHI4s", 0x011A, 7, 4, b"abcd"),
+        struct.pack(">HHIi", 0x0100, 9, 1, -1),
+    ],
+)
+def test_a_damaged_exif_tag_beside_the_orientation_does_no_harm(entry: bytes) -> None:
+    orientation = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
+    entries = sorted([entry, orientation])
+    tiff = b"MM\0*" + struct.pack(">IH", 8, 2) + b"".join(entries) + struct.pack(">I", 0)
+    exif = b"Exif\0\0" + tiff
+    jpeg = encoded(astronaut((64, 32)), "JPEG")
+    segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
+    assert decode(jpeg[:2] + segment + jpeg[2:], BYTES, PIXELS).size == (32, 64)
+
+
+def encode_with_exif(picture: Image.Image, exif: Image.Exif) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", exif=exif)
     return buffer.getvalue()

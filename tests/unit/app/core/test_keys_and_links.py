@@ -44,6 +44,12 @@ def test_part_of_an_id_revokes_nothing(redis: Redis) -> None:
     assert store.verify(secret) == key
 
 
+@pytest.mark.parametrize("name", ["", "two\nlines", "x" * 65, "tab\t"])
+def test_a_name_is_one_short_printable_line(redis: Redis, name: str) -> None:
+    with pytest.raises(ValueError, match="a name has 1 to 64"):
+        KeyStore(redis).add(mint(), name)
+
+
 def signed(signer: LinkSigner, path: str, expires_at: int) -> tuple[str, str]:
     match = re.fullmatch(re.escape(path) + r"\?exp=(\d+)&sig=(\w+)", signer.sign(path, expires_at))
     assert match is not None

@@ -32,6 +32,11 @@ def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("PROFILE", "warp"),
         ("BLOB_URL", "ftp://x"),
         ("FETCH_ALLOW_HOSTS", "10.0.0.0/99"),
+        ("FETCH_ALLOW_HOSTS", "two words"),
+        ("REDIS_URL", "redis://:pw@host:abc/0"),
+        ("PUBLIC_URL", "https://host/path?query=1"),
+        ("MU", "nan"),
+        ("MU", "much"),
     ],
 )
 def test_a_bad_value_stops_the_start_with_one_line(
@@ -40,7 +45,7 @@ def test_a_bad_value_stops_the_start_with_one_line(
     monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as stopped:
         load_settings()
-    assert name in str(stopped.value)
+    assert str(stopped.value).startswith(f"settings: {name}: ")
     assert "\n" not in str(stopped.value)
 
 
