@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import uuid
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -57,7 +56,7 @@ SubmissionDep = Annotated[Submission, Depends(read_submission)]
 
 def submit(services: Services, caller: Key, submission: Submission) -> RequestRecord:
     """Accept: write the record and queue its first job. Raises Unavailable when Redis is away."""
-    request_id = uuid.UUID(bytes=secrets.token_bytes(16)).hex
+    request_id = secrets.token_hex(16)
     params = submission.body.model_dump(exclude={"image"})
     if params["seed"] == -1:
         params["seed"] = secrets.randbelow(_RANDOM_SEEDS)
