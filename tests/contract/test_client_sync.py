@@ -24,7 +24,7 @@ from tests.support.pictures import (
     encoded,
     opened,
 )
-from tests.support.servers import Server, running_api
+from tests.support.servers import Server, paused, running_api
 from tests.support.wire import V1, wait_for_end
 
 MODEL = "flux-controlnet"
@@ -165,8 +165,8 @@ def test_an_api_that_is_stopped_hands_its_open_call_over_to_v2(
     server: Server, http: httpx.Client
 ) -> None:
     """503 with the request's id; the request goes on and another api process delivers it."""
-    body = slow(4, prompt="the api is stopped")
-    with ThreadPoolExecutor(1) as pool:
+    body = small(prompt="the api is stopped")
+    with ThreadPoolExecutor(1) as pool, paused(server, "worker gpu"):
         with running_api(server.redis_url) as url:
             call = pool.submit(
                 httpx.post, f"{url}{V1}", json=body, headers=server.headers, timeout=60

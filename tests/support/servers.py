@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -98,6 +99,22 @@ def stop_server(server: Server, timeout_s: float = 60) -> None:
     server.process.wait(timeout_s)
     assert server.process.stdout is not None
     server.process.stdout.close()
+
+
+@contextmanager
+def paused(server: Server, command: str) -> Iterator[None]:
+    """One of the server's own processes, named by its command line, stands still meanwhile."""
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    pid = next(
+        int(child)
+        for child in children.read_text().split()
+        if command in Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
+    )
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager
