@@ -32,7 +32,7 @@ def model_sigmas(name: str, schedule: str, steps: int) -> list[Tensor]:
         asked.append(sigma)
         return MIXTURE(x, sigma)
 
-    def noise(sigma: Tensor, sigma_next: Tensor) -> Tensor:  # noqa: ARG001 - the protocol
+    def noise(_sigma: Tensor, _sigma_next: Tensor) -> Tensor:
         return NOISE[next(drawn) % len(NOISE)]
 
     x = sigmas[0] * torch.tensor(DATA["init_noise"]).reshape(SHAPE)

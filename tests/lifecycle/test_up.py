@@ -66,6 +66,30 @@ def status(server: Server, request_id: str) -> str:
     return str(answer.json().get("status", answer.text))
 
 
+def refused_start(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """`up` with something that it cannot start with; it must end by itself."""
+    stopped = subprocess.run(
+        [sys.executable, "-m", "app.cli", "up", *arguments],
+        cwd=ROOT,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert stopped.returncode != 0
+    assert "Traceback" not in stopped.stderr
+    return stopped
+
+
+def until_completed(server: Server, request_id: str, what: str) -> None:
+    until(lambda: status(server, request_id) == "COMPLETED", what)
+
+
+def until_replaced(server: Server, command: str, killed: set[int]) -> None:
+    until(lambda: ready(server) and bool(pids_of(server, command) - killed), command)
+
+
 def ready(server: Server) -> bool:
     try:
         return httpx.get(f"{server.url}/health/ready", timeout=10).status_code == 200
@@ -94,7 +118,7 @@ def test_a_stop_in_the_middle_of_a_job_leaves_no_process_and_loses_no_request(
     with running_server(tmp_path / "data") as second:
         assert second.key == first.key
         for request_id in (running, waiting):
-            until(lambda: status(second, request_id) == "COMPLETED", f"{request_id} to end")  # noqa: B023
+            until_completed(second, request_id, f"{request_id} to end")
 
 
 def test_a_child_that_dies_is_restarted_and_its_job_is_taken_up(tmp_path: Path) -> None:
@@ -104,38 +128,18 @@ def test_a_child_that_dies_is_restarted_and_its_job_is_taken_up(tmp_path: Path) 
             killed = pids_of(server, command)
             for pid in killed:
                 os.kill(pid, signal.SIGKILL)
-            until(lambda: ready(server) and bool(pids_of(server, command) - killed), command)  # noqa: B023
-            until(lambda: status(server, request_id) == "COMPLETED", f"after {command}")  # noqa: B023
+            until_replaced(server, command, killed)
+            until_completed(server, request_id, f"after {command}")
 
 
 def test_the_key_is_private_and_a_folder_serves_one_server(tmp_path: Path) -> None:
     server = start_server(tmp_path / "data", "--api-key", "SG_chosen")
     try:
         assert server.key == "SG_chosen"
-        second = subprocess.run(
-            [sys.executable, "-m", "app.cli", "up", "--data-dir", str(server.data_dir)],
-            cwd=ROOT,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert second.returncode != 0
+        second = refused_start("--data-dir", str(server.data_dir))
         assert "in use by another server" in second.stderr
-        assert "Traceback" not in second.stderr
         port = server.url.rpartition(":")[2]
-        third = subprocess.run(
-            [
-                *(sys.executable, "-m", "app.cli", "up", "--port", port),
-                *("--data-dir", str(tmp_path / "other")),
-            ],
-            cwd=ROOT,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert third.returncode != 0
+        third = refused_start("--port", port, "--data-dir", str(tmp_path / "other"))
         assert third.stderr == f"up: cannot listen on 127.0.0.1:{port}: Address already in use\n"
     finally:
         stop_server(server)
@@ -148,21 +152,14 @@ def test_the_key_is_private_and_a_folder_serves_one_server(tmp_path: Path) -> No
 
 
 def test_weights_that_cannot_be_had_end_the_start(tmp_path: Path) -> None:
-    stopped = subprocess.run(
-        [
-            *(sys.executable, "-m", "app.cli", "up", "--checkpoint", "flux-dev-union-pro"),
-            *("--data-dir", str(tmp_path / "d"), "--port", str(free_port())),
-        ],
-        cwd=ROOT,
-        env=environment(HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hub")),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
+    stopped = refused_start(
+        *("--checkpoint", "flux-dev-union-pro"),
+        *("--data-dir", str(tmp_path / "d"), "--port", str(free_port())),
+        HF_HUB_OFFLINE="1",
+        HF_HOME=str(tmp_path / "hub"),
     )
     assert stopped.returncode == EXIT_CONFIG
     assert "checkpoint flux-dev-union-pro cannot be loaded" in stopped.stderr
-    assert "Traceback" not in stopped.stderr
 
 
 def test_bad_settings_stop_the_start_with_one_line(tmp_path: Path) -> None:
@@ -171,15 +168,6 @@ def test_bad_settings_stop_the_start_with_one_line(tmp_path: Path) -> None:
         ([], {"CHECKPOINT": "sdxl"}),
         ([], {"MAX_PIXELS": "many"}),
     ):
-        stopped = subprocess.run(
-            [sys.executable, "-m", "app.cli", "up", "--data-dir", str(tmp_path / "d"), *arguments],
-            cwd=ROOT,
-            env=environment(**settings),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert stopped.returncode != 0
+        stopped = refused_start("--data-dir", str(tmp_path / "d"), *arguments, **settings)
         assert stopped.stderr.startswith("settings: ")
         assert stopped.stderr.count("\n") == 1

@@ -44,7 +44,7 @@ def gaussian(seed: int, *shape: int) -> Tensor:
 def stored_noise(seed: int, x: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     """The k-th call returns the k-th of 200 arrays, whatever the batch has been cut down to."""
     bank = iter(gaussian(seed, 200, *x.shape).to(x.dtype))
-    return lambda sigma, sigma_next: next(bank)  # noqa: ARG005 - the protocol
+    return lambda _sigma, _sigma_next: next(bank)
 
 
 def even_in_log(steps: int, last: float) -> Tensor:
@@ -60,7 +60,7 @@ def error_above_zero(name: str, model: GaussianMixture, x: Tensor, steps: int) -
         model,
         x,
         even_in_log(steps, 0.1),
-        callback=lambda step, x, sigma, d: entered.append(x),  # noqa: ARG005
+        callback=lambda _step, x, _sigma, _denoised: entered.append(x),
     )
     at_last = final if name == "dpm_fast" else entered[-1]
     return float((at_last - model.exact(x, 1.0, 0.1)).abs().max())
@@ -111,7 +111,7 @@ def contrast(name: str, steps: int) -> float:
         model,
         x,
         sigmas,
-        noise=lambda sigma, sigma_next: torch.randn(x.shape, generator=generator),  # noqa: ARG005
+        noise=lambda _sigma, _sigma_next: torch.randn(x.shape, generator=generator),
     )
     second = (model.weights[:, None] * (model.means**2 + model.stds**2)).sum(0).mean()
     return float(final.square().mean() / second)

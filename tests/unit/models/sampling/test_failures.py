@@ -15,7 +15,7 @@ MODEL = GaussianMixture.random(1)
 X = torch.full((1, 4), 0.5, dtype=torch.float64)
 
 
-def zero_noise(sigma: Tensor, sigma_next: Tensor) -> Tensor:  # noqa: ARG001 - the protocol
+def zero_noise(_sigma: Tensor, _sigma_next: Tensor) -> Tensor:
     return torch.zeros_like(X)
 
 
@@ -42,7 +42,7 @@ def test_nan_is_passed_on(name: str, bad_call: int) -> None:
 def test_dpm_adaptive_stops_at_nan() -> None:
     with pytest.raises(FloatingPointError, match="not finite"):
         SAMPLERS["dpm_adaptive"](
-            lambda x, sigma: torch.full_like(x, torch.nan),  # noqa: ARG005
+            lambda x, _sigma: torch.full_like(x, torch.nan),
             X,
             sigmas_for("simple", 12),
         )
@@ -51,7 +51,7 @@ def test_dpm_adaptive_stops_at_nan() -> None:
 def test_dpm_adaptive_gives_up_on_a_model_without_a_slope() -> None:
     generator, calls = torch.Generator().manual_seed(0), 0
 
-    def denoise(x: Tensor, sigma: Tensor) -> Tensor:  # noqa: ARG001 - the protocol
+    def denoise(x: Tensor, _sigma: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
         return 1e3 * torch.randn(x.shape, generator=generator, dtype=x.dtype)
