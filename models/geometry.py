@@ -5,10 +5,16 @@ Torch-free arithmetic on (width, height) pairs; touches no image.
 
 from __future__ import annotations
 
+from math import isqrt
+
 MULTIPLE = 16
 """One FLUX token covers 16x16 pixels: 8 from the autoencoder, 2 from the packing."""
 
+MIN_SIDE = 64
+"""Of a size that is asked for; an input picture may be smaller."""
+
 MAX_SIDE = 4096
+MEGAPIXEL = 1024 * 1024
 
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]
@@ -24,10 +30,32 @@ def fit_within(size: Size, max_side: int, max_pixels: int) -> Size:
     return max(1, int(width * scale)), max(1, int(height * scale))
 
 
+def largest_of_shape(size: Size, max_pixels: int) -> Size:
+    """The largest size shaped like `size`, which is larger, that has at most max_pixels.
+
+    No side goes below MIN_SIDE: the other one of a very thin shape gives way instead.
+    """
+    width, height = size
+    # Roots of whole numbers, so that no rounding of floats takes a pixel or adds one.
+    largest = isqrt(max_pixels * width // height), isqrt(max_pixels * height // width)
+    if largest[0] < MIN_SIDE:
+        return MIN_SIDE, max_pixels // MIN_SIDE
+    if largest[1] < MIN_SIDE:
+        return max_pixels // MIN_SIDE, MIN_SIDE
+    return largest
+
+
 def generated_size(target: Size) -> Size:
     """The next multiples of 16 that hold `target`."""
     width, height = target
     return -(-width // MULTIPLE) * MULTIPLE, -(-height // MULTIPLE) * MULTIPLE
+
+
+def work_units(size: Size, evaluations: int, samples: int = 1) -> float:
+    """What a request costs the GPU: generated megapixels times model evaluations of one picture
+    times pictures."""
+    width, height = generated_size(size)
+    return width * height / MEGAPIXEL * evaluations * samples
 
 
 def centred_box(outer: Size, inner: Size) -> Box:

@@ -61,6 +61,8 @@ CONTROL_NAMES: tuple[str, ...] = ("depth", "canny", "pose", "tile")
 
 CHECKPOINT_NAMES: tuple[str, ...] = ("demo", "flux-dev-union-pro")
 
+PROFILE_NAMES: tuple[str, ...] = ("exact", "fast", "turbo")
+
 SAMPLES_MAX = 4
 SEED_MAX = 2**63 - 1
 
@@ -76,6 +78,8 @@ class GenerationSpec:
     strength: factor on every ControlNet residual, 0..2; 0 means no ControlNet at all.
     stop: fraction of the unshifted time after which the ControlNet is off, 0..1.
     seed: of the first picture, 0..SEED_MAX; picture i uses image_seed(seed, i).
+    profile: how much of the picture may be given up for speed, one of PROFILE_NAMES; exact
+        gives up nothing.
     """
 
     prompt: str
@@ -91,6 +95,7 @@ class GenerationSpec:
     seed: int = 0
     samples: int = 1
     mu: float = DEFAULT_MU
+    profile: str = "exact"
 
 
 def image_seed(seed: int, index: int) -> int:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from app.core.errors import GenerationFailed
 from app.core.requests import RequestRecord, Stage
+from app.core.settings import Settings
 from models.errors import ModelError
 from models.geometry import generated_size, resolution_mu
 from models.pipeline import Generation, OnStep
@@ -36,7 +37,7 @@ def generate(request_id: str) -> None:
 def _generate(context: Runtime, record: RequestRecord, execution: str) -> Fields:
     if context.checkpoint is None:
         raise RuntimeError("the gpu worker has no checkpoint loaded")
-    spec = spec_of(record, context.settings.mu)
+    spec = spec_of(record, context.settings)
     control = context.blobs.get(f"{record.id}:control")
     if control is None:
         raise GenerationFailed("Internal error: the control picture was lost")
@@ -58,12 +59,13 @@ def _generate(context: Runtime, record: RequestRecord, execution: str) -> Fields
         "inference_s": inference_s,
         "evaluations": made.evaluations,
         "controlled": made.controlled,
+        "profile": made.profile,
     }
 
 
-def spec_of(record: RequestRecord, mu: float | str) -> GenerationSpec:
-    """The mathematics of a prepared request."""
-    params = record.params
+def spec_of(record: RequestRecord, settings: Settings) -> GenerationSpec:
+    """The mathematics of a prepared request; the settings say what it leaves open."""
+    params, mu = record.params, settings.mu
     assert record.width is not None
     assert record.height is not None
     width, height = generated_size((record.width, record.height))
@@ -81,6 +83,7 @@ def spec_of(record: RequestRecord, mu: float | str) -> GenerationSpec:
         seed=params["seed"],
         samples=params["samples"],
         mu=resolution_mu((width, height)) if mu == "auto" else float(mu),
+        profile=params.get("profile") or settings.profile,
     )
 
 

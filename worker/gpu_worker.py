@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 import time
+from typing import Any
 
 from redis.exceptions import RedisError
 from rq import SimpleWorker
@@ -18,7 +19,9 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
 
+from app.core.queue import MAX_PIXELS_FIELD
 from worker.lease import BEAT_S, LEASE_S, ShortLease
+from worker.runtime import runtime
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,14 @@ EXIT_STUCK = 70
 
 
 class GpuWorker(ShortLease, SimpleWorker):
+    def serialize(self) -> dict[str, Any]:
+        """What RQ writes into its hash of this worker, and how many pixels the card can do."""
+        published: dict[str, Any] = super().serialize()
+        checkpoint = runtime().checkpoint
+        if checkpoint is not None and checkpoint.max_pixels is not None:
+            published[MAX_PIXELS_FIELD] = checkpoint.max_pixels
+        return published
+
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
         """Run the job in this thread while another one renews its lease."""
         done = threading.Event()

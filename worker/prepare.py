@@ -15,8 +15,8 @@ from app.core.errors import ImageRejected
 from app.core.fetch import fetch_image
 from app.core.images import decode, decode_base64, fit
 from app.core.requests import RequestRecord, Stage
-from app.core.settings import Settings
-from models.geometry import MAX_SIDE, Size, fit_within, generated_size
+from models.evaluations import evaluations_of
+from models.geometry import MAX_SIDE, Size, fit_within, generated_size, work_units
 from worker.runtime import Runtime, runtime
 from worker.stage import Fields, run_stage
 
@@ -24,7 +24,7 @@ _ADDRESS_SPACE = 4 * 1024**3  # 64 megapixels as RGB and their resized copies fi
 
 
 def prepare(request_id: str) -> None:
-    """RQ job: record -> blob `ID:control` (raw RGB) and the target size in the record."""
+    """RQ job: record -> blob `ID:control` (raw RGB), the target size and its cost in the record."""
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, resource.RLIM_INFINITY))
     if run_stage(request_id, Stage.PREPARE, _prepare):
         runtime().blobs.delete(f"{request_id}:source")
@@ -34,11 +34,11 @@ def _prepare(context: Runtime, record: RequestRecord, _execution: str) -> Fields
     settings = context.settings
     data = _source_bytes(context, record)
     picture = decode(data, settings.max_image_bytes, settings.max_image_pixels)
-    target = _target_size(record, picture, settings)
+    target = _target_size(context, record, picture)
     generated = generated_size(target)
     control = fit(picture, target, generated)
     context.blobs.put(f"{record.id}:control", control.tobytes(), record.expires_at)
-    return {"width": target[0], "height": target[1]}
+    return {"width": target[0], "height": target[1], "work": _work(record, target)}
 
 
 def _source_bytes(context: Runtime, record: RequestRecord) -> bytes:
@@ -65,8 +65,15 @@ def _own_output(context: Runtime, request_id: str, index: int) -> bytes:
     return data
 
 
-def _target_size(record: RequestRecord, picture: Image.Image, settings: Settings) -> Size:
+def _target_size(context: Runtime, record: RequestRecord, picture: Image.Image) -> Size:
     params = record.params
     if params["use_input_img_dimension"]:
-        return fit_within(picture.size, MAX_SIDE, settings.max_pixels)
+        allowed = context.jobs.allowed_pixels(context.settings.max_pixels)
+        return fit_within(picture.size, MAX_SIDE, allowed)
     return params["custom_width"], params["custom_height"]
+
+
+def _work(record: RequestRecord, target: Size) -> float:
+    params = record.params
+    evaluations = evaluations_of(params["sampler"], params["scheduler"], params["steps"])
+    return work_units(target, evaluations, params["samples"])

@@ -89,6 +89,7 @@ def metrics(record: RequestRecord) -> dict[str, Any]:
     common = {
         "inference_time": round(record.inference_s or 0.0, 6),
         "queue_time": round(record.queue_s, 6),
+        "work_units": record.work,
     }
     if record.status is Status.FAILED:
         return common
@@ -99,6 +100,7 @@ def metrics(record: RequestRecord) -> dict[str, Any]:
         "remaining_credits": None,
         "model_evaluations": record.evaluations,
         "controlled_evaluations": record.controlled,
+        "profile": record.profile,
     }
 
 

@@ -1,5 +1,5 @@
-"""The request body: all 17 parameters with ranges, defaults and aliases, and what is said when one
-is wrong. The only place that knows the parameters' names on the wire.
+"""The request body: the hosted service's 17 parameters and our own, with ranges, defaults and
+aliases, and what is said when one is wrong. The only place that knows their names on the wire.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.fields import FieldInfo
 
 from app.core.errors import InvalidRequest
+from models.geometry import MAX_SIDE, MIN_SIDE
 from models.spec import (
     CONTROL_NAMES,
+    PROFILE_NAMES,
     SAMPLER_ALIASES,
     SAMPLER_NAMES,
     SAMPLES_MAX,
@@ -71,14 +73,18 @@ class FluxControlNetBody(BaseModel):
     cn_stop: Number = Field(0.5, ge=0, le=1)
     cn_strength: Number = Field(0.45, ge=0, le=2)
     cn_type: Annotated[str, _one_of(CONTROL_NAMES)] = "pose"
-    custom_height: Integer = Field(1024, ge=64, le=4096)
-    custom_width: Integer = Field(1024, ge=64, le=4096)
+    custom_height: Integer = Field(1024, ge=MIN_SIDE, le=MAX_SIDE)
+    custom_width: Integer = Field(1024, ge=MIN_SIDE, le=MAX_SIDE)
     guidance: Number = Field(3.5, ge=1, le=15)
     image_format: Annotated[str, _one_of(("jpeg", "png", "webp"))] = "jpeg"
     quality: Integer = Field(95, ge=10, le=100)
     samples: Integer = Field(1, ge=1, le=SAMPLES_MAX)
     steps: Integer = Field(20, ge=15, le=75)
     use_input_img_dimension: bool = True
+    # "" when left out. None as the default would be a value that a client may send.
+    profile: Annotated[str, _one_of(PROFILE_NAMES)] = Field(
+        default_factory=str, description="Speed profile; the server's own when left out."
+    )
 
 
 def parse_body(fields: dict[str, Any]) -> FluxControlNetBody:

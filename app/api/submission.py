@@ -18,6 +18,7 @@ from app.api.services import Services, ServicesDep
 from app.core.errors import InvalidContentType, InvalidRequest
 from app.core.keys import Key
 from app.core.requests import RequestRecord, Stage
+from models.geometry import largest_of_shape
 
 _RANDOM_SEEDS = 999_999_999_999_999  # the hosted service's own range for a drawn seed
 _FORM_PARTS = 64
@@ -41,21 +42,19 @@ async def read_submission(request: Request, services: ServicesDep, caller: Calle
         fields, upload = await _form(request, services.settings.max_body_bytes)
     else:
         raise InvalidContentType
-    body = parse_body(fields)
-    pixels = body.custom_width * body.custom_height
-    if not body.use_input_img_dimension and pixels > services.settings.max_pixels:
-        raise InvalidRequest(
-            f"custom_width, custom_height: {pixels} pixels; this server allows at most "
-            f"{services.settings.max_pixels}"
-        )
-    return Submission(body, upload)
+    return Submission(parse_body(fields), upload)
 
 
 SubmissionDep = Annotated[Submission, Depends(read_submission)]
 
 
 def submit(services: Services, caller: Key, submission: Submission) -> RequestRecord:
-    """Accept: write the record and queue its first job. Raises Unavailable when Redis is away."""
+    """Accept: write the record and queue its first job.
+
+    Raises InvalidRequest for a custom size that no worker could make, and RedisError.
+    """
+    if not submission.body.use_input_img_dimension:
+        _check_size(services, submission.body)
     request_id = secrets.token_hex(16)
     params = submission.body.model_dump(exclude={"image"})
     if params["seed"] == -1:
@@ -71,6 +70,17 @@ def submit(services: Services, caller: Key, submission: Submission) -> RequestRe
     record = services.requests.get(request_id)
     assert record is not None
     return record
+
+
+def _check_size(services: Services, body: FluxControlNetBody) -> None:
+    size = body.custom_width, body.custom_height
+    allowed = services.jobs.allowed_pixels(services.settings.max_pixels)
+    if size[0] * size[1] > allowed:
+        largest = largest_of_shape(size, allowed)
+        raise InvalidRequest(
+            f"custom_width: {size[0]}x{size[1]} is not allowed; allowed are at most {allowed} "
+            f"pixels, in this shape {largest[0]}x{largest[1]}"
+        )
 
 
 def _store_source(

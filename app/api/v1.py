@@ -114,6 +114,8 @@ def _answer(services: Services, record: RequestRecord) -> Response:
         "outputs": len(encoded),
         "image_format": record.params["image_format"],
     }
+    if record.params.get("profile"):  # the hosted service's keys and no others, unless asked
+        body["profile"] = record.profile
     return JSONResponse(body, headers=_headers(record))
 
 
@@ -127,6 +129,7 @@ def _headers(record: RequestRecord) -> dict[str, str]:
         "x-seed-value": str(record.params["seed"]),
         "x-output-count": str(len(record.outputs)),
         "x-output-metadata": json.dumps(size),
+        "x-profile": record.profile,
         # A key without a budget has no limit; JavaScript and Python both read this as a number.
         "x-remaining-credits": "Infinity",
         "x-cost": str(FREE),

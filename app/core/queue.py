@@ -7,10 +7,13 @@ of a request itself never reach RQ, the job ends them as FAILED.
 
 from __future__ import annotations
 
+from typing import cast
+
 from redis import Redis
 from rq import Callback, Queue, Retry, Worker
 from rq.exceptions import DuplicateJobError
 from rq.serializers import JSONSerializer
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from app.core.requests import Stage
 
@@ -26,6 +29,9 @@ _FUNCTION = {
 }
 _TIMEOUT_S = {Stage.PREPARE: 90, Stage.GENERATE: 3000, Stage.FINISH: 300}
 _ON_FAILURE = "worker.abandoned.fail_request"
+
+MAX_PIXELS_FIELD = "max_pixels"
+"""Where a gpu worker says, in RQ's own hash of it, how many pixels its card can do."""
 
 
 class Jobs:
@@ -59,6 +65,22 @@ class Jobs:
     def workers(self, name: str) -> int:
         """How many live workers listen on a queue."""
         return Worker.count(queue=self.queue(name))
+
+    def max_pixels(self) -> int | None:
+        """The largest picture that every live gpu worker can make; None when none has a bound.
+
+        One round trip: each worker's field is read on the way through the set of workers, and a
+        worker whose hash has expired has no field.
+        """
+        workers = WORKERS_BY_QUEUE_KEY % GPU
+        found = self._redis.sort(workers, by="nosort", get=[f"*->{MAX_PIXELS_FIELD}"])
+        said = cast(list[bytes | None], found)
+        return min((int(pixels) for pixels in said if pixels is not None), default=None)
+
+    def allowed_pixels(self, configured: int) -> int:
+        """`configured` (MAX_PIXELS), or less where a card can do less."""
+        card = self.max_pixels()
+        return configured if card is None else min(configured, card)
 
     def forget_workers(self) -> None:
         """Strike every worker off the record; only for whoever knows that none is alive."""

@@ -68,12 +68,14 @@ class RequestRecord:
     steps: int = 0
     width: int | None = None
     height: int | None = None
+    work: float | None = None
     error: str | None = None
     error_status: int = 500
     outputs: tuple[Mapping[str, Any], ...] = ()
     inference_s: float | None = None
     evaluations: int = 0
     controlled: int = 0
+    profile: str = "exact"
 
     @property
     def queue_s(self) -> float:
@@ -197,10 +199,12 @@ def _record(request_id: str, fields: Mapping[str, str]) -> RequestRecord:
         steps=integer("steps") or 0,
         width=integer("width"),
         height=integer("height"),
+        work=number("work"),
         error=fields.get("error"),
         error_status=integer("error_status") or 500,
         outputs=tuple(json.loads(fields.get("outputs", "[]"))),
         inference_s=number("inference_s"),
         evaluations=integer("evaluations") or 0,
         controlled=integer("controlled") or 0,
+        profile=fields.get("profile", "exact"),
     )

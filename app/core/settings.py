@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from redis import Redis
 
 from app.core.addresses import AllowList
-from models.spec import CHECKPOINT_NAMES
+from models.spec import CHECKPOINT_NAMES, PROFILE_NAMES
 
 EXIT_CONFIG = 78
 """Exit code of a process that cannot start until somebody changes something (sysexits.h)."""
@@ -53,10 +53,13 @@ def _finite(mu: float | str) -> float | str:
     return mu
 
 
-def _checkpoint(name: str) -> str:
-    if name not in CHECKPOINT_NAMES:
-        raise ValueError(f"{name!r} is none of {', '.join(CHECKPOINT_NAMES)}")
-    return name
+def _one_of(names: tuple[str, ...]) -> AfterValidator:
+    def known(name: str) -> str:
+        if name not in names:
+            raise ValueError(f"{name!r} is none of {', '.join(names)}")
+        return name
+
+    return AfterValidator(known)
 
 
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
@@ -81,11 +84,11 @@ class Settings(BaseSettings):
     fetch_allow_hosts: Annotated[CommaList, AfterValidator(_allow_list)] = ()
     """`host`, `host:port` or CIDR that the fetcher may reach although the address is private."""
 
-    checkpoint: Annotated[str, AfterValidator(_checkpoint)] = "demo"
+    checkpoint: Annotated[str, _one_of(CHECKPOINT_NAMES)] = "demo"
     """Which model the gpu worker serves: a name from models/checkpoints."""
 
-    profile: Literal["exact"] = "exact"
-    """Speed profile; exact changes no result."""
+    profile: Annotated[str, _one_of(PROFILE_NAMES)] = "exact"
+    """Speed profile of requests that name none; exact changes no result."""
 
     mu: Annotated[float | Literal["auto"], AfterValidator(_finite)] = 1.15
     """Shift of the sigma table; auto lets it grow with the picture's size."""

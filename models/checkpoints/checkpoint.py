@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.controls import Annotators
+from models.memory import Footprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Checkpoint:
     modes: control type -> index of the ControlNet's mode embedding.
     load_annotators: folder of the annotators -> detectors.
     build: makes the local parts below a folder; None when every part is downloaded.
+    footprint: what it needs of a card's memory; None when that is next to nothing.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Checkpoint:
     modes: Mapping[str, int]
     load_annotators: Callable[[Path], Annotators]
     build: Callable[[Path], None] | None = None
+    footprint: Footprint | None = None
 
 
 # Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro, model card: canny 0, tile 1, depth 2, blur 3,

@@ -1,22 +1,33 @@
 """From a Checkpoint to modules on a device: the same code for the demo and for the real weights.
 
-Decides dtype and device; knows neither settings nor who serves the model.
+Decides dtype and memory plan; knows neither settings nor who serves the model.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import FluxControlNetModel, FluxControlNetPipeline
+from diffusers import FluxControlNetModel, FluxControlNetPipeline, FluxTransformer2DModel
 from huggingface_hub import snapshot_download
+from transformers import T5EncoderModel
 
+from models.autoencoder import Autoencoder
 from models.cache import TensorCache
 from models.checkpoints.checkpoint import Checkpoint, Part
 from models.controls import Annotators
 from models.errors import CheckpointError
+from models.flux.attention import choose_attention
+from models.flux.profiles import NetworkPair, Networks
+from models.flux.visiting import let_visit
+from models.memory import HOST_PLAN, MemoryPlan, choose_plan
+from models.text import TextEncoders
+
+log = logging.getLogger(__name__)
 
 _CACHE_BYTES = 256 * 1024**2  # some 60 prompts of FLUX, or as many control maps at 2048x2048
 
@@ -29,11 +40,14 @@ class LoadedCheckpoint:
 
     checkpoint: Checkpoint
     pipe: FluxControlNetPipeline
+    networks: Networks
+    text: TextEncoders
+    autoencoder: Autoencoder
     annotators: Annotators
     device: torch.device
     dtype: torch.dtype
-    prompts: TensorCache
-    control_latents: TensorCache
+    max_pixels: int | None
+    """Of the largest picture that the device's memory holds; None where nothing is known."""
 
 
 def best_device() -> torch.device:
@@ -41,34 +55,96 @@ def best_device() -> torch.device:
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
-def load(checkpoint: Checkpoint, data_dir: Path, device: torch.device) -> LoadedCheckpoint:
-    """Load every part: bfloat16 on CUDA, float32 on the CPU.
+def plan_for(checkpoint: Checkpoint, device: torch.device) -> MemoryPlan:
+    """Where the weights will live. Raises CheckpointError when the card is too small for any plan.
+
+    A checkpoint that states no footprint is small enough for every card.
+    """
+    if device.type != "cuda" or checkpoint.footprint is None:
+        return HOST_PLAN
+    free, _ = torch.cuda.mem_get_info(device)
+    plan = choose_plan(free, checkpoint.footprint)
+    if plan is None:
+        raise CheckpointError(
+            f"checkpoint {checkpoint.name}: {free / 1e9:.1f} GB are free on {device}, "
+            "too few for any memory plan"
+        )
+    return plan
+
+
+def load(
+    checkpoint: Checkpoint,
+    data_dir: Path,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+) -> LoadedCheckpoint:
+    """Load every part: bfloat16 on CUDA, float32 on the CPU, unless `dtype` says otherwise.
 
     A checkpoint that is made locally is made below data_dir on the first call. Raises
     CheckpointError when weights are missing, gated or damaged.
     """
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     home = data_dir / "checkpoints" / checkpoint.name
     if checkpoint.build is not None and not home.exists():
         _build(checkpoint, home)
+    plan = plan_for(checkpoint, device)
+    log.info("memory plan %s; attention on %s", plan, choose_attention(device))
     try:
-        controlnet = FluxControlNetModel.from_pretrained(
-            _folder(checkpoint.controlnet, home), dtype=dtype, use_safetensors=True
-        )
-        pipe = FluxControlNetPipeline.from_pretrained(
-            _folder(checkpoint.base, home),
-            controlnet=controlnet,
-            dtype=dtype,
-            use_safetensors=True,
-        )
+        pipe = _load_pipe(checkpoint, home, device, dtype, plan)
         annotators = checkpoint.load_annotators(_folder(checkpoint.annotators, home))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"checkpoint {checkpoint.name} cannot be loaded: {error}") from error
-    pipe.to(device)
     annotators.to(device)
-    pipe.set_progress_bar_config(disable=True)
-    caches = TensorCache(_CACHE_BYTES), TensorCache(_CACHE_BYTES)
-    return LoadedCheckpoint(checkpoint, pipe, annotators, device, dtype, *caches)
+    networks = Networks(
+        NetworkPair(pipe.transformer, pipe.controlnet),
+        device,
+        plan,
+        compiled=device.type == "cuda",
+    )
+    if plan.float8:
+        pipe.transformer = pipe.controlnet = None  # their copies serve, and need the room
+    return LoadedCheckpoint(
+        checkpoint,
+        pipe,
+        networks,
+        TextEncoders(pipe, device, TensorCache(_CACHE_BYTES)),
+        Autoencoder(pipe.vae, TensorCache(_CACHE_BYTES), plan.tile_above),
+        annotators,
+        device,
+        dtype,
+        plan.max_pixels,
+    )
+
+
+def _load_pipe(
+    checkpoint: Checkpoint, home: Path, device: torch.device, dtype: torch.dtype, plan: MemoryPlan
+) -> FluxControlNetPipeline:
+    """The pipeline with its large parts read straight to where they will live."""
+    base, controlnet = _folder(checkpoint.base, home), _folder(checkpoint.controlnet, home)
+
+    def large(model_class: Any, folder: Path, waits: bool, **options: Any) -> Any:
+        place = torch.device("cpu") if waits else device
+        options |= {"dtype": dtype, "use_safetensors": True, "device_map": {"": place}}
+        return model_class.from_pretrained(folder, **options)
+
+    t5 = large(T5EncoderModel, base, plan.encoders_wait, subfolder="text_encoder_2")
+    pipe = FluxControlNetPipeline.from_pretrained(
+        base,
+        controlnet=large(FluxControlNetModel, controlnet, plan.float8),
+        transformer=large(FluxTransformer2DModel, base, plan.float8, subfolder="transformer"),
+        text_encoder_2=t5,
+        dtype=dtype,
+        use_safetensors=True,
+    )
+    pipe.text_encoder.to(device)
+    pipe.vae.to(device)
+    if device.type == "cuda":
+        pipe.vae.to(memory_format=torch.channels_last)  # the layout of its convolutions there
+    if plan.encoders_wait:
+        let_visit(t5.encoder.block, device)
+        t5.shared.to(device)
+        t5.encoder.final_layer_norm.to(device)
+    return pipe
 
 
 def _build(checkpoint: Checkpoint, home: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from models.catalogue import CATALOGUE, NoiseKind, SamplerInfo, info_of
 from models.sampling.ancestral import (
     sample_ddpm,
     sample_dpmpp_2s_ancestral,
@@ -19,10 +20,9 @@ from models.sampling.ancestral import (
     sample_euler_ancestral_cfg_pp,
     sample_lcm,
 )
-from models.sampling.catalogue import CATALOGUE, NoiseKind, SamplerInfo, info_of
 from models.sampling.dpm_solver import fast_orders, sample_dpm_adaptive, sample_dpm_fast
 from models.sampling.euler import sample_euler
-from models.sampling.flow import percent_to_sigma
+from models.sampling.flow import percent_to_sigma, single
 from models.sampling.multistep import (
     sample_deis,
     sample_dpmpp_2m,
@@ -31,7 +31,7 @@ from models.sampling.multistep import (
     sample_lms,
 )
 from models.sampling.noise import BrownianNoise, IndependentNoise, initial_noise, noise_for
-from models.sampling.run import Callback, Denoise, Noise, Sampler
+from models.sampling.run import Callback, Denoise, Flow, Noise, Sampler
 from models.sampling.schedules import SCHEDULES, Schedule, control_active, sigmas_for
 from models.sampling.sde import sample_dpmpp_2m_sde, sample_dpmpp_3m_sde, sample_dpmpp_sde
 from models.sampling.two_stage import (
@@ -95,6 +95,7 @@ __all__ = [
     "BrownianNoise",
     "Callback",
     "Denoise",
+    "Flow",
     "IndependentNoise",
     "Noise",
     "NoiseKind",
@@ -106,5 +107,6 @@ __all__ = [
     "noise_for",
     "percent_to_sigma",
     "sigmas_for",
+    "single",
     "steps_of",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from models.sampling.run import Run, sampler, towards
+from models.sampling.run import Run, sampler
 
 
 @sampler
@@ -18,7 +18,7 @@ def sample_euler(run: Run, x: Tensor) -> Tensor:
     (1 - s') D + s' (x - (1 - s) D) / s = (s'/s) x + (1 - s'/s) D.
     """
     for step, sigma, sigma_next in run.intervals():
-        denoised = run.denoise(x, sigma)
-        run.report(step, x, sigma, denoised)
-        x = towards(denoised, x, sigma_next / sigma)
+        velocity = run.velocity(x, sigma)
+        run.report(step, x, sigma, x - sigma * velocity)
+        x = run.follow(x, velocity, sigma_next - sigma)
     return x

@@ -7,6 +7,7 @@ float64 arithmetic on Python floats; it knows neither tensors nor samplers.
 from __future__ import annotations
 
 import math
+from array import array
 from typing import NamedTuple
 
 from models.spec import DEFAULT_MU
@@ -27,6 +28,11 @@ def percent_to_sigma(percent: float, mu: float = DEFAULT_MU) -> float:
     if percent >= 1.0:
         return 0.0
     return shifted(1.0 - percent, mu)
+
+
+def single(number: float) -> float:
+    """`number` rounded to float32."""
+    return array("f", [number])[0]
 
 
 def noise_to_signal(sigma: float) -> float:

@@ -13,7 +13,7 @@ import torch
 import torchsde
 from torch import Tensor
 
-from models.sampling.catalogue import NoiseKind, info_of
+from models.catalogue import NoiseKind, info_of
 
 
 def initial_noise(seed: int, shape: Sequence[int]) -> Tensor:
@@ -37,7 +37,7 @@ class IndependentNoise:
             self._draw()
 
     def __call__(self, sigma: Tensor, sigma_next: Tensor) -> Tensor:  # noqa: ARG002 - the protocol
-        return self._draw().to(self._device, self._dtype)
+        return _sent(self._draw(), self._device).to(self._dtype)
 
     def _draw(self) -> Tensor:
         self.drawn += 1
@@ -68,7 +68,15 @@ class BrownianNoise:
         high, low = round(float(sigma), self._DIGITS), round(float(sigma_next), self._DIGITS)
         # The path runs upwards from the lowest sigma, the sampler downwards: hence the sign.
         increment: Tensor = self._path(low, high)
-        return (-increment / math.sqrt(high - low)).to(self._device, self._dtype)
+        unit = -increment / math.sqrt(high - low)
+        return _sent(unit, self._device).to(self._dtype)
+
+
+def _sent(noise: Tensor, device: torch.device) -> Tensor:
+    """`noise` on the device, without waiting for what the device still has to do."""
+    if device.type == "cuda":
+        return noise.pin_memory().to(device, non_blocking=True)
+    return noise.to(device)
 
 
 def noise_for(

@@ -1,13 +1,13 @@
 """What a sampler is, seen from outside, and the one helper every sampler is written with.
 
-Owns the protocols (Denoise, Noise, Callback, Sampler) and `Run`, which turns them into plain
-float arithmetic for the samplers. Knows no sampler, no schedule and no model.
+Owns the protocols (Denoise, Flow, Noise, Callback, Sampler) and `Run`, which turns them into
+plain float arithmetic for the samplers. Knows no sampler, no schedule and no model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,6 +17,17 @@ class Denoise(Protocol):
     """(x, sigma) -> the clean latents x0 the model sees in x. sigma is a 0-dim CPU tensor."""
 
     def __call__(self, x: Tensor, sigma: Tensor, /) -> Tensor: ...
+
+
+@runtime_checkable
+class Flow(Denoise, Protocol):
+    """A Denoise that knows its velocity dx/dsigma = (x - x0) / sigma, and takes sigma as a float.
+
+    Samplers ask it instead of x0: nothing is rounded on the way from one to the other, and no
+    tensor is made of a number that the host already has.
+    """
+
+    def velocity(self, x: Tensor, sigma: float, /) -> Tensor: ...
 
 
 class Noise(Protocol):
@@ -61,6 +72,7 @@ class Run:
     All arithmetic on sigmas is float64 on the host: nothing waits for the device, and the small
     differences in the formulas do not cancel. The latents between two model calls are float64
     too; they are small (a megabyte at 1024x1024), and rounding happens at the model only.
+    Following a Flow's velocity is the exception, see follow.
     """
 
     def __init__(
@@ -74,6 +86,7 @@ class Run:
         self.sigmas: list[float] = sigmas.tolist()
         self.has_noise = noise is not None
         self._denoise, self._noise, self._callback = denoise, noise, callback
+        self._flow = denoise if isinstance(denoise, Flow) else None
         self._dtype, self._sigma_dtype = x.dtype, torch.promote_types(x.dtype, torch.float32)
 
     def intervals(self) -> Iterator[tuple[int, float, float]]:
@@ -83,7 +96,25 @@ class Run:
 
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
         """The model's prediction for x rounded to the caller's dtype, in float64."""
+        if self._flow is not None:
+            return x - sigma * self._flow.velocity(x.to(self._dtype), sigma).double()
         return self._denoise(x.to(self._dtype), self._tensor(sigma)).double()
+
+    def velocity(self, x: Tensor, sigma: float) -> Tensor:
+        """dx/dsigma at x: a Flow's own, in the caller's dtype, else the slope in float64."""
+        if self._flow is not None:
+            return self._flow.velocity(x.to(self._dtype), sigma)
+        return slope(x, self.denoise(x, sigma), sigma)
+
+    def follow(self, x: Tensor, velocity: Tensor, change: float) -> Tensor:
+        """x moved along `velocity` while sigma changes by `change`.
+
+        With a Flow in the caller's dtype, product and sum rounded one after the other: bit for
+        bit the step of diffusers' FlowMatchEulerDiscreteScheduler.
+        """
+        if self._flow is not None:
+            return x.to(self._dtype) + change * velocity
+        return x + change * velocity
 
     def noise(self, sigma: float, sigma_next: float) -> Tensor:
         if self._noise is None:
@@ -96,7 +127,7 @@ class Run:
             self._callback(step, rounded, self._tensor(sigma), prediction)
 
     def _tensor(self, sigma: float) -> Tensor:
-        return torch.tensor(sigma, dtype=self._sigma_dtype)
+        return torch.full((), sigma, dtype=self._sigma_dtype)
 
 
 def sampler(body: Callable[[Run, Tensor], Tensor]) -> Sampler:

@@ -15,8 +15,8 @@ from scipy.optimize import brentq
 from scipy.special import betaincinv
 from torch import Tensor
 
-from models.sampling.catalogue import info_of
-from models.sampling.flow import percent_to_sigma, shifted
+from models.catalogue import info_of
+from models.sampling.flow import percent_to_sigma, shifted, single
 from models.spec import DEFAULT_MU
 
 # Times run over k / TABLE, k = 1..TABLE; the smallest sigma of a schedule is that of k = 1.
@@ -147,12 +147,12 @@ def _fits(candidate: Sequence[float], sigmas: Sequence[float]) -> bool:
     )
 
 
-def control_active(sigma: Tensor, cn_stop: float, mu: float = DEFAULT_MU) -> bool:
+def control_active(sigma: Tensor | float, cn_stop: float, mu: float = DEFAULT_MU) -> bool:
     """Whether the ControlNet takes part in a model evaluation at `sigma`: sigma >= P(cn_stop).
 
-    `sigma` is the 0-dim CPU tensor the model is called with, cn_stop is 0..1. Both sides are
-    compared as float32 and a tie is active, so that cn_stop = 0.5 includes the step which
-    the simple schedule puts exactly at half time. cn_stop = 0 leaves sigma = 1 only, 1 everything.
+    `sigma` is what the model is called with, a number or a 0-dim CPU tensor; cn_stop is 0..1.
+    Both sides are compared as float32 and a tie is active, so that cn_stop = 0.5 includes the
+    step which the simple schedule puts exactly at half time. cn_stop = 0 leaves sigma = 1 only,
+    1 everything.
     """
-    threshold = torch.tensor(percent_to_sigma(cn_stop, mu), dtype=torch.float32)
-    return bool(sigma.to(torch.float32) >= threshold)
+    return single(float(sigma)) >= single(percent_to_sigma(cn_stop, mu))

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from models.spec import CONTROL_NAMES, SAMPLER_NAMES, SCHEDULE_NAMES
+from models.spec import CONTROL_NAMES, PROFILE_NAMES, SAMPLER_NAMES, SCHEDULE_NAMES
 from tests.support.bodies import small
 from tests.support.pictures import PictureHost, Respond, astronaut, base64_of, encoded
 from tests.support.servers import free_port
@@ -41,6 +41,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "custom_width": ("64 to 4096", "integer"),
     "guidance": ("1 to 15",),
     "image_format": ("jpeg", "png", "webp"),
+    "profile": PROFILE_NAMES,
     "quality": ("10 to 100", "integer"),
     "samples": ("1 to 4", "integer"),
     "steps": ("15 to 75", "integer"),
@@ -66,6 +67,7 @@ WRONG: dict[str, list[Any]] = {
     "custom_width": [63, 4097, -128, *NO_INTEGER],
     "guidance": [0.99, 15.01, *NO_NUMBER],
     "image_format": ["gif", "jpg", "JPEG", "", *NO_TEXT],
+    "profile": ["warp", "", "Fast", *NO_TEXT],
     "quality": [9, 101, *NO_INTEGER],
     "samples": [0, 5, -1, *NO_INTEGER],
     "steps": [14, 76, -20, *NO_INTEGER],
@@ -201,7 +203,10 @@ def test_form_with_image_as_text(http: httpx.Client, host: PictureHost) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("steps", "abc"), ("steps", "14"), ("cn_type", "edge"), ("base64", "x"), ("prompt", " ")],
+    [
+        *(("steps", "abc"), ("steps", "14"), ("cn_type", "edge"), ("base64", "x")),
+        *(("prompt", " "), ("profile", "")),
+    ],
 )
 @PATHS
 def test_wrong_text_in_a_form(http: httpx.Client, path: str, name: str, value: str) -> None:
@@ -484,12 +489,21 @@ def test_form_too_large(strict: httpx.Client, path: str) -> None:
 
 @PATHS
 def test_custom_size_beyond_the_servers_pixels(strict: httpx.Client, path: str) -> None:
-    """Inside each range but more than MAX_PIXELS together: 400 that names both."""
-    size = {"custom_width": 1024, "custom_height": 65}
+    """Inside each range but more than MAX_PIXELS together: 400 with the largest of the shape."""
+    size = {"custom_width": 1024, "custom_height": 130}
     answer = strict.post(path, json=small(use_input_img_dimension=False, **size))
     assert answer.status_code == 400
-    assert "custom_width" in answer.json()["error"]
-    assert "65536" in answer.json()["error"]
+    assert answer.json() == {
+        "error": "custom_width: 1024x130 is not allowed; allowed are at most 65536 pixels, "
+        "in this shape 718x91"
+    }
+
+
+def test_the_size_that_a_refusal_names_is_taken(strict: httpx.Client, http: httpx.Client) -> None:
+    size = {"custom_width": 718, "custom_height": 91}
+    submitted = strict.post(V2, json=small(use_input_img_dimension=False, **size))
+    result = wait_for_end(http, f"/v2/requests/{submitted.json()['request_id']}").json()
+    assert (result["images"][0]["width"], result["images"][0]["height"]) == (718, 91)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"])

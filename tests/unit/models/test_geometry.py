@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from models.geometry import MULTIPLE, centred_box, fit_within, generated_size, resolution_mu
+from models.geometry import (
+    MIN_SIDE,
+    MULTIPLE,
+    centred_box,
+    fit_within,
+    generated_size,
+    largest_of_shape,
+    resolution_mu,
+    work_units,
+)
 
 sides = st.integers(1, 20_000)
 
@@ -28,6 +37,41 @@ def test_a_picture_within_the_bounds_keeps_its_size() -> None:
 
 def test_a_large_picture_keeps_its_shape() -> None:
     assert fit_within((8192, 4096), 4096, 4096 * 4096) == (4096, 2048)
+
+
+askable = st.integers(64, 4096)
+
+
+@given(askable, askable, st.integers(64 * 64, 2**24))
+def test_the_largest_of_a_shape_is_allowed_and_one_pixel_more_is_not(
+    width: int, height: int, pixels: int
+) -> None:
+    assume(width * height > pixels)
+    largest = largest_of_shape((width, height), pixels)
+    assert min(largest) >= MIN_SIDE
+    assert largest[0] * largest[1] <= pixels
+    assert largest[0] <= width
+    assert largest[1] <= height
+    assert (largest[0] + 1) * (largest[1] + 1) > pixels
+    if min(largest) > MIN_SIDE:
+        # Each side is its exact share rounded down.
+        scale = (pixels / (width * height)) ** 0.5
+        assert largest == pytest.approx((width * scale, height * scale), abs=1)
+
+
+@pytest.mark.parametrize(
+    ("size", "pixels", "largest"),
+    [
+        ((1024, 1024), 100_000, (316, 316)),
+        ((2048, 1024), 2**19, (1024, 512)),
+        ((4096, 64), 65_536, (1024, 64)),
+        ((64, 4096), 4096, (64, 64)),
+    ],
+)
+def test_the_largest_of_some_shapes(
+    size: tuple[int, int], pixels: int, largest: tuple[int, int]
+) -> None:
+    assert largest_of_shape(size, pixels) == largest
 
 
 @given(st.integers(1, 4096), st.integers(1, 4096))
@@ -52,3 +96,9 @@ def test_the_crop_is_centred_and_exact(width: int, height: int) -> None:
 )
 def test_resolution_mu(size: tuple[int, int], mu: float) -> None:
     assert resolution_mu(size) == pytest.approx(mu, abs=1e-6)
+
+
+def test_work_is_counted_on_the_generated_size() -> None:
+    assert work_units((1024, 1024), 20) == 20.0
+    assert work_units((1009, 1023), 20, samples=3) == 60.0
+    assert work_units((2048, 512), 39) == 39.0

@@ -1,4 +1,4 @@
-"""The whole mathematics on the demo checkpoint, against the shipped pipeline and against itself."""
+"""The whole mathematics on the demo checkpoint, against itself."""
 
 from __future__ import annotations
 
@@ -10,23 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
+from models.autoencoder import Autoencoder
 from models.cache import TensorCache
 from models.checkpoints import LoadedCheckpoint
-from models.controls import make_control_map
-from models.denoiser import ControlledDenoiser, pack, unpack
+from models.denoiser import pack, unpack
 from models.errors import NonFiniteLatents, OutOfMemory
-from models.pipeline import (
-    Generation,
-    encode_control,
-    encode_text,
-    generate,
-    sample,
-)
-from models.sampling import initial_noise, sigmas_for
-from models.spec import CONTROL_NAMES, GenerationSpec
+from models.flux.profiles import NetworkPair, Networks
+from models.memory import HOST_PLAN
+from models.pipeline import Generation, generate
+from models.spec import GenerationSpec
+from models.text import TextEncoders
 from tests.support.pictures import astronaut
 
 SPEC = GenerationSpec(
@@ -48,49 +43,8 @@ def counted(module: torch.nn.Module) -> Iterator[list[None]]:
         handle.remove()
 
 
-@pytest.mark.parametrize("control", CONTROL_NAMES)
-@pytest.mark.parametrize("strength", [0.45, 1.3])
-def test_euler_simple_equals_the_shipped_pipeline(
-    demo: LoadedCheckpoint, control: str, strength: float
-) -> None:
-    spec = replace(SPEC, control=control, strength=strength, stop=1.0, steps=20, seed=7)
-    control_map = make_control_map(control, astronaut(), (192, 128), demo.annotators)
-    with torch.inference_mode():
-        denoiser = ControlledDenoiser(
-            demo.pipe,
-            encode_text(demo, spec.prompt),
-            encode_control(demo, spec, control_map),
-            spec.guidance,
-            (16, 24),
-        )
-        ours = sample(denoiser, spec, 0, demo.device, lambda _step, _steps: None)
-    theirs = _shipped(demo, spec, control_map)
-    assert float((ours - theirs).abs().max()) < 1e-5
-    assert float(ours.std()) > 0.1
-
-
-def _shipped(demo: LoadedCheckpoint, spec: GenerationSpec, control_map: Any) -> Tensor:
-    pipe = demo.pipe
-    pipe.scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=False, shift=1.0)
-    sigmas = sigmas_for(spec.schedule, spec.steps)[:-1].tolist()
-    latents = pipe(
-        spec.prompt,
-        width=spec.width,
-        height=spec.height,
-        sigmas=sigmas,
-        num_inference_steps=spec.steps,
-        guidance_scale=spec.guidance,
-        control_image=control_map,
-        control_mode=demo.checkpoint.modes[spec.control],
-        controlnet_conditioning_scale=spec.strength,
-        latents=pack(initial_noise(spec.seed, (1, 16, 16, 24))),
-        output_type="latent",
-    ).images
-    return unpack(latents, 16, 24)
-
-
 def test_strength_zero_is_no_controlnet_bit_for_bit(demo: LoadedCheckpoint) -> None:
-    with counted(demo.pipe.controlnet) as calls:
+    with counted(demo.pipe.controlnet.x_embedder) as calls:
         off = run(demo, replace(SPEC, strength=0.0, stop=1.0))
     assert calls == []
     assert off.controlled == 0
@@ -99,13 +53,10 @@ def test_strength_zero_is_no_controlnet_bit_for_bit(demo: LoadedCheckpoint) -> N
 
 
 def _without_controlnet(demo: LoadedCheckpoint, spec: GenerationSpec) -> Generation:
-    """A run whose pipe has lost its ControlNet altogether: calling it would raise."""
-    controlnet = demo.pipe.controlnet
-    demo.pipe.controlnet = None
-    try:
-        return run(demo, replace(spec, strength=0.0))
-    finally:
-        demo.pipe.controlnet = controlnet
+    """A run that has no ControlNet at all: calling it would raise."""
+    pair = NetworkPair(demo.pipe.transformer, None)
+    networks = Networks(pair, demo.device, HOST_PLAN, compiled=False)
+    return run(replace(demo, networks=networks), replace(spec, strength=0.0))
 
 
 def test_strength_changes_the_picture(demo: LoadedCheckpoint) -> None:
@@ -133,7 +84,8 @@ def test_the_window_follows_sigma(
     demo: LoadedCheckpoint, sampler: str, stop: float, controlled: int, evaluations: int
 ) -> None:
     spec = replace(SPEC, width=64, height=64, steps=20, sampler=sampler, stop=stop)
-    with counted(demo.pipe.controlnet) as control, counted(demo.pipe.transformer) as model:
+    networks = demo.pipe.controlnet.x_embedder, demo.pipe.transformer.x_embedder
+    with counted(networks[0]) as control, counted(networks[1]) as model:
         made = run(demo, spec)
     assert (len(control), len(model)) == (controlled, evaluations)
     assert (made.controlled, made.evaluations) == (controlled, evaluations)
@@ -178,7 +130,7 @@ def test_an_exception_from_the_callback_stops_at_that_step(demo: LoadedCheckpoin
         if step == 3:
             raise Stop
 
-    with counted(demo.pipe.transformer) as calls, pytest.raises(Stop):
+    with counted(demo.pipe.transformer.x_embedder) as calls, pytest.raises(Stop):
         generate(demo, SPEC, astronaut(), stop)
     assert len(calls) == 3
 
@@ -190,12 +142,12 @@ def test_an_exception_from_the_callback_stops_at_that_step(demo: LoadedCheckpoin
 def test_non_finite_latents_are_an_error_that_names_the_step(
     demo: LoadedCheckpoint, sampler: str, evaluation: int, step: int
 ) -> None:
-    def poison(_module: Any, _inputs: Any, output: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def poison(_module: Any, _inputs: Any, output: Tensor) -> Tensor:
         calls.append(None)
-        return (output[0] * float("nan"),) if len(calls) == evaluation else output
+        return output * float("nan") if len(calls) == evaluation else output
 
     calls: list[None] = []
-    handle = demo.pipe.transformer.register_forward_hook(poison)
+    handle = demo.pipe.transformer.proj_out.register_forward_hook(poison)
     expected = f"sampler {sampler}, scheduler simple at step {step} of 15"
     try:
         with pytest.raises(NonFiniteLatents, match=expected):
@@ -214,7 +166,11 @@ def test_a_repeated_prompt_and_map_are_encoded_once(demo: LoadedCheckpoint) -> N
             made = run(demo, spec)
         counts.append([len(each) for each in calls])
     assert counts == [[1, 1, 1], [0, 0, 0]]
-    fresh = replace(demo, prompts=TensorCache(0), control_latents=TensorCache(0))
+    fresh = replace(
+        demo,
+        text=TextEncoders(demo.pipe, demo.device, TensorCache(0)),
+        autoencoder=Autoencoder(demo.pipe.vae, TensorCache(0), HOST_PLAN.tile_above),
+    )
     assert np.array_equal(made.pictures[2], run(fresh, spec).pictures[2])
 
 
@@ -224,7 +180,7 @@ def test_no_memory_is_an_error_that_names_the_size_and_the_next_request_works(
     def full(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    handle = demo.pipe.transformer.register_forward_pre_hook(full)
+    handle = demo.pipe.transformer.x_embedder.register_forward_pre_hook(full)
     try:
         with pytest.raises(OutOfMemory, match="192x128 with samples 2"):
             run(demo, replace(SPEC, samples=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from app.core.requests import RequestRecord, Stage, Status
+from app.core.settings import Settings
 from models.errors import NonFiniteLatents
 from models.geometry import resolution_mu
 from models.pipeline import Generation, OnStep
@@ -69,7 +71,7 @@ def test_the_model_gets_the_request_and_its_pixels_are_kept(
         on_step(5, 34)
         assert (record(context).step, record(context).steps) == (5, 34)
         pixels = tuple(np.full((64, 112, 3), shade, np.uint8) for shade in (1, 2))
-        return Generation(pixels, picture, evaluations=34, controlled=20)
+        return Generation(pixels, picture, evaluations=34, controlled=20, profile="exact")
 
     model(monkeypatch, generate)
     job.generate(ID)
@@ -78,6 +80,7 @@ def test_the_model_gets_the_request_and_its_pixels_are_kept(
     ]
     assert context.blobs.get(f"{ID}:pixels:1") == bytes([2]) * (64 * 112 * 3)
     assert (record(context).evaluations, record(context).controlled) == (34, 20)
+    assert record(context).profile == "exact"
     assert record(context).inference_s is not None
     assert context.jobs.queue("cpu").job_ids == [f"{ID}-finish"]
 
@@ -133,8 +136,32 @@ def test_a_request_that_was_taken_over_is_left_at_the_next_step(
 
 
 def test_mu_auto_follows_the_size(context: Runtime) -> None:
-    assert job.spec_of(record(context), "auto").mu == resolution_mu((112, 64))
-    assert job.spec_of(record(context), 0.63).mu == 0.63
+    assert job.spec_of(record(context), Settings(mu="auto")).mu == resolution_mu((112, 64))
+    assert job.spec_of(record(context), Settings(mu=0.63)).mu == 0.63
+
+
+@pytest.mark.parametrize(
+    ("asked", "used"), [({}, "fast"), ({"profile": ""}, "fast"), ({"profile": "exact"}, "exact")]
+)
+def test_the_workers_profile_is_for_requests_that_name_none(
+    context: Runtime, asked: dict[str, str], used: str
+) -> None:
+    params = {**PARAMS, **asked}
+    spec = job.spec_of(replace(record(context), params=params), Settings(profile="fast"))
+    assert spec.profile == used
+
+
+def test_the_profile_that_was_served_is_kept(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def generate(_loaded: Any, spec: GenerationSpec, picture: Image.Image, _: OnStep) -> Generation:
+        assert spec.profile == "exact"
+        pixels = (np.zeros((64, 112, 3), np.uint8),)
+        return Generation(pixels, picture, evaluations=1, controlled=1, profile="fast")
+
+    model(monkeypatch, generate)
+    job.generate(ID)
+    assert record(context).profile == "fast"
 
 
 def test_a_lost_control_picture_is_a_failure_with_a_reason(context: Runtime) -> None:

@@ -7,12 +7,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
+from rq import SimpleWorker
 
 from app.core.connection import connect
+from app.core.errors import GenerationFailed
 from app.core.keys import KeyStore, mint
+from app.core.queue import GPU, MAX_PIXELS_FIELD, Jobs
+from app.core.requests import RequestStore, Stage
 from app.core.settings import Settings
 from app.main import create_app
 from tests.support.servers import running_redis
@@ -124,7 +129,73 @@ def test_a_picture_over_the_servers_bound_is_400(redis_server: str, secret: str)
         body = {**BODY, "use_input_img_dimension": False}
         answer = client.post("/v2/flux-controlnet", json=body, headers={"x-api-key": secret})
         assert answer.status_code == 400
-        assert "at most 100000" in answer.json()["error"]
+        assert answer.json()["error"] == (
+            "custom_width: 1024x1024 is not allowed; allowed are at most 100000 pixels, "
+            "in this shape 316x316"
+        )
+        body |= {"custom_width": 316, "custom_height": 316}
+        answer = client.post("/v2/flux-controlnet", json=body, headers={"x-api-key": secret})
+        assert answer.status_code == 200
+
+
+@pytest.fixture
+def small_card(redis_server: str) -> Iterator[SimpleWorker]:
+    """A registered gpu worker that says its card can do 500,000 pixels."""
+    client = connect(redis_server)
+    worker = SimpleWorker([Jobs(client, ttl_s=60).queue(GPU)], connection=client)
+    worker.register_birth()
+    client.hset(worker.key, MAX_PIXELS_FIELD, 500_000)
+    yield worker
+    worker.register_death()
+    client.close()
+
+
+@pytest.mark.parametrize("path", ["/v1/flux-controlnet", "/v2/flux-controlnet"])
+def test_a_picture_over_the_smallest_cards_bound_is_400(
+    api: TestClient, small_card: SimpleWorker, path: str
+) -> None:
+    body = {**BODY, "use_input_img_dimension": False, "custom_width": 2048}
+    refused = api.post(path, json=body)
+    assert refused.status_code == 400
+    assert refused.json()["error"].startswith("custom_width: 2048x1024 ")
+    assert refused.json()["error"].endswith("at most 500000 pixels, in this shape 1000x500")
+    largest = {"custom_width": 1000, "custom_height": 500}
+    assert api.post("/v2/flux-controlnet", json={**body, **largest}).status_code == 200
+    fitted = {**body, "use_input_img_dimension": True}
+    assert api.post("/v2/flux-controlnet", json=fitted).status_code == 200
+    small_card.register_death()
+    assert api.post("/v2/flux-controlnet", json=body).status_code == 200
+
+
+def ended(redis_url: str, made: dict[str, Any] | None) -> str:
+    """The id of a request of team-a that COMPLETED with `made` by the gpu worker, or FAILED."""
+    client, request_id = connect(redis_url), uuid4().hex
+    store = RequestStore(client, ttl_s=60)
+    store.submit(request_id, "team-a", {}, {}, store.expiry())
+    fields: list[dict[str, Any]] = [{"width": 10, "height": 6, "work": 2.5}, made or {}]
+    for stage, found in zip((Stage.PREPARE, Stage.GENERATE), fields, strict=True):
+        store.claim(request_id, stage, "e")
+        if stage is Stage.GENERATE and made is None:
+            store.fail(request_id, GenerationFailed(), "e")
+        else:
+            store.advance(request_id, stage, "e", found)
+    store.claim(request_id, Stage.FINISH, "e")
+    store.complete(request_id, "e", {"outputs": []})
+    client.close()
+    return request_id
+
+
+def test_metrics_of_a_request_that_has_ended(api: TestClient, redis_server: str) -> None:
+    made = {"inference_s": 1.0, "evaluations": 20, "profile": "fast"}
+    status = api.get(f"/v2/requests/{ended(redis_server, made)}/status").json()
+    assert status["status"] == "COMPLETED"
+    assert status["metrics"].items() >= {"work_units": 2.5, "profile": "fast"}.items()
+    failed = api.get(f"/v2/requests/{ended(redis_server, None)}/status")
+    assert failed.status_code == 422
+    assert failed.json()["metrics"].keys() == {"inference_time", "queue_time", "work_units"}
+    assert failed.json()["metrics"]["work_units"] == 2.5
+    waiting = api.post("/v2/flux-controlnet", json=BODY).json()["status_url"]
+    assert api.get(waiting).json()["metrics"] == {}
 
 
 @pytest.mark.parametrize("path", ["/", "/nothing", "/v1/sdxl", "/v2/requests", "/docs"])
@@ -138,7 +209,7 @@ def test_the_openapi_document_knows_every_parameter(api: TestClient) -> None:
     document = api.get("/openapi.json").json()
     post = document["paths"]["/v2/flux-controlnet"]["post"]
     schema = post["requestBody"]["content"]["application/json"]["schema"]
-    assert len(schema["properties"]) == 17
+    assert len(schema["properties"]) == 17 + len(["profile"])
     assert set(schema["required"]) == {"image", "prompt"}
     assert len(schema["properties"]["sampler"]["enum"]) == 29
     assert "422" in post["responses"]

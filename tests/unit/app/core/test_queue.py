@@ -10,7 +10,7 @@ from rq import SimpleWorker, Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from app.core.queue import CPU, GPU, RETRIES, Jobs
+from app.core.queue import CPU, GPU, MAX_PIXELS_FIELD, RETRIES, Jobs
 from app.core.requests import Stage
 
 ID = "a" * 32
@@ -55,6 +55,37 @@ def test_a_finished_generation_passes_waiting_downloads(redis: Redis) -> None:
     assert jobs.queue(CPU).job_ids == [f"{ID}-finish", f"{'b' * 32}-prepare"]
 
 
+def gpu_worker(redis: Redis, name: str, pixels: int | None) -> SimpleWorker:
+    """Registered on the gpu queue, and said to have a card of so many pixels."""
+    worker = SimpleWorker([Jobs(redis, ttl_s=77).queue(GPU)], name=name, connection=redis)
+    worker.register_birth()
+    if pixels is not None:
+        redis.hset(worker.key, MAX_PIXELS_FIELD, pixels)
+    return worker
+
+
+def test_the_smallest_card_of_the_live_gpu_workers_counts(redis: Redis) -> None:
+    jobs = Jobs(redis, ttl_s=77)
+    assert jobs.max_pixels() is None
+    gpu_worker(redis, "no-bound", None)
+    assert jobs.max_pixels() is None
+    large = gpu_worker(redis, "large", 9_000_000)
+    assert jobs.max_pixels() == 9_000_000
+    small, killed = gpu_worker(redis, "small", 700_000), gpu_worker(redis, "killed", 100)
+    redis.delete(killed.key)  # as if expired: RQ strikes it off its set only later
+    assert jobs.max_pixels() == 700_000
+    small.register_death()
+    large.register_death()
+    assert jobs.max_pixels() is None
+
+
+def test_a_card_only_ever_lowers_what_the_operator_allows(redis: Redis) -> None:
+    jobs = Jobs(redis, ttl_s=77)
+    assert jobs.allowed_pixels(1_000_000) == 1_000_000
+    gpu_worker(redis, "card", 700_000)
+    assert (jobs.allowed_pixels(1_000_000), jobs.allowed_pixels(5000)) == (700_000, 5000)
+
+
 def test_the_overridden_methods_of_rq_have_not_moved() -> None:
     perform = list(inspect.signature(SimpleWorker.perform_job).parameters)
     assert perform == ["self", "job", "queue", "execution"]
@@ -64,3 +95,4 @@ def test_the_overridden_methods_of_rq_have_not_moved() -> None:
     assert horse == ["self", "job", "queue"]
     beat = list(inspect.signature(SimpleWorker.maintain_heartbeats).parameters)
     assert beat == ["self", "job", "execution"]
+    assert list(inspect.signature(SimpleWorker.serialize).parameters) == ["self"]

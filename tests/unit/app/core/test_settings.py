@@ -49,6 +49,13 @@ def test_a_bad_value_stops_the_start_with_one_line(
     assert "\n" not in str(stopped.value)
 
 
+@pytest.mark.parametrize("profile", ["exact", "fast", "turbo"])
+def test_every_profile_is_a_setting(monkeypatch: pytest.MonkeyPatch, profile: str) -> None:
+    assert load_settings().profile == "exact"
+    monkeypatch.setenv("PROFILE", profile)
+    assert load_settings().profile == profile
+
+
 def test_an_unknown_name_in_dotenv_stops_the_start() -> None:
     Path(".env").write_text("REQEST_TTL_S=10\n")
     with pytest.raises(SystemExit, match="REQEST_TTL_S"):

@@ -1,7 +1,8 @@
 """What is known about every sampler besides its code: family, order, cost and kind of noise.
 
-Plain facts for the server (progress, time estimates, which noise to make) and for the docs.
-Knows neither torch nor the sampler functions, so that schedules and noise can ask it.
+Plain facts for the server (progress, what a request costs, which noise to make) and for the docs.
+Knows neither torch nor the sampler functions, so that schedules, noise and the cpu workers can
+ask it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,161 @@
+"""FLUX's transformer and its Union ControlNet as functions of (tokens, sigma).
+
+Owns the walk through their blocks. What diffusers' own forward computes again in every call
+although it is the same for a whole request is computed here once: text, mode and control
+projections, rotary tables, guidance and pooled text embeddings; and once for each sigma, the time
+embedding. The operations and their order are diffusers' (transformer_flux.py, controlnet_flux.py),
+so the results are bit for bit the same. Knows no sampler and no window.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import FluxControlNetModel, FluxTransformer2DModel
+from torch import Tensor
+
+from models.sampling import single
+
+TIME_STEPS = 1000
+"""FLUX's networks count time from 0 to 1000."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextConditioning:
+    """What the text encoders made of a prompt: embeds [1, L, D], pooled [1, P], ids [L, 3]."""
+
+    embeds: Tensor
+    pooled: Tensor
+    ids: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Residuals:
+    """What the ControlNet adds to the image tokens after the transformer's blocks: a list for the
+    double blocks and one for the single blocks, each shorter than the blocks are many."""
+
+    double: Sequence[Tensor]
+    single: Sequence[Tensor]
+
+
+class _Conditioned:
+    """A network with all it is told about a request besides tokens and sigma.
+
+    text: [1, L, width], the projected embeddings. rotary: cosine and sine tables of all tokens.
+    """
+
+    def __init__(
+        self, network: Any, text: TextConditioning, image_ids: Tensor, guidance: float
+    ) -> None:
+        self._network = network
+        self._embed = network.time_text_embed
+        self._like = text.pooled
+        self.text: Tensor = network.context_embedder(text.embeds)
+        self.rotary: tuple[Tensor, Tensor] = network.pos_embed(torch.cat((text.ids, image_ids)))
+        self._pooled: Tensor = self._embed.text_embedder(text.pooled)
+        # A model that was not distilled for guidance takes none.
+        self._guidance: Tensor | None = None
+        if network.config.guidance_embeds:
+            scaled = self._filled(guidance) * TIME_STEPS
+            self._guidance = self._embed.guidance_embedder(self._waves(scaled))
+        self._embeddings: dict[float, Tensor] = {}
+
+    def embedding(self, sigma: float) -> Tensor:
+        """[1, width]: what every block's modulation is made of at this sigma."""
+        if sigma not in self._embeddings:
+            # Pipelines round the time to the model's precision before it is divided; so do we.
+            time = self._filled(single(sigma * TIME_STEPS)) / TIME_STEPS * TIME_STEPS
+            embedded = self._embed.timestep_embedder(self._waves(time))
+            if self._guidance is not None:
+                embedded = embedded + self._guidance
+            self._embeddings[sigma] = embedded + self._pooled
+        return self._embeddings[sigma]
+
+    def _filled(self, value: float) -> Tensor:
+        # A fill, not a copy from the host: a copy would wait for everything queued before it.
+        return torch.full((1,), value, device=self._like.device, dtype=self._like.dtype)
+
+    def _waves(self, time: Tensor) -> Tensor:
+        waves: Tensor = self._embed.time_proj(time)
+        return waves.to(self._like.dtype)
+
+
+class ControlNet(_Conditioned):
+    """(tokens, sigma) -> Residuals, for one control map, one mode and one strength."""
+
+    def __init__(
+        self,
+        network: FluxControlNetModel,
+        text: TextConditioning,
+        image_ids: Tensor,
+        guidance: float,
+        latents: Tensor,
+        mode: int,
+        strength: float,
+    ) -> None:
+        """latents: packed latents of the control map, [1, tokens, 64]. mode: index of the Union
+        ControlNet's mode embedding. strength: factor on every residual, 0..2."""
+        # The mode is one more text token, at the place of the first.
+        ids = torch.cat((text.ids[:1], text.ids))
+        super().__init__(
+            network, TextConditioning(text.embeds, text.pooled, ids), image_ids, guidance
+        )
+        token = network.controlnet_mode_embedder(
+            torch.full((1, 1), mode, device=image_ids.device, dtype=torch.long)
+        )
+        self.text = torch.cat((token, self.text), dim=1)
+        self._control = network.controlnet_x_embedder(latents)
+        self._strength = strength
+
+    def __call__(self, tokens: Tensor, sigma: float) -> Residuals:
+        network, text, embedding = self._network, self.text, self.embedding(sigma)
+        hidden = network.x_embedder(tokens) + self._control
+        seen: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for blocks, states in zip(
+            (network.transformer_blocks, network.single_transformer_blocks), seen, strict=True
+        ):
+            for block in blocks:
+                text, hidden = block(
+                    hidden_states=hidden,
+                    encoder_hidden_states=text,
+                    temb=embedding,
+                    image_rotary_emb=self.rotary,
+                )
+                states.append(hidden)
+        return Residuals(
+            self._scaled(network.controlnet_blocks, seen[0]),
+            self._scaled(network.controlnet_single_blocks, seen[1]),
+        )
+
+    def _scaled(self, layers: Sequence[Any], states: list[Tensor]) -> list[Tensor]:
+        return [layer(state) * self._strength for layer, state in zip(layers, states, strict=True)]
+
+
+class Transformer(_Conditioned):
+    """(tokens, sigma, residuals) -> velocity tokens [1, tokens, 64]."""
+
+    _network: FluxTransformer2DModel
+
+    def __call__(self, tokens: Tensor, sigma: float, residuals: Residuals | None) -> Tensor:
+        network, text, embedding = self._network, self.text, self.embedding(sigma)
+        hidden = network.x_embedder(tokens)
+        for blocks, added in (
+            (network.transformer_blocks, residuals.double if residuals else ()),
+            (network.single_transformer_blocks, residuals.single if residuals else ()),
+        ):
+            share = math.ceil(len(blocks) / len(added)) if added else 1
+            for index, block in enumerate(blocks):
+                text, hidden = block(
+                    hidden_states=hidden,
+                    encoder_hidden_states=text,
+                    temb=embedding,
+                    image_rotary_emb=self.rotary,
+                )
+                if added:
+                    hidden = hidden + added[index // share]
+        velocity: Tensor = network.proj_out(network.norm_out(hidden, embedding))
+        return velocity

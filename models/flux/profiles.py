@@ -1,0 +1,94 @@
+"""The speed profiles: which networks an evaluation runs, and how many evaluations are run.
+
+exact: the checkpoint's own weights, every evaluation. fast: large weights and activations in 8
+bits. turbo: fast, with the step cache of models/step_cache.py. Only exact changes no result.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+import torch
+from diffusers import FluxControlNetModel, FluxTransformer2DModel
+
+from models.flux.compilation import compile_blocks
+from models.flux.float8 import in_float8, native
+from models.flux.visiting import let_visit
+from models.memory import MemoryPlan
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkPair:
+    transformer: FluxTransformer2DModel
+    controlnet: FluxControlNetModel
+
+    def blocks(self) -> list[torch.nn.Module]:
+        """Every block of both, in the order they run."""
+        return [
+            block
+            for network in (self.controlnet, self.transformer)
+            for blocks in (network.transformer_blocks, network.single_transformer_blocks)
+            for block in blocks
+        ]
+
+
+@dataclass(slots=True)
+class Networks:
+    """Both networks in the precisions asked for so far. `loaded` are the checkpoint's own; with a
+    plan that stores 8 bits they are given up for their copies.
+    """
+
+    loaded: NetworkPair | None
+    device: torch.device
+    plan: MemoryPlan
+    compiled: bool
+    _float8: NetworkPair | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        assert self.loaded is not None
+        if self.plan.float8:
+            self._float8 = self._in_float8(self.loaded)
+            self.loaded = None
+        elif self.compiled:
+            compile_blocks(self.loaded.blocks())
+
+    def profile(self, asked: str) -> str:
+        """What is served where `asked` is asked for: a card too small for exact serves fast."""
+        return "fast" if asked == "exact" and self.loaded is None else asked
+
+    def of(self, profile: str) -> NetworkPair:
+        """The networks of a profile; the first call for 8 bits makes them, which takes seconds."""
+        if profile == "exact":
+            if self.loaded is None:
+                raise ValueError("the memory plan has no room for the exact profile")
+            return self.loaded
+        if self._float8 is None:
+            assert self.loaded is not None
+            self._float8 = self._in_float8(self.loaded)
+        return self._float8
+
+    def _in_float8(self, pair: NetworkPair) -> NetworkPair:
+        supported = native(self.device)
+        if not supported:
+            log.warning("%s has no 8-bit matrix units: fast is not faster here", self.device)
+        place = torch.device("cpu") if self.plan.blocks_wait else self.device
+        made = NetworkPair(
+            in_float8(pair.transformer, place, supported),
+            in_float8(pair.controlnet, place, supported),
+        )
+        if self.plan.blocks_wait:
+            let_visit(made.blocks(), self.device)
+            for network in (made.transformer, made.controlnet):
+                _settle_all_but_blocks(network, self.device)
+        elif self.compiled:
+            compile_blocks(made.blocks())
+        return made
+
+
+def _settle_all_but_blocks(network: torch.nn.Module, device: torch.device) -> None:
+    for name, child in network.named_children():
+        if name not in ("transformer_blocks", "single_transformer_blocks"):
+            child.to(device)
