@@ -23,7 +23,8 @@ def main(argv: list[str] | None = None) -> int:
         level=load_settings().log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    command = {"up": _up, "api": _api, "worker": _worker, "keys": _keys}[arguments.command]
+    commands = {"up": _up, "api": _api, "worker": _worker, "keys": _keys, "doctor": _doctor}
+    command = commands[arguments.command]
     try:
         return command(arguments)
     except RedisError as error:
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     keys.add_parser("create").add_argument("--name", required=True)
     keys.add_parser("list")
     keys.add_parser("revoke").add_argument("id")
+    commands.add_parser("doctor", help="what this machine has, and how a model would use it")
     return parser
 
 
@@ -93,6 +95,10 @@ def _worker(arguments: argparse.Namespace) -> int:
     # By name: app must not import worker, and the cpu worker must not load torch.
     processes = importlib.import_module("worker.main")
     return int(processes.run_cpu() if arguments.kind == "cpu" else processes.run_gpu())
+
+
+def _doctor(_arguments: argparse.Namespace) -> int:
+    return int(importlib.import_module("worker.doctor").main())
 
 
 def _keys(arguments: argparse.Namespace) -> int:

@@ -53,18 +53,16 @@ class MemoryPlan:
     max_pixels: int | None = None
 
     def __str__(self) -> str:
-        taken = ", ".join(
-            text
-            for on, text in (
-                (not self.blocks_wait, "networks on the card"),
-                (self.float8, "weights in 8 bits"),
-                (self.blocks_wait, "blocks visit from the host"),
-                (self.encoders_wait, "text encoders visit from the host"),
-            )
-            if on
-        )
-        largest = f", up to {self.max_pixels} pixels" if self.max_pixels else ""
-        return f"{self.name}: {taken}; {self.weights / GB:.1f} GB of weights stay{largest}"
+        if self.max_pixels is None:
+            return f"{self.name}: everything in the host's memory"
+        taken = [
+            "networks' blocks visit from the host" if self.blocks_wait else "networks on the card",
+            "weights in 8 bits" if self.float8 else "weights in 16 bits",
+            "text encoders visit from the host" if self.encoders_wait else "text encoders too",
+            f"{self.weights / GB:.1f} GB of weights stay",
+            f"up to {self.max_pixels} pixels a picture",
+        ]
+        return f"{self.name}: {', '.join(taken)}"
 
 
 HOST_PLAN = MemoryPlan("host")

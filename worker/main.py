@@ -14,7 +14,6 @@ import signal
 import socket
 import sys
 import uuid
-import warnings
 from types import FrameType
 
 from rq.serializers import JSONSerializer
@@ -25,6 +24,7 @@ from app.core.settings import EXIT_CONFIG
 from models.errors import CheckpointError
 from worker.cpu_worker import CpuWorker
 from worker.lease import BEAT_S
+from worker.libraries import quieten
 from worker.runtime import runtime
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def run_gpu() -> int:
     """generate: the checkpoint is loaded once, before the worker can be given a job."""
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
-    _quieten_libraries()
+    quieten()
     from worker.gpu_worker import GpuWorker
     from worker.model import load_checkpoint
 
@@ -57,18 +57,6 @@ def run_gpu() -> int:
         log.error("%s", error)
         return EXIT_CONFIG
     return _work(GpuWorker, GPU)
-
-
-def _quieten_libraries() -> None:
-    """The model libraries greet every start with pages of deprecation notes and progress bars."""
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", category=UserWarning)
-    import diffusers
-    import transformers
-
-    diffusers.logging.disable_progress_bar()
-    diffusers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
 
 
 def _leave(_signum: int, _frame: FrameType | None) -> None:

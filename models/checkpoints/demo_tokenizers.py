@@ -21,14 +21,18 @@ _TEXT = (
     "shoes hair eyes face hand circle square triangle cube sphere star ring line "
 )
 
+_SPECIAL = ["<pad>", "</s>", "<unk>"]
+
 
 def clip_tokenizer() -> CLIPTokenizer:
     """Byte-level BPE, 77 tokens, as openai/clip-vit-large-patch14 is used by FLUX."""
     draft = CLIPTokenizer()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
         vocab_size=1024,
-        special_tokens=["<|startoftext|>", "<|endoftext|>"],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        # The trainer numbers the ends of words in an order of the moment unless they are given.
+        special_tokens=["<|startoftext|>", "<|endoftext|>", *(f"{c}</w>" for c in alphabet)],
+        initial_alphabet=alphabet,
         end_of_word_suffix="</w>",
         show_progress=False,
     )
@@ -43,11 +47,14 @@ def t5_tokenizer() -> T5TokenizerFast:
     draft = T5TokenizerFast()
     trainer = trainers.UnigramTrainer(
         vocab_size=512,
-        special_tokens=["<pad>", "</s>", "<unk>"],
+        special_tokens=_SPECIAL,
         unk_token="<unk>",
         show_progress=False,
     )
     draft._tokenizer.train_from_iterator(_TEXT.split(), trainer)
     model = json.loads(draft._tokenizer.to_str())["model"]
-    pieces = [(piece, score) for piece, score in model["vocab"]]
+    special, learnt = model["vocab"][: len(_SPECIAL)], model["vocab"][len(_SPECIAL) :]
+    # Trained in threads: equally likely pieces come in an order of the moment.
+    learnt = sorted((-round(score, 3), piece) for piece, score in learnt)
+    pieces = [*map(tuple, special), *((piece, -cost) for cost, piece in learnt)]
     return T5TokenizerFast(vocab=pieces, extra_ids=0, model_max_length=512)

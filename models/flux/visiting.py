@@ -19,24 +19,38 @@ def let_visit(modules: Iterable[nn.Module], device: torch.device) -> None:
     The copies queue behind the device's other work and nobody waits for them.
     """
     for module in modules:
-        _Visitor(module.to("cpu"), device)
+        visitor = _Visitor(module.to("cpu"), device)
+        module.register_forward_pre_hook(visitor.arrive)
+        module.register_forward_hook(visitor.leave, always_call=True)
 
 
 class _Visitor:
     def __init__(self, module: nn.Module, device: torch.device) -> None:
         self._device = device
-        self._homes: list[tuple[Tensor, Tensor]] = []
-        for tensor in (*module.parameters(), *module.buffers()):
-            home = tensor.data.pin_memory() if device.type == "cuda" else tensor.data
-            tensor.data = home
-            self._homes.append((tensor, home))
-        module.register_forward_pre_hook(self._arrive)
-        module.register_forward_hook(self._leave, always_call=True)
+        self._homes: list[tuple[nn.Module, str, Tensor]] = []
+        for part in module.modules():
+            for name, tensor in (
+                *part.named_parameters(recurse=False),
+                *part.named_buffers(recurse=False),
+            ):
+                home = tensor.detach()
+                # Only pinned memory is copied without the host waiting for it.
+                self._homes.append((part, name, home.pin_memory() if _is_cuda(device) else home))
+        self.leave()
 
-    def _arrive(self, *_: Any) -> None:
-        for tensor, home in self._homes:
-            tensor.data = home.to(self._device, non_blocking=True)
+    def arrive(self, *_: Any) -> None:
+        for part, name, home in self._homes:
+            _put(part, name, home.to(self._device, non_blocking=True))
 
-    def _leave(self, *_: Any) -> None:
-        for tensor, home in self._homes:
-            tensor.data = home
+    def leave(self, *_: Any) -> None:
+        for part, name, home in self._homes:
+            _put(part, name, home)
+
+
+def _is_cuda(device: torch.device) -> bool:
+    return device.type == "cuda"
+
+
+def _put(part: nn.Module, name: str, tensor: Tensor) -> None:
+    is_parameter = isinstance(getattr(part, name), nn.Parameter)
+    setattr(part, name, nn.Parameter(tensor, requires_grad=False) if is_parameter else tensor)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +44,20 @@ def test_a_second_load_reads_the_same_weights(demo: LoadedCheckpoint, tmp_path: 
     ours, theirs = demo.pipe.transformer.state_dict(), again.pipe.transformer.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert not list((tmp_path / "checkpoints").glob(".*"))
+
+
+def test_two_builds_number_their_words_alike() -> None:
+    """In processes of their own: the order of a hash is another in each."""
+    program = (
+        "from models.checkpoints.demo_tokenizers import clip_tokenizer, t5_tokenizer\n"
+        "for tokenizer in (clip_tokenizer(), t5_tokenizer()):\n"
+        "    print(sorted(tokenizer.get_vocab().items()))\n"
+    )
+    command = [sys.executable, "-c", program]
+    builds = {
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(3)
+    }
+    assert len(builds) == 1
 
 
 def test_prompts_of_any_script_are_encoded(demo: LoadedCheckpoint) -> None:

@@ -1,0 +1,80 @@
+"""8-bit linears: how far they stray, what they share, and what they leave alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from models.checkpoints import LoadedCheckpoint
+from models.flux.float8 import FORMAT, Float8Linear, in_float8, native
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def inference() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_linear_in_8_bits_strays_by_a_few_percent(dtype: torch.dtype, bias: bool) -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(256, 128, bias=bias, dtype=dtype)
+    x = torch.randn(2, 33, 256, dtype=dtype)
+    made, exact = Float8Linear(linear, CPU, native=False)(x), linear(x)
+    assert made.dtype == dtype
+    assert made.shape == exact.shape
+    error = float((made - exact).float().norm() / exact.float().norm())
+    assert 1e-4 < error < 0.05
+
+
+def test_every_row_has_its_own_scale() -> None:
+    """One loud channel or token must not drown the others."""
+    torch.manual_seed(0)
+    linear = nn.Linear(64, 32)
+    with torch.no_grad():
+        linear.weight[0] *= 1e4
+    x = torch.randn(8, 64)
+    x[0] *= 1e5
+    made, exact = Float8Linear(linear, CPU, native=False)(x), linear(x)
+    lengths = x.norm(dim=1)[:, None] * linear.weight.norm(dim=1)[None, :]
+    assert float(((made - exact).abs() / lengths).max()) < 0.02
+    assert bool(torch.isfinite(made).all())
+
+
+def test_zeros_stay_zeros() -> None:
+    linear = nn.Linear(32, 16, bias=False)
+    assert bool((Float8Linear(linear, CPU, native=False)(torch.zeros(3, 32)) == 0).all())
+
+
+def test_the_matrix_unit_and_the_stand_in_agree() -> None:
+    """torch has the same product on the CPU, so its arguments are tried here too."""
+    torch.manual_seed(0)
+    linear = nn.Linear(64, 48, dtype=torch.bfloat16)
+    x = torch.randn(5, 16, 64, dtype=torch.bfloat16)
+    unit, stand_in = (Float8Linear(linear, CPU, native)(x).float() for native in (True, False))
+    assert float((unit - stand_in).norm() / stand_in.norm()) < 0.01
+
+
+def test_a_network_shares_all_but_its_large_linears(demo: LoadedCheckpoint) -> None:
+    network = demo.pipe.transformer
+    copied = in_float8(network, CPU, native=False)
+    rounded = [name for name, part in copied.named_modules() if isinstance(part, Float8Linear)]
+    assert rounded
+    assert not [name for name in rounded if ".norm" in name or "blocks" not in name]
+    own = dict(network.named_parameters())
+    assert all(parameter is own[name] for name, parameter in copied.named_parameters())
+    assert {part.weight.dtype for part in copied.modules() if isinstance(part, Float8Linear)} == {
+        FORMAT
+    }
+    # The network itself is as it was.
+    assert not [part for part in network.modules() if isinstance(part, Float8Linear)]
+
+
+def test_a_cpu_has_no_8_bit_matrix_units() -> None:
+    assert not native(CPU)

@@ -1,0 +1,50 @@
+"""Modules that visit the device: at home between calls, the same results, also after an error.
+
+The visit itself is seen on the meta device, where tensors have a place and no numbers.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.flux.visiting import let_visit
+
+
+class Watched(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.seen: list[str] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(self.linear.weight.device.type)
+        made: Tensor = self.linear(x)
+        return made
+
+
+def test_results_are_those_of_a_module_that_stays() -> None:
+    module, x = Watched(), torch.randn(2, 4)
+    expected = module(x)
+    let_visit([module], torch.device("cpu"))
+    assert torch.equal(module(x), expected)
+    assert torch.equal(module(x), expected)
+
+
+def test_tensors_are_on_the_device_during_the_call_only() -> None:
+    module = Watched()
+    weight = module.linear.weight.detach().clone()
+    let_visit([module], torch.device("meta"))
+    module(torch.empty(2, 4, device="meta"))
+    assert module.seen == ["meta"]
+    assert module.linear.weight.device.type == "cpu"
+    assert torch.equal(module.linear.weight, weight)
+
+
+def test_tensors_come_home_after_an_error() -> None:
+    module = Watched()
+    let_visit([module], torch.device("meta"))
+    with pytest.raises(RuntimeError):
+        module(torch.empty(2, 5, device="meta"))
+    assert module.linear.weight.device.type == "cpu"

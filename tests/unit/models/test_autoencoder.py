@@ -1,0 +1,68 @@
+"""Pixels in and out: equal to diffusers' arithmetic, and tiles that join."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from models.autoencoder import Autoencoder
+from models.cache import TensorCache
+from models.checkpoints import LoadedCheckpoint
+from models.denoiser import pack, unpack
+from tests.support.pictures import astronaut
+
+
+def of(demo: LoadedCheckpoint, tile_above: int = 2048**2) -> Autoencoder:
+    return Autoencoder(demo.pipe.vae, TensorCache(0), tile_above)
+
+
+@torch.inference_mode()
+def test_encoding_equals_the_image_processors_bit_for_bit(demo: LoadedCheckpoint) -> None:
+    picture = astronaut().resize((96, 64))
+    pixels = demo.pipe.image_processor.preprocess(picture).contiguous()
+    config = demo.pipe.vae.config
+    mean = demo.pipe.vae.encode(pixels).latent_dist.mode()
+    expected = pack((mean - config.shift_factor) * config.scaling_factor)
+    assert torch.equal(of(demo).encode(picture), expected)
+
+
+@torch.inference_mode()
+def test_decoding_equals_the_image_processors(demo: LoadedCheckpoint) -> None:
+    latents = torch.randn(1, 16, 8, 12, generator=torch.Generator().manual_seed(0))
+    config = demo.pipe.vae.config
+    decoded = demo.pipe.vae.decode(latents / config.scaling_factor + config.shift_factor)[0]
+    (expected,) = demo.pipe.image_processor.postprocess(decoded, output_type="pil")
+    made = of(demo).decode(latents)
+    assert made.shape == (64, 96, 3)
+    assert np.array_equal(made, np.asarray(expected))
+
+
+@pytest.mark.parametrize("size", [(1088, 64), (64, 1600), (1536, 1040)])
+@torch.inference_mode()
+def test_tiles_join_without_a_visible_seam(demo: LoadedCheckpoint, size: tuple[int, int]) -> None:
+    picture = astronaut().resize(size)
+    whole, tiled = of(demo), of(demo, tile_above=1)
+    tokens = whole.encode(picture)
+    assert tiled.encode(picture).shape == tokens.shape
+    latents: Tensor = unpack(tokens, size[1] // 8, size[0] // 8)
+    one, many = whole.decode(latents).astype(int), tiled.decode(latents).astype(int)
+    assert many.shape == (size[1], size[0], 3)
+    assert np.corrcoef(one.ravel(), many.ravel())[0, 1] > 0.7
+    # Where a tile ends, its blend has brought it to its neighbour: no step at the seam.
+    for axis in (0, 1):
+        steps, usual = (
+            np.abs(np.diff(made, axis=axis)).mean(axis=(1 - axis, 2)) for made in (many, one)
+        )
+        assert steps.max() < 1.3 * usual.max()
+
+
+def test_small_pictures_are_not_tiled_after_a_large_one(demo: LoadedCheckpoint) -> None:
+    coder = of(demo, tile_above=64 * 64)
+    with torch.inference_mode():
+        coder.decode(torch.zeros(1, 16, 16, 16))
+        assert demo.pipe.vae.use_tiling
+        coder.encode(Image.new("RGB", (64, 64)))
+    assert not demo.pipe.vae.use_tiling

@@ -1,0 +1,70 @@
+"""The profiles end to end on the demo checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.checkpoints import CHECKPOINTS, LoadedCheckpoint, load
+from models.flux.profiles import NetworkPair, Networks
+from models.memory import MemoryPlan
+from models.pipeline import Generation, generate
+from models.spec import PROFILE_NAMES, SAMPLER_NAMES, GenerationSpec
+from tests.support.pictures import astronaut
+
+SPEC = GenerationSpec(prompt="a red house", control="canny", width=128, height=96, steps=20)
+
+
+def run(loaded: LoadedCheckpoint, spec: GenerationSpec) -> Generation:
+    return generate(loaded, spec, astronaut(), lambda _step, _steps: None)
+
+
+@pytest.mark.parametrize("profile", PROFILE_NAMES)
+@pytest.mark.parametrize("sampler", SAMPLER_NAMES)
+def test_every_sampler_in_every_profile(demo: LoadedCheckpoint, sampler: str, profile: str) -> None:
+    spec = replace(SPEC, width=64, height=64, sampler=sampler, steps=15, profile=profile)
+    made = run(demo, spec)
+    assert made.profile == profile
+    assert made.pictures[0].std() > 1
+
+
+def test_turbo_runs_fewer_evaluations_and_stays_near(demo: LoadedCheckpoint) -> None:
+    exact, fast, turbo = (run(demo, replace(SPEC, profile=name)) for name in PROFILE_NAMES)
+    assert (exact.evaluations, fast.evaluations) == (20, 20)
+    assert turbo.evaluations <= 14
+    other = run(demo, replace(SPEC, seed=1))
+
+    def distance(made: Generation) -> float:
+        return float(np.abs(made.pictures[0].astype(int) - exact.pictures[0]).mean())
+
+    assert 0 < distance(fast) < distance(other) / 5
+    assert 0 < distance(turbo) < distance(other) / 2
+
+
+def test_turbo_makes_the_same_picture_twice(demo: LoadedCheckpoint) -> None:
+    spec = replace(SPEC, profile="turbo", samples=2)
+    first, second = run(demo, spec), run(demo, spec)
+    assert all(map(np.array_equal, first.pictures, second.pictures))
+    single = run(demo, replace(SPEC, profile="turbo", seed=1))
+    assert np.array_equal(first.pictures[1], single.pictures[0])
+
+
+@pytest.mark.parametrize("blocks_wait", [False, True])
+def test_a_card_without_room_for_exact_serves_fast_and_says_so(
+    demo: LoadedCheckpoint, tmp_path: Path, blocks_wait: bool
+) -> None:
+    fast = run(demo, replace(SPEC, profile="fast"))
+    small = load(CHECKPOINTS["demo"], tmp_path, torch.device("cpu"))
+    plan = MemoryPlan("small", encoders_wait=True, float8=True, blocks_wait=blocks_wait)
+    networks = Networks(
+        NetworkPair(small.pipe.transformer, small.pipe.controlnet), small.device, plan, False
+    )
+    made = run(replace(small, networks=networks), SPEC)
+    assert made.profile == "fast"
+    assert np.array_equal(made.pictures[0], fast.pictures[0])
+    with pytest.raises(ValueError, match="no room"):
+        networks.of("exact")

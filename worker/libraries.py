@@ -1,0 +1,19 @@
+"""The manners of the model libraries: they greet every start with pages of deprecation notes and
+progress bars. To be called before anything imports them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+
+
+def quieten() -> None:
+    """Errors still speak."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=UserWarning)
+    for name in ("diffusers", "transformers"):
+        logs = importlib.import_module(name).logging
+        logs.disable_progress_bar()
+        if name == "diffusers":
+            logs.set_verbosity_error()
