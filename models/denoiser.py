@@ -45,10 +45,14 @@ class ControlledDenoiser:
         residuals = None
         if self._controlnet is not None and self.controls(sigma):
             residuals = self._controlnet(tokens, sigma)
-            self.controlled += 1
         velocity = self._transformer(tokens, sigma, residuals)
-        self.evaluations += 1
+        self.count(sigma)
         return unpack(velocity, *x.shape[-2:]).to(x.dtype)
+
+    def count(self, sigma: float) -> None:
+        """Note an evaluation at sigma that was made, here or by an earlier run."""
+        self.evaluations += 1
+        self.controlled += self.controls(sigma)
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         level = float(sigma)

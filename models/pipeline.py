@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from models.sampling import (
 )
 from models.spec import GenerationSpec, image_seed
 from models.step_cache import StepCache
+from models.tape import Forgetful, Made, Memory, Tape
 
 OnStep = Callable[[int, int], None]
 """(steps done, steps in all), counted over all samples; may raise to stop the generation."""
@@ -42,28 +43,44 @@ OnStep = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """pictures: uint8 RGB, [height, width, 3] each. evaluations: model calls of all pictures, of
-    which `controlled` ran the ControlNet. profile: the one that was served.
-    """
+    """profile: the one that was served."""
 
-    pictures: tuple[NDArray[np.uint8], ...]
+    made: tuple[Made, ...]
     control_map: Image.Image
-    evaluations: int
-    controlled: int
     profile: str
+
+    @property
+    def pictures(self) -> tuple[NDArray[np.uint8], ...]:
+        """uint8 RGB, [height, width, 3] each."""
+        return tuple(made.pixels for made in self.made)
+
+    @property
+    def evaluations(self) -> int:
+        """Model calls of all pictures."""
+        return sum(made.evaluations for made in self.made)
+
+    @property
+    def controlled(self) -> int:
+        """How many of them ran the ControlNet."""
+        return sum(made.controlled for made in self.made)
 
 
 @torch.inference_mode()
 def generate(
-    loaded: LoadedCheckpoint, spec: GenerationSpec, picture: Image.Image, on_step: OnStep
+    loaded: LoadedCheckpoint,
+    spec: GenerationSpec,
+    picture: Image.Image,
+    on_step: OnStep,
+    memory: Memory | None = None,
 ) -> Generation:
-    """Make spec.samples pictures controlled by `picture` (any size; its map gets the spec's).
+    """Make spec.samples pictures controlled by `picture` (any size; its map gets the spec's), or
+    what is missing of them where `memory` has kept something of an earlier run.
 
     Raises NonFiniteLatents rather than return a picture made of NaN, and OutOfMemory, after which
     the next request has the device's memory to itself again.
     """
     try:
-        return _generate(loaded, spec, picture, on_step)
+        return _generate(loaded, spec, picture, on_step, memory or Forgetful())
     except torch.OutOfMemoryError:
         pass  # the traceback holds the tensors: it must be gone before memory is given back
     gc.collect()
@@ -73,30 +90,53 @@ def generate(
 
 
 def _generate(
-    loaded: LoadedCheckpoint, spec: GenerationSpec, picture: Image.Image, on_step: OnStep
+    loaded: LoadedCheckpoint,
+    spec: GenerationSpec,
+    picture: Image.Image,
+    on_step: OnStep,
+    memory: Memory,
 ) -> Generation:
     size = spec.width, spec.height
     control_map = make_control_map(spec.control, picture, size, loaded.annotators)
-    profile = loaded.networks.profile(spec.profile)
+    spec = replace(spec, profile=loaded.networks.profile(spec.profile))
     denoiser = prepare_denoiser(loaded, spec, control_map)
-    pictures = []
+    made = []
     for index in range(spec.samples):
-        flow = StepCache(denoiser) if profile == "turbo" else denoiser
-        watch = FiniteWatch(flow)
-        latents = sample(watch, spec, index, loaded.device, on_step)
-        pictures.append(loaded.autoencoder.decode(latents))
-        # Only now: the pixels have been waited for, so these answers are there already.
-        watch.raise_for(spec, latents)
-    return Generation(
-        tuple(pictures), control_map, denoiser.evaluations, denoiser.controlled, profile
-    )
+        kept = memory.made(index)
+        made.append(kept or _picture(loaded, denoiser, spec, index, on_step, memory))
+    return Generation(tuple(made), control_map, spec.profile)
+
+
+def _picture(
+    loaded: LoadedCheckpoint,
+    denoiser: ControlledDenoiser,
+    spec: GenerationSpec,
+    index: int,
+    on_step: OnStep,
+    memory: Memory,
+) -> Made:
+    before = denoiser.evaluations, denoiser.controlled
+    tape = Tape(denoiser, loaded.dtype, memory.answers(index))
+    watch = FiniteWatch(StepCache(tape) if spec.profile == "turbo" else tape)
+
+    def after_step(step: int, steps: int) -> None:
+        memory.after_step(index, tape)
+        on_step(index * steps + step, spec.samples * steps)
+
+    latents = sample(watch, spec, index, loaded.device, after_step)
+    pixels = loaded.autoencoder.decode(latents)
+    # Only now: the pixels have been waited for, so these answers are there already.
+    watch.raise_for(spec, latents)
+    made = Made(pixels, denoiser.evaluations - before[0], denoiser.controlled - before[1])
+    memory.after_picture(index, made)
+    return made
 
 
 def prepare_denoiser(
     loaded: LoadedCheckpoint, spec: GenerationSpec, control_map: Image.Image
 ) -> ControlledDenoiser:
     """The model of all pictures of a request, with everything that they share computed."""
-    networks = loaded.networks.of(loaded.networks.profile(spec.profile))
+    networks = loaded.networks.of(spec.profile)
     text = loaded.text.encode(spec.prompt)
     ids = image_ids(*_latent_size(spec), loaded.device, loaded.dtype)
     controlnet = None
@@ -122,6 +162,7 @@ def sample(
     on_step: OnStep,
 ) -> Tensor:
     """Latents of picture `index` of a request, float32; on a GPU they may still be in the making.
+    on_step counts the steps of this picture.
 
     Raises NonFiniteLatents where a sampler cannot go on; else ask watch.raise_for.
     """
@@ -135,7 +176,7 @@ def sample(
     def callback(step: int, _x: Tensor, _sigma: Tensor, _denoised: Tensor) -> None:
         watch.step = min(step + 2, steps)
         pace.step()
-        on_step(index * steps + step + 1, spec.samples * steps)
+        on_step(step + 1, steps)
 
     try:
         return SAMPLERS[spec.sampler](

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.denoiser import ControlledDenoiser
+from models.tape import Tape
 
 _START, _END = 0.97, 0.10
 """Sigmas outside which every evaluation is run: layout is decided above, detail below."""
@@ -30,7 +30,7 @@ class StepCache:
     are always run.
     """
 
-    def __init__(self, denoiser: ControlledDenoiser) -> None:
+    def __init__(self, denoiser: Tape) -> None:
         self._denoiser = denoiser
         self._kept: list[tuple[float, Tensor]] = []
         self._controlled = False
