@@ -35,7 +35,7 @@ class Part:
 class Checkpoint:
     """A base pipeline (FluxControlNetPipeline layout), a Union ControlNet and two annotators.
 
-    modes: control type -> index of the ControlNet's mode embedding.
+    modes: control type -> index of the ControlNet's mode embedding, None where it has none.
     load_annotators: folder of the annotators -> detectors.
     build: makes the local parts below a folder; None when every part is downloaded.
     footprint: what it needs of a card's memory; None when that is next to nothing.
@@ -45,7 +45,7 @@ class Checkpoint:
     base: Part
     controlnet: Part
     annotators: Part
-    modes: Mapping[str, int]
+    modes: Mapping[str, int | None]
     load_annotators: Callable[[Path], Annotators]
     build: Callable[[Path], None] | None = None
     footprint: Footprint | None = None
@@ -53,4 +53,4 @@ class Checkpoint:
 
 # Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro, model card: canny 0, tile 1, depth 2, blur 3,
 # pose 4, gray 5, low quality 6.
-UNION_MODES: Mapping[str, int] = {"canny": 0, "tile": 1, "depth": 2, "pose": 4}
+UNION_MODES: Mapping[str, int | None] = {"canny": 0, "tile": 1, "depth": 2, "pose": 4}

@@ -1,20 +1,26 @@
 """Control maps: from an RGB picture to what the ControlNet is shown, always of the exact size.
 
 Canny and tile are plain image processing; depth and pose ask a detector that belongs to the
-loaded checkpoint. Nothing here knows the ControlNet.
+loaded checkpoint. Nothing here knows the ControlNet, nor loads torch: whoever has a detector has
+loaded it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from controlnet_aux.midas import MidasDetector
-from controlnet_aux.open_pose import OpenposeDetector
 from PIL import Image
 
 from models.controls import canny, depth, pose, tile
 from models.geometry import Size
+
+if TYPE_CHECKING:
+    import torch
+    from controlnet_aux.midas import MidasDetector
+    from controlnet_aux.open_pose import OpenposeDetector
+
+_PLAIN = {"canny": canny.make, "tile": tile.make}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +37,18 @@ class Annotators:
         self.pose.body_estimation.to(device)
 
 
+def make_plain_map(control: str, picture: Image.Image, size: Size) -> Image.Image | None:
+    """The control map of a type that needs no detector; None for the others."""
+    return _PLAIN[control](picture, size) if control in _PLAIN else None
+
+
 def make_control_map(
     control: str, picture: Image.Image, size: Size, annotators: Annotators
 ) -> Image.Image:
     """The control map of type `control` (models.spec.CONTROL_NAMES), RGB of exactly `size`."""
-    if control == "canny":
-        control_map = canny.make(picture, size)
-    elif control == "tile":
-        control_map = tile.make(picture, size)
+    plain = make_plain_map(control, picture, size)
+    if plain is not None:
+        control_map = plain
     elif control == "depth":
         control_map = depth.make(picture, size, annotators.depth)
     elif control == "pose":

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from controlnet_aux.midas import MidasDetector
 from PIL import Image
 
 from models.controls.annotation import detect
 from models.geometry import Size
+
+if TYPE_CHECKING:
+    from controlnet_aux.midas import MidasDetector
 
 
 def make(picture: Image.Image, size: Size, detector: MidasDetector) -> Image.Image:

@@ -5,11 +5,15 @@ A picture without people gives a black map: no pose is a pose too.
 
 from __future__ import annotations
 
-from controlnet_aux.open_pose import OpenposeDetector
+from typing import TYPE_CHECKING
+
 from PIL import Image
 
 from models.controls.annotation import detect
 from models.geometry import Size
+
+if TYPE_CHECKING:
+    from controlnet_aux.open_pose import OpenposeDetector
 
 
 def make(picture: Image.Image, size: Size, detector: OpenposeDetector) -> Image.Image:

@@ -8,6 +8,7 @@ on the cuDNN it finds. Knows no network.
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -18,6 +19,7 @@ _SHAPE = (1, 24, 4608, 128)
 """Heads, tokens and width of FLUX at 1024x1024 with its 512 text tokens."""
 
 _HOPPER = (9, 0)
+_preferences = ExitStack()
 _ORDER = [
     SDPBackend.CUDNN_ATTENTION,
     SDPBackend.FLASH_ATTENTION,
@@ -32,8 +34,7 @@ def choose_attention(device: torch.device) -> str:
         return "cpu"
     hopper = torch.cuda.get_device_capability(device) >= _HOPPER
     if hopper:
-        # Never left again: the preference is the process's.
-        sdpa_kernel(_ORDER, set_priority=True).__enter__()
+        prefer_cudnn()
     chosen = attention_backend(device)
     if hopper and chosen is not SDPBackend.CUDNN_ATTENTION:
         log.warning(
@@ -42,6 +43,12 @@ def choose_attention(device: torch.device) -> str:
             chosen.name,
         )
     return chosen.name
+
+
+def prefer_cudnn() -> None:
+    """For the rest of the process: where cuDNN's kernel can do a shape it is taken."""
+    # Kept, since torch restores the old order when the context is collected.
+    _preferences.enter_context(sdpa_kernel(_ORDER, set_priority=True))
 
 
 def attention_backend(device: torch.device) -> SDPBackend:

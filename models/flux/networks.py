@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -94,20 +94,18 @@ class ControlNet(_Conditioned):
         image_ids: Tensor,
         guidance: float,
         latents: Tensor,
-        mode: int,
+        mode: int | None,
         strength: float,
     ) -> None:
-        """latents: packed latents of the control map, [1, tokens, 64]. mode: index of the Union
-        ControlNet's mode embedding. strength: factor on every residual, 0..2."""
-        # The mode is one more text token, at the place of the first.
-        ids = torch.cat((text.ids[:1], text.ids))
-        super().__init__(
-            network, TextConditioning(text.embeds, text.pooled, ids), image_ids, guidance
-        )
-        token = network.controlnet_mode_embedder(
-            torch.full((1, 1), mode, device=image_ids.device, dtype=torch.long)
-        )
-        self.text = torch.cat((token, self.text), dim=1)
+        """latents: packed latents of the control map, [1, tokens, 64]. mode: index of a Union
+        ControlNet's mode embedding, None where it has none. strength: factor on every residual,
+        0..2."""
+        if mode is not None:  # it is one more text token, at the place of the first
+            text = replace(text, ids=torch.cat((text.ids[:1], text.ids)))
+        super().__init__(network, text, image_ids, guidance)
+        if mode is not None:
+            index = torch.full((1, 1), mode, device=image_ids.device, dtype=torch.long)
+            self.text = torch.cat((network.controlnet_mode_embedder(index), self.text), dim=1)
         self._control = network.controlnet_x_embedder(latents)
         self._strength = strength
 

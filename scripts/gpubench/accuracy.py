@@ -14,14 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models import pipeline
+from models.checkpoints import LoadedCheckpoint
 from models.denoiser import image_ids, pack, unpack
 from models.flux.networks import TextConditioning
 from models.sampling import initial_noise
-from models.spec import GenerationSpec
 from scripts.gpubench.rig import Prepare, Rig, control_map, request
 
 SIGMA, GUIDANCE = 0.752, 4.0
 """Times 1000 both are exact in bfloat16, so that the error is one of arithmetic alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Given:
@@ -31,6 +33,11 @@ class _Given:
 
     def encode(self, _source: object) -> Any:
         return self.value
+
+
+def _given(loaded: LoadedCheckpoint, text: TextConditioning, latents: Tensor) -> LoadedCheckpoint:
+    encoders: dict[str, Any] = {"text": _Given(text), "autoencoder": _Given(latents)}
+    return replace(loaded, dtype=latents.dtype, **encoders)
 
 
 class Accuracy:
@@ -60,24 +67,21 @@ class Accuracy:
     def _in_float32(self, rig: Rig, strength: float) -> Tensor:
         text, latents = self._inputs
         wide = TextConditioning(text.embeds.float(), text.pooled.float(), text.ids.float())
-        loaded = replace(
-            rig.loaded,
-            dtype=torch.float32,
-            text=_Given(wide),
-            autoencoder=_Given(latents.float()),
-        )
+        loaded = _given(rig.loaded, wide, latents.float())
         spec = replace(self._spec, strength=strength)
         pair = rig.pair
         with _cast_at_call((pair.transformer, pair.controlnet), torch.float32):
-            return rig.prepare(loaded, spec, self._control).velocity(self._x, SIGMA)
+            return pipeline.prepare_denoiser(loaded, spec, self._control).velocity(self._x, SIGMA)
 
     @torch.inference_mode()
     def ours(self, rig: Rig, profile: str = "exact", prepare: Prepare | None = None) -> Tensor:
         """The velocity that our loop computes with the rig's networks as they are now."""
         text, latents = self._inputs
-        loaded = replace(rig.loaded, text=_Given(text), autoencoder=_Given(latents))
+        loaded = _given(rig.loaded, text, latents)
         spec = replace(self._spec, profile=profile)
-        return (prepare or rig.prepare)(loaded, spec, self._control).velocity(self._x, SIGMA)
+        return (prepare or pipeline.prepare_denoiser)(loaded, spec, self._control).velocity(
+            self._x, SIGMA
+        )
 
     @torch.inference_mode()
     def shipped(self, rig: Rig) -> Tensor:

@@ -16,18 +16,21 @@ def draw(results: Path) -> Path:
 
     whole = json.loads(results.read_text())
     panels = _panels(whole)
+    if not panels:
+        raise SystemExit(f"{results}: nothing was measured")
     rows = sum(len(bars) + 1.5 for bars in panels.values())
     figure, axes = pyplot.subplots(
         len(panels),
         1,
-        figsize=(8, 0.32 * rows + 0.6),
+        figsize=(10, 0.32 * rows + 0.6),
         height_ratios=[len(bars) + 0.5 for bars in panels.values()],
         squeeze=False,
         layout="constrained",
     )
     for (title, bars), panel in zip(panels.items(), axes[:, 0], strict=True):
         seconds = [bar["seconds"] for bar in bars]
-        drawn = panel.barh([bar["id"] for bar in bars], seconds, color="#4878a8", height=0.7)
+        names = [f"{bar['configuration']}  {bar['id']}" for bar in bars]
+        drawn = panel.barh(names, seconds, color="#4878a8", height=0.7)
         labels = [f"{bar['seconds']:.2f} s   {bar['ratio_to_a']:.2f}x" for bar in bars]
         panel.bar_label(drawn, labels, padding=4, fontsize=8)
         panel.set_title(title, fontsize=9, loc="left")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import torch
 from PIL import Image
@@ -15,25 +16,26 @@ from torch import Tensor
 
 from models.checkpoints import LoadedCheckpoint
 from models.denoiser import ControlledDenoiser, pack, unpack
-from models.flux.networks import ControlNet, Transformer
+from models.flux.networks import ControlNet, _Conditioned
 from models.spec import GenerationSpec
 from scripts.gpubench.rig import Prepare
 
 Evaluation = Callable[[], Tensor]
 Record = Callable[[Evaluation], Evaluation]
+Network = TypeVar("Network", bound=_Conditioned)
 
 
 def cuda_graph(evaluation: Evaluation) -> Evaluation:
     """The evaluation recorded: each call runs it again on the same buffers."""
     # Whatever plans or loads at a first call must have done so before the recording.
-    aside = torch.cuda.Stream()
+    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
         for _ in range(2):
             evaluation()
     torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         made = evaluation()
 
     def replay() -> Tensor:
@@ -43,39 +45,52 @@ def cuda_graph(evaluation: Evaluation) -> Evaluation:
     return replay
 
 
-class _Still:
-    """A network whose text, control and time embedding always stand in the same tensors."""
+class _Still(Generic[Network]):
+    """A network whose text and time embedding always stand in the same tensors."""
 
-    def __init__(self, network: Transformer | ControlNet) -> None:
+    def __init__(self, network: Network) -> None:
         self.call = copy.copy(network)
         self._embedding = network.embedding(1.0).clone()
-        self.call.embedding = lambda _sigma: self._embedding  # type: ignore[method-assign]
+        self.call.embedding = self._held  # type: ignore[method-assign]
         self._fresh = network
 
-    def adopt(self, fresh: Transformer | ControlNet) -> None:
+    def _held(self, sigma: float) -> Tensor:  # noqa: ARG002 - the network's own method
+        return self._embedding
+
+    def adopt(self, fresh: Network) -> None:
         """Take over what another request of the same size tells its network."""
         self._fresh = fresh
         self.call.text.copy_(fresh.text)
-        if isinstance(self.call, ControlNet):
-            self.call._control.copy_(fresh._control)
 
     def at(self, sigma: float) -> None:
         self._embedding.copy_(self._fresh.embedding(sigma))
+
+
+class _StillControl(_Still[ControlNet]):
+    """A ControlNet whose control map stands still as well."""
+
+    def adopt(self, fresh: ControlNet) -> None:
+        super().adopt(fresh)
+        self.call._control.copy_(fresh._control)
 
 
 class _Recorded(ControlledDenoiser):
     """`first` with its evaluation recorded twice: with the ControlNet and without."""
 
     def __init__(self, first: ControlledDenoiser, record: Record) -> None:
+        assert first._controlnet is not None
         super().__init__(first._transformer, first._controlnet, first._stop, first._mu)
         self._record = record
-        self._still = _Still(first._transformer), _Still(first._controlnet)
+        self._still_transformer = _Still(first._transformer)
+        self._still_controlnet = _StillControl(first._controlnet)
         self._tokens: Tensor | None = None
         self._replays: dict[bool, Evaluation] = {}
 
     def adopt(self, fresh: ControlledDenoiser) -> None:
-        self._still[0].adopt(fresh._transformer)
-        self._still[1].adopt(fresh._controlnet)
+        """Become the denoiser of another request."""
+        assert fresh._controlnet is not None
+        self._still_transformer.adopt(fresh._transformer)
+        self._still_controlnet.adopt(fresh._controlnet)
         self._stop, self._mu = fresh._stop, fresh._mu
         self.evaluations = self.controlled = 0
 
@@ -84,20 +99,19 @@ class _Recorded(ControlledDenoiser):
         if self._tokens is None:
             self._tokens = tokens.clone()
         self._tokens.copy_(tokens)
-        for still in self._still if controlled else self._still[:1]:
-            still.at(sigma)
+        self._still_transformer.at(sigma)
+        if controlled:
+            self._still_controlnet.at(sigma)
         if controlled not in self._replays:
             self._replays[controlled] = self._record(lambda: self._evaluate(controlled))
         velocity = self._replays[controlled]()
-        self.evaluations += 1
-        self.controlled += controlled
+        self.count(sigma)
         return unpack(velocity, *x.shape[-2:]).to(x.dtype)
 
     def _evaluate(self, controlled: bool) -> Tensor:
         assert self._tokens is not None
-        transformer, controlnet = (still.call for still in self._still)
-        residuals = controlnet(self._tokens, 1.0) if controlled else None
-        return transformer(self._tokens, 1.0, residuals)
+        residuals = self._still_controlnet.call(self._tokens, 1.0) if controlled else None
+        return self._still_transformer.call(self._tokens, 1.0, residuals)
 
 
 class Recorder:

@@ -12,7 +12,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from scripts.gpubench.rig import Picture
@@ -23,7 +22,9 @@ _KERNELS = 12
 Run = Callable[[], Picture]
 
 
-def measure(run: Run, device: torch.device, runs: int, warm_ups: int) -> tuple[dict[str, Any], Picture]:
+def measure(
+    run: Run, device: torch.device, runs: int, warm_ups: int
+) -> tuple[dict[str, Any], Picture]:
     """What is known of `run` after warm_ups and runs, and its picture. Host syncs are counted in
     the last warm-up, so that the counting costs no measured time."""
     _give_back(device)
@@ -69,7 +70,7 @@ def host_syncs(run: Run, device: torch.device) -> dict[str, Any] | None:
     places = Counter(
         f"{'/'.join(Path(each.filename).parts[-2:])}:{each.lineno}"
         for each in caught
-        if "synchroniz" in str(each.message)
+        if "called a synchronizing" in str(each.message)
     )
     return {"count": places.total(), "places": dict(places.most_common(8))}
 
@@ -80,10 +81,10 @@ def kernels(evaluate: Callable[[], object], device: torch.device) -> list[dict[s
         return []
     evaluate()
     torch.cuda.synchronize(device)
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
         evaluate()
         torch.cuda.synchronize(device)
-    found = [each for each in profiled.key_averages() if each.device_type == DeviceType.CUDA]
+    found = [each for each in profiled.key_averages() if each.device_type.name == "CUDA"]
     found.sort(key=lambda each: -each.self_device_time_total)
     return [
         {

@@ -6,22 +6,21 @@ Written after every measurement, so that a machine that is taken away leaves wha
 from __future__ import annotations
 
 import json
-import platform
-import subprocess
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from models.spec import GenerationSpec
+from scripts.gpubench.machine import machine
 from scripts.gpubench.measuring import measure
 from scripts.gpubench.rig import Picture, Rig, control_map
-from scripts.gpubench.weights import FULL, TINY, Shape
+from scripts.gpubench.shapes import FULL, TINY, Shape
 
 CONFIGURATIONS = {
     "A": "FluxControlNetPipeline as shipped, eager",
@@ -40,7 +39,7 @@ Way = Callable[[Rig, GenerationSpec, Any], Picture]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """seconds: after which a stage starts no other measurement."""
+    """seconds: after which a stage begins no other measurement."""
 
     device: torch.device
     tiny: bool
@@ -66,6 +65,7 @@ class Stage:
     name: str
     options: Options
     figures: dict[str, Any] = field(default_factory=dict)
+    failed: bool = False
     _started: float = field(default_factory=time.monotonic)
     _pictures: dict[tuple[object, ...], Picture] = field(default_factory=dict)
 
@@ -78,8 +78,29 @@ class Stage:
         self.figures[name] = value
         self._save()
 
+    def late(self, seconds: float = 0.0) -> bool:
+        """Whether there is no time left for something that takes `seconds` before it measures."""
+        return time.monotonic() - self._started + seconds > self.options.seconds
+
+    @contextmanager
+    def attempt(self, name: str) -> Iterator[None]:
+        """What fails inside is noted under `name` and the stage goes on: a lent machine's minutes
+        are dear. A degenerate result is a SystemExit and ends it all the same."""
+        try:
+            yield
+        except Exception as error:
+            traceback.print_exc()
+            self.failed = True
+            self._keep({"id": name, "failed": f"{type(error).__name__}: {error}"[:400]})
+
     def add(self, name: str, rig: Rig, way: Way, spec: GenerationSpec, **known: Any) -> None:
         """Measure configuration `name`; `known` joins its figures."""
+        with self.attempt(name):
+            self._add(name, rig, way, spec, known)
+
+    def _add(
+        self, name: str, rig: Rig, way: Way, spec: GenerationSpec, known: dict[str, Any]
+    ) -> None:
         entry: dict[str, Any] = {
             "id": name,
             "configuration": CONFIGURATIONS[name],
@@ -88,8 +109,7 @@ class Stage:
             "steps": spec.steps,
             "stop": spec.stop,
         }
-        left = self.options.seconds - (time.monotonic() - self._started)
-        if left < 0:
+        if self.late():
             self._keep(entry | {"skipped": "the stage is out of time"})
             return
         control = control_map(spec.width)
@@ -120,7 +140,7 @@ class Stage:
         path.write_text(json.dumps(whole, indent=2) + "\n")
 
 
-_SHOWN = ("id", "controlnet", "side", "stop", "seconds", "ratio_to_a", "skipped")
+_SHOWN = ("id", "controlnet", "side", "stop", "seconds", "ratio_to_a", "skipped", "failed")
 
 
 def set_ratios(measurements: Sequence[dict[str, Any]]) -> None:
@@ -136,25 +156,3 @@ def set_ratios(measurements: Sequence[dict[str, Any]]) -> None:
         key = tuple(entry[name] for name in group)
         if key in reference:
             entry["ratio_to_a"] = round(reference[key] / entry["seconds"], 3)
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """What the figures were measured on and with."""
-    cuda = device.type == "cuda"
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "card": torch.cuda.get_device_name(device) if cuda else platform.processor() or "cpu",
-        "driver": _driver() if cuda else None,
-        "cuda": torch.version.cuda if cuda else None,
-        "cudnn": torch.backends.cudnn.version() if cuda else None,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "diffusers": version("diffusers"),
-        "transformers": version("transformers"),
-    }
-
-
-def _driver() -> str:
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    return answer.stdout.partition("\n")[0].strip()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,6 @@ from diffusers import FluxControlNetModel, FluxControlNetPipeline
 from numpy.typing import NDArray
 from PIL import Image
 
-from models import pipeline
 from models.autoencoder import Autoencoder
 from models.cache import TensorCache
 from models.checkpoints import CHECKPOINTS, LoadedCheckpoint
@@ -25,7 +25,7 @@ from models.memory import HOST_PLAN
 from models.spec import GenerationSpec
 from models.text import TextEncoders
 from scripts.gpubench import weights
-from scripts.gpubench.plain import prepare_plain
+from scripts.gpubench.shapes import Shape
 
 Picture = NDArray[np.uint8]
 Prepare = Callable[[LoadedCheckpoint, GenerationSpec, Image.Image], ControlledDenoiser]
@@ -33,20 +33,17 @@ Prepare = Callable[[LoadedCheckpoint, GenerationSpec, Image.Image], ControlledDe
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """controlnet: its name in the results. mode: of the control map, None where there are none.
-    prepare: what our loop makes its denoiser with."""
+    """controlnet: its name in the results. mode: of the control map, None where there are none."""
 
     pipe: FluxControlNetPipeline
     loaded: LoadedCheckpoint
     controlnet: str
     mode: int | None
-    prepare: Prepare
 
     @property
     def pair(self) -> NetworkPair:
         """The networks in their own precision."""
         return self.loaded.networks.of("exact")
-
 
     def anew(self) -> Rig:
         """The same weights with no copies of them in another precision."""
@@ -54,30 +51,34 @@ class Rig:
         return replace(self, loaded=replace(self.loaded, networks=networks))
 
 
-def union_rig(shape: weights.Shape, device: torch.device) -> Rig:
+def union_rig(shape: Shape, device: torch.device) -> Rig:
     """With a ControlNet shaped as Union-Pro."""
     torch.manual_seed(0)
     pipe = weights.pipeline(shape, device, weights.union_controlnet(shape, device))
     pipe.set_progress_bar_config(disable=True)
     loaded = _loaded(pipe, device)
     mode = loaded.checkpoint.modes["tile"]
-    return Rig(pipe, loaded, "union-pro", mode, pipeline.prepare_denoiser)
+    return Rig(pipe, loaded, "union-pro", mode)
 
 
-def plain_rig(other: Rig, shape: weights.Shape) -> Rig:
+def plain_rig(other: Rig, shape: Shape) -> Rig:
     """`other` with a ControlNet shaped as Union-Pro-2.0 in place of its own."""
     device = other.loaded.device
     controlnet = weights.plain_controlnet(shape, device)
     pipe = FluxControlNetPipeline(**{**other.pipe.components, "controlnet": controlnet})
     pipe.set_progress_bar_config(disable=True)
     networks = _networks(pipe.transformer, controlnet, device)
-    loaded = replace(other.loaded, pipe=pipe, networks=networks)
-    return Rig(pipe, loaded, "union-pro-2.0", None, prepare_plain)
+    checkpoint = replace(
+        other.loaded.checkpoint, modes=dict.fromkeys(other.loaded.checkpoint.modes)
+    )
+    loaded = replace(other.loaded, pipe=pipe, networks=networks, checkpoint=checkpoint)
+    return Rig(pipe, loaded, "union-pro-2.0", None)
 
 
 def _loaded(pipe: FluxControlNetPipeline, device: torch.device) -> LoadedCheckpoint:
     """As models.checkpoints.load would hand it out, but for two things: nothing is compiled yet,
     and the caches keep nothing, so that every request encodes its prompt and its control map."""
+    nobody: Any = None  # control maps are made of nothing but the picture here
     vae = copy.deepcopy(pipe.vae)  # the shipped pipeline keeps the layout that it ships with
     if device.type == "cuda":
         vae.to(memory_format=torch.channels_last)
@@ -87,7 +88,7 @@ def _loaded(pipe: FluxControlNetPipeline, device: torch.device) -> LoadedCheckpo
         networks=_networks(pipe.transformer, pipe.controlnet, device),
         text=TextEncoders(pipe, device, TensorCache(0)),
         autoencoder=Autoencoder(vae, TensorCache(0), HOST_PLAN.tile_above),
-        annotators=None,
+        annotators=nobody,
         device=device,
         dtype=weights.DTYPE,
         max_pixels=None,

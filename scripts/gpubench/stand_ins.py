@@ -7,6 +7,7 @@ noise of stochastic samplers is not measured here, so their packages may be miss
 from __future__ import annotations
 
 import sys
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -19,6 +20,10 @@ _NOT_MEASURED = {
 
 class _StandIn(ModuleType):
     """A module in which every public name is an empty class."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__spec__ = ModuleSpec(name, None)  # diffusers asks for it
 
     def __getattr__(self, name: str) -> type:
         if name.startswith("__"):

@@ -76,6 +76,6 @@ def own(
     rig: Rig, spec: GenerationSpec, control: Image.Image, prepare: Prepare | None = None
 ) -> Picture:
     """models.pipeline.generate: what a gpu worker runs. `prepare` replaces the rig's."""
-    with patch.object(pipeline, "prepare_denoiser", prepare or rig.prepare):
+    with patch.object(pipeline, "prepare_denoiser", prepare or pipeline.prepare_denoiser):
         made = pipeline.generate(rig.loaded, spec, control, lambda _step, _steps: None)
     return made.pictures[0]
