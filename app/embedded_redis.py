@@ -32,6 +32,9 @@ def redis_command(data_dir: Path) -> list[str]:
         *("--dir", str(folder)),
         *("--appendonly", "yes"),
         *("--appendfsync", "everysec"),
+        # Pictures fill the default of 64 MB every few seconds, and each rewriting of the log
+        # takes a core for about as long and holds everybody up when it ends.
+        *("--auto-aof-rewrite-min-size", "1gb"),
         *("--save", ""),
         *("--maxmemory-policy", "noeviction"),
         *("--logfile", str(folder / "redis.log")),

@@ -1,14 +1,15 @@
 """Second job, on the gpu worker and the only one that touches torch: control picture to pixels.
 
 The checkpoint is loaded by worker.main before any job arrives. Writes raw RGB blobs; encoding is
-left to the cpu workers so that the GPU never waits for it.
+left to the cpu workers so that the GPU never waits for it, and the writing to a thread beside it.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import time
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from PIL import Image
@@ -16,51 +17,70 @@ from PIL import Image
 from app.core.errors import GenerationFailed
 from app.core.requests import RequestRecord, Stage
 from app.core.settings import Settings
+from models.checkpoints import LoadedCheckpoint
 from models.errors import ModelError
 from models.geometry import generated_size, resolution_mu
 from models.pipeline import Generation, OnStep
 from models.pipeline import generate as generate_pictures
 from models.spec import GenerationSpec
+from worker.memory import RequestMemory
 from worker.runtime import Runtime
-from worker.stage import Fields, LostClaim, run_stage
+from worker.stage import Fields, LostClaim, Rest, run_stage_in_two
 
 log = logging.getLogger(__name__)
 
 EXIT_DEVICE_LOST = 71
 
 
-def generate(request_id: str) -> None:
-    """RQ job: blob `ID:control` -> blobs `ID:pixels:i` and the measurements in the record."""
-    run_stage(request_id, Stage.GENERATE, _generate)
+def generate(request_id: str) -> Rest | None:
+    """RQ job: blob `ID:control` -> blobs `ID:pixels:i` and the measurements in the record.
+
+    Returns what does not need the device, for the gpu worker to do while the next job has it.
+    """
+    return run_stage_in_two(request_id, Stage.GENERATE, _generate)
 
 
-def _generate(context: Runtime, record: RequestRecord, execution: str) -> Fields:
+def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callable[[], Fields]:
     if context.checkpoint is None:
         raise RuntimeError("the gpu worker has no checkpoint loaded")
     spec = spec_of(record, context.settings)
-    control = context.blobs.get(f"{record.id}:control")
+    control = context.ahead.control(record.id)
     if control is None:
         raise GenerationFailed("Internal error: the control picture was lost")
     picture = Image.frombytes("RGB", (spec.width, spec.height), control)
-    started = time.perf_counter()
+    context.aside.begin(context.ahead.read)
+    memory = RequestMemory(context, record, execution, _source(context.checkpoint, spec))
     try:
         made = generate_pictures(
-            context.checkpoint, spec, picture, _reporter(context, record, execution)
+            context.checkpoint, spec, picture, _reporter(context, record, execution), memory
         )
+    except SystemExit:  # the worker was told to leave at once
+        memory.save()
+        raise
     except ModelError as error:
         raise GenerationFailed(str(error)) from error
     except torch.AcceleratorError:
         # A CUDA context does not recover from this; the lease gives the job to a fresh process.
         log.critical("the device is lost; leaving", exc_info=True)
+        context.aside.settle()
         os._exit(EXIT_DEVICE_LOST)
-    inference_s = time.perf_counter() - started
-    _store(context, record, made)
+    return partial(_keep, memory, made, memory.seconds)
+
+
+def _keep(memory: RequestMemory, made: Generation, inference_s: float) -> Fields:
+    memory.finish()
     return {
         "inference_s": inference_s,
         "evaluations": made.evaluations,
         "controlled": made.controlled,
         "profile": made.profile,
     }
+
+
+def _source(checkpoint: LoadedCheckpoint, spec: GenerationSpec) -> str:
+    """What a picture depends on that another worker may have otherwise."""
+    profile = checkpoint.networks.profile(spec.profile)
+    return f"{checkpoint.checkpoint.name} {profile} {checkpoint.dtype} mu {spec.mu}"
 
 
 def spec_of(record: RequestRecord, settings: Settings) -> GenerationSpec:
@@ -93,8 +113,3 @@ def _reporter(context: Runtime, record: RequestRecord, execution: str) -> OnStep
             raise LostClaim
 
     return on_step
-
-
-def _store(context: Runtime, record: RequestRecord, made: Generation) -> None:
-    for index, pixels in enumerate(made.pictures):
-        context.blobs.put(f"{record.id}:pixels:{index}", pixels.tobytes(), record.expires_at)

@@ -1,8 +1,12 @@
-"""The RQ worker that owns a GPU: one process, one job at a time, never forks (CUDA does not survive
-a fork, and the weights would load again for every job).
+"""The RQ worker that owns a GPU: one process, one job at a time on the device, never forks (CUDA
+does not survive a fork, and the weights would load again for every job).
 
 RQ's SimpleWorker renews no lease while a job runs. Here a thread does; the same thread ends the
 process when a job is stuck in native code, where RQ's own timeout cannot reach it.
+
+A job may return a rest: what it still has to do and the device is not needed for. That is done
+while the next job has the device, or at once when there is none. Until then the job is in hand
+like any other, unfinished and its lease renewed; a process that dies has finished nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +14,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -18,10 +23,12 @@ from rq import SimpleWorker
 from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
+from rq.utils import now
 
 from app.core.queue import MAX_PIXELS_FIELD
 from worker.lease import BEAT_S, LEASE_S, ShortLease
 from worker.runtime import runtime
+from worker.stage import Rest
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +37,11 @@ EXIT_STUCK = 70
 
 
 class GpuWorker(ShortLease, SimpleWorker):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._aside = runtime().aside
+        self._left = threading.Event()
+
     def serialize(self) -> dict[str, Any]:
         """What RQ writes into its hash of this worker, and how many pixels the card can do."""
         published: dict[str, Any] = super().serialize()
@@ -38,26 +50,60 @@ class GpuWorker(ShortLease, SimpleWorker):
             published[MAX_PIXELS_FIELD] = checkpoint.max_pixels
         return published
 
-    def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
-        """Run the job in this thread while another one renews its lease."""
-        done = threading.Event()
-        beat = threading.Thread(
-            target=self._beat, args=(job, execution, done), name="lease", daemon=True
-        )
-        beat.start()
+    def work(self, *args: Any, **kwargs: Any) -> bool:
+        """RQ's loop, with a thread that renews the leases of all jobs in hand."""
+        renewing = threading.Thread(target=self._renew_leases, name="leases", daemon=True)
+        renewing.start()
         try:
-            return super().perform_job(job, queue, execution)
+            return super().work(*args, **kwargs)
         finally:
-            done.set()
-            beat.join()
+            self._left.set()
+            renewing.join()
 
-    def _beat(self, job: Job, execution: Execution, done: threading.Event) -> None:
-        deadline = time.monotonic() + (job.timeout or LEASE_S) + STUCK_GRACE_S
-        while not done.wait(BEAT_S):
-            if time.monotonic() > deadline:
-                log.critical("job %s is stuck in native code; leaving", job.id)
-                os._exit(EXIT_STUCK)
-            try:
-                self.maintain_heartbeats(job, execution)
-            except RedisError:
-                log.warning("job %s: its lease could not be renewed", job.id, exc_info=True)
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """The next job. While none waits the device is free: then what is left is begun here."""
+        if self._aside.pending:
+            found = super().dequeue_job_and_maintain_ttl(None)
+            if found is not None:
+                return found
+            self._aside.begin()
+        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+
+    def _finalize_success(
+        self, job: Job, queue: Queue, execution: Execution, return_value: Any
+    ) -> None:
+        """RQ's end of a job that raised nothing, at once or after the rest that it returned."""
+        if return_value is None:
+            self._aside.begin()  # this job may never have had the device
+            super()._finalize_success(job, queue, execution, None)
+        else:
+            self._aside.leave(partial(self._finish, job, queue, execution, return_value))
+
+    def _finish(self, job: Job, queue: Queue, execution: Execution, rest: Rest) -> None:
+        try:
+            rest()
+            super()._finalize_success(job, queue, execution, None)
+        except Exception:
+            # RQ's own ways of failing a job need the main thread. As if the process had died:
+            # the lease runs out, and the job is given to another worker.
+            log.exception("job %s: its end failed; leaving it to another worker", job.id)
+            self.executions.pop(execution.id, None)
+
+    def teardown(self) -> None:
+        self._aside.settle()
+        super().teardown()  # type: ignore[no-untyped-call]  # rq leaves it untyped
+
+    def _renew_leases(self) -> None:
+        while not self._left.wait(BEAT_S):
+            for execution in list(self.executions.values()):
+                job = execution.job
+                patience = timedelta(seconds=(job.timeout or LEASE_S) + STUCK_GRACE_S)
+                if now() - execution.created_at > patience:
+                    log.critical("job %s is stuck in native code; leaving", job.id)
+                    os._exit(EXIT_STUCK)
+                try:
+                    self.maintain_heartbeats(job, execution)
+                except RedisError:
+                    log.warning("job %s: its lease could not be renewed", job.id, exc_info=True)

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import timedelta
 from typing import Any
 
+from redis.client import Pipeline
 from rq.job import Job
 from rq.queue import Queue
+from rq.utils import now
 from rq.worker import BaseWorker
 
 log = logging.getLogger(__name__)
@@ -20,6 +23,8 @@ log = logging.getLogger(__name__)
 LEASE_S = 30
 BEAT_S = 10
 UNSTARTED_S = 10
+MAINTENANCE_S = 10
+_HEARTBEAT_PAUSE = timedelta(seconds=1)
 
 # KEYS = taken but not started, waiting; ARGV[1] = job id. Moves it back once, whoever asks first.
 _PUT_BACK = """
@@ -39,11 +44,24 @@ class ShortLease(BaseWorker):
         """Seconds after which another worker may take the job, whatever the job's timeout."""
         return LEASE_S
 
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """RQ's own, but not three times between two jobs: each costs three round trips."""
+        last = self.last_heartbeat
+        just_sent = last is not None and now() - last < _HEARTBEAT_PAUSE
+        if pipeline is not None or timeout is not None or not just_sent:
+            super().heartbeat(timeout, pipeline)
+
     def clean_registries(self) -> None:
         """RQ's maintenance, and before it the jobs that were taken but never started."""
         for queue in self.queues:
+            self._shorten_lock(queue)
             self._put_back_unstarted(queue)
         super().clean_registries()  # type: ignore[no-untyped-call]  # rq leaves it untyped
+
+    def _shorten_lock(self, queue: Queue) -> None:
+        """Who dies in RQ's maintenance would keep others from it for a quarter of an hour."""
+        if self.connection.ttl(queue.registry_cleaning_key) > MAINTENANCE_S:
+            self.connection.expire(queue.registry_cleaning_key, MAINTENANCE_S)
 
     def _put_back_unstarted(self, queue: Queue) -> None:
         now = time.monotonic()

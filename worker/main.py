@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -34,9 +35,13 @@ log = logging.getLogger(__name__)
 WORKER_TTL_S = 20
 MAINTENANCE_INTERVAL_S = 5
 
+# Decoding and encoding give way to whoever drives a GPU, to Redis and to the api.
+NICENESS = 10
+
 
 def run_cpu() -> int:
     """prepare and finish."""
+    os.nice(NICENESS)
     for module in ("worker.prepare", "worker.finish", "worker.abandoned"):
         importlib.import_module(module)  # before the fork, so that each horse starts at once
     return _work(CpuWorker, CPU)

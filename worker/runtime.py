@@ -1,5 +1,5 @@
 """What the jobs of one worker process share: settings, Redis, the stores, and (in the gpu worker)
-the loaded checkpoint. Made once a process; holds no state of any request.
+the loaded checkpoint and what is done beside the device. Made once a process.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from app.core.links import LinkSigner
 from app.core.queue import Jobs
 from app.core.requests import RequestStore
 from app.core.settings import Settings, load_settings
+from worker.aside import Aside
+from worker.read_ahead import ReadAhead
 
 if TYPE_CHECKING:
     from models.checkpoints import LoadedCheckpoint
@@ -29,6 +31,8 @@ class Runtime:
     blobs: Blobs
     jobs: Jobs
     links: LinkSigner
+    ahead: ReadAhead
+    aside: Aside
     checkpoint: LoadedCheckpoint | None = None
 
 
@@ -37,11 +41,14 @@ def runtime() -> Runtime:
     """This process's runtime; the first call connects."""
     settings = load_settings()
     redis = connect(settings.redis_url)
+    blobs, jobs = RedisBlobs(redis), Jobs(redis, settings.request_ttl_s)
     return Runtime(
         settings=settings,
         redis=redis,
         requests=RequestStore(redis, settings.request_ttl_s),
-        blobs=RedisBlobs(redis),
-        jobs=Jobs(redis, settings.request_ttl_s),
+        blobs=blobs,
+        jobs=jobs,
         links=LinkSigner(redis),
+        ahead=ReadAhead(blobs, jobs),
+        aside=Aside(),
     )

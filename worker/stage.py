@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 from rq.timeouts import JobTimeoutException
@@ -26,6 +27,12 @@ Fields = Mapping[str, Any]
 Work = Callable[[Runtime, RequestRecord, str], Fields]
 """(runtime, record, execution) -> what the stage adds to the record."""
 
+WorkInTwo = Callable[[Runtime, RequestRecord, str], Callable[[], Fields]]
+"""(runtime, record, execution) -> the end of the work, which says what the stage adds."""
+
+Rest = Callable[[], None]
+Result = TypeVar("Result")
+
 
 class LostClaim(Exception):
     """Another execution has taken the request over, or it has ended: stop and write nothing."""
@@ -36,6 +43,34 @@ def run_stage(request_id: str, stage: Stage, work: Work) -> bool:
 
     True when this call finished the stage: only then may what the stage consumed be deleted.
     """
+    claimed = _claim(request_id, stage)
+    if claimed is None:
+        return False
+    fields = claimed.attempt(lambda: work(claimed.context, claimed.record, claimed.execution))
+    return fields is not None and claimed.hand_on(fields)
+
+
+def run_stage_in_two(request_id: str, stage: Stage, work: WorkInTwo) -> Rest | None:
+    """run_stage with its end left to the caller: the stage is open until the returned function is
+    called, once, on whatever thread. None: there is nothing left to do.
+    """
+    claimed = _claim(request_id, stage)
+    if claimed is None:
+        return None
+    end = claimed.attempt(lambda: work(claimed.context, claimed.record, claimed.execution))
+    if end is None:
+        return None
+
+    def rest() -> None:
+        fields = claimed.attempt(end)
+        if fields is not None:
+            claimed.hand_on(fields)
+
+    return rest
+
+
+def _claim(request_id: str, stage: Stage) -> _Claimed | None:
+    """None when there is nothing to do for this stage."""
     context = runtime()
     execution = uuid.uuid4().hex
     claim = context.requests.claim(request_id, stage, execution)
@@ -43,45 +78,53 @@ def run_stage(request_id: str, stage: Stage, work: Work) -> bool:
         # An earlier execution finished this stage but may have died before handing on.
         context.jobs.enqueue(request_id, stage.next)
     if claim is not Claim.CLAIMED:
-        return False
+        return None
     record = context.requests.get(request_id)
-    if record is None:
-        return False
-    try:
-        fields = work(context, record, execution)
-    except RedisError:
-        raise
-    except LostClaim:
-        log.warning("request %s: %s lost its claim", request_id, stage.name)
-    except RequestFailed as error:
-        _fail(context, request_id, execution, error)
-    except JobTimeoutException:
-        _fail(context, request_id, execution, TimedOut())
-    except Exception:
-        log.exception("request %s: %s raised", request_id, stage.name)
-        _fail(context, request_id, execution, GenerationFailed("Internal error"))
-    else:
-        return _hand_on(context, request_id, stage, execution, fields)
-    return False
+    return None if record is None else _Claimed(context, record, stage, execution)
 
 
-def _fail(context: Runtime, request_id: str, execution: str, error: RequestFailed) -> None:
-    if context.requests.fail(request_id, error, execution):
-        drop_working_blobs(context, request_id)
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    """A stage of a request that this process works on."""
+
+    context: Runtime
+    record: RequestRecord
+    stage: Stage
+    execution: str
+
+    def attempt(self, work: Callable[[], Result]) -> Result | None:
+        """What `work` returns; None when it ended the request or lost it."""
+        try:
+            return work()
+        except RedisError:
+            raise
+        except LostClaim:
+            log.warning("request %s: %s lost its claim", self.record.id, self.stage.name)
+        except RequestFailed as error:
+            self._fail(error)
+        except JobTimeoutException:
+            self._fail(TimedOut())
+        except Exception:
+            log.exception("request %s: %s raised", self.record.id, self.stage.name)
+            self._fail(GenerationFailed("Internal error"))
+        return None
+
+    def _fail(self, error: RequestFailed) -> None:
+        if self.context.requests.fail(self.record.id, error, self.execution):
+            drop_working_blobs(self.context, self.record.id)
+
+    def hand_on(self, fields: Fields) -> bool:
+        """Store what the stage found and open the next one. False: not ours any more."""
+        requests, request_id = self.context.requests, self.record.id
+        if self.stage is Stage.FINISH:
+            return requests.complete(request_id, self.execution, fields)
+        advanced = requests.advance(request_id, self.stage, self.execution, fields)
+        if advanced:
+            self.context.jobs.enqueue(request_id, self.stage.next)
+        return advanced
 
 
 def drop_working_blobs(context: Runtime, request_id: str) -> None:
     """Forget what the jobs of an ended request handed to each other; outputs stay."""
     pixels = [f"{request_id}:pixels:{index}" for index in range(SAMPLES_MAX)]
     context.blobs.delete(f"{request_id}:source", f"{request_id}:control", *pixels)
-
-
-def _hand_on(
-    context: Runtime, request_id: str, stage: Stage, execution: str, fields: Fields
-) -> bool:
-    if stage is Stage.FINISH:
-        return context.requests.complete(request_id, execution, fields)
-    advanced = context.requests.advance(request_id, stage, execution, fields)
-    if advanced:
-        context.jobs.enqueue(request_id, stage.next)
-    return advanced

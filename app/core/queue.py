@@ -90,3 +90,8 @@ class Jobs:
     def waiting(self, name: str) -> int:
         """How many jobs wait on a queue."""
         return self.queue(name).count
+
+    def next_generation(self) -> str | None:
+        """The request whose job is at the head of the gpu queue; the job stays there."""
+        head = self.queue(GPU).get_job_ids(0, 1)
+        return head[0].rpartition("-")[0] if head else None

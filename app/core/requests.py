@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, cast
 
@@ -76,6 +76,7 @@ class RequestRecord:
     evaluations: int = 0
     controlled: int = 0
     profile: str = "exact"
+    kept: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def queue_s(self) -> float:
@@ -104,6 +105,7 @@ class RequestStore:
         self._claim = register(scripts.CLAIM)
         self._advance = register(scripts.ADVANCE)
         self._progress = register(scripts.PROGRESS)
+        self._keep = register(scripts.KEEP)
         self._complete = register(scripts.COMPLETE)
         self._fail = register(scripts.FAIL)
 
@@ -146,6 +148,10 @@ class RequestStore:
     def progress(self, request_id: str, execution: str, step: int, steps: int) -> bool:
         """Record step k of n. False: this execution has lost the request and should stop."""
         return bool(self._run(self._progress, request_id, execution, str(step), str(steps)))
+
+    def keep(self, request_id: str, execution: str, kept: Mapping[str, Any]) -> bool:
+        """Note what of this execution's work a later one can go on with. False: not ours."""
+        return bool(self._run(self._keep, request_id, execution, json.dumps(kept)))
 
     def complete(self, request_id: str, execution: str, fields: Mapping[str, Any]) -> bool:
         return bool(self._run(self._complete, request_id, execution, *_flat(fields)))
@@ -207,4 +213,5 @@ def _record(request_id: str, fields: Mapping[str, str]) -> RequestRecord:
         evaluations=integer("evaluations") or 0,
         controlled=integer("controlled") or 0,
         profile=fields.get("profile", "exact"),
+        kept=json.loads(fields.get("kept", "{}")),
     )

@@ -78,6 +78,16 @@ return 1
 """
 )
 
+KEEP = (
+    _TAIL
+    + """
+-- ARGV[2] = execution, ARGV[3] = what a later execution will find of this one's work.
+if not status() or not mine(ARGV[2]) then return 0 end
+redis.call('HSET', KEYS[1], 'kept', ARGV[3])
+return 1
+"""
+)
+
 COMPLETE = (
     _TAIL
     + """

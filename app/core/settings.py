@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     request_ttl_s: int = Field(3600, ge=1)
     """Seconds that a request and its pictures live after submission."""
 
+    resume_every_s: float = Field(10, gt=0)
+    """Seconds of a gpu worker's work that a crash may cost: what it has is saved this often."""
+
     sync_timeout_s: float = Field(300, gt=0)
     """Seconds that v1 waits for a picture before it answers 504."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from models.sampling.run import Run, sampler
+from models.sampling.run import Run, sampler, towards
 
 
 @sampler
@@ -18,7 +18,15 @@ def sample_euler(run: Run, x: Tensor) -> Tensor:
     (1 - s') D + s' (x - (1 - s) D) / s = (s'/s) x + (1 - s'/s) D.
     """
     for step, sigma, sigma_next in run.intervals():
-        velocity = run.velocity(x, sigma)
-        run.report(step, x, sigma, x - sigma * velocity)
-        x = run.follow(x, velocity, sigma_next - sigma)
+        if run.flow is None:
+            denoised = run.denoise(x, sigma)
+            run.report(step, x, sigma, denoised)
+            x = towards(denoised, x, sigma_next / sigma)
+        else:
+            # Product and sum rounded one after the other, in the caller's dtype: bit for bit the
+            # step of diffusers' FlowMatchEulerDiscreteScheduler.
+            x = x.to(run.dtype)
+            velocity = run.flow.velocity(x, sigma)
+            run.report(step, x, sigma, x - sigma * velocity)
+            x = x + (sigma_next - sigma) * velocity
     return x

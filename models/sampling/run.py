@@ -72,7 +72,7 @@ class Run:
     All arithmetic on sigmas is float64 on the host: nothing waits for the device, and the small
     differences in the formulas do not cancel. The latents between two model calls are float64
     too; they are small (a megabyte at 1024x1024), and rounding happens at the model only.
-    Following a Flow's velocity is the exception, see follow.
+    Euler's method along a Flow is the exception.
     """
 
     def __init__(
@@ -86,8 +86,8 @@ class Run:
         self.sigmas: list[float] = sigmas.tolist()
         self.has_noise = noise is not None
         self._denoise, self._noise, self._callback = denoise, noise, callback
-        self._flow = denoise if isinstance(denoise, Flow) else None
-        self._dtype, self._sigma_dtype = x.dtype, torch.promote_types(x.dtype, torch.float32)
+        self.flow = denoise if isinstance(denoise, Flow) else None
+        self.dtype, self._sigma_dtype = x.dtype, torch.promote_types(x.dtype, torch.float32)
 
     def intervals(self) -> Iterator[tuple[int, float, float]]:
         """(step, sigma, sigma_next) for each step; sigma_next is 0 in the last."""
@@ -96,25 +96,9 @@ class Run:
 
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
         """The model's prediction for x rounded to the caller's dtype, in float64."""
-        if self._flow is not None:
-            return x - sigma * self._flow.velocity(x.to(self._dtype), sigma).double()
-        return self._denoise(x.to(self._dtype), self._tensor(sigma)).double()
-
-    def velocity(self, x: Tensor, sigma: float) -> Tensor:
-        """dx/dsigma at x: a Flow's own, in the caller's dtype, else the slope in float64."""
-        if self._flow is not None:
-            return self._flow.velocity(x.to(self._dtype), sigma)
-        return slope(x, self.denoise(x, sigma), sigma)
-
-    def follow(self, x: Tensor, velocity: Tensor, change: float) -> Tensor:
-        """x moved along `velocity` while sigma changes by `change`.
-
-        With a Flow in the caller's dtype, product and sum rounded one after the other: bit for
-        bit the step of diffusers' FlowMatchEulerDiscreteScheduler.
-        """
-        if self._flow is not None:
-            return x.to(self._dtype) + change * velocity
-        return x + change * velocity
+        if self.flow is not None:
+            return x - sigma * self.flow.velocity(x.to(self.dtype), sigma).double()
+        return self._denoise(x.to(self.dtype), self._tensor(sigma)).double()
 
     def noise(self, sigma: float, sigma_next: float) -> Tensor:
         if self._noise is None:
@@ -123,7 +107,7 @@ class Run:
 
     def report(self, step: int, x: Tensor, sigma: float, denoised: Tensor) -> None:
         if self._callback is not None:
-            rounded, prediction = x.to(self._dtype), denoised.to(self._dtype)
+            rounded, prediction = x.to(self.dtype), denoised.to(self.dtype)
             self._callback(step, rounded, self._tensor(sigma), prediction)
 
     def _tensor(self, sigma: float) -> Tensor:

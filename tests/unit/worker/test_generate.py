@@ -17,6 +17,7 @@ from models.errors import NonFiniteLatents
 from models.geometry import resolution_mu
 from models.pipeline import Generation, OnStep
 from models.spec import GenerationSpec
+from models.tape import Made, Memory
 from worker import generate as job
 from worker.runtime import Runtime
 
@@ -39,7 +40,11 @@ PARAMS = {
 def context(worker_runtime: Runtime) -> Runtime:
     """A gpu worker whose next job is a prepared request of 100x60."""
     made = worker_runtime
-    made.checkpoint = SimpleNamespace()  # type: ignore[assignment]  # never looked into here
+    made.checkpoint = SimpleNamespace(  # type: ignore[assignment]  # all that is looked at here
+        checkpoint=SimpleNamespace(name="stub"),
+        networks=SimpleNamespace(profile=lambda asked: asked),
+        dtype="float32",
+    )
     expires_at = made.requests.expiry()
     made.requests.submit(ID, "a", PARAMS, {}, expires_at)
     made.requests.claim(ID, Stage.PREPARE, "e1")
@@ -54,6 +59,13 @@ def record(context: Runtime) -> RequestRecord:
     return found
 
 
+def run() -> None:
+    """The job to its end, as on a gpu worker that has no other."""
+    rest = job.generate(ID)
+    if rest is not None:
+        rest()
+
+
 def model(monkeypatch: pytest.MonkeyPatch, generate: Any) -> None:
     monkeypatch.setattr(job, "generate_pictures", generate)
 
@@ -64,17 +76,19 @@ def test_the_model_gets_the_request_and_its_pixels_are_kept(
     asked: list[GenerationSpec] = []
 
     def generate(
-        _loaded: Any, spec: GenerationSpec, picture: Image.Image, on_step: OnStep
+        _loaded: Any, spec: GenerationSpec, picture: Image.Image, on_step: OnStep, memory: Memory
     ) -> Generation:
         asked.append(spec)
         assert picture.getpixel((0, 0)) == (255, 0, 0)
         on_step(5, 34)
         assert (record(context).step, record(context).steps) == (5, 34)
-        pixels = tuple(np.full((64, 112, 3), shade, np.uint8) for shade in (1, 2))
-        return Generation(pixels, picture, evaluations=34, controlled=20, profile="exact")
+        made = tuple(Made(np.full((64, 112, 3), shade, np.uint8), 17, 10) for shade in (1, 2))
+        for index, each in enumerate(made):
+            memory.after_picture(index, each)
+        return Generation(made, picture, "exact")
 
     model(monkeypatch, generate)
-    job.generate(ID)
+    run()
     assert asked == [
         GenerationSpec("x", "canny", 112, 64, 0.7, 0.6, 4.0, 17, "deis", "beta", 9, 2, 1.15)
     ]
@@ -92,7 +106,7 @@ def test_latents_that_are_not_finite_fail_with_sampler_schedule_and_step(
         raise NonFiniteLatents("deis", "beta", 4, 17)
 
     model(monkeypatch, generate)
-    job.generate(ID)
+    run()
     failed = record(context)
     assert failed.status is Status.FAILED
     assert failed.error == (
@@ -117,20 +131,21 @@ def test_a_lost_device_ends_the_process_and_not_the_request(
     model(monkeypatch, generate)
     monkeypatch.setattr(job.os, "_exit", leave)
     with pytest.raises(Left):
-        job.generate(ID)
+        run()
     assert record(context).status is Status.PROCESSING
 
 
 def test_a_request_that_was_taken_over_is_left_at_the_next_step(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def generate(_loaded: Any, _spec: Any, _picture: Any, on_step: OnStep) -> Generation:
+    def generate(*given: Any) -> Generation:
+        on_step: OnStep = given[3]
         context.requests.claim(ID, Stage.GENERATE, "other worker")
         on_step(1, 34)
         raise AssertionError("it went on")
 
     model(monkeypatch, generate)
-    job.generate(ID)
+    run()
     assert record(context).status is Status.PROCESSING
     assert context.jobs.queue("cpu").job_ids == []
 
@@ -154,17 +169,16 @@ def test_the_workers_profile_is_for_requests_that_name_none(
 def test_the_profile_that_was_served_is_kept(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def generate(_loaded: Any, spec: GenerationSpec, picture: Image.Image, _: OnStep) -> Generation:
+    def generate(_loaded: Any, spec: GenerationSpec, picture: Image.Image, *_: Any) -> Generation:
         assert spec.profile == "exact"
-        pixels = (np.zeros((64, 112, 3), np.uint8),)
-        return Generation(pixels, picture, evaluations=1, controlled=1, profile="fast")
+        return Generation((Made(np.zeros((64, 112, 3), np.uint8), 1, 1),), picture, "fast")
 
     model(monkeypatch, generate)
-    job.generate(ID)
+    run()
     assert record(context).profile == "fast"
 
 
 def test_a_lost_control_picture_is_a_failure_with_a_reason(context: Runtime) -> None:
     context.blobs.delete(f"{ID}:control")
-    job.generate(ID)
+    run()
     assert record(context).error == "Internal error: the control picture was lost"

@@ -48,6 +48,15 @@ def test_jobs_are_stored_as_json(redis: Redis) -> None:
     assert data == JSONSerializer.dumps(["worker.prepare.prepare", None, [ID], {}])
 
 
+def test_the_next_generation_is_looked_at_and_not_taken(redis: Redis) -> None:
+    jobs = Jobs(redis, ttl_s=77)
+    assert jobs.next_generation() is None
+    jobs.enqueue(ID, Stage.GENERATE)
+    jobs.enqueue("b" * 32, Stage.GENERATE)
+    assert jobs.next_generation() == ID
+    assert jobs.waiting(GPU) == 2
+
+
 def test_a_finished_generation_passes_waiting_downloads(redis: Redis) -> None:
     jobs = Jobs(redis, ttl_s=77)
     jobs.enqueue("b" * 32, Stage.PREPARE)
@@ -87,8 +96,12 @@ def test_a_card_only_ever_lowers_what_the_operator_allows(redis: Redis) -> None:
 
 
 def test_the_overridden_methods_of_rq_have_not_moved() -> None:
-    perform = list(inspect.signature(SimpleWorker.perform_job).parameters)
-    assert perform == ["self", "job", "queue", "execution"]
+    dequeue = list(inspect.signature(SimpleWorker.dequeue_job_and_maintain_ttl).parameters)
+    assert dequeue == ["self", "timeout", "max_idle_time"]
+    success = list(inspect.signature(SimpleWorker._finalize_success).parameters)
+    assert success == ["self", "job", "queue", "execution", "return_value"]
+    heartbeat = list(inspect.signature(SimpleWorker.heartbeat).parameters)
+    assert heartbeat == ["self", "timeout", "pipeline"]
     lease = list(inspect.signature(SimpleWorker.get_heartbeat_ttl).parameters)
     assert lease == ["self", "job", "working_time"]
     horse = list(inspect.signature(Worker.main_work_horse).parameters)

@@ -1,0 +1,191 @@
+"""A request whose worker dies is gone on with by the next one, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from app.core.requests import Stage, Status
+from models.checkpoints import CHECKPOINTS, LoadedCheckpoint, load
+from tests.support.pictures import astronaut
+from worker import generate as job
+from worker.runtime import Runtime
+
+ID, UNDISTURBED = "c" * 32, "d" * 32
+SIZE = (64, 48)
+PARAMS = {
+    "prompt": "x",
+    "cn_type": "canny",
+    "cn_strength": 0.7,
+    "cn_stop": 0.6,
+    "guidance": 4.0,
+    "steps": 15,
+    "sampler": "dpmpp_sde",
+    "scheduler": "simple",
+    "seed": 9,
+    "samples": 3,
+}
+
+
+class Killed(BaseException):
+    """Nothing in the worker gets to handle it, like the process's end."""
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> LoadedCheckpoint:
+    return load(CHECKPOINTS["demo"], tmp_path_factory.mktemp("demo"), torch.device("cpu"))
+
+
+@pytest.fixture
+def context(worker_runtime: Runtime, demo: LoadedCheckpoint) -> Runtime:
+    """A gpu worker that saves after every step, and two requests for the same pictures."""
+    context = worker_runtime
+    context.checkpoint = demo
+    context.settings = context.settings.model_copy(update={"resume_every_s": 1e-9})
+    expires_at = context.requests.expiry()
+    for request_id in (ID, UNDISTURBED):
+        context.requests.submit(request_id, "a", PARAMS, {}, expires_at)
+        context.requests.claim(request_id, Stage.PREPARE, "e1")
+        width, height = SIZE
+        context.requests.advance(
+            request_id, Stage.PREPARE, "e1", {"width": width, "height": height}
+        )
+        control = astronaut().resize(SIZE, Image.Resampling.BOX)
+        context.blobs.put(f"{request_id}:control", control.tobytes(), expires_at)
+    return context
+
+
+def run(request_id: str) -> None:
+    rest = job.generate(request_id)
+    if rest is not None:
+        rest()
+
+
+def killed_at(
+    monkeypatch: pytest.MonkeyPatch, step: int, error: type[BaseException] = Killed
+) -> None:
+    """The next run ends after `step` steps of all its pictures."""
+
+    def reporter(context: Runtime, record: Any, execution: str) -> Callable[[int, int], None]:
+        def on_step(done: int, steps: int) -> None:
+            context.requests.progress(record.id, execution, done, steps)
+            if done == step:
+                raise error
+
+        return on_step
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "_reporter", reporter)
+        with pytest.raises(error):
+            job.generate(ID)
+
+
+@contextmanager
+def counted(demo: LoadedCheckpoint) -> Iterator[list[None]]:
+    calls: list[None] = []
+    layer = demo.pipe.transformer.x_embedder
+    handle = layer.register_forward_pre_hook(lambda *_: calls.append(None))
+    yield calls
+    handle.remove()
+
+
+def pixels(context: Runtime, request_id: str) -> list[bytes | None]:
+    return [context.blobs.get(f"{request_id}:pixels:{index}") for index in range(3)]
+
+
+def blobs_of_answers(context: Runtime) -> list[bytes]:
+    return list(context.redis.scan_iter("blob:*:answers:*"))
+
+
+@pytest.mark.parametrize("steps", [[4], [15], [20], [31, 38], [2, 9, 17, 44]])
+def test_the_next_worker_goes_on(
+    context: Runtime, demo: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch, steps: list[int]
+) -> None:
+    run(UNDISTURBED)
+    whole = context.requests.get(UNDISTURBED)
+    assert whole is not None
+    with counted(demo) as calls:
+        for step in steps:
+            killed_at(monkeypatch, step)
+        run(ID)
+    assert pixels(context, ID) == pixels(context, UNDISTURBED)
+    assert None not in pixels(context, ID)
+    record = context.requests.get(ID)
+    assert record is not None
+    assert (record.evaluations, record.controlled) == (whole.evaluations, whole.controlled)
+    # Saved after every step: not one evaluation is made twice, but for those of the killed step.
+    assert whole.evaluations <= len(calls) <= whole.evaluations + 2 * len(steps)
+    assert blobs_of_answers(context) == []
+
+
+def test_being_told_to_leave_at_once_saves_what_there_is(
+    context: Runtime, demo: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context.settings = context.settings.model_copy(update={"resume_every_s": 1000})
+    with counted(demo) as calls:
+        killed_at(monkeypatch, 9, SystemExit)
+        before = len(calls)
+        run(ID)
+    record = context.requests.get(ID)
+    assert record is not None
+    assert len(calls) == record.evaluations
+    assert before == 18  # dpmpp_sde evaluates twice a step
+
+
+def test_short_requests_leave_nothing(context: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    context.settings = context.settings.model_copy(update={"resume_every_s": 1000})
+    killed_at(monkeypatch, 9)
+    assert blobs_of_answers(context) == []
+    record = context.requests.get(ID)
+    assert record is not None
+    assert record.kept == {}
+
+
+def test_a_worker_with_another_model_starts_over(
+    context: Runtime, demo: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    killed_at(monkeypatch, 20)
+    context.checkpoint = load(CHECKPOINTS["demo"], tmp_path, torch.device("cpu"), torch.bfloat16)
+    run(ID)
+    half = pixels(context, ID)
+    run(UNDISTURBED)
+    assert half == pixels(context, UNDISTURBED)
+    assert replace(demo, dtype=torch.bfloat16).dtype is context.checkpoint.dtype
+
+
+def test_lost_answers_cost_time_and_nothing_else(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(UNDISTURBED)
+    killed_at(monkeypatch, 20)
+    names = sorted(blobs_of_answers(context))
+    context.redis.delete(names[len(names) // 2])
+    run(ID)
+    assert pixels(context, ID) == pixels(context, UNDISTURBED)
+
+
+def test_a_worker_that_lost_the_request_saves_nothing(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reporter(context: Runtime, record: Any, _execution: str) -> Callable[[int, int], None]:
+        def on_step(done: int, _steps: int) -> None:
+            if done == 3:
+                context.requests.claim(record.id, Stage.GENERATE, "another")
+                noted.append(context.requests.get(record.id))
+
+        return on_step
+
+    noted: list[Any] = []
+    monkeypatch.setattr(job, "_reporter", reporter)
+    assert job.generate(ID) is None
+    record = context.requests.get(ID)
+    assert record is not None
+    assert record.kept == noted[0].kept
+    assert record.status is Status.PROCESSING
