@@ -11,9 +11,11 @@ import resource
 from PIL import Image
 
 from app.core.addresses import AllowList
+from app.core.decoding import decode
 from app.core.errors import ImageRejected
 from app.core.fetch import fetch_image
-from app.core.images import decode, decode_base64, fit
+from app.core.images import fit
+from app.core.inline import decode_base64
 from app.core.requests import RequestRecord, Stage
 from models.evaluations import evaluations_of
 from models.geometry import MAX_SIDE, Size, fit_within, generated_size, work_units

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import ssl
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from skimage import data as photographs
@@ -78,6 +80,13 @@ def redirect(location: str | None, status: int = 302) -> Respond:
     return respond
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up, or trusts no such certificate, is no news."""
+        if not isinstance(sys.exception(), (ConnectionError, ssl.SSLError)):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def picture_host(
     address: str = "127.0.0.1", port: int = 0, *, tls: bool = False
@@ -96,7 +105,7 @@ def picture_host(
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer((address, port), Handler)
+    server = _Server((address, port), Handler)
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(CERTIFICATE)

@@ -13,9 +13,9 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from app.core.addresses import AllowList
+from app.core.decoding import decode
 from app.core.errors import ImageRejected
 from app.core.fetch import fetch_image
-from app.core.images import decode
 from tests.support.pictures import CERTIFICATE, PictureHost, Respond, picture_host, redirect
 
 LOCAL = AllowList.parse(("127.0.0.1", "pictures.test", "other.test"))
