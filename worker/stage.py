@@ -54,18 +54,19 @@ def run_stage(request_id: str, stage: Stage, work: Work) -> bool:
     except LostClaim:
         log.warning("request %s: %s lost its claim", request_id, stage.name)
     except RequestFailed as error:
-        _fail(context, request_id, execution, error)
+        fail(context, request_id, execution, error)
     except JobTimeoutException:
-        _fail(context, request_id, execution, TimedOut())
+        fail(context, request_id, execution, TimedOut())
     except Exception:
         log.exception("request %s: %s raised", request_id, stage.name)
-        _fail(context, request_id, execution, GenerationFailed("Internal error"))
+        fail(context, request_id, execution, GenerationFailed("Internal error"))
     else:
         return _hand_on(context, request_id, stage, execution, fields)
     return False
 
 
-def _fail(context: Runtime, request_id: str, execution: str, error: RequestFailed) -> None:
+def fail(context: Runtime, request_id: str, execution: str, error: RequestFailed) -> None:
+    """End the request for this reason, unless another execution holds it by now."""
     if context.requests.fail(request_id, error, execution):
         drop_working_blobs(context, request_id)
 

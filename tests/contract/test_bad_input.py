@@ -327,6 +327,17 @@ def test_unreadable_picture(http: httpx.Client, image: str) -> None:
     assert "root:" not in reason
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1000, 1), (1, 1000)])
+@pytest.mark.parametrize("cn_type", CONTROL_NAMES)
+def test_a_picture_of_hardly_any_pixels(
+    http: httpx.Client, cn_type: str, size: tuple[int, int]
+) -> None:
+    """Not bad at all: an output of the same size."""
+    image = base64_of(astronaut(size))
+    result = finished(http, small(image=image, cn_type=cn_type))
+    assert (result["images"][0]["width"], result["images"][0]["height"]) == size
+
+
 def test_a_picture_with_too_many_pixels(http: httpx.Client) -> None:
     """Ten kilobytes that would unpack to 100 megapixels are refused by their header."""
     bomb = encoded(Image.new("1", (10_000, 10_000)))

@@ -56,6 +56,20 @@ def test_size_control_and_work_are_there_before_the_gpu_is_asked(worker_runtime:
     assert worker_runtime.blobs.get(f"{ID}:source") is None
 
 
+@pytest.mark.parametrize(
+    ("size", "target"), [((1, 1), (1, 1)), ((20_000, 1), (4096, 1)), ((1, 20_000), (1, 4096))]
+)
+def test_the_thinnest_pictures_have_a_size_too(
+    worker_runtime: Runtime, size: tuple[int, int], target: tuple[int, int]
+) -> None:
+    record = prepared(worker_runtime, size)
+    assert (record.width, record.height) == target
+    control = worker_runtime.blobs.get(f"{ID}:control")
+    assert control is not None
+    width, height = generated_size(target)
+    assert len(control) == width * height * 3
+
+
 def test_a_custom_size_is_taken_as_it_is(worker_runtime: Runtime) -> None:
     record = prepared(worker_runtime, (100, 60), use_input_img_dimension=False)
     assert (record.width, record.height) == (640, 480)
