@@ -23,7 +23,7 @@ from app.core.errors import UrlRejected
 _PORTS = frozenset({80, 443, 8080, 8443})
 
 Resolve = Callable[[str, int], list[str]]
-"""(host, port) -> its addresses as numbers; OSError or UnicodeError when there are none."""
+"""(host, port) -> its addresses as numbers; OSError or ValueError when there are none."""
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -128,7 +128,7 @@ class GuardedBackend(httpcore.NetworkBackend):
         def ask() -> None:
             try:
                 answers.put(self._resolve(host, port))
-            except (OSError, UnicodeError):
+            except (OSError, ValueError):
                 answers.put(None)
 
         threading.Thread(target=ask, daemon=True).start()

@@ -146,6 +146,11 @@ def sound() -> dict[str, bytes]:
     return files | polyglots()
 
 
+def no_colours() -> dict[str, bytes]:
+    """Sound files of numbers that nobody has seen, by the mode of their pixels."""
+    return {mode: saved(filled(mode, 0), "TIFF") for mode in ("I", "F", "LAB")}
+
+
 def polyglots() -> dict[str, bytes]:
     """Pictures that are something else too."""
     return {
