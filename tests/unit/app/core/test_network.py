@@ -179,13 +179,26 @@ def test_one_private_address_among_public_ones_refuses_all(
     assert dialled == []
 
 
-def test_every_public_address_is_tried(dialled: list[str], neighbour: PictureHost) -> None:
-    """The first swallows packets; what time is left goes to the next."""
+def test_every_address_is_tried(dialled: list[str], neighbour: PictureHost) -> None:
     neighbour.serve("/a.png", b"picture")
     both = Answers([PUBLIC_V6, "127.0.0.2"])
     url = f"http://a.example:{neighbour.port}/a.png"
     assert fetch(url, ("a.example",), both) == b"picture"
     assert dialled == [PUBLIC_V6, "127.0.0.2"]
+
+
+def test_no_address_takes_the_time_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    def swallow(_backend: object, _host: str, _port: int, timeout: float, *_: object) -> None:
+        given.append(timeout)
+        raise httpcore.ConnectTimeout
+
+    monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", swallow)
+    refusal("http://a.example/", NOBODY, Answers([PUBLIC_V6, PUBLIC_V4]))
+    first, second = given
+    assert first <= 2.5
+    assert first < second <= 5
 
 
 def test_a_name_without_an_address(dialled: list[str]) -> None:
