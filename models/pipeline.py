@@ -72,15 +72,19 @@ def generate(
     picture: Image.Image,
     on_step: OnStep,
     memory: Memory | None = None,
+    *,
+    annotated: bool = False,
 ) -> Generation:
     """Make spec.samples pictures controlled by `picture` (any size; its map gets the spec's), or
-    what is missing of them where `memory` has kept something of an earlier run.
+    what is missing of them where `memory` has kept something of an earlier run. `annotated` when
+    the picture is the control map, of the spec's size.
 
     Raises NonFiniteLatents rather than return a picture made of NaN, and OutOfMemory, after which
     the next request has the device's memory to itself again.
     """
     try:
-        return _generate(loaded, spec, picture, on_step, memory or Forgetful())
+        control_map = picture if annotated else _control_map(loaded, spec, picture)
+        return _generate(loaded, spec, control_map, on_step, memory or Forgetful())
     except torch.OutOfMemoryError:
         pass  # the traceback holds the tensors: it must be gone before memory is given back
     gc.collect()
@@ -89,15 +93,20 @@ def generate(
     raise OutOfMemory((spec.width, spec.height), spec.samples)
 
 
+def _control_map(
+    loaded: LoadedCheckpoint, spec: GenerationSpec, picture: Image.Image
+) -> Image.Image:
+    size = spec.width, spec.height
+    return make_control_map(spec.control, picture, size, loaded.annotators)
+
+
 def _generate(
     loaded: LoadedCheckpoint,
     spec: GenerationSpec,
-    picture: Image.Image,
+    control_map: Image.Image,
     on_step: OnStep,
     memory: Memory,
 ) -> Generation:
-    size = spec.width, spec.height
-    control_map = make_control_map(spec.control, picture, size, loaded.annotators)
     spec = replace(spec, profile=loaded.networks.profile(spec.profile))
     denoiser = prepare_denoiser(loaded, spec, control_map)
     made = []

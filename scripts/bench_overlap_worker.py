@@ -95,6 +95,8 @@ class Stub:
         control: Image.Image,
         on_step: OnStep,
         memory: Memory | None = None,
+        *,
+        annotated: bool = False,  # noqa: ARG002 - the model's signature
     ) -> Generation:
         started = self._marks.mark(CALLED)
         for step in range(1, _STEPS + 1):

@@ -52,7 +52,12 @@ def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callab
     memory = RequestMemory(context, record, execution, _source(context.checkpoint, spec))
     try:
         made = generate_pictures(
-            context.checkpoint, spec, picture, _reporter(context, record, execution), memory
+            context.checkpoint,
+            spec,
+            picture,
+            _reporter(context, record, execution),
+            memory,
+            annotated=record.annotated,
         )
     except SystemExit:  # the worker was told to leave at once
         memory.save()

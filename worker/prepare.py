@@ -1,44 +1,68 @@
 """First job, on a cpu worker and the only one that touches the internet: from whatever the client
 named as `image` to an RGB picture of the size that will be generated.
 
-Never imports torch. Runs in a work horse of its own, so a decode bomb dies alone.
+Never imports torch. Runs in a work horse of its own with bounded memory and time, so that a
+decode bomb ends nothing but its own request.
 """
 
 from __future__ import annotations
 
 import resource
+from functools import partial
 
 from PIL import Image
 
 from app.core.addresses import AllowList
+from app.core.decoding import decode
 from app.core.errors import ImageRejected
 from app.core.fetch import fetch_image
-from app.core.images import decode, decode_base64, fit
+from app.core.images import fit
+from app.core.inline import decode_base64
 from app.core.requests import RequestRecord, Stage
+from models.controls import make_plain_map
 from models.evaluations import evaluations_of
 from models.geometry import MAX_SIDE, Size, fit_within, generated_size, work_units
 from worker.runtime import Runtime, runtime
-from worker.stage import Fields, run_stage
+from worker.stage import Fields, fail, run_stage
+from worker.time_limit import time_limit
 
-_ADDRESS_SPACE = 4 * 1024**3  # 64 megapixels as RGB and their resized copies fit many times
+_ADDRESS_SPACE = 4 * 1024**3  # twice what the worst 64 megapixels were seen to take
+_DECODE_S = 45  # 64 megapixels take 4 s; together with the slowest download less than the job may
 
 
 def prepare(request_id: str) -> None:
-    """RQ job: record -> blob `ID:control` (raw RGB), the target size and its cost in the record."""
-    resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, resource.RLIM_INFINITY))
+    """RQ job: record -> blob `ID:control` (raw RGB: the control map where that needs no detector,
+    else the picture), the target size and its cost in the record."""
+    _bound_memory()
     if run_stage(request_id, Stage.PREPARE, _prepare):
         runtime().blobs.delete(f"{request_id}:source")
 
 
-def _prepare(context: Runtime, record: RequestRecord, _execution: str) -> Fields:
+def _bound_memory() -> None:
+    """For the rest of this process; a tighter bound that is there already stays."""
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    bound = _ADDRESS_SPACE if hard == resource.RLIM_INFINITY else min(_ADDRESS_SPACE, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+
+
+def _prepare(context: Runtime, record: RequestRecord, execution: str) -> Fields:
     settings = context.settings
     data = _source_bytes(context, record)
-    picture = decode(data, settings.max_image_bytes, settings.max_image_pixels)
+    too_slow = ImageRejected("image: decoding it takes longer than it may")
+    with time_limit(_DECODE_S, partial(fail, context, record.id, execution, too_slow)):
+        picture = decode(data, settings.max_image_bytes, settings.max_image_pixels)
     target = _target_size(context, record, picture)
     generated = generated_size(target)
     control = fit(picture, target, generated)
-    context.blobs.put(f"{record.id}:control", control.tobytes(), record.expires_at)
-    return {"width": target[0], "height": target[1], "work": _work(record, target)}
+    control_map = make_plain_map(record.params["cn_type"], control, generated)
+    stored = control_map or control
+    context.blobs.put(f"{record.id}:control", stored.tobytes(), record.expires_at)
+    return {
+        "width": target[0],
+        "height": target[1],
+        "work": _work(record, target),
+        "annotated": control_map is not None,
+    }
 
 
 def _source_bytes(context: Runtime, record: RequestRecord) -> bytes:

@@ -110,8 +110,7 @@ class _Claimed:
         return None
 
     def _fail(self, error: RequestFailed) -> None:
-        if self.context.requests.fail(self.record.id, error, self.execution):
-            drop_working_blobs(self.context, self.record.id)
+        fail(self.context, self.record.id, self.execution, error)
 
     def hand_on(self, fields: Fields) -> bool:
         """Store what the stage found and open the next one. False: not ours any more."""
@@ -124,7 +123,15 @@ class _Claimed:
         return advanced
 
 
+def fail(context: Runtime, request_id: str, execution: str, error: RequestFailed) -> None:
+    """End the request for this reason, unless another execution holds it by now."""
+    if context.requests.fail(request_id, error, execution):
+        drop_working_blobs(context, request_id)
+
+
 def drop_working_blobs(context: Runtime, request_id: str) -> None:
     """Forget what the jobs of an ended request handed to each other; outputs stay."""
     pixels = [f"{request_id}:pixels:{index}" for index in range(SAMPLES_MAX)]
-    context.blobs.delete(f"{request_id}:source", f"{request_id}:control", *pixels)
+    record = context.requests.get(request_id)
+    answers = [name for name, _ in record.kept.get("chunks", ())] if record else []
+    context.blobs.delete(f"{request_id}:source", f"{request_id}:control", *pixels, *answers)

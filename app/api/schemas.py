@@ -5,6 +5,7 @@ aliases, and what is said when one is wrong. The only place that knows their nam
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -100,17 +101,32 @@ def _sentence(detail: Any) -> str:
     name = str(detail["loc"][0])
     if detail["type"] == "missing":
         return f"{name}: is missing; {_allowed(name)}"
-    if not str(detail["input"]).strip():
+    value = detail["input"]
+    if isinstance(value, str) and not value.strip():
         return f"{name}: is empty; {_allowed(name)}"
-    shown = json.dumps(detail["input"], default=str)
-    if len(shown) > 60:
-        shown = shown[:57] + "..."
-    return f"{name}: {shown} is not allowed; {_allowed(name)}"
+    return f"{name}: {_shown(value)} is not allowed; {_allowed(name)}"
+
+
+def _shown(value: object) -> str:
+    """A value as it came, cut short. Lists and objects only by kind: they may be long, and so
+    deep that writing them down is an error of its own."""
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, dict):
+        return "an object"
+    shown = json.dumps(value[:60] if isinstance(value, str) else value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+@cache
+def _properties() -> dict[str, Any]:
+    """Made once: it takes longer than all the rest of a refusal."""
+    return dict(FluxControlNetBody.model_json_schema()["properties"])
 
 
 def _allowed(name: str) -> str:
     """What a parameter may be, in words, from its own schema."""
-    schema = FluxControlNetBody.model_json_schema()["properties"][name]
+    schema = _properties()[name]
     if "enum" in schema:
         return "allowed are " + ", ".join(schema["enum"])
     if schema["type"] == "boolean":

@@ -18,6 +18,7 @@ from app.api.services import Services, ServicesDep
 from app.core.errors import InvalidContentType, InvalidRequest
 from app.core.keys import Key
 from app.core.requests import RequestRecord, Stage
+from app.core.urls import MAX_LENGTH as URL_MAX
 from models.geometry import largest_of_shape
 
 _RANDOM_SEEDS = 999_999_999_999_999  # the hosted service's own range for a drawn seed
@@ -86,13 +87,18 @@ def _check_size(services: Services, body: FluxControlNetBody) -> None:
 def _store_source(
     services: Services, request_id: str, submission: Submission, expires_at: float
 ) -> dict[str, str]:
-    """Where prepare finds the picture; bytes go to a blob, so that the record stays small."""
+    """Where prepare finds the picture; bytes go to a blob, so that the record stays small.
+
+    Raises InvalidRequest for a URL too long to be one.
+    """
     image = submission.body.image
     name = f"{request_id}:source"
     if submission.upload is not None:
         services.blobs.put(name, submission.upload, expires_at)
         return {"kind": "file"}
     if "://" in image[:16]:
+        if len(image) > URL_MAX:
+            raise InvalidRequest(f"image: a URL has at most {URL_MAX} characters")
         return {"kind": "url", "url": image}
     services.blobs.put(name, image.encode(), expires_at)
     return {"kind": "base64"}

@@ -1,7 +1,8 @@
 """Which network addresses the fetcher may reach. Pure functions over ipaddress objects.
 
 `ipaddress.is_global` alone is not enough: it calls NAT64, 6to4 and v4-compatible forms of private
-addresses global, and multicast too. So an address is unwrapped first and every layer must pass.
+addresses global, multicast too, and its tables change with the patch release of Python. So an
+address is unwrapped first, every layer must pass, and what matters is written down here.
 """
 
 from __future__ import annotations
@@ -20,11 +21,22 @@ from ipaddress import (
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 _HOST = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?")
-_V4_COMPATIBLE = IPv6Network("::/96")
-# Azure's platform address is public by its number and private by its meaning.
-_DENIED = frozenset({IPv4Address("168.63.129.16")})
+# The one prefix whose last 32 bits are an IPv4 address for everybody (RFC 6052). In 64:ff9b:1::/48
+# they may stand elsewhere, so it is refused like everything outside of 2000::/3.
+_NAT64 = IPv6Network("64:ff9b::/96")
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+_REFUSED = tuple(
+    ip_network(network)
+    for network in (
+        "168.63.129.16/32",  # Azure's platform: public by its number, private by its meaning
+        "192.0.0.0/24",  # protocol assignments; 192.0.0.192 is a metadata service
+        "192.88.99.0/24",  # 6to4 relays
+        "2001::/23",  # Teredo and other protocols of the IETF
+        "2002::/16",  # 6to4
+        "3fff::/20",  # documentation
+    )
+)
 
 
 def is_public(address: Address) -> bool:
@@ -36,17 +48,15 @@ def is_public(address: Address) -> bool:
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)
-        if any(address in network for network in _NAT64):
+        if address in _NAT64:
             return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
-        if address.sixtofour or address.teredo or address in _V4_COMPATIBLE:
-            return False
-        if address.is_site_local:
+        if address not in _GLOBAL_UNICAST:
             return False
     return (
         address.is_global
         and not address.is_multicast
         and not address.is_reserved
-        and address not in _DENIED
+        and not any(address in network for network in _REFUSED)
     )
 
 

@@ -12,6 +12,7 @@ ServerError                    500  an internal error
 ├── SyncTimeout                504  v1 gave up waiting; the request goes on
 └── RequestFailed              422  the end of a request that was accepted (v2); v1_status on v1
     ├── ImageRejected               the control picture cannot be fetched or decoded; 400 on v1
+    │   └── UrlRejected             its URL, or a host on the way, must not be used
     ├── GenerationFailed            the model could not make the picture; 500 on v1
     └── TimedOut                    a job ran longer than it may; 504 on v1
 """
@@ -88,6 +89,11 @@ class RequestFailed(ServerError):
 class ImageRejected(RequestFailed):
     v1_status = 400
     sentence = "image: could not be read as a picture"
+
+
+class UrlRejected(ImageRejected):
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"image: the URL cannot be used: {reason}")
 
 
 class GenerationFailed(RequestFailed):

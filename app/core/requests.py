@@ -69,6 +69,7 @@ class RequestRecord:
     width: int | None = None
     height: int | None = None
     work: float | None = None
+    annotated: bool = False
     error: str | None = None
     error_status: int = 500
     outputs: tuple[Mapping[str, Any], ...] = ()
@@ -206,6 +207,7 @@ def _record(request_id: str, fields: Mapping[str, str]) -> RequestRecord:
         width=integer("width"),
         height=integer("height"),
         work=number("work"),
+        annotated=fields.get("annotated") == "true",
         error=fields.get("error"),
         error_status=integer("error_status") or 500,
         outputs=tuple(json.loads(fields.get("outputs", "[]"))),

@@ -108,7 +108,8 @@ class Settings(BaseSettings):
     max_image_bytes: int = Field(33_554_432, ge=1024)
     """Largest control picture as a file."""
 
-    max_image_pixels: int = Field(67_108_864, ge=64 * 64)
+    # A cpu job has no memory for more.
+    max_image_pixels: int = Field(67_108_864, ge=64 * 64, le=134_217_728)
     """Largest control picture once decoded; larger ones are refused from their header."""
 
     max_body_bytes: int = Field(67_108_864, ge=1024)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from models.spec import CONTROL_NAMES, PROFILE_NAMES, SAMPLER_NAMES, SCHEDULE_NAMES
 from tests.support.bodies import small
-from tests.support.pictures import PictureHost, Respond, astronaut, base64_of, encoded
+from tests.support.pictures import PictureHost, Respond, astronaut, base64_of, encoded, redirect
 from tests.support.servers import free_port
 from tests.support.wire import V1, V2, finished, picture, rejected, wait_for_end
 
@@ -327,6 +327,17 @@ def test_unreadable_picture(http: httpx.Client, image: str) -> None:
     assert "root:" not in reason
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1000, 1), (1, 1000)])
+@pytest.mark.parametrize("cn_type", CONTROL_NAMES)
+def test_a_picture_of_hardly_any_pixels(
+    http: httpx.Client, cn_type: str, size: tuple[int, int]
+) -> None:
+    """Not bad at all: an output of the same size."""
+    image = base64_of(astronaut(size))
+    result = finished(http, small(image=image, cn_type=cn_type))
+    assert (result["images"][0]["width"], result["images"][0]["height"]) == size
+
+
 def test_a_picture_with_too_many_pixels(http: httpx.Client) -> None:
     """Ten kilobytes that would unpack to 100 megapixels are refused by their header."""
     bomb = encoded(Image.new("1", (10_000, 10_000)))
@@ -349,17 +360,6 @@ def drip(handler: BaseHTTPRequestHandler) -> None:
 def test_a_file_with_too_many_bytes(http: httpx.Client, host: PictureHost) -> None:
     reason = rejected(http, small(image=host.answer("/huge.png", drip)))
     assert "33554432" in reason
-
-
-def redirect(location: str | None) -> Respond:
-    def respond(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(302)
-        if location is not None:
-            handler.send_header("Location", location)
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
-
-    return respond
 
 
 def cut_off(handler: BaseHTTPRequestHandler) -> None:
@@ -395,6 +395,12 @@ def test_a_redirect_to_the_picture_is_followed(http: httpx.Client, host: Picture
     host.serve("/there.png", encoded(astronaut((128, 128))))
     url = host.answer("/here", redirect("/there.png"))
     assert picture(http, small(image=url, seed=5)) == picture(http, small(seed=5))
+
+
+@PATHS
+def test_a_url_that_is_too_long(http: httpx.Client, host: PictureHost, path: str) -> None:
+    raw = json.dumps(small(image=f"{host.origin}/{'a' * 8192}")).encode()
+    assert refused_body(http, path, raw) == "image: a URL has at most 8192 characters"
 
 
 def test_missing_and_unreachable(http: httpx.Client, host: PictureHost) -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.support.pictures import astronaut, base64_of
 
-_PAGE_VALUES: dict[str, Any] = {
+PAGE_VALUES: dict[str, Any] = {
     "sampler": "euler",
     "scheduler": "simple",
     "seed": 652889,
@@ -32,7 +32,7 @@ def page(cn_type: str, photograph: Image.Image | None = None, **changes: Any) ->
         "image": base64_of(photograph or astronaut()),
         "prompt": "Portrait of an astronaut in a sunlit studio, film photograph, fine detail",
         "cn_type": cn_type,
-        **_PAGE_VALUES,
+        **PAGE_VALUES,
         **changes,
     }
 

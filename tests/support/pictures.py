@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+import ssl
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from skimage import data as photographs
@@ -37,12 +41,16 @@ def opened(data: bytes) -> Image.Image:
 
 Respond = Callable[[BaseHTTPRequestHandler], None]
 
+CERTIFICATE = Path(__file__).with_name("pictures.test.pem")
+"""Of the name pictures.test, with its key."""
+
 
 class PictureHost:
-    """`http://127.0.0.1:PORT`; paths are added as bytes or as a function that answers."""
+    """`http://ADDRESS:PORT`; paths are added as bytes or as a function that answers."""
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
-        self.origin = f"http://127.0.0.1:{server.server_address[1]}"
+        self.port = server.server_address[1]
+        self.origin = f"http://{server.server_address[0]!s}:{self.port}"
         self.paths: dict[str, Respond] = {}
         self.requests: list[str] = []
 
@@ -61,8 +69,30 @@ class PictureHost:
         return self.origin + path
 
 
+def redirect(location: str | None, status: int = 302) -> Respond:
+    def respond(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        if location is not None:
+            handler.send_header("Location", location)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return respond
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up, or trusts no such certificate, is no news."""
+        if not isinstance(sys.exception(), (ConnectionError, ssl.SSLError)):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
-def picture_host() -> Iterator[PictureHost]:
+def picture_host(
+    address: str = "127.0.0.1", port: int = 0, *, tls: bool = False
+) -> Iterator[PictureHost]:
+    """tls: as pictures.test, to clients that trust CERTIFICATE."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             host.requests.append(self.path)
@@ -75,9 +105,16 @@ def picture_host() -> Iterator[PictureHost]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server((address, port), Handler)
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATE)
+        # The handshake belongs to the thread of its connection, not to the one that accepts.
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     host = PictureHost(server)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield host

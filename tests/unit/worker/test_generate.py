@@ -76,8 +76,15 @@ def test_the_model_gets_the_request_and_its_pixels_are_kept(
     asked: list[GenerationSpec] = []
 
     def generate(
-        _loaded: Any, spec: GenerationSpec, picture: Image.Image, on_step: OnStep, memory: Memory
+        _loaded: Any,
+        spec: GenerationSpec,
+        picture: Image.Image,
+        on_step: OnStep,
+        memory: Memory,
+        *,
+        annotated: bool,
     ) -> Generation:
+        assert not annotated
         asked.append(spec)
         assert picture.getpixel((0, 0)) == (255, 0, 0)
         on_step(5, 34)
@@ -102,7 +109,7 @@ def test_the_model_gets_the_request_and_its_pixels_are_kept(
 def test_latents_that_are_not_finite_fail_with_sampler_schedule_and_step(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def generate(*_: Any) -> Generation:
+    def generate(*_: Any, **__: Any) -> Generation:
         raise NonFiniteLatents("deis", "beta", 4, 17)
 
     model(monkeypatch, generate)
@@ -125,7 +132,7 @@ def test_a_lost_device_ends_the_process_and_not_the_request(
         assert code == job.EXIT_DEVICE_LOST
         raise Left
 
-    def generate(*_: Any) -> Generation:
+    def generate(*_: Any, **__: Any) -> Generation:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
     model(monkeypatch, generate)
@@ -138,7 +145,7 @@ def test_a_lost_device_ends_the_process_and_not_the_request(
 def test_a_request_that_was_taken_over_is_left_at_the_next_step(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def generate(*given: Any) -> Generation:
+    def generate(*given: Any, **_: Any) -> Generation:
         on_step: OnStep = given[3]
         context.requests.claim(ID, Stage.GENERATE, "other worker")
         on_step(1, 34)
@@ -169,7 +176,9 @@ def test_the_workers_profile_is_for_requests_that_name_none(
 def test_the_profile_that_was_served_is_kept(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def generate(_loaded: Any, spec: GenerationSpec, picture: Image.Image, *_: Any) -> Generation:
+    def generate(
+        _loaded: Any, spec: GenerationSpec, picture: Any, *_: Any, **__: Any
+    ) -> Generation:
         assert spec.profile == "exact"
         return Generation((Made(np.zeros((64, 112, 3), np.uint8), 1, 1),), picture, "fast")
 

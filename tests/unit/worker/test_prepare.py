@@ -9,6 +9,7 @@ from rq import SimpleWorker
 
 from app.core.queue import GPU, MAX_PIXELS_FIELD
 from app.core.requests import RequestRecord
+from models.controls import make_plain_map
 from models.geometry import generated_size
 from tests.support.pictures import astronaut, encoded
 from worker import prepare as job
@@ -16,6 +17,7 @@ from worker.runtime import Runtime
 
 ID = "d" * 32
 PARAMS = {
+    "cn_type": "depth",
     "use_input_img_dimension": True,
     "custom_width": 640,
     "custom_height": 480,
@@ -54,6 +56,38 @@ def test_size_control_and_work_are_there_before_the_gpu_is_asked(worker_runtime:
     assert record.work == pytest.approx(112 * 64 / 2**20 * 31 * 2)
     assert worker_runtime.jobs.queue(GPU).job_ids == [f"{ID}-generate"]
     assert worker_runtime.blobs.get(f"{ID}:source") is None
+
+
+@pytest.mark.parametrize(
+    ("size", "target"), [((1, 1), (1, 1)), ((20_000, 1), (4096, 1)), ((1, 20_000), (1, 4096))]
+)
+def test_the_thinnest_pictures_have_a_size_too(
+    worker_runtime: Runtime, size: tuple[int, int], target: tuple[int, int]
+) -> None:
+    record = prepared(worker_runtime, size)
+    assert (record.width, record.height) == target
+    control = worker_runtime.blobs.get(f"{ID}:control")
+    assert control is not None
+    width, height = generated_size(target)
+    assert len(control) == width * height * 3
+
+
+@pytest.mark.parametrize("control", ["canny", "tile"])
+def test_a_map_that_needs_no_detector_is_made_here(worker_runtime: Runtime, control: str) -> None:
+    record = prepared(worker_runtime, (112, 64), cn_type=control)
+    assert record.annotated
+    expected = make_plain_map(control, astronaut((112, 64)), (112, 64))
+    assert expected is not None
+    assert worker_runtime.blobs.get(f"{ID}:control") == expected.tobytes()
+
+
+@pytest.mark.parametrize("control", ["depth", "pose"])
+def test_a_map_that_needs_one_is_left_to_the_gpu_worker(
+    worker_runtime: Runtime, control: str
+) -> None:
+    record = prepared(worker_runtime, (112, 64), cn_type=control)
+    assert not record.annotated
+    assert worker_runtime.blobs.get(f"{ID}:control") == astronaut((112, 64)).tobytes()
 
 
 def test_a_custom_size_is_taken_as_it_is(worker_runtime: Runtime) -> None:

@@ -46,6 +46,28 @@ def api(redis_server: str, secret: str) -> Iterator[TestClient]:
         yield client
 
 
+@pytest.mark.parametrize("brackets", ["[]", ('{"a":', "}")], ids=["lists", "objects"])
+def test_a_value_of_any_depth_is_refused(api: TestClient, brackets: tuple[str, str]) -> None:
+    """The reader of JSON has a limit; what passes just below it must not break whoever shows it."""
+    opening, closing = brackets
+    answers = set()
+    for depth in range(850, 1000):
+        deep = opening * depth + "1" + closing * depth
+        raw = '{"image": "x", "prompt": "y", "steps": ' + deep + "}"
+        headers = {"content-type": "application/json"}
+        answer = api.post("/v2/flux-controlnet", content=raw, headers=headers)
+        assert answer.status_code == 400, depth
+        answers.add(answer.json()["error"].partition(" ")[0])
+    assert answers == {"steps:", "body:"}
+
+
+def test_a_long_value_is_refused_in_short(api: TestClient) -> None:
+    for steps in ("9" * 100_000, [1] * 100_000, {"a": "b" * 100_000}):
+        error = api.post("/v2/flux-controlnet", json={**BODY, "steps": steps}).json()["error"]
+        assert error.startswith("steps: ")
+        assert len(error) < 200
+
+
 def test_urls_name_the_host_the_client_used(api: TestClient) -> None:
     made = api.post("/v2/flux-controlnet", json=BODY).json()
     assert made["status_url"] == f"http://localhost:8000/v2/requests/{made['request_id']}/status"

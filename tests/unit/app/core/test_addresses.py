@@ -7,27 +7,26 @@ from ipaddress import ip_address
 import pytest
 
 from app.core.addresses import AllowList, is_public
+from tests.support.hostile import PRIVATE
 
-PRIVATE = """
-0.0.0.0 10.0.0.1 100.64.0.1 127.0.0.1 127.1.2.3 169.254.169.254 172.16.0.1 192.0.0.1 192.0.2.1
-192.168.1.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255 240.0.0.1
-255.255.255.255 168.63.129.16 :: ::1 ::127.0.0.1 ::ffff:127.0.0.1 ::ffff:10.0.0.1
-::ffff:169.254.169.254 ::ffff:168.63.129.16 64:ff9b::a9fe:a9fe 64:ff9b::7f00:1
-64:ff9b:1::a9fe:a9fe 2002:a9fe:a9fe::1 2002:7f00:1:: 2001:0:7f00:1:0:0:80ff:fffe
-2002:808:808::1 fc00::1 fd00:ec2::254 fe80::1 fec0::1 ff02::1 2001:db8::1
+RESERVED = """
+192.0.0.8 192.0.2.1 192.88.99.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255
+240.0.0.1 255.255.255.255 :: 100::1 2001::1 2001:db8::1 2001:20::1 2002:808:808::1 3fff::1 4000::1
+5f00::1 a000::1 fec0::1 ff02::1 ff0e::1
 """.split()
 
 PUBLIC = """
-1.1.1.1 8.8.8.8 93.184.215.14 2606:4700:4700::1111 2a00:1450:4001:800::200e
+1.1.1.1 8.8.8.8 93.184.215.14 2606:4700:4700::1111 2a00:1450:4001:800::200e ::ffff:8.8.8.8
+64:ff9b::808:808
 """.split()
 
 
-@pytest.mark.parametrize("address", PRIVATE)
+@pytest.mark.parametrize("address", [*PRIVATE.values(), *RESERVED])
 def test_private_addresses_are_not_public(address: str) -> None:
     assert not is_public(ip_address(address))
 
 
-@pytest.mark.parametrize("address", [*PUBLIC, "::ffff:8.8.8.8", "64:ff9b::808:808"])
+@pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses_are_public(address: str) -> None:
     assert is_public(ip_address(address))
 

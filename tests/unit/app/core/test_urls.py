@@ -1,0 +1,106 @@
+"""The text of a URL: what is taken, in which spelling, and what is refused before any look-up."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.core.errors import UrlRejected
+from app.core.urls import MAX_LENGTH, Url, parse_url, redirected
+
+TAKEN = {
+    "plain": ("http://example.com/a.png", Url("http", "example.com", None, b"/a.png")),
+    "no path": ("https://example.com", Url("https", "example.com", None, b"/")),
+    "query only": ("http://example.com?a=1", Url("http", "example.com", None, b"/?a=1")),
+    "port": ("http://example.com:8080/", Url("http", "example.com", 8080, b"/")),
+    "upper case": ("HTTPS://EXAMPLE.com/A", Url("https", "example.com", None, b"/A")),
+    "blanks around": (" http://example.com/a\n", Url("http", "example.com", None, b"/a")),
+    "fragment": ("http://example.com/a#b", Url("http", "example.com", None, b"/a")),
+    "final dot": ("http://example.com./a", Url("http", "example.com", None, b"/a")),
+    "underscore": ("http://minio_1/a", Url("http", "minio_1", None, b"/a")),
+    "IDN": ("http://bücher.example/", Url("http", "xn--bcher-kva.example", None, b"/")),
+    "IPv6": ("http://[2606:4700::1111]:80/", Url("http", "2606:4700::1111", 80, b"/")),
+    "spaces": ("http://example.com/a b?c d", Url("http", "example.com", None, b"/a%20b?c%20d")),
+    "encoded": ("http://example.com/a%20b", Url("http", "example.com", None, b"/a%20b")),
+    "non-ASCII": ("http://example.com/ä", Url("http", "example.com", None, b"/%C3%A4")),
+    "surrogate": ("http://example.com/\ud800", Url("http", "example.com", None, b"/%ED%A0%80")),
+    "line break": ("http://example.com/a\r\nX: y", Url("http", "example.com", None, b"/aX:%20y")),
+}
+
+
+@pytest.mark.parametrize(("text", "url"), TAKEN.values(), ids=TAKEN)
+def test_taken(text: str, url: Url) -> None:
+    assert parse_url(text) == url
+
+
+REFUSED = {
+    "empty": "",
+    "file": "file:///etc/passwd",
+    "ftp": "ftp://example.com/secret.png",
+    "gopher": "gopher://example.com/",
+    "dict": "dict://example.com:11211/stat",
+    "javascript": "javascript://example.com/%0aalert(1)",
+    "unix socket": "unix:///var/run/docker.sock",
+    "http over a socket": "http+unix://%2Fvar%2Frun%2Fdocker.sock/secret",
+    "no scheme": "//example.com/",
+    "nested scheme": "url:http://example.com/",
+    "user": "http://user@example.com/",
+    "user and password": "http://user:secret@example.com/",
+    "empty user": "http://@example.com/",
+    "two hosts": "http://example.com@10.0.0.1/",
+    "backslash and host": "http://example.com\\@10.0.0.1/",
+    "no host": "http:///secret",
+    "no slashes": "http:example.com/",
+    "only a port": "http://:80/",
+    "port 0": "http://example.com:0/",
+    "port too large": "http://example.com:65536/",
+    "negative port": "http://example.com:-1/",
+    "port of other digits": "http://example.com:８０/",  # noqa: RUF001
+    "two ports": "http://example.com:80:80/",
+    "open bracket": "http://[::1/",
+    "IPv4 in brackets": "http://[127.0.0.1]/",
+    "IPv6 zone": "http://[fe80::1%25eth0]/",
+    "IPv6 zone, not encoded": "http://[fe80::1%eth0]/",
+    "space in the host": "http://exam ple.com/",
+    "NUL in the host": "http://example.com\0.internal/",
+    "control character in the host": "http://\x01example.com/",
+    "percent in the host": "http://%31%32%37.0.0.1/",
+    "wildcard": "http://*/",
+    "empty label": "http://example..com/",
+    "leading dot": "http://.example.com/",
+    "two final dots": "http://example.com../",
+    "long label": f"http://{'a' * 64}.com/",
+    "surrogate in the host": "http://\ud800.com/",
+    "too long": "http://example.com/" + "a" * MAX_LENGTH,
+}
+
+
+@pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED)
+def test_refused(text: str) -> None:
+    with pytest.raises(UrlRejected, match="cannot be used: (its? |only http and https)") as refused:
+        parse_url(text)
+    assert "example" not in refused.value.text
+    assert "secret" not in refused.value.text
+
+
+REDIRECTS = {
+    "absolute": ("http://a/b", "http://c/d", "http://c/d"),
+    "path": ("http://a/b?c", "/d", "http://a/d"),
+    "relative": ("http://a/b/c", "d", "http://a/b/d"),
+    "without scheme": ("https://a/b", "//c/d", "https://c/d"),
+    "to TLS": ("http://a/b", "https://a/b", "https://a/b"),
+}
+
+
+@pytest.mark.parametrize(("text", "location", "url"), REDIRECTS.values(), ids=REDIRECTS)
+def test_redirected(text: str, location: str, url: str) -> None:
+    assert redirected(text, location) == url
+
+
+def test_a_redirect_does_not_leave_tls() -> None:
+    with pytest.raises(UrlRejected, match="from https to http"):
+        redirected("https://example.com/a", "HTTP://example.com/a")
+
+
+def test_a_redirect_to_a_malformed_address() -> None:
+    with pytest.raises(UrlRejected, match="malformed"):
+        redirected("http://example.com/a", "http://[")
