@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from models.flux.networks import ControlNet, Transformer
-from models.sampling import control_active
+from models.sampling import Flow, control_active
 
 
-class ControlledDenoiser:
+class ControlledDenoiser(Flow):
     """denoise(x, sigma) -> x0 and its velocity, for the pictures of one request; counts its model
     evaluations, and how many of them ran the ControlNet.
 
@@ -53,10 +53,6 @@ class ControlledDenoiser:
         """Note an evaluation at sigma that was made, here or by an earlier run."""
         self.evaluations += 1
         self.controlled += self.controls(sigma)
-
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        level = float(sigma)
-        return x - level * self.velocity(x, level)
 
 
 def image_ids(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -13,7 +13,7 @@ from models.sampling import Flow, sigmas_for, steps_of
 from models.spec import GenerationSpec
 
 
-class FiniteWatch:
+class FiniteWatch(Flow):
     """A Flow that notes, beside every evaluation of another, whether it was finite and in which
     step (from 1) it was made. The notes stay on the device: reading them would stall the GPU.
     """
@@ -27,10 +27,6 @@ class FiniteWatch:
         velocity = self._flow.velocity(x, sigma)
         self._notes.append((self.step, torch.isfinite(velocity).all()))
         return velocity
-
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        level = float(sigma)
-        return x - level * self.velocity(x, level)
 
     def raise_for(self, spec: GenerationSpec, x: Tensor) -> None:
         """NonFiniteLatents with the step of the first evaluation that was not finite; with the

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models.sampling import Flow
 from models.tape import Tape
 
 _START, _END = 0.97, 0.10
@@ -21,7 +22,7 @@ _REACH = 1.5
 """How far beyond the later prediction is guessed, in distances between the two."""
 
 
-class StepCache:
+class StepCache(Flow):
     """A Flow that runs `denoiser` or extrapolates its last two predictions, linearly in sigma.
 
     A prediction is extrapolated only when the evaluation before it was run, when both kept
@@ -53,10 +54,6 @@ class StepCache:
         self._ran = True
         self._keep(sigma, x - sigma * velocity)
         return velocity
-
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        level = float(sigma)
-        return x - level * self.velocity(x, level)
 
     def _reach(self, sigma: float) -> float | None:
         """How far sigma lies beyond the later kept prediction; None when too far, or unknown."""

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.denoiser import ControlledDenoiser
+from models.sampling import Flow
 
 
-class Tape:
+class Tape(Flow):
     """A Flow that plays back recorded answers, then asks `denoiser` and records.
 
     Answers are velocities in the networks' dtype, which is what they were made in: nothing is
@@ -49,10 +50,6 @@ class Tape:
         velocity = self._denoiser.velocity(x, sigma)
         self._fresh.append(velocity.to(self._dtype))
         return velocity
-
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        level = float(sigma)
-        return x - level * self.velocity(x, level)
 
     def take(self) -> list[bytes]:
         """The answers recorded since the last call; waits for the device to have made them."""

@@ -29,6 +29,10 @@ class Flow(Denoise, Protocol):
 
     def velocity(self, x: Tensor, sigma: float, /) -> Tensor: ...
 
+    def __call__(self, x: Tensor, sigma: Tensor, /) -> Tensor:
+        level = float(sigma)
+        return x - level * self.velocity(x, level)
+
 
 class Noise(Protocol):
     """(sigma, sigma_next) -> Gaussian noise of unit variance, shaped like x."""
