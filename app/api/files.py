@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from fastapi import APIRouter
 from fastapi.responses import Response
 
@@ -26,5 +28,8 @@ def output_file(
     for index, made in enumerate(record.outputs if record else ()):
         data = services.blobs.get(f"{request_id}:output:{index}")
         if made["file_name"] == file_name and data is not None:
-            return Response(data, media_type=made["content_type"])
+            # It never changes, but whoever has the link may not have it longer than the server.
+            life = max(0, int(exp) - int(time.time()))
+            kept = {"cache-control": f"private, max-age={life}, immutable"}
+            return Response(data, media_type=made["content_type"], headers=kept)
     raise missing

@@ -11,12 +11,13 @@ from app.api.services import Services, ServicesDep
 from app.core.queue import CPU, GPU
 
 router = APIRouter(tags=["operations"])
+metrics = APIRouter(tags=["operations"])
 
 
 @router.head("/health/live", include_in_schema=False)
 @router.get("/health/live")
-def live() -> dict[str, str]:
-    """200 as long as this process answers."""
+async def live() -> dict[str, str]:
+    """200 as long as this process answers; needs no thread, so it does even without Redis."""
     return {"status": "alive"}
 
 
@@ -30,7 +31,7 @@ def ready(services: ServicesDep) -> JSONResponse:
     return JSONResponse(body, status_code=200 if good else 503)
 
 
-@router.get("/metrics", response_class=Response)
+@metrics.get("/metrics", response_class=Response)
 def prometheus(services: ServicesDep) -> Response:
     """Queue lengths and live workers; the same from every replica, since all of it is in Redis."""
     registry = CollectorRegistry()

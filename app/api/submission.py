@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import secrets
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from python_multipart.multipart import parse_options_header
 from redis.exceptions import RedisError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -113,6 +115,7 @@ def _refuse_constant(name: str) -> None:
 
 
 async def _form(request: Request, max_bytes: int) -> tuple[dict[str, Any], bytes | None]:
+    _refuse_charset(request.headers["content-type"])
     try:
         form = await request.form(
             max_files=_FORM_PARTS, max_fields=_FORM_PARTS, max_part_size=max_bytes
@@ -137,3 +140,17 @@ async def _form(request: Request, max_bytes: int) -> tuple[dict[str, Any], bytes
     if upload is not None:
         fields["image"] = "a file"  # it wins over a text field of the same name
     return fields, upload
+
+
+def _refuse_charset(content_type: str) -> None:
+    """Starlette would read a form's text in whatever charset the client names, and what a proxy
+    or a log took for one text would be another one here. Its own parser of the header is asked.
+    """
+    _, options = parse_options_header(content_type)
+    charset = options.get(b"charset", b"utf-8").decode("latin-1")
+    try:
+        utf_8 = codecs.lookup(charset).name == "utf-8"
+    except (LookupError, ValueError):  # ValueError: a name with a null byte in it
+        utf_8 = False
+    if not utf_8:
+        raise InvalidRequest("body: not valid multipart/form-data; its text must be UTF-8")
