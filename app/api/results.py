@@ -16,13 +16,13 @@ FREE = 0.0
 """Credits a request costs: keys have no budget yet, so nothing is charged."""
 
 
-def submitted_body(record: RequestRecord, origin: str) -> dict[str, Any]:
+def submitted_body(request_id: str, origin: str) -> dict[str, Any]:
     """The answer of POST /v2/flux-controlnet: exactly these five keys."""
     return {
-        "request_id": record.id,
+        "request_id": request_id,
         "status": Status.QUEUED.value,
-        "poll_url": f"{origin}/v1/requests/{record.id}",
-        **_urls(record, origin),
+        "poll_url": f"{origin}/v1/requests/{request_id}",
+        **_urls(request_id, origin),
     }
 
 
@@ -33,7 +33,7 @@ def status_body(record: RequestRecord, origin: str) -> dict[str, Any]:
     body: dict[str, Any] = {
         "status": record.status.value,
         "request_id": record.id,
-        **_urls(record, origin),
+        **_urls(record.id, origin),
         "metrics": metrics(record),
     }
     if record.status is Status.PROCESSING:
@@ -124,8 +124,8 @@ def output_link(services: Services, record: RequestRecord, index: int, origin: s
     return origin + services.links.sign(path, int(record.expires_at))
 
 
-def _urls(record: RequestRecord, origin: str) -> dict[str, str]:
+def _urls(request_id: str, origin: str) -> dict[str, str]:
     return {
-        "status_url": f"{origin}/v2/requests/{record.id}/status",
-        "response_url": f"{origin}/v2/requests/{record.id}",
+        "status_url": f"{origin}/v2/requests/{request_id}/status",
+        "response_url": f"{origin}/v2/requests/{request_id}",
     }

@@ -19,7 +19,7 @@ from app.api.schemas import FluxControlNetBody, parse_body
 from app.api.services import Services, ServicesDep
 from app.core.errors import InvalidContentType, InvalidRequest
 from app.core.keys import Key
-from app.core.requests import RequestRecord, Stage
+from app.core.requests import Stage
 from models.geometry import largest_of_shape
 
 _RANDOM_SEEDS = 999_999_999_999_999  # the hosted service's own range for a drawn seed
@@ -50,8 +50,8 @@ async def read_submission(request: Request, services: ServicesDep, caller: Calle
 SubmissionDep = Annotated[Submission, Depends(read_submission)]
 
 
-def submit(services: Services, caller: Key, submission: Submission) -> RequestRecord:
-    """Accept: write the record and queue its first job.
+def submit(services: Services, caller: Key, submission: Submission) -> str:
+    """Accept: write the record, queue its first job, and say the request's id.
 
     Raises InvalidRequest for a custom size that no worker could make, and RedisError.
     """
@@ -69,9 +69,7 @@ def submit(services: Services, caller: Key, submission: Submission) -> RequestRe
     except RedisError:
         services.requests.forget(request_id)  # nobody was told this id
         raise
-    record = services.requests.get(request_id)
-    assert record is not None
-    return record
+    return request_id
 
 
 def _check_size(services: Services, body: FluxControlNetBody) -> None:

@@ -53,22 +53,22 @@ async def make_picture(
     request: Request, services: ServicesDep, caller: Caller, submission: SubmissionDep
 ) -> Response:
     """Make a picture and answer with it."""
-    record = await run_in_threadpool(submit, services, caller, submission)
+    request_id = await run_in_threadpool(submit, services, caller, submission)
     try:
-        ended = await wait_for_end(services, record.id, request)
+        ended = await wait_for_end(services, request_id, request)
     except HungUp:
         hung_up = RequestFailed("cancelled: the client hung up before the request began")
-        await run_in_threadpool(services.requests.fail, record.id, hung_up, only_queued=True)
+        await run_in_threadpool(services.requests.fail, request_id, hung_up, only_queued=True)
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     except asyncio.CancelledError:  # this process is told to stop; there is no one to re-raise to
-        return _unanswered(Unavailable("The server is stopping; " + _GOES_ON), record)
+        return _unanswered(Unavailable("The server is stopping; " + _GOES_ON), request_id)
     if ended is None:
-        return _unanswered(SyncTimeout("Request timed out; " + _GOES_ON), record)
+        return _unanswered(SyncTimeout("Request timed out; " + _GOES_ON), request_id)
     return await run_in_threadpool(_answer, services, ended)
 
 
 @router.get("/v1/requests/{request_id}", responses=ERRORS)
-def poll_request(request: Request, services: ServicesDep, record: OwnRecord) -> JSONResponse:
+async def poll_request(request: Request, services: ServicesDep, record: OwnRecord) -> JSONResponse:
     """The older poll protocol: `status` and `output` only."""
     origin = public_origin(request, services.settings)
     body: dict[str, Any] = {"status": record.status.value, "request_id": record.id, "output": ""}
@@ -85,10 +85,10 @@ def poll_request(request: Request, services: ServicesDep, record: OwnRecord) -> 
     return JSONResponse(body)
 
 
-def _unanswered(error: ServerError, record: RequestRecord) -> JSONResponse:
+def _unanswered(error: ServerError, request_id: str) -> JSONResponse:
     """v1 ends without a picture, the request does not end."""
-    response = error_response(error, request_id=record.id)
-    response.headers["x-request-id"] = record.id
+    response = error_response(error, request_id=request_id)
+    response.headers["x-request-id"] = request_id
     return response
 
 

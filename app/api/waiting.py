@@ -8,7 +8,6 @@ import asyncio
 from typing import cast
 
 from fastapi import Request
-from fastapi.concurrency import run_in_threadpool
 
 from app.api.services import Services
 from app.core.requests import RequestRecord, events_key
@@ -50,7 +49,7 @@ async def _ended(services: Services, request_id: str) -> RequestRecord | None:
         streams = cast(Streams, await services.events.xread({key: last}, block=_BLOCK_MS))
         for _, events in streams or []:
             last = events[-1][0]
-        record = await run_in_threadpool(services.requests.get, request_id)
+        record = await services.reads.record(request_id)
         if record is None or record.status.terminal:
             return record
 

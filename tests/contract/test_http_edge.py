@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import repeat
 from pathlib import Path
 
@@ -239,6 +240,21 @@ def test_requests_sent_ahead_are_not_kept(patient: str) -> None:
     (answer,) = told(patient, one * 1000)
     assert answer.status == 200
     assert answer.headers["connection"] == "close"
+
+
+# ---- many at once
+
+
+def test_more_v1_calls_wait_than_a_connection_pool_holds(redis_url: str, key: str) -> None:
+    """Each is told that it waited for too long, none that the service is unavailable."""
+    raw = post(key, f"content-length: {len(BODY)}", "connection: close", body=BODY)
+    raw = raw.replace(b"/v2/", b"/v1/")
+    with running_api(redis_url, ready=False, SYNC_TIMEOUT_S="5") as url, ExitStack() as stack:
+        waiting = [stack.enter_context(connected(url)) for _ in range(150)]
+        for connection in waiting:
+            connection.sendall(raw)
+        found = [answers(everything(connection))[0].status for connection in waiting]
+    assert found == [504] * 150
 
 
 # ---- what a form says about itself
