@@ -7,7 +7,7 @@ import time
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from app.api.openapi import ERRORS
+from app.api.openapi import FOUND, PICTURE_FILE
 from app.api.services import ServicesDep
 from app.core.errors import NotFound
 from app.core.links import output_path
@@ -16,7 +16,11 @@ router = APIRouter(tags=["files"])
 
 
 @router.head("/files/{request_id}/{file_name}", include_in_schema=False)
-@router.get("/files/{request_id}/{file_name}", response_class=Response, responses=ERRORS)
+@router.get(
+    "/files/{request_id}/{file_name}",
+    response_class=Response,
+    responses={**PICTURE_FILE, **FOUND},
+)
 def output_file(
     request_id: str, file_name: str, services: ServicesDep, exp: str = "", sig: str = ""
 ) -> Response:

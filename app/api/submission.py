@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import secrets
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from python_multipart.multipart import parse_options_header
 from redis.exceptions import RedisError
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 
 from app.api.auth import Caller
+from app.api.forms import read_form
 from app.api.schemas import FluxControlNetBody, parse_body
 from app.api.services import Services, ServicesDep
 from app.core.errors import InvalidContentType, InvalidRequest
@@ -23,7 +20,6 @@ from app.core.requests import Stage
 from models.geometry import largest_of_shape
 
 _RANDOM_SEEDS = 999_999_999_999_999  # the hosted service's own range for a drawn seed
-_FORM_PARTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +37,7 @@ async def read_submission(request: Request, services: ServicesDep, caller: Calle
     if media_type == "application/json":
         fields = _json_object(await request.body())
     elif media_type == "multipart/form-data":
-        fields, upload = await _form(request, services.settings.max_body_bytes)
+        fields, upload = await read_form(request, services.settings.max_body_bytes)
     else:
         raise InvalidContentType
     return Submission(parse_body(fields), upload)
@@ -110,45 +106,3 @@ def _json_object(raw: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
-
-
-async def _form(request: Request, max_bytes: int) -> tuple[dict[str, Any], bytes | None]:
-    _refuse_charset(request.headers["content-type"])
-    try:
-        form = await request.form(
-            max_files=_FORM_PARTS, max_fields=_FORM_PARTS, max_part_size=max_bytes
-        )
-    except HTTPException as error:
-        raise InvalidRequest(f"body: not valid multipart/form-data; {error.detail}") from None
-    fields: dict[str, Any] = {}
-    upload = None
-    for name, value in form.multi_items():
-        if not isinstance(value, UploadFile):
-            fields[name] = value
-        elif not value.filename and not value.size:
-            continue  # how a browser sends a file input in which nothing was chosen
-        elif name == "image":
-            if upload is not None:
-                raise InvalidRequest("image: more than one file; one picture is needed")
-            upload = await value.read()
-            if not upload:
-                raise InvalidRequest("image: the file is empty; a picture is needed")
-        elif name in FluxControlNetBody.model_fields:
-            raise InvalidRequest(f"{name}: a file is not allowed; only image may be one")
-    if upload is not None:
-        fields["image"] = "a file"  # it wins over a text field of the same name
-    return fields, upload
-
-
-def _refuse_charset(content_type: str) -> None:
-    """Starlette would read a form's text in whatever charset the client names, and what a proxy
-    or a log took for one text would be another one here. Its own parser of the header is asked.
-    """
-    _, options = parse_options_header(content_type)
-    charset = options.get(b"charset", b"utf-8").decode("latin-1")
-    try:
-        utf_8 = codecs.lookup(charset).name == "utf-8"
-    except (LookupError, ValueError):  # ValueError: a name with a null byte in it
-        utf_8 = False
-    if not utf_8:
-        raise InvalidRequest("body: not valid multipart/form-data; its text must be UTF-8")

@@ -8,8 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
+from app.api.answers import FailedAnswer, ResultAnswer, StatusAnswer, Submitted
 from app.api.auth import Caller, Secret
-from app.api.openapi import ERRORS, SUBMIT_BODY
+from app.api.openapi import FOUND, KEYED, SUBMISSION, Responses
 from app.api.origin import public_origin
 from app.api.results import failed_body, result_body, status_body, submitted_body
 from app.api.services import ServicesDep
@@ -18,6 +19,12 @@ from app.core.errors import NotFound, RequestFailed, Unauthorized
 from app.core.requests import RequestRecord, Status
 
 router = APIRouter(tags=["v2"])
+
+_OF_A_REQUEST: Responses = {
+    **KEYED,
+    **FOUND,
+    422: {"description": "It FAILED", "model": FailedAnswer},
+}
 
 _ID = re.compile("[0-9a-f]{32}")
 
@@ -38,7 +45,7 @@ async def own_record(request_id: str, services: ServicesDep, secret: Secret) -> 
 OwnRecord = Annotated[RequestRecord, Depends(own_record)]
 
 
-@router.post("/v2/flux-controlnet", openapi_extra=SUBMIT_BODY, responses=ERRORS)
+@router.post("/v2/flux-controlnet", responses={200: {"model": Submitted}, **SUBMISSION})
 def submit_request(
     request: Request, services: ServicesDep, caller: Caller, submission: SubmissionDep
 ) -> JSONResponse:
@@ -47,7 +54,10 @@ def submit_request(
     return JSONResponse(submitted_body(submit(services, caller, submission), origin))
 
 
-@router.get("/v2/requests/{request_id}/status", responses=ERRORS)
+@router.get(
+    "/v2/requests/{request_id}/status",
+    responses={200: {"model": StatusAnswer}, **_OF_A_REQUEST},
+)
 async def request_status(
     request: Request, services: ServicesDep, record: OwnRecord
 ) -> JSONResponse:
@@ -56,7 +66,10 @@ async def request_status(
     return JSONResponse(status_body(record, origin), status_code=_http_status(record))
 
 
-@router.get("/v2/requests/{request_id}", responses=ERRORS)
+@router.get(
+    "/v2/requests/{request_id}",
+    responses={200: {"model": ResultAnswer | StatusAnswer}, **_OF_A_REQUEST},
+)
 def request_result(request: Request, services: ServicesDep, record: OwnRecord) -> JSONResponse:
     """The finished pictures; before that the status body, 422 when it FAILED."""
     origin = public_origin(request, services.settings)

@@ -14,10 +14,8 @@ from pathlib import Path
 import pytest
 
 from app.api.protocol import MAX_HEAD_BYTES, MAX_HEADERS
-from app.core.connection import connect
-from app.core.keys import KeyStore, mint
 from tests.support.raw import Answer, answers, connected, everything, trickle
-from tests.support.servers import running_api, running_redis
+from tests.support.servers import a_key, running_api, running_redis
 
 MAX_BODY = 100_000
 BODY = json.dumps({"image": "aGVsbG8=", "prompt": "x"}).encode()
@@ -32,10 +30,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def key(redis_url: str) -> str:
-    secret, client = mint(), connect(redis_url)
-    KeyStore(client).add(secret, "edge")
-    client.close()
-    return secret
+    return a_key(redis_url)
 
 
 @pytest.fixture(scope="module")
