@@ -16,6 +16,7 @@ import sys
 import uuid
 from types import FrameType
 
+from PIL import Image
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
@@ -39,6 +40,7 @@ def run_cpu() -> int:
     """prepare and finish."""
     for module in ("worker.prepare", "worker.finish", "worker.abandoned"):
         importlib.import_module(module)  # before the fork, so that each horse starts at once
+    Image.init()  # and finds every decoder imported
     return _work(CpuWorker, CPU)
 
 
