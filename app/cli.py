@@ -69,25 +69,11 @@ def _up(arguments: argparse.Namespace) -> int:
 
 
 def _api(arguments: argparse.Namespace) -> int:
-    import uvicorn
-
-    from app.api.protocol import JsonErrorProtocol
+    from app.api.serving import serve
     from app.main import create_app
 
     settings = load_settings()
-    uvicorn.run(
-        create_app(settings),
-        host=arguments.host,
-        port=arguments.port,
-        log_level="warning" if settings.log_level == "info" else settings.log_level,
-        http=JsonErrorProtocol,
-        access_log=False,
-        server_header=False,
-        # The origin of URLs is PUBLIC_URL or the checked Host, never a forwarded header.
-        proxy_headers=False,
-        # Open v1 calls are told 503 rather than left hanging when the process must go.
-        timeout_graceful_shutdown=5,
-    )
+    serve(create_app(settings), settings, arguments.host, arguments.port)
     return 0
 
 

@@ -10,6 +10,8 @@ from fastapi import FastAPI
 
 from app.api import files, ops, v1, v2
 from app.api.errors import install_error_handlers
+from app.api.headers import SafeHeaders
+from app.api.openapi import ALWAYS, install_openapi
 from app.api.services import make_services
 from app.api.transport import BodyBound, PathForms
 from app.core.settings import Settings
@@ -31,7 +33,9 @@ def create_app(settings: Settings) -> FastAPI:
         version="0.1.0",
         docs_url=None,
         redoc_url=None,
+        openapi_url=None if "/openapi.json" in settings.closed_paths else "/openapi.json",
         redirect_slashes=False,
+        responses=ALWAYS,
         lifespan=lifespan,
     )
     app.state.services = services
@@ -40,6 +44,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(v2.router)
     app.include_router(files.router)
     app.include_router(ops.router)
+    if "/metrics" not in settings.closed_paths:
+        app.include_router(ops.metrics)
+    install_openapi(app)
     app.add_middleware(BodyBound, max_bytes=settings.max_body_bytes)
+    app.add_middleware(SafeHeaders)
     app.add_middleware(PathForms, prefix=urlsplit(str(settings.public_url or "")).path)
     return app

@@ -17,6 +17,7 @@ import sys
 import uuid
 from types import FrameType
 
+from PIL import Image
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
@@ -44,6 +45,7 @@ def run_cpu() -> int:
     os.nice(NICENESS)
     for module in ("worker.prepare", "worker.finish", "worker.abandoned"):
         importlib.import_module(module)  # before the fork, so that each horse starts at once
+    Image.init()  # and finds every decoder imported
     return _work(CpuWorker, CPU)
 
 

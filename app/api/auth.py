@@ -14,14 +14,22 @@ from app.core.keys import Key
 _API_KEY = APIKeyHeader(name="x-api-key", auto_error=False)
 
 
-def authenticate(
-    request: Request, services: ServicesDep, api_key: Annotated[str | None, Security(_API_KEY)]
-) -> Key:
-    """The caller's key. Raises MissingKey or Unauthorized (401)."""
+async def presented_secret(
+    request: Request, api_key: Annotated[str | None, Security(_API_KEY)]
+) -> str:
+    """What the caller says its key is. Raises MissingKey (401)."""
     secret = api_key or _bearer(request.headers.get("authorization"))
     if not secret:
         raise MissingKey
-    key = services.keys.verify(secret)
+    return secret
+
+
+Secret = Annotated[str, Depends(presented_secret)]
+
+
+async def authenticate(services: ServicesDep, secret: Secret) -> Key:
+    """The caller's key. Raises MissingKey or Unauthorized (401)."""
+    key = await services.reads.key(secret)
     if key is None:
         raise Unauthorized
     return key

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from app.api.headers import SAFE_HEADERS
 from app.core.errors import MethodNotAllowed, NotFound, ServerError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -59,4 +60,6 @@ def _nobody_there(_request: Request, _error: Exception) -> Response:
 
 def _unexpected(_request: Request, error: Exception) -> JSONResponse:
     log.error("unexpected error", exc_info=error)
-    return error_response(ServerError())
+    response = error_response(ServerError())
+    response.headers.update(SAFE_HEADERS)  # Starlette answers this one outside our wrappers
+    return response

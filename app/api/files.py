@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from app.api.openapi import ERRORS
+from app.api.openapi import FOUND, PICTURE_FILE
 from app.api.services import ServicesDep
 from app.core.errors import NotFound
 from app.core.links import output_path
@@ -14,7 +16,11 @@ router = APIRouter(tags=["files"])
 
 
 @router.head("/files/{request_id}/{file_name}", include_in_schema=False)
-@router.get("/files/{request_id}/{file_name}", response_class=Response, responses=ERRORS)
+@router.get(
+    "/files/{request_id}/{file_name}",
+    response_class=Response,
+    responses={**PICTURE_FILE, **FOUND},
+)
 def output_file(
     request_id: str, file_name: str, services: ServicesDep, exp: str = "", sig: str = ""
 ) -> Response:
@@ -26,5 +32,8 @@ def output_file(
     for index, made in enumerate(record.outputs if record else ()):
         data = services.blobs.get(f"{request_id}:output:{index}")
         if made["file_name"] == file_name and data is not None:
-            return Response(data, media_type=made["content_type"])
+            # It never changes, but whoever has the link may not have it longer than the server.
+            life = max(0, int(exp) - int(time.time()))
+            kept = {"cache-control": f"private, max-age={life}, immutable"}
+            return Response(data, media_type=made["content_type"], headers=kept)
     raise missing

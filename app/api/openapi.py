@@ -1,48 +1,103 @@
-"""What the generated OpenAPI document cannot see by itself: the two body types of a submission and
-the error envelope.
+"""What the generated OpenAPI document cannot see by itself: the two body types of a submission,
+what every endpoint may answer, and how a key may be sent.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from fastapi import FastAPI
+
+from app.api.answers import EncodedPictures, ErrorAnswer
 from app.api.schemas import FluxControlNetBody
 
-
-def _form_schema() -> dict[str, Any]:
-    schema = FluxControlNetBody.model_json_schema()
-    picture = {"type": "string", "format": "binary", "description": "The picture as a file."}
-    return {**schema, "properties": {**schema["properties"], "image": picture}}
+Responses = dict[int | str, dict[str, Any]]
 
 
-SUBMIT_BODY: dict[str, Any] = {
-    "requestBody": {
+def _error(description: str) -> dict[str, Any]:
+    return {"description": description, "model": ErrorAnswer}
+
+
+ALWAYS: Responses = {
+    400: _error("Not a valid request"),
+    408: _error("The request did not arrive in time"),
+    431: _error("The head of the request is too large"),
+    500: _error("A defect of the server"),
+    503: _error("Temporarily unavailable"),
+}
+"""For FastAPI(responses=...): what any endpoint may answer."""
+
+KEYED: Responses = {401: _error("Missing or invalid key")}
+FOUND: Responses = {404: _error("Unknown, expired or somebody else's")}
+SUBMISSION: Responses = {
+    **KEYED,
+    406: _error("Invalid content type"),
+    413: _error("Body too large"),
+}
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_TEXT = {"schema": {"type": "string"}}
+
+PICTURE_FILE: Responses = {
+    200: {
+        "description": "The picture",
+        "content": {f"image/{kind}": _BINARY for kind in ("jpeg", "png", "webp")},
+    }
+}
+
+PICTURE: Responses = {
+    200: {
+        "description": "The picture, or JSON with base64 when `base64` is true",
+        "model": EncodedPictures,
+        "content": PICTURE_FILE[200]["content"],
+        "headers": {
+            name: _TEXT
+            for name in ("x-request-id", "x-generation-time", "x-seed-value", "x-output-count")
+        },
+    },
+    **SUBMISSION,
+    504: _error("Not finished in time; fetch it by v2"),
+}
+
+
+def install_openapi(app: FastAPI) -> None:
+    """Let the application's document say all of it."""
+    generate = app.openapi
+
+    def described() -> dict[str, Any]:
+        return _completed(generate())
+
+    app.openapi = described  # type: ignore[method-assign]  # as FastAPI's own guide has it
+
+
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    components = document["components"]
+    components["securitySchemes"]["Bearer"] = {"type": "http", "scheme": "bearer"}
+    for name in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(name, None)
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            if "security" in operation:
+                operation["security"] = [{scheme: []} for scheme in components["securitySchemes"]]
+            # FastAPI announces errors of its own for parameters that here are all plain text.
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+        if path.endswith("/flux-controlnet"):
+            operations["post"]["requestBody"] = _submission_body()
+    return document
+
+
+def _submission_body() -> dict[str, Any]:
+    return {
         "required": True,
         "content": {
             "application/json": {"schema": FluxControlNetBody.model_json_schema()},
             "multipart/form-data": {"schema": _form_schema()},
         },
     }
-}
 
-_ERROR = {
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "properties": {"error": {"type": "string"}},
-                "required": ["error"],
-            }
-        }
-    }
-}
 
-ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "Invalid request", **_ERROR},
-    401: {"description": "Missing or invalid key", **_ERROR},
-    404: {"description": "Unknown, expired or foreign", **_ERROR},
-    406: {"description": "Invalid content type", **_ERROR},
-    413: {"description": "Body too large", **_ERROR},
-    422: {"description": "The request FAILED", **_ERROR},
-    503: {"description": "Temporarily unavailable", **_ERROR},
-}
+def _form_schema() -> dict[str, Any]:
+    schema = FluxControlNetBody.model_json_schema()
+    picture = {**_BINARY["schema"], "minLength": 1, "description": "The picture as a file."}
+    return {**schema, "properties": {**schema["properties"], "image": picture}}

@@ -7,30 +7,47 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from redis.exceptions import RedisError
 
+from app.api.answers import ErrorAnswer, Liveness, Readiness
 from app.api.services import Services, ServicesDep
 from app.core.queue import CPU, GPU
 
 router = APIRouter(tags=["operations"])
+metrics = APIRouter(tags=["operations"])
 
 
 @router.head("/health/live", include_in_schema=False)
 @router.get("/health/live")
-def live() -> dict[str, str]:
-    """200 as long as this process answers."""
+async def live() -> Liveness:
+    """200 as long as this process answers; needs no thread, so it does even without Redis."""
     return {"status": "alive"}
 
 
 @router.head("/health/ready", include_in_schema=False)
-@router.get("/health/ready", responses={503: {"description": "What is missing"}})
+@router.get(
+    "/health/ready",
+    responses={
+        200: {"model": Readiness},
+        503: {"description": "What is missing", "model": Readiness | ErrorAnswer},
+    },
+)
 def ready(services: ServicesDep) -> JSONResponse:
     """200 when a request would succeed; 503 with what is missing otherwise."""
     checks = _checks(services)
     good = all(checks.values())
-    body = {"status": "ready" if good else "not ready", "checks": checks}
+    body: Readiness = {"status": "ready" if good else "not ready", "checks": checks}
     return JSONResponse(body, status_code=200 if good else 503)
 
 
-@router.get("/metrics", response_class=Response)
+@metrics.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "In the text format of Prometheus",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        }
+    },
+)
 def prometheus(services: ServicesDep) -> Response:
     """Queue lengths and live workers; the same from every replica, since all of it is in Redis."""
     registry = CollectorRegistry()

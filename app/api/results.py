@@ -5,8 +5,17 @@ may have to carry, and decides no HTTP status.
 from __future__ import annotations
 
 import base64
-from typing import Any
 
+from app.api.answers import (
+    FailedAnswer,
+    Metrics,
+    Picture,
+    PollAnswer,
+    PollFailed,
+    ResultAnswer,
+    StatusAnswer,
+    Submitted,
+)
 from app.api.services import Services
 from app.core.errors import NotFound
 from app.core.links import output_path
@@ -16,24 +25,26 @@ FREE = 0.0
 """Credits a request costs: keys have no budget yet, so nothing is charged."""
 
 
-def submitted_body(record: RequestRecord, origin: str) -> dict[str, Any]:
+def submitted_body(request_id: str, origin: str) -> Submitted:
     """The answer of POST /v2/flux-controlnet: exactly these five keys."""
     return {
-        "request_id": record.id,
-        "status": Status.QUEUED.value,
-        "poll_url": f"{origin}/v1/requests/{record.id}",
-        **_urls(record, origin),
+        "request_id": request_id,
+        "status": Status.QUEUED,
+        "poll_url": _poll_url(request_id, origin),
+        "status_url": f"{_response_url(request_id, origin)}/status",
+        "response_url": _response_url(request_id, origin),
     }
 
 
-def status_body(record: RequestRecord, origin: str) -> dict[str, Any]:
+def status_body(record: RequestRecord, origin: str) -> StatusAnswer | FailedAnswer:
     """The answer of GET /v2/requests/{id}/status."""
     if record.status is Status.FAILED:
         return failed_body(record)
-    body: dict[str, Any] = {
-        "status": record.status.value,
+    body: StatusAnswer = {
+        "status": record.status,
         "request_id": record.id,
-        **_urls(record, origin),
+        "status_url": f"{_response_url(record.id, origin)}/status",
+        "response_url": _response_url(record.id, origin),
         "metrics": metrics(record),
     }
     if record.status is Status.PROCESSING:
@@ -41,23 +52,46 @@ def status_body(record: RequestRecord, origin: str) -> dict[str, Any]:
     return body
 
 
-def failed_body(record: RequestRecord) -> dict[str, Any]:
+def failed_body(record: RequestRecord) -> FailedAnswer:
     return {
-        "status": Status.FAILED.value,
+        "status": Status.FAILED,
         "request_id": record.id,
-        "error": record.error,
+        "error": str(record.error),
         "metrics": metrics(record),
     }
 
 
-def result_body(services: Services, record: RequestRecord, origin: str) -> dict[str, Any]:
+def poll_body(services: Services, record: RequestRecord, origin: str) -> PollAnswer:
+    """The answer of GET /v1/requests/{id} for a request that has not FAILED."""
+    assert record.status is not Status.FAILED
+    body: PollAnswer = {"status": record.status, "request_id": record.id, "output": ""}
+    if record.status is Status.COMPLETED:
+        body["output"] = output_link(services, record, 0, origin)
+    elif record.status is Status.QUEUED:
+        body["message"] = "Your request is queued"
+        body["poll_url"] = _poll_url(record.id, origin)
+    return body
+
+
+def poll_failed(record: RequestRecord) -> PollFailed:
+    error = str(record.error)
+    return {
+        "status": Status.FAILED,
+        "request_id": record.id,
+        "output": "",
+        "error": error,
+        "error_message": {"error": error},
+    }
+
+
+def result_body(services: Services, record: RequestRecord, origin: str) -> ResultAnswer:
     """The answer of GET /v2/requests/{id} for a COMPLETED request."""
     links = [output_link(services, record, index, origin) for index in range(len(record.outputs))]
-    output: Any = links[0]
+    output: str | list[str] = links[0]
     if record.params["base64"]:
         encoded = encoded_outputs(services, record)
         output = encoded if len(encoded) > 1 else encoded[0]
-    images = [
+    images: list[Picture] = [
         {
             "url": link,
             "content_type": made["content_type"],
@@ -70,7 +104,7 @@ def result_body(services: Services, record: RequestRecord, origin: str) -> dict[
         for link, made in zip(links, record.outputs, strict=True)
     ]
     return {
-        "status": Status.COMPLETED.value,
+        "status": Status.COMPLETED,
         "error": None,
         "request_id": record.id,
         "output": output,
@@ -82,11 +116,11 @@ def result_body(services: Services, record: RequestRecord, origin: str) -> dict[
     }
 
 
-def metrics(record: RequestRecord) -> dict[str, Any]:
+def metrics(record: RequestRecord) -> Metrics:
     """Seconds and counts; empty until the request has ended."""
     if not record.status.terminal:
         return {}
-    common = {
+    common: Metrics = {
         "inference_time": round(record.inference_s or 0.0, 6),
         "queue_time": round(record.queue_s, 6),
         "work_units": record.work,
@@ -124,8 +158,9 @@ def output_link(services: Services, record: RequestRecord, index: int, origin: s
     return origin + services.links.sign(path, int(record.expires_at))
 
 
-def _urls(record: RequestRecord, origin: str) -> dict[str, str]:
-    return {
-        "status_url": f"{origin}/v2/requests/{record.id}/status",
-        "response_url": f"{origin}/v2/requests/{record.id}",
-    }
+def _poll_url(request_id: str, origin: str) -> str:
+    return f"{origin}/v1/requests/{request_id}"
+
+
+def _response_url(request_id: str, origin: str) -> str:
+    return f"{origin}/v2/requests/{request_id}"

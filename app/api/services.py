@@ -13,9 +13,9 @@ from redis import Redis
 
 from app.core.blobs import Blobs, RedisBlobs
 from app.core.connection import connect, connect_async
-from app.core.keys import KeyStore
 from app.core.links import LinkSigner
 from app.core.queue import Jobs
+from app.core.reading import Reader
 from app.core.requests import RequestStore
 from app.core.settings import Settings
 
@@ -25,28 +25,30 @@ class Services:
     settings: Settings
     redis: Redis
     events: async_redis.Redis
+    reads: Reader
     requests: RequestStore
     blobs: Blobs
     jobs: Jobs
-    keys: KeyStore
     links: LinkSigner
 
 
 def make_services(settings: Settings) -> Services:
     redis = connect(settings.redis_url)
+    events = connect_async(settings.redis_url)
     return Services(
         settings=settings,
         redis=redis,
-        events=connect_async(settings.redis_url),
+        events=events,
+        reads=Reader(events),
         requests=RequestStore(redis, settings.request_ttl_s),
         blobs=RedisBlobs(redis),
         jobs=Jobs(redis, settings.request_ttl_s),
-        keys=KeyStore(redis),
         links=LinkSigner(redis),
     )
 
 
-def get_services(request: Request) -> Services:
+async def get_services(request: Request) -> Services:
+    """Asynchronous, as all dependencies here are: FastAPI runs the others in a thread each."""
     services = request.app.state.services
     assert isinstance(services, Services)
     return services

@@ -9,20 +9,18 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from redis.exceptions import RedisError
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 
 from app.api.auth import Caller
+from app.api.forms import read_form
 from app.api.schemas import FluxControlNetBody, parse_body
 from app.api.services import Services, ServicesDep
 from app.core.errors import InvalidContentType, InvalidRequest
 from app.core.keys import Key
-from app.core.requests import RequestRecord, Stage
+from app.core.requests import Stage
 from app.core.urls import MAX_LENGTH as URL_MAX
 from models.geometry import largest_of_shape
 
 _RANDOM_SEEDS = 999_999_999_999_999  # the hosted service's own range for a drawn seed
-_FORM_PARTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ async def read_submission(request: Request, services: ServicesDep, caller: Calle
     if media_type == "application/json":
         fields = _json_object(await request.body())
     elif media_type == "multipart/form-data":
-        fields, upload = await _form(request, services.settings.max_body_bytes)
+        fields, upload = await read_form(request, services.settings.max_body_bytes)
     else:
         raise InvalidContentType
     return Submission(parse_body(fields), upload)
@@ -49,8 +47,8 @@ async def read_submission(request: Request, services: ServicesDep, caller: Calle
 SubmissionDep = Annotated[Submission, Depends(read_submission)]
 
 
-def submit(services: Services, caller: Key, submission: Submission) -> RequestRecord:
-    """Accept: write the record and queue its first job.
+def submit(services: Services, caller: Key, submission: Submission) -> str:
+    """Accept: write the record, queue its first job, and say the request's id.
 
     Raises InvalidRequest for a custom size that no worker could make, and RedisError.
     """
@@ -68,9 +66,7 @@ def submit(services: Services, caller: Key, submission: Submission) -> RequestRe
     except RedisError:
         services.requests.forget(request_id)  # nobody was told this id
         raise
-    record = services.requests.get(request_id)
-    assert record is not None
-    return record
+    return request_id
 
 
 def _check_size(services: Services, body: FluxControlNetBody) -> None:
@@ -116,30 +112,3 @@ def _json_object(raw: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
-
-
-async def _form(request: Request, max_bytes: int) -> tuple[dict[str, Any], bytes | None]:
-    try:
-        form = await request.form(
-            max_files=_FORM_PARTS, max_fields=_FORM_PARTS, max_part_size=max_bytes
-        )
-    except HTTPException as error:
-        raise InvalidRequest(f"body: not valid multipart/form-data; {error.detail}") from None
-    fields: dict[str, Any] = {}
-    upload = None
-    for name, value in form.multi_items():
-        if not isinstance(value, UploadFile):
-            fields[name] = value
-        elif not value.filename and not value.size:
-            continue  # how a browser sends a file input in which nothing was chosen
-        elif name == "image":
-            if upload is not None:
-                raise InvalidRequest("image: more than one file; one picture is needed")
-            upload = await value.read()
-            if not upload:
-                raise InvalidRequest("image: the file is empty; a picture is needed")
-        elif name in FluxControlNetBody.model_fields:
-            raise InvalidRequest(f"{name}: a file is not allowed; only image may be one")
-    if upload is not None:
-        fields["image"] = "a file"  # it wins over a text field of the same name
-    return fields, upload

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
+from app.api.answers import EncodedPictures, PollAnswer, PollFailed
 from app.api.auth import Caller
 from app.api.errors import CLIENT_CLOSED_REQUEST, error_response
-from app.api.openapi import ERRORS, SUBMIT_BODY
+from app.api.openapi import FOUND, KEYED, PICTURE
 from app.api.origin import public_origin
-from app.api.results import FREE, encoded_outputs, output_bytes, output_link
+from app.api.results import FREE, encoded_outputs, output_bytes, poll_body, poll_failed
 from app.api.services import Services, ServicesDep
 from app.api.submission import SubmissionDep, submit
 from app.api.v2 import OwnRecord
@@ -27,68 +27,53 @@ router = APIRouter(tags=["v1"])
 
 _GOES_ON = "the request goes on and its result can be fetched from /v2/requests"
 
-_PICTURE: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The picture, or JSON with base64 when `base64` is true",
-        "content": {
-            "image/jpeg": {},
-            "image/png": {},
-            "image/webp": {},
-            "application/json": {},
-        },
-    },
-    504: {"description": "Not finished in time; fetch it by v2", "content": {}},
-}
-
 
 # Clients whose base URL lacks /v1 end up at the bare slug.
 @router.post("/flux-controlnet", include_in_schema=False)
 @router.post(
     "/v1/flux-controlnet",
-    openapi_extra=SUBMIT_BODY,
-    responses={**ERRORS, **_PICTURE},
+    responses=PICTURE,
     response_class=Response,
 )
 async def make_picture(
     request: Request, services: ServicesDep, caller: Caller, submission: SubmissionDep
 ) -> Response:
     """Make a picture and answer with it."""
-    record = await run_in_threadpool(submit, services, caller, submission)
+    request_id = await run_in_threadpool(submit, services, caller, submission)
     try:
-        ended = await wait_for_end(services, record.id, request)
+        ended = await wait_for_end(services, request_id, request)
     except HungUp:
         hung_up = RequestFailed("cancelled: the client hung up before the request began")
-        await run_in_threadpool(services.requests.fail, record.id, hung_up, only_queued=True)
+        await run_in_threadpool(services.requests.fail, request_id, hung_up, only_queued=True)
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     except asyncio.CancelledError:  # this process is told to stop; there is no one to re-raise to
-        return _unanswered(Unavailable("The server is stopping; " + _GOES_ON), record)
+        return _unanswered(Unavailable("The server is stopping; " + _GOES_ON), request_id)
     if ended is None:
-        return _unanswered(SyncTimeout("Request timed out; " + _GOES_ON), record)
+        return _unanswered(SyncTimeout("Request timed out; " + _GOES_ON), request_id)
     return await run_in_threadpool(_answer, services, ended)
 
 
-@router.get("/v1/requests/{request_id}", responses=ERRORS)
-def poll_request(request: Request, services: ServicesDep, record: OwnRecord) -> JSONResponse:
+@router.get(
+    "/v1/requests/{request_id}",
+    responses={
+        200: {"model": PollAnswer},
+        **KEYED,
+        **FOUND,
+        422: {"description": "It FAILED", "model": PollFailed},
+    },
+)
+async def poll_request(request: Request, services: ServicesDep, record: OwnRecord) -> JSONResponse:
     """The older poll protocol: `status` and `output` only."""
     origin = public_origin(request, services.settings)
-    body: dict[str, Any] = {"status": record.status.value, "request_id": record.id, "output": ""}
-    if record.status is Status.COMPLETED:
-        body["output"] = output_link(services, record, 0, origin)
-    elif record.status is Status.FAILED:
-        body |= {"error": record.error, "error_message": {"error": record.error}}
-        return JSONResponse(body, status_code=RequestFailed.status)
-    elif record.status is Status.QUEUED:
-        body |= {
-            "message": "Your request is queued",
-            "poll_url": f"{origin}/v1/requests/{record.id}",
-        }
-    return JSONResponse(body)
+    if record.status is Status.FAILED:
+        return JSONResponse(poll_failed(record), status_code=RequestFailed.status)
+    return JSONResponse(poll_body(services, record, origin))
 
 
-def _unanswered(error: ServerError, record: RequestRecord) -> JSONResponse:
+def _unanswered(error: ServerError, request_id: str) -> JSONResponse:
     """v1 ends without a picture, the request does not end."""
-    response = error_response(error, request_id=record.id)
-    response.headers["x-request-id"] = record.id
+    response = error_response(error, request_id=request_id)
+    response.headers["x-request-id"] = request_id
     return response
 
 
@@ -107,7 +92,7 @@ def _answer(services: Services, record: RequestRecord) -> Response:
             headers=_headers(record),
         )
     encoded = encoded_outputs(services, record)
-    body = {
+    body: EncodedPictures = {
         "image": encoded if len(encoded) > 1 else encoded[0],
         "status": "Success",
         "infer_time": record.inference_s,

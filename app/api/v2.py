@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
-from app.api.auth import Caller
-from app.api.openapi import ERRORS, SUBMIT_BODY
+from app.api.answers import FailedAnswer, ResultAnswer, StatusAnswer, Submitted
+from app.api.auth import Caller, Secret
+from app.api.openapi import FOUND, KEYED, SUBMISSION, Responses
 from app.api.origin import public_origin
 from app.api.results import failed_body, result_body, status_body, submitted_body
 from app.api.services import ServicesDep
 from app.api.submission import SubmissionDep, submit
-from app.core.errors import NotFound, RequestFailed
+from app.core.errors import NotFound, RequestFailed, Unauthorized
 from app.core.requests import RequestRecord, Status
 
 router = APIRouter(tags=["v2"])
 
+_OF_A_REQUEST: Responses = {
+    **KEYED,
+    **FOUND,
+    422: {"description": "It FAILED", "model": FailedAnswer},
+}
+
 _ID = re.compile("[0-9a-f]{32}")
 
 
-def own_record(request_id: str, services: ServicesDep, caller: Caller) -> RequestRecord:
-    """The caller's request. NotFound when it is unknown, expired or somebody else's."""
-    record = services.requests.get(request_id) if _ID.fullmatch(request_id) else None
+async def own_record(request_id: str, services: ServicesDep, secret: Secret) -> RequestRecord:
+    """The caller's request, in the round trip that looks the key up. Raises Unauthorized, or
+    NotFound when it is unknown, expired or somebody else's.
+    """
+    known = request_id if _ID.fullmatch(request_id) else ""
+    caller, record = await services.reads.key_and_record(secret, known)
+    if caller is None:
+        raise Unauthorized
     if record is None or record.owner != caller.name:
         raise NotFound(f"Request {request_id[:64]} not found")
     return record
@@ -33,23 +45,31 @@ def own_record(request_id: str, services: ServicesDep, caller: Caller) -> Reques
 OwnRecord = Annotated[RequestRecord, Depends(own_record)]
 
 
-@router.post("/v2/flux-controlnet", openapi_extra=SUBMIT_BODY, responses=ERRORS)
+@router.post("/v2/flux-controlnet", responses={200: {"model": Submitted}, **SUBMISSION})
 def submit_request(
     request: Request, services: ServicesDep, caller: Caller, submission: SubmissionDep
-) -> dict[str, Any]:
+) -> JSONResponse:
     """Queue a picture; poll status_url until COMPLETED or FAILED, then read response_url."""
     origin = public_origin(request, services.settings)
-    return submitted_body(submit(services, caller, submission), origin)
+    return JSONResponse(submitted_body(submit(services, caller, submission), origin))
 
 
-@router.get("/v2/requests/{request_id}/status", responses=ERRORS)
-def request_status(request: Request, services: ServicesDep, record: OwnRecord) -> JSONResponse:
+@router.get(
+    "/v2/requests/{request_id}/status",
+    responses={200: {"model": StatusAnswer}, **_OF_A_REQUEST},
+)
+async def request_status(
+    request: Request, services: ServicesDep, record: OwnRecord
+) -> JSONResponse:
     """Where a request stands; 422 when it FAILED."""
     origin = public_origin(request, services.settings)
     return JSONResponse(status_body(record, origin), status_code=_http_status(record))
 
 
-@router.get("/v2/requests/{request_id}", responses=ERRORS)
+@router.get(
+    "/v2/requests/{request_id}",
+    responses={200: {"model": ResultAnswer | StatusAnswer}, **_OF_A_REQUEST},
+)
 def request_result(request: Request, services: ServicesDep, record: OwnRecord) -> JSONResponse:
     """The finished pictures; before that the status body, 422 when it FAILED."""
     origin = public_origin(request, services.settings)

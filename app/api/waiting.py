@@ -8,12 +8,12 @@ import asyncio
 from typing import cast
 
 from fastapi import Request
-from fastapi.concurrency import run_in_threadpool
 
 from app.api.services import Services
 from app.core.requests import RequestRecord, events_key
 
 _BLOCK_MS = 5000
+_LAST = {b"completed", b"failed"}
 
 Streams = list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]
 
@@ -48,9 +48,13 @@ async def _ended(services: Services, request_id: str) -> RequestRecord | None:
     key, last = events_key(request_id), b"0"
     while True:
         streams = cast(Streams, await services.events.xread({key: last}, block=_BLOCK_MS))
+        over = not streams  # nothing for a while: the record may have expired
         for _, events in streams or []:
-            last = events[-1][0]
-        record = await run_in_threadpool(services.requests.get, request_id)
+            last, fields = events[-1]
+            over |= fields[b"event"] in _LAST
+        if not over:
+            continue
+        record = await services.reads.record(request_id)
         if record is None or record.status.terminal:
             return record
 

@@ -12,6 +12,8 @@ from redis.retry import Retry
 
 RETRIES = 20
 LONGEST_PAUSE_S = 1.0
+MOST_CONNECTIONS = 10_000
+"""What Redis itself allows unless told otherwise; the library's own bound is 100."""
 
 
 def connect(url: str) -> Redis:
@@ -25,9 +27,10 @@ def connect(url: str) -> Redis:
 
 
 def connect_async(url: str) -> async_redis.Redis:
-    """An asyncio client, used only to wait for events."""
+    """An asyncio client. Each wait for an event holds a connection as long as it lasts."""
     return async_redis.Redis.from_url(
         url,
+        max_connections=MOST_CONNECTIONS,
         retry=AsyncRetry(ExponentialWithJitterBackoff(cap=LONGEST_PAUSE_S), RETRIES),
         health_check_interval=10,
         socket_connect_timeout=5,

@@ -7,7 +7,9 @@ ServerError                    500  an internal error
 ├── NotFound                   404  unknown, expired or foreign
 ├── MethodNotAllowed           405
 ├── InvalidContentType         406
+├── TooSlow                    408  the head or the body did not arrive in time
 ├── BodyTooLarge               413
+├── HeadTooLarge               431
 ├── Unavailable                503  Redis is away or nobody can do the work
 ├── SyncTimeout                504  v1 gave up waiting; the request goes on
 └── RequestFailed              422  the end of a request that was accepted (v2); v1_status on v1
@@ -63,9 +65,19 @@ class InvalidContentType(ServerError):
     sentence = "Invalid content type. Send application/json or multipart/form-data"
 
 
+class TooSlow(ServerError):
+    status = 408
+    sentence = "The request did not arrive in time"
+
+
 class BodyTooLarge(ServerError):
     status = 413
     sentence = "The request body is too large"
+
+
+class HeadTooLarge(ServerError):
+    status = 431
+    sentence = "The head of the request is too large"
 
 
 class Unavailable(ServerError):

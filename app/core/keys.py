@@ -1,5 +1,5 @@
-"""API keys: mint, store, verify, revoke. Redis holds only the SHA-256 of a key; keys carry 128
-random bits, so a fast hash is enough. Knows nothing of HTTP.
+"""API keys: mint, store, revoke. Redis holds only the SHA-256 of a key; keys carry 128 random bits,
+so a fast hash is enough. Knows nothing of HTTP; the api looks keys up in app.core.reading.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import cast
 
 from redis import Redis
 
-_BY_HASH = "keys"  # sha256 of the secret -> the key as JSON
+BY_DIGEST = "keys"
+"""Hash in Redis: SHA-256 of a secret -> its key as JSON."""
+
 _ID_LENGTH = 12
 _NAME = re.compile(r"[\w.@ -]{1,64}")
 
@@ -26,6 +28,10 @@ class Key:
     id: str
     name: str
     created_at: float
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Key:
+        return cls(**json.loads(text))
 
 
 def mint() -> str:
@@ -44,27 +50,23 @@ class KeyStore:
         """
         if not _NAME.fullmatch(name):
             raise ValueError("a name has 1 to 64 letters, digits, spaces or any of . _ @ -")
-        digest = _digest(secret)
-        key = Key(id=digest[:_ID_LENGTH], name=name, created_at=time.time())
-        self._redis.hset(_BY_HASH, digest, json.dumps(asdict(key)))
+        hashed = digest(secret)
+        key = Key(id=hashed[:_ID_LENGTH], name=name, created_at=time.time())
+        self._redis.hset(BY_DIGEST, hashed, json.dumps(asdict(key)))
         return key
 
-    def verify(self, secret: str) -> Key | None:
-        """The key that `secret` is, or None. Looking up a hash leaks no timing about the secret."""
-        raw = self._redis.hget(_BY_HASH, _digest(secret))
-        return Key(**json.loads(raw)) if isinstance(raw, bytes) else None
-
     def all(self) -> list[Key]:
-        raw = cast(dict[bytes, bytes], self._redis.hgetall(_BY_HASH))
-        keys = [Key(**json.loads(value)) for value in raw.values()]
+        raw = cast(dict[bytes, bytes], self._redis.hgetall(BY_DIGEST))
+        keys = [Key.from_json(value) for value in raw.values()]
         return sorted(keys, key=lambda key: key.created_at)
 
     def revoke(self, key_id: str) -> bool:
         """Make the key with this id invalid at once. False: there is none."""
-        known = cast(list[bytes], self._redis.hkeys(_BY_HASH))
-        digests = [digest for digest in known if digest.decode()[:_ID_LENGTH] == key_id]
-        return bool(digests) and bool(self._redis.hdel(_BY_HASH, *digests))
+        known = cast(list[bytes], self._redis.hkeys(BY_DIGEST))
+        named = [hashed for hashed in known if hashed.decode()[:_ID_LENGTH] == key_id]
+        return bool(named) and bool(self._redis.hdel(BY_DIGEST, *named))
 
 
-def _digest(secret: str) -> str:
+def digest(secret: str) -> str:
+    """What Redis knows a secret by."""
     return hashlib.sha256(secret.encode()).hexdigest()

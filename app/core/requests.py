@@ -89,7 +89,7 @@ class RequestRecord:
         return (self.ended_at or time.time()) - self.created_at
 
 
-def _key(request_id: str) -> str:
+def record_key(request_id: str) -> str:
     return f"req:{request_id}"
 
 
@@ -128,10 +128,9 @@ class RequestStore:
 
     def get(self, request_id: str) -> RequestRecord | None:
         """The record, or None when it is unknown or expired."""
-        raw = cast(dict[bytes, bytes], self._redis.hgetall(_key(request_id)))
-        # A hash without a status is a record that expired between two commands.
+        raw = cast(dict[bytes, bytes], self._redis.hgetall(record_key(request_id)))
         fields = {name.decode(): value.decode() for name, value in raw.items()}
-        return _record(request_id, fields) if "status" in fields else None
+        return record_from(request_id, fields)
 
     def claim(self, request_id: str, stage: Stage, execution: str) -> Claim:
         """Take the right to run `stage`; any earlier execution loses it."""
@@ -171,11 +170,12 @@ class RequestStore:
 
     def forget(self, request_id: str) -> None:
         """Remove a record whose submission could not be carried through."""
-        self._redis.delete(_key(request_id), events_key(request_id))
+        self._redis.delete(record_key(request_id), events_key(request_id))
 
     def _run(self, script: Any, request_id: str, *args: str) -> Any:
         now = repr(time.time())
-        return script(keys=[_key(request_id), events_key(request_id)], args=[now, *args])
+        keys = [record_key(request_id), events_key(request_id)]
+        return script(keys=keys, args=[now, *args])
 
 
 def _flat(fields: Mapping[str, Any]) -> list[str]:
@@ -185,7 +185,11 @@ def _flat(fields: Mapping[str, Any]) -> list[str]:
     return flat
 
 
-def _record(request_id: str, fields: Mapping[str, str]) -> RequestRecord:
+def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | None:
+    """The record that a hash of Redis is, or None when there is none."""
+    if "status" not in fields:  # nothing at all, or a rest that expired between two commands
+        return None
+
     def number(name: str) -> float | None:
         return float(fields[name]) if name in fields else None
 

@@ -20,6 +20,8 @@ from models.spec import CHECKPOINT_NAMES, PROFILE_NAMES
 EXIT_CONFIG = 78
 """Exit code of a process that cannot start until somebody changes something (sysexits.h)."""
 
+CLOSABLE_PATHS = ("/openapi.json", "/metrics")
+
 
 def _split_commas(value: object) -> object:
     if isinstance(value, str):
@@ -51,6 +53,13 @@ def _finite(mu: float | str) -> float | str:
     if isinstance(mu, float) and not math.isfinite(mu):
         raise ValueError("must be a finite number or auto")
     return mu
+
+
+def _closable(paths: tuple[str, ...]) -> tuple[str, ...]:
+    for path in paths:
+        if path not in CLOSABLE_PATHS:
+            raise ValueError(f"{path!r} is none of {', '.join(CLOSABLE_PATHS)}")
+    return paths
 
 
 def _one_of(names: tuple[str, ...]) -> AfterValidator:
@@ -114,6 +123,15 @@ class Settings(BaseSettings):
 
     max_body_bytes: int = Field(67_108_864, ge=1024)
     """Largest request body."""
+
+    head_timeout_s: float = Field(10, gt=0)
+    """Seconds in which the head of a request must have arrived."""
+
+    body_timeout_s: float = Field(120, gt=0)
+    """Seconds in which a body must have arrived, or a client must take what is sent to it."""
+
+    closed_paths: Annotated[CommaList, AfterValidator(_closable)] = ()
+    """Which of `/openapi.json` and `/metrics` are answered as if they did not exist."""
 
     fetch_timeout_s: float = Field(20, gt=0)
     """Seconds for the whole download of a control picture, redirects included."""

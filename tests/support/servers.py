@@ -18,6 +18,8 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import RedisError
 
+from app.core.connection import connect
+from app.core.keys import KeyStore, mint
 from app.embedded_redis import redis_command, redis_url
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -186,3 +188,11 @@ def running_redis(data_dir: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def a_key(redis_url: str) -> str:
+    """A new key that is valid on a Redis."""
+    secret, client = mint(), connect(redis_url)
+    KeyStore(client).add(secret, "tests")
+    client.close()
+    return secret

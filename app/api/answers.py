@@ -1,0 +1,133 @@
+"""The JSON bodies of all answers: what they are made as, and what /openapi.json says of them.
+
+Types only; app.api.results makes them.
+"""
+
+from __future__ import annotations
+
+from typing import (
+    Literal,
+    NotRequired,  # pydantic needs these before Python 3.12
+)
+
+from typing_extensions import TypedDict
+
+from app.core.requests import Status
+
+
+class ErrorAnswer(TypedDict):
+    """request_id: v1 ended without a picture, the request did not."""
+
+    error: str
+    request_id: NotRequired[str]
+
+
+class Submitted(TypedDict):
+    request_id: str
+    status: Literal[Status.QUEUED]
+    poll_url: str
+    status_url: str
+    response_url: str
+
+
+class Progress(TypedDict):
+    step: int
+    steps: int
+
+
+class Metrics(TypedDict, total=False):
+    """Empty until the end; a FAILED request has the first three."""
+
+    inference_time: float
+    queue_time: float
+    work_units: float | None
+    total_time: float
+    cost: float
+    remaining_credits: float | None
+    model_evaluations: int
+    controlled_evaluations: int
+    profile: str
+
+
+class StatusAnswer(TypedDict):
+    """Of a request that has not FAILED. progress: only while PROCESSING."""
+
+    status: Literal[Status.QUEUED, Status.PROCESSING, Status.COMPLETED]
+    request_id: str
+    status_url: str
+    response_url: str
+    metrics: Metrics
+    progress: NotRequired[Progress]
+
+
+class FailedAnswer(TypedDict):
+    status: Literal[Status.FAILED]
+    request_id: str
+    error: str
+    metrics: Metrics
+
+
+class Picture(TypedDict):
+    url: str
+    content_type: str
+    file_name: str
+    file_size: int
+    width: int
+    height: int
+    seed: str
+
+
+class Timings(TypedDict):
+    inference: float | None
+
+
+class ResultAnswer(TypedDict):
+    """output: a link, or base64 (a list when there are several pictures) if it was asked for."""
+
+    status: Literal[Status.COMPLETED]
+    error: None
+    request_id: str
+    output: str | list[str]
+    images: list[Picture]
+    seed: str
+    prompt: str
+    timings: Timings
+    metrics: Metrics
+
+
+class PollAnswer(TypedDict):
+    """Of the older protocol. output: empty until COMPLETED, then a link."""
+
+    status: Literal[Status.QUEUED, Status.PROCESSING, Status.COMPLETED]
+    request_id: str
+    output: str
+    message: NotRequired[str]
+    poll_url: NotRequired[str]
+
+
+class PollFailed(TypedDict):
+    status: Literal[Status.FAILED]
+    request_id: str
+    output: str
+    error: str
+    error_message: ErrorAnswer
+
+
+class EncodedPictures(TypedDict):
+    """v1 with `base64`. profile: only when the request named one."""
+
+    image: str | list[str]
+    status: Literal["Success"]
+    infer_time: float | None
+    outputs: int
+    image_format: str
+    profile: NotRequired[str]
+
+
+class Liveness(TypedDict):
+    status: Literal["alive"]
+
+
+class Readiness(TypedDict):
+    status: Literal["ready", "not ready"]
+    checks: dict[str, bool]

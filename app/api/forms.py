@@ -1,0 +1,57 @@
+"""A multipart form as the fields of a request and its picture. Judges no value."""
+
+from __future__ import annotations
+
+import codecs
+from typing import Any
+
+from fastapi import Request
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from app.api.schemas import FluxControlNetBody
+from app.core.errors import InvalidRequest
+
+_PARTS = 64
+
+
+async def read_form(request: Request, max_bytes: int) -> tuple[dict[str, Any], bytes | None]:
+    """The fields, and the bytes of `image` when it came as a file. Raises InvalidRequest."""
+    _refuse_charset(request.headers["content-type"])
+    try:
+        form = await request.form(max_files=_PARTS, max_fields=_PARTS, max_part_size=max_bytes)
+    except HTTPException as error:
+        raise InvalidRequest(f"body: not valid multipart/form-data; {error.detail}") from None
+    fields: dict[str, Any] = {}
+    upload = None
+    for name, value in form.multi_items():
+        if not isinstance(value, UploadFile):
+            fields[name] = value
+        elif not value.filename and not value.size:
+            continue  # how a browser sends a file input in which nothing was chosen
+        elif name == "image":
+            if upload is not None:
+                raise InvalidRequest("image: more than one file; one picture is needed")
+            upload = await value.read()
+            if not upload:
+                raise InvalidRequest("image: the file is empty; a picture is needed")
+        elif name in FluxControlNetBody.model_fields:
+            raise InvalidRequest(f"{name}: a file is not allowed; only image may be one")
+    if upload is not None:
+        fields["image"] = "a file"  # it wins over a text field of the same name
+    return fields, upload
+
+
+def _refuse_charset(content_type: str) -> None:
+    """Starlette would read a form's text in whatever charset the client names, and what a proxy
+    or a log took for one text would be another one here. Its own parser of the header is asked.
+    """
+    _, options = parse_options_header(content_type)
+    charset = options.get(b"charset", b"utf-8").decode("latin-1")
+    try:
+        utf_8 = codecs.lookup(charset).name == "utf-8"
+    except (LookupError, ValueError):  # ValueError: a name with a null byte in it
+        utf_8 = False
+    if not utf_8:
+        raise InvalidRequest("body: not valid multipart/form-data; its text must be UTF-8")

@@ -1,0 +1,35 @@
+"""How an application is put on a port: uvicorn with our protocol. Knows no endpoint."""
+
+from __future__ import annotations
+
+import resource
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from app.api.protocol import bounded_protocol
+from app.core.settings import Settings
+
+
+def serve(app: ASGIApp, settings: Settings, host: str, port: int) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    _allow_many_connections()
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning" if settings.log_level == "info" else settings.log_level,
+        http=bounded_protocol(settings),
+        access_log=False,
+        server_header=False,
+        # The origin of URLs is PUBLIC_URL or the checked Host, never a forwarded header.
+        proxy_headers=False,
+        # Open v1 calls are told 503 rather than left hanging when the process must go.
+        timeout_graceful_shutdown=5,
+    )
+
+
+def _allow_many_connections() -> None:
+    """A v1 call that waits takes two files, and many systems start us with 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

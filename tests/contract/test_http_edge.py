@@ -1,0 +1,307 @@
+"""The edge of the server, before a request is one: what a client may not do to it, and what every
+answer carries. Raw sockets; no workers are needed.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import repeat
+from pathlib import Path
+
+import pytest
+
+from app.api.protocol import MAX_HEAD_BYTES, MAX_HEADERS
+from tests.support.raw import Answer, answers, connected, everything, trickle
+from tests.support.servers import a_key, running_api, running_redis
+
+MAX_BODY = 100_000
+BODY = json.dumps({"image": "aGVsbG8=", "prompt": "x"}).encode()
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    data_dir: Path = tmp_path_factory.mktemp("edge")
+    with running_redis(data_dir) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def key(redis_url: str) -> str:
+    return a_key(redis_url)
+
+
+@pytest.fixture(scope="module")
+def patient(redis_url: str) -> Iterator[str]:
+    """An api whose deadlines no test reaches."""
+    with running_api(redis_url, ready=False, MAX_BODY_BYTES=str(MAX_BODY)) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def strict(redis_url: str) -> Iterator[str]:
+    """An api that waits no longer than a blink."""
+    limits = {"HEAD_TIMEOUT_S": "0.3", "BODY_TIMEOUT_S": "0.3"}
+    with running_api(redis_url, ready=False, **limits) as url:
+        yield url
+
+
+def post(key: str, *headers: str, body: bytes = b"") -> bytes:
+    """A submission whose framing is up to the test."""
+    fixed = ("POST /v2/flux-controlnet HTTP/1.1", "host: localhost", f"x-api-key: {key}")
+    lines = [*fixed, "content-type: application/json", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def told(url: str, raw: bytes) -> list[Answer]:
+    """Everything that is answered to `raw` before the server hangs up."""
+    with connected(url) as connection:
+        connection.sendall(raw)
+        return answers(everything(connection))
+
+
+def ask(url: str, path: str) -> Answer:
+    raw = f"GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+    (answer,) = told(url, raw.encode())
+    return answer
+
+
+# ---- time
+
+
+def test_a_head_that_comes_byte_by_byte_is_cut_off(strict: str) -> None:
+    with connected(strict) as connection:
+        trickle(connection, [b"GET /health/live HTTP/1.1\r\nx-slow: ", *repeat(b"a", 10_000)])
+        (answer,) = answers(everything(connection))
+    assert (answer.status, answer.error) == (408, "The request did not arrive in time")
+    assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("framing", ["content-length: 90000", "transfer-encoding: chunked"])
+def test_a_body_that_comes_byte_by_byte_is_cut_off(strict: str, key: str, framing: str) -> None:
+    piece = b"1\r\na\r\n" if "chunked" in framing else b"a"
+    with connected(strict) as connection:
+        trickle(connection, [post(key, framing), *repeat(piece, 10_000)])
+        (answer,) = answers(everything(connection))
+    assert answer.status == 408
+
+
+def test_a_refused_body_is_cut_off_too(strict: str) -> None:
+    """Without a valid key the answer is there at once; the rest of the body is no way to stay."""
+    with connected(strict) as connection:
+        connection.sendall(post("SG_wrong", "content-length: 90000"))
+        received = connection.recv(65536)
+        for _ in range(10_000):
+            trickle(connection, [b"a"])
+            try:
+                if not connection.recv(1, socket.MSG_DONTWAIT):
+                    break
+            except BlockingIOError:
+                continue
+            except ConnectionError:
+                break
+        else:
+            pytest.fail("the connection is still there")
+    (answer,) = answers(received)
+    assert answer.status == 401
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n"])
+def test_a_connection_without_a_request_is_closed(strict: str, sent: bytes) -> None:
+    with connected(strict) as connection:
+        trickle(connection, [sent])
+        assert everything(connection) == b""
+
+
+def test_empty_lines_after_an_answer_do_not_hold_a_connection(strict: str) -> None:
+    with connected(strict) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        received = connection.recv(65536)
+        trickle(connection, repeat(b"\r\n", 10_000))
+        (answer,) = answers(received + everything(connection))
+    assert answer.status == 200
+
+
+def test_a_client_that_takes_no_answer_is_cut_off(strict: str) -> None:
+    """It asks and never reads, until its side is full and so is the server's."""
+    request = b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    with connected(strict) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with pytest.raises(ConnectionError):
+            ask_for_ever(connection, request)
+
+
+def ask_for_ever(connection: socket.socket, request: bytes) -> None:
+    while True:
+        connection.sendall(request)
+        connection.recv(1, socket.MSG_PEEK)
+
+
+# ---- size
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /health/live HTTP/1.1\r\nx-long: " + b"a" * MAX_HEAD_BYTES + b"\r\n\r\n",
+        b"GET /health/live HTTP/1.1\r\nx-long: " + b"a" * MAX_HEAD_BYTES,
+        b"GET /" + b"a" * MAX_HEAD_BYTES + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * (MAX_HEADERS + 1) + b"\r\n",
+    ],
+    ids=["a long header", "one without an end", "a long path", "many headers"],
+)
+def test_a_large_head_is_431(patient: str, head: bytes) -> None:
+    (answer,) = told(patient, head)
+    assert answer.status == 431
+    assert str(MAX_HEAD_BYTES) in answer.error
+
+
+def test_a_head_within_the_bounds_is_taken(patient: str) -> None:
+    headers = b"a: b\r\n" * (MAX_HEADERS - 3) + b"x-long: " + b"a" * 30_000 + b"\r\n"
+    raw = b"GET /health/live HTTP/1.1\r\nhost: a\r\nconnection: close\r\n" + headers + b"\r\n"
+    (answer,) = told(patient, raw)
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "framing", ["a: b\r\n", "1;" + "x" * 60, "x" * 60], ids=["trailers", "extensions", "size"]
+)
+def test_a_body_of_nothing_but_framing_is_refused(patient: str, key: str, framing: str) -> None:
+    """Trailers and chunk extensions have no length of their own, and nobody wants them."""
+    start = b"0\r\n" if framing.startswith("a") else b""
+    flood = start + framing.encode() * 20_000
+    with connected(patient) as connection:
+        trickle(connection, [post(key, "transfer-encoding: chunked"), flood])
+        (answer,) = answers(everything(connection))
+    assert answer.status in (400, 431)
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "multipart/form-data; boundary=x"], ids=["json", "form"]
+)
+def test_a_large_body_is_413(patient: str, key: str, content_type: str, chunked: bool) -> None:
+    data = b"--x\r\n" + b"a" * MAX_BODY
+    headers = f"content-type: {content_type}\r\nconnection: close\r\n"
+    raw = f"POST /v2/flux-controlnet HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\n{headers}"
+    if chunked:
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data)
+        raw += "transfer-encoding: chunked\r\n\r\n"
+    else:
+        body = data
+        raw += f"content-length: {len(data)}\r\n\r\n"
+    (answer,) = told(patient, raw.encode() + body)
+    assert answer.status == 413
+    assert str(MAX_BODY) in answer.error
+
+
+def test_a_length_that_is_too_small_cuts_the_body(patient: str, key: str) -> None:
+    """What is beyond the declared length is no part of it, and ends the connection."""
+    (answer,) = told(patient, post(key, "content-length: 5", body=BODY))
+    assert answer.status == 400
+    assert answer.error.startswith("body: ")
+    assert answer.headers["connection"] == "close"
+
+
+def test_a_length_that_is_too_large_waits_for_the_rest(strict: str, key: str) -> None:
+    (answer,) = told(strict, post(key, f"content-length: {len(BODY) + 1}", body=BODY))
+    assert answer.status == 408
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        ("content-length: -1",),
+        ("content-length: 99999999999999999999999",),
+        ("content-length: 1, 1",),
+        ("content-length: 5", "content-length: 6"),
+        ("content-length: 5", "transfer-encoding: chunked"),
+        ("transfer-encoding: chunked, identity",),
+        ("transfer-encoding: \x0bchunked",),
+    ],
+)
+def test_ambiguous_framing_is_refused(patient: str, key: str, framing: tuple[str, ...]) -> None:
+    """What two readers could read as two different requests is none."""
+    (answer,) = told(patient, post(key, *framing, body=b"5\r\nhello\r\n0\r\n\r\n"))
+    assert answer.status == 400
+    assert answer.error
+
+
+def test_requests_sent_ahead_are_not_kept(patient: str) -> None:
+    """One answer at a time: a thousand requests in one go are no thousand requests in memory."""
+    one = b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    (answer,) = told(patient, one * 1000)
+    assert answer.status == 200
+    assert answer.headers["connection"] == "close"
+
+
+# ---- many at once
+
+
+def test_more_v1_calls_wait_than_a_connection_pool_holds(redis_url: str, key: str) -> None:
+    """Each is told that it waited for too long, none that the service is unavailable."""
+    raw = post(key, f"content-length: {len(BODY)}", "connection: close", body=BODY)
+    raw = raw.replace(b"/v2/", b"/v1/")
+    with running_api(redis_url, ready=False, SYNC_TIMEOUT_S="5") as url, ExitStack() as stack:
+        waiting = [stack.enter_context(connected(url)) for _ in range(150)]
+        for connection in waiting:
+            connection.sendall(raw)
+        found = [answers(everything(connection))[0].status for connection in waiting]
+    assert found == [504] * 150
+
+
+# ---- what a form says about itself
+
+
+@pytest.mark.parametrize("charset", ["utf-16", '"UTF-16LE"', "utf-7", "cp037", "nonsense"])
+def test_a_form_in_another_charset_is_refused(patient: str, key: str, charset: str) -> None:
+    part = b"--x\r\nContent-Disposition: form-data; name=prompt\r\n\r\n"
+    body = part + "a cat".encode("utf-16") + b"\r\n--x--\r\n"
+    kind = f"content-type: multipart/form-data; boundary=x; charset={charset}"
+    raw = (
+        f"POST /v2/flux-controlnet HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\n{kind}\r\n"
+        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
+    (answer,) = told(patient, raw.encode() + body)
+    assert answer.status == 400
+    assert "UTF-8" in answer.error
+
+
+# ---- what every answer carries
+
+
+def assert_safe(answer: Answer) -> None:
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        *(("/health/live", 200), ("/openapi.json", 200), ("/metrics", 200), ("/nothing", 404)),
+        *(("/v2/requests/x", 401), ("/v2/flux-controlnet", 405), ("/files/a/b", 404)),
+    ],
+)
+def test_every_answer_is_safe_to_open(patient: str, path: str, status: int) -> None:
+    answer = ask(patient, path)
+    assert answer.status == status
+    assert_safe(answer)
+
+
+def test_so_are_those_that_are_no_answer_of_the_application(patient: str) -> None:
+    (answer,) = told(patient, b"nonsense\r\n\r\n")
+    assert answer.status == 400
+    assert_safe(answer)
+
+
+def test_closed_paths_do_not_exist(redis_url: str) -> None:
+    closed = "/openapi.json, /metrics"
+    with running_api(redis_url, ready=False, CLOSED_PATHS=closed) as url:
+        for path in ("/openapi.json", "/metrics", "/docs", "/redoc"):
+            answer = ask(url, path)
+            assert (answer.status, answer.error) == (404, f"Not found: {path}")
+        assert ask(url, "/health/live").status == 200

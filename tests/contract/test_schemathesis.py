@@ -1,0 +1,125 @@
+"""/openapi.json is true: schemathesis finds no server error, no undocumented status and no answer
+that breaks its schema, and neither do the answers that only real work brings about.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+import schemathesis
+from schemathesis.schemas import BaseSchema
+
+from tests.support.bodies import small
+from tests.support.servers import Server, a_key, running_api, running_redis
+from tests.support.wire import V1, V2, wait_for_end
+
+# Numbers may come as text and booleans as numbers, so what breaks the schema may be accepted.
+CONFIGURATION = """
+[checks]
+negative_data_rejection.enabled = false
+positive_data_acceptance.expected-statuses = {accepted}
+"""
+
+
+def fuzz(folder: Path, url: str, key: str, accepted: list[object], *options: str) -> None:
+    """Let schemathesis loose; its report is the message when it finds something."""
+    configuration = folder / "schemathesis.toml"
+    configuration.write_text(CONFIGURATION.format(accepted=accepted))
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(configuration)]
+    command += ["run", f"{url}/openapi.json", "--header", f"x-api-key: {key}", "--seed", "1"]
+    command += ["--generation-database", "none", "--request-timeout", "60", "--no-color", *options]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_without_workers(tmp_path: Path) -> None:
+    """Every endpoint but the one that waits; every body that the schema allows is accepted."""
+    with (
+        running_redis(tmp_path / "redis") as redis_url,
+        running_api(redis_url, ready=False) as url,
+    ):
+        options = ("--exclude-path", V1, "--exclude-path", "/health/ready", "--max-examples", "25")
+        fuzz(tmp_path, url, a_key(redis_url), ["2xx", 401, 404], *options)
+
+
+def test_with_workers(tmp_path: Path, server: Server) -> None:
+    """The endpoint that waits, on pictures of a thumb's size; one that cannot be read is 400."""
+    with running_api(server.redis_url, MAX_PIXELS="4096") as url:
+        options = ("--include-path", V1, "--include-path", "/health/ready")
+        options += ("--phases", "fuzzing", "--max-examples", "25")
+        fuzz(tmp_path, url, server.key, ["2xx", 400], *options)
+
+
+@pytest.fixture(scope="module")
+def document(server: Server) -> BaseSchema:
+    return schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+
+
+@pytest.mark.parametrize("encoded", [False, True], ids=["picture", "base64"])
+def test_v1_answers_as_documented(http: httpx.Client, document: BaseSchema, encoded: bool) -> None:
+    answer = http.post(V1, json=small(base64=encoded, samples=2))
+    assert answer.status_code == 200
+    document[V1]["POST"].validate_response(answer)
+
+
+@pytest.mark.parametrize("encoded", [False, True], ids=["links", "base64"])
+@pytest.mark.parametrize("good", [True, False], ids=["completed", "failed"])
+def test_v2_answers_as_documented(
+    http: httpx.Client, document: BaseSchema, encoded: bool, good: bool
+) -> None:
+    body = small(base64=encoded, samples=2, **({} if good else {"image": "no picture"}))
+    submitted = http.post(V2, json=body)
+    document[V2]["POST"].validate_response(submitted)
+    request_id = submitted.json()["request_id"]
+    paths = ("/v2/requests/{request_id}/status", "/v2/requests/{request_id}")
+    polls = (*paths, "/v1/requests/{request_id}")
+    for path in polls:
+        document[path]["GET"].validate_response(http.get(path.format(request_id=request_id)))
+    wait_for_end(http, polls[0].format(request_id=request_id))
+    for path in polls:
+        answer = http.get(path.format(request_id=request_id))
+        assert answer.status_code == (200 if good else 422)
+        document[path]["GET"].validate_response(answer)
+
+
+def test_a_file_answers_as_documented(http: httpx.Client, document: BaseSchema) -> None:
+    submitted = http.post(V2, json=small(image_format="webp"))
+    result = wait_for_end(http, submitted.json()["response_url"]).json()
+    answer = http.get(result["output"])
+    assert answer.headers["content-type"] == "image/webp"
+    document["/files/{request_id}/{file_name}"]["GET"].validate_response(answer)
+
+
+TEXT = {"content-type": "text/plain"}
+NO_KEY = {"x-api-key": ""}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        *(("POST", V1, NO_KEY, 401), ("POST", V2, NO_KEY, 401), ("POST", V1, TEXT, 406)),
+        *(("POST", V2, TEXT, 406), ("GET", "/v1/requests/{request_id}", NO_KEY, 401)),
+        ("GET", "/v2/requests/{request_id}", NO_KEY, 401),
+        ("GET", "/v2/requests/{request_id}/status", NO_KEY, 401),
+        ("GET", "/v2/requests/{request_id}/status", {"x-api-key": "SG_wrong"}, 401),
+        ("GET", "/v2/requests/{request_id}/status", {"host": "elsewhere.example"}, 404),
+        ("POST", V2, {"x-long": "a" * 40_000}, 431),
+    ],
+)
+def test_refusals_are_documented(
+    http: httpx.Client,
+    document: BaseSchema,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    status: int,
+) -> None:
+    answer = http.request(method, path, headers=headers)
+    assert answer.status_code == status
+    operation = document[path][method]
+    assert str(status) in operation.definition.raw["responses"]
+    operation.validate_response(answer)

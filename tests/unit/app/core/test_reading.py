@@ -1,0 +1,111 @@
+"""Keys and records as the api reads them: many calls a round trip, each with its own answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from app.core.connection import connect_async
+from app.core.keys import KeyStore, mint
+from app.core.reading import Reader
+from app.core.requests import RequestStore, Status
+from tests.support.servers import running_redis
+
+T = TypeVar("T")
+
+
+def reading(url: str, work: Callable[[Reader], Awaitable[T]]) -> T:
+    """What `work` finds with a reader of its own."""
+
+    async def run() -> T:
+        client = connect_async(url)
+        try:
+            return await work(Reader(client))
+        finally:
+            await client.aclose()
+
+    return asyncio.run(run())
+
+
+def test_a_key_is_known_until_it_is_revoked(redis: Redis, redis_server: str) -> None:
+    store, secret = KeyStore(redis), mint()
+    assert reading(redis_server, lambda reads: reads.key(secret)) is None
+    key = store.add(secret, "team-ä")
+    assert reading(redis_server, lambda reads: reads.key(secret)) == key
+    store.revoke(key.id)
+    assert reading(redis_server, lambda reads: reads.key(secret)) is None
+
+
+def test_a_record_is_the_one_that_the_store_reads(redis: Redis, redis_server: str) -> None:
+    store = RequestStore(redis, ttl_s=60)
+    params = {"prompt": 'a "quoted"\n\x00 / \\ \x7f prompt, ünïcode \U0001f600', "steps": 20}
+    store.submit("a", "team-ä", params, {"kind": "file"}, store.expiry())
+    record = reading(redis_server, lambda reads: reads.record("a"))
+    assert record == store.get("a")
+    assert record is not None
+    assert record.params == params
+    assert reading(redis_server, lambda reads: reads.record("b")) is None
+
+
+def test_a_rest_of_an_expired_record_is_none(redis: Redis, redis_server: str) -> None:
+    redis.hset("req:a", "step", 3)
+    assert reading(redis_server, lambda reads: reads.record("a")) is None
+
+
+def test_calls_at_the_same_time_share_round_trips(redis: Redis, redis_server: str) -> None:
+    store, keys = RequestStore(redis, ttl_s=60), KeyStore(redis)
+    secrets = [mint() for _ in range(200)]
+    for index, secret in enumerate(secrets):
+        keys.add(secret, f"team-{index}")
+        store.submit(str(index), f"team-{index}", {}, {}, store.expiry())
+
+    async def all_at_once(reads: Reader) -> list[tuple[str, str]]:
+        calls = (reads.key_and_record(secret, str(i)) for i, secret in enumerate(secrets))
+        found = await asyncio.gather(*calls)
+        return [(key.name, record.owner) for key, record in found if key and record]
+
+    before = commands(redis)
+    found = reading(redis_server, all_at_once)
+    assert found == [(f"team-{index}", f"team-{index}") for index in range(200)]
+    assert commands(redis) - before < 10
+
+
+def commands(redis: Redis) -> int:
+    """How many scripts this Redis has run."""
+    stats = redis.info("commandstats")
+    return int(stats.get("cmdstat_evalsha", {}).get("calls", 0))
+
+
+def test_who_has_gone_disturbs_nobody(redis: Redis, redis_server: str) -> None:
+    store = RequestStore(redis, ttl_s=60)
+    store.submit("a", "team-a", {}, {}, store.expiry())
+
+    async def one_of_two_leaves(reads: Reader) -> Status | None:
+        leaving = asyncio.create_task(reads.record("a"))
+        staying = asyncio.create_task(reads.record("a"))
+        await asyncio.sleep(0)  # both have asked
+        leaving.cancel()
+        record = await staying
+        return record.status if record else None
+
+    assert reading(redis_server, one_of_two_leaves) is Status.QUEUED
+
+
+def test_without_redis_everybody_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.core.connection.RETRIES", 1)
+    with running_redis(tmp_path / "redis") as url:
+        pass
+
+    async def many(reads: Reader) -> list[object]:
+        calls = (reads.record(str(index)) for index in range(200))
+        return list(await asyncio.gather(*calls, return_exceptions=True))
+
+    told = reading(url, many)
+    assert len(told) == 200
+    assert all(isinstance(error, RedisError) for error in told)
