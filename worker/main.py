@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 
 # RQ's block on an idle queue lasts worker_ttl - 15 s, and maintenance (taking up the jobs of dead
 # workers) only runs between blocks: short values keep recovery short.
-WORKER_TTL_S = 20
-MAINTENANCE_INTERVAL_S = 5
+WORKER_TTL_S = 17
+MAINTENANCE_INTERVAL_S = 2
 
 # Decoding and encoding give way to whoever drives a GPU, to Redis and to the api.
 NICENESS = 10

@@ -71,6 +71,7 @@ class Clients:
     def __init__(self, url: str, key: str, todo: list[Order], deadline: float) -> None:
         """deadline: time.monotonic() after which nobody waits any longer."""
         self._url, self._key, self._deadline = url, key, deadline
+        self._ordered = todo
         self._todo = deque(todo)
         self.refused = 0
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(THREADS)]
@@ -84,9 +85,9 @@ class Clients:
             thread.join()
 
     @property
-    def busy(self) -> bool:
-        """Some orders have not been accepted yet."""
-        return bool(self._todo)
+    def accepted(self) -> set[str]:
+        """The requests that the server has promised to carry through."""
+        return {order.id for order in self._ordered if order.id}
 
     def _serve(self) -> None:
         with httpx.Client(

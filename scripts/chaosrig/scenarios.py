@@ -8,7 +8,6 @@ import time
 
 from redis import Redis
 
-from scripts.chaosrig.recovery import open_requests
 from scripts.chaosrig.stack import Shape
 from scripts.chaosrig.trial import Scenario, Trial
 from worker.lease import LEASE_S
@@ -36,13 +35,13 @@ def _kill_api(trial: Trial) -> None:
     for _ in range(_ROUNDS):
         trial.wait(0.5, 2.0)
         trial.stack.part("api").signal(signal.SIGKILL)
-        trial.measure(open_requests(trial.redis), time.monotonic())
+        trial.measure(trial.standing_requests(), time.monotonic())
 
 
 def _kill_redis(trial: Trial) -> None:
     for _ in range(_ROUNDS):
         trial.wait(1.0, 3.0)
-        standing = open_requests(trial.redis)
+        standing = trial.standing_requests()
         trial.stack.part("redis").signal(signal.SIGKILL)
         trial.measure(standing, time.monotonic())
 
@@ -90,7 +89,7 @@ def _redis_full(trial: Trial) -> None:
         used = int(admin.info("memory")["used_memory"])
         admin.config_set("maxmemory", used)
         time.sleep(_OUTAGE_S)
-        standing, since = open_requests(trial.redis), time.monotonic()
+        standing, since = trial.standing_requests(), time.monotonic()
         admin.config_set("maxmemory", 0)
     trial.measure(standing, since)
 
@@ -98,7 +97,7 @@ def _redis_full(trial: Trial) -> None:
 def _redis_paused(trial: Trial) -> None:
     trial.wait(1.0, 2.0)
     redis = trial.stack.part("redis")
-    standing, since = open_requests(trial.redis), time.monotonic()
+    standing, since = trial.standing_requests(), time.monotonic()
     redis.signal(signal.SIGSTOP)
     time.sleep(_OUTAGE_S)
     redis.signal(signal.SIGCONT)
@@ -111,7 +110,7 @@ def _disk_full(trial: Trial) -> None:
     pid, size = trial.stack.part("redis").pid, trial.stack.append_only_size()
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size + 4096, resource.RLIM_INFINITY))
     time.sleep(_OUTAGE_S)
-    standing, since = open_requests(trial.redis), time.monotonic()
+    standing, since = trial.standing_requests(), time.monotonic()
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     trial.measure(standing, since)
 

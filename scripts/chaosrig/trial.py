@@ -16,7 +16,7 @@ from pathlib import Path
 from redis import Redis
 
 from scripts.chaosrig.clients import Clients, orders
-from scripts.chaosrig.recovery import Stillstand, until_in_hand
+from scripts.chaosrig.recovery import Stillstand, open_requests, until_in_hand
 from scripts.chaosrig.stack import Part, Shape, Stack, running_stack
 from scripts.chaosrig.verdict import Verdict, judge
 from tests.support.servers import wait_for_http
@@ -41,6 +41,10 @@ class Trial:
         held = until_in_hand(self.redis, part.pid)
         part.signal(signum)
         return held
+
+    def standing_requests(self) -> set[str]:
+        """Those that were accepted and have not ended."""
+        return open_requests(self.redis) & self.clients.accepted
 
     def measure(self, requests: Iterable[str], since: float) -> None:
         self.standing += Stillstand(self.redis, requests, since).seconds()
