@@ -90,9 +90,7 @@ class Clients:
         return {order.id for order in self._ordered if order.id}
 
     def _serve(self) -> None:
-        with httpx.Client(
-            base_url=self._url, headers={"x-api-key": self._key}, timeout=30
-        ) as http:
+        with httpx.Client(base_url=self._url, headers={"x-api-key": self._key}, timeout=30) as http:
             while time.monotonic() < self._deadline:
                 try:
                     order = self._todo.popleft()

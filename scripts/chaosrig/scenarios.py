@@ -128,9 +128,7 @@ SCENARIOS = {
     "kill-api": Scenario("kill -9 of the api, three times", _kill_api),
     "kill-redis": Scenario("kill -9 of Redis, three times", _kill_redis),
     "stall-gpu": Scenario("a gpu worker stopped for longer than its lease", _stall_gpu, _SLOW),
-    "stall-kill": Scenario(
-        "the same, and its successor killed", _stall_then_kill_successor, _SLOW
-    ),
+    "stall-kill": Scenario("the same, and its successor killed", _stall_then_kill_successor, _SLOW),
     "term-load": Scenario("SIGTERM to each process under load", _stop_under_load),
     "term-job": Scenario("SIGTERM, and SIGTERM twice, during a job", _stop_during_a_job, _SLOW),
     "redis-full": Scenario("Redis without memory for 8 s", _redis_full),
