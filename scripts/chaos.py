@@ -25,7 +25,7 @@ _HEAD = "| fault | accepted | completed | failed | lost | double | wrong | stood
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__)
     parser.add_argument("--only", choices=SCENARIOS, action="append")
-    parser.add_argument("--requests", type=int, default=40)
+    parser.add_argument("--requests", type=int, default=24)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()

@@ -93,16 +93,14 @@ def main(picture_s: float, ahead_s: float) -> int:
     if ahead_s:
         for module in (rq.registry, rq.executions):
             vars(module)["current_timestamp"] = lambda: int(time.time() + ahead_s)
-    worker.model.load_checkpoint = lambda _settings: cast(
-        Any,
-        SimpleNamespace(
-            max_pixels=None,
-            checkpoint=SimpleNamespace(name="stub"),
-            networks=SimpleNamespace(profile=lambda asked: asked),
-            dtype="float64",
-        ),
+    checkpoint = SimpleNamespace(
+        max_pixels=None,
+        checkpoint=SimpleNamespace(name="stub"),
+        networks=SimpleNamespace(profile=lambda asked: asked),
+        dtype="float64",
     )
-    worker.generate.generate_pictures = cast(Any, Stub(picture_s))
+    vars(worker.model)["load_checkpoint"] = lambda _settings: checkpoint
+    vars(worker.generate)["generate_pictures"] = Stub(picture_s)
     return run_gpu()
 
 

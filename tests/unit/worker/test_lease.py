@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 from redis import Redis
@@ -33,8 +34,8 @@ def two_workers(worker_runtime: Runtime) -> Iterator[list[GpuWorker]]:
 
 
 def expire_leases(redis: Redis, key: str) -> None:
-    for lease in redis.zrange(key, 0, -1):
-        redis.zadd(key, {lease: 1})
+    leases = cast(list[bytes], redis.zrange(key, 0, -1))
+    redis.zadd(key, dict.fromkeys(leases, 1))
 
 
 def begin(worker: GpuWorker) -> None:
