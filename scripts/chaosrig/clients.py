@@ -6,67 +6,22 @@ accepted must end. Knows the wire only.
 
 from __future__ import annotations
 
-import io
-import random
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from PIL import Image
 
 from models.spec import image_seed
-from tests.support.pictures import base64_of
+from scripts.chaosrig.orders import Order, fault_of
 
 THREADS = 8
 _POLL_S = 0.2
-_SIZES = ((64, 64), (72, 88), (128, 80))
-
-
-@dataclass(slots=True)
-class Order:
-    """One request, and what became of it: status is what the server last said, or LOST."""
-
-    body: dict[str, Any]
-    seed: int
-    samples: int
-    size: tuple[int, int]
-    hostile: bool = False
-    id: str = ""
-    status: str = ""
-    error: str = ""
-    wrong: str = ""
-    ended_at: float = 0.0
-
-
-def orders(count: int, rng: random.Random, hostile_url: str = "") -> list[Order]:
-    """Inline pictures, one in four twofold; with hostile_url one in five names that instead."""
-    made = []
-    for number in range(count):
-        size = rng.choice(_SIZES)
-        # Seeds of different requests never meet, and each is a colour of 24 bits.
-        seed = 1 + 16 * rng.randrange(1000) + 16_000 * number
-        samples = 2 if rng.random() < 0.25 else 1
-        hostile = bool(hostile_url) and number % 5 == 2
-        image = hostile_url if hostile else base64_of(Image.new("RGB", size, "grey"))
-        body = {
-            "image": image,
-            "prompt": "x",
-            "cn_type": "canny",
-            "steps": 15,
-            "seed": seed,
-            "samples": samples,
-            "image_format": "png",
-            "base64": False,
-        }
-        made.append(Order(body, seed, samples, size, hostile))
-    return made
 
 
 class Clients:
-    """THREADS clients that share a list of orders."""
+    """THREADS clients share a list of orders. refused: calls answered with 503 or not at all."""
 
     def __init__(self, url: str, key: str, todo: list[Order], deadline: float) -> None:
         """deadline: time.monotonic() after which nobody waits any longer."""
@@ -102,19 +57,18 @@ class Clients:
 
     def _submit(self, http: httpx.Client, order: Order) -> None:
         while not order.id and time.monotonic() < self._deadline:
-            answer = _asked(http, "POST", "/v2/flux-controlnet", order.body)
+            answer = self._asked(http, "POST", "/v2/flux-controlnet", order.body)
             if answer is not None and answer.status_code in (200, 202):
                 order.id = answer.json()["request_id"]
                 return
-            if answer is not None and answer.status_code != 503:
+            if answer is not None:
                 order.wrong = f"refused with {answer.status_code}: {answer.text[:200]}"
                 return
-            self.refused += 1
             time.sleep(_POLL_S)
 
     def _wait(self, http: httpx.Client, order: Order) -> None:
         while time.monotonic() < self._deadline:
-            answer = _asked(http, "GET", f"/v2/requests/{order.id}", None)
+            answer = self._asked(http, "GET", f"/v2/requests/{order.id}", None)
             if answer is not None and answer.status_code == 404:
                 order.status = "LOST"
                 return
@@ -129,43 +83,30 @@ class Clients:
                     return
             time.sleep(_POLL_S)
 
+    def _asked(
+        self, http: httpx.Client, method: str, url: str, body: dict[str, Any] | None
+    ) -> httpx.Response | None:
+        """The answer; None when there was none or it is 503."""
+        try:
+            answer = http.request(method, url, json=body)
+        except httpx.TransportError:
+            answer = None
+        if answer is None or answer.status_code == 503:
+            self.refused += 1
+            return None
+        return answer
+
     def _look(self, http: httpx.Client, order: Order, images: list[dict[str, Any]]) -> str:
         if len(images) != order.samples:
             return f"{len(images)} pictures instead of {order.samples}"
         for index, image in enumerate(images):
-            while (answer := _asked(http, "GET", image["url"], None)) is None or (
-                answer.status_code == 503
-            ):
+            while (answer := self._asked(http, "GET", image["url"], None)) is None:
                 if time.monotonic() > self._deadline:
                     return "its pictures could not be had"
                 time.sleep(_POLL_S)
             if answer.status_code != 200:
                 return f"its picture is answered with {answer.status_code}"
-            fault = _fault(answer.content, order.size, image_seed(order.seed, index))
+            fault = fault_of(answer.content, order.size, image_seed(order.seed, index))
             if fault:
                 return fault
         return ""
-
-
-def _fault(data: bytes, size: tuple[int, int], seed: int) -> str:
-    """What is wrong with a picture; empty when it is the one that was ordered."""
-    try:
-        picture = Image.open(io.BytesIO(data)).convert("RGB")
-    except OSError:
-        return "its picture cannot be decoded"
-    if picture.size != size:
-        return f"its picture has size {picture.size}"
-    colour = (seed >> 16 & 255, seed >> 8 & 255, seed & 255)
-    if picture.getcolors() != [(size[0] * size[1], colour)]:
-        return "its picture is not that of its seed"
-    return ""
-
-
-def _asked(
-    http: httpx.Client, method: str, url: str, body: dict[str, Any] | None
-) -> httpx.Response | None:
-    """The answer; None when there was none."""
-    try:
-        return http.request(method, url, json=body)
-    except httpx.TransportError:
-        return None

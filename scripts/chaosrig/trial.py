@@ -15,9 +15,11 @@ from pathlib import Path
 
 from redis import Redis
 
-from scripts.chaosrig.clients import Clients, orders
+from scripts.chaosrig.clients import Clients
+from scripts.chaosrig.orders import orders
+from scripts.chaosrig.part import Part
 from scripts.chaosrig.recovery import Stillstand, open_requests, until_in_hand
-from scripts.chaosrig.stack import Part, Shape, Stack, running_stack
+from scripts.chaosrig.stack import Shape, Stack, running_stack
 from scripts.chaosrig.verdict import Verdict, judge
 from tests.support.servers import wait_for_http
 
@@ -56,7 +58,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """may_fail: what the texts of failed requests match; empty when none may fail."""
+    """may_fail: what the reasons of the requests to a hostile host match; no other may fail."""
 
     what: str
     fault: Callable[[Trial], None]

@@ -10,7 +10,7 @@ from typing import cast
 from redis import Redis
 
 from app.core.requests import RequestStore, events_key
-from scripts.chaosrig.clients import Order
+from scripts.chaosrig.orders import Order
 
 Events = list[tuple[bytes, dict[bytes, bytes]]]
 
@@ -33,7 +33,7 @@ class Verdict:
 
 
 def judge(redis: Redis, ordered: Sequence[Order], may_fail: str) -> Verdict:
-    """may_fail: what the text of a failure has to match; the request of a hostile host must."""
+    """may_fail: what the reason of a request to the hostile host matches; no other may fail."""
     verdict = Verdict()
     store = RequestStore(redis, 3600)
     for order in ordered:
@@ -57,7 +57,7 @@ def _judge(
             fault("completed, though its picture never came")
     elif order.status == "FAILED":
         verdict.failed += 1
-        if not may_fail or not re.search(may_fail, order.error):
+        if not order.hostile or not re.search(may_fail, order.error):
             fault(f"failed with {order.error!r}")
     else:
         verdict.lost += 1
