@@ -6,6 +6,7 @@ accepted must end. Knows the wire only.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -21,13 +22,15 @@ _POLL_S = 0.2
 
 
 class Clients:
-    """THREADS clients share a list of orders. refused: calls answered with 503 or not at all."""
+    """THREADS clients take orders one after another until finish() is called and they have taken
+    `least`. refused: calls answered with 503 or not at all."""
 
-    def __init__(self, url: str, key: str, todo: list[Order], deadline: float) -> None:
-        """deadline: time.monotonic() after which nobody waits any longer."""
-        self._url, self._key, self._deadline = url, key, deadline
-        self._ordered = todo
-        self._todo = deque(todo)
+    def __init__(self, url: str, key: str, orders: list[Order], least: int) -> None:
+        self._url, self._key, self._least = url, key, least
+        self._orders = deque(orders)
+        self._enough = threading.Event()
+        self._deadline = math.inf
+        self.taken: list[Order] = []
         self.refused = 0
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(THREADS)]
 
@@ -35,22 +38,23 @@ class Clients:
         for thread in self._threads:
             thread.start()
 
-    def join(self) -> None:
+    def finish(self, patience_s: float) -> None:
+        """Return when all that was taken has ended, or when patience has."""
+        self._deadline = time.monotonic() + patience_s
+        self._enough.set()
         for thread in self._threads:
             thread.join()
 
     @property
     def accepted(self) -> set[str]:
         """The requests that the server has promised to carry through."""
-        return {order.id for order in self._ordered if order.id}
+        return {order.id for order in list(self.taken) if order.id}
 
     def _serve(self) -> None:
         with httpx.Client(base_url=self._url, headers={"x-api-key": self._key}, timeout=30) as http:
-            while time.monotonic() < self._deadline:
-                try:
-                    order = self._todo.popleft()
-                except IndexError:
-                    return
+            while len(self.taken) < self._least or not self._enough.is_set():
+                order = self._orders.popleft()
+                self.taken.append(order)
                 self._submit(http, order)
                 if order.id:
                     self._wait(http, order)
@@ -76,7 +80,6 @@ class Clients:
                 said = answer.json()
                 order.status = said["status"]
                 if order.status in ("COMPLETED", "FAILED"):
-                    order.ended_at = time.time()
                     order.error = said.get("error") or ""
                     if order.status == "COMPLETED":
                         order.wrong = self._look(http, order, said["images"])

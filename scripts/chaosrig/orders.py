@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.support.pictures import base64_of
 
+_MOST = 1000  # a seed has 24 bits
 _SIZES = ((64, 64), (72, 88), (128, 80))
 
 
@@ -29,19 +30,21 @@ class Order:
     status: str = ""
     error: str = ""
     wrong: str = ""
-    ended_at: float = 0.0
 
 
-def orders(count: int, rng: random.Random, hostile_url: str = "") -> list[Order]:
-    """Inline pictures, one in four twofold; with hostile_url one in five names that instead."""
+def orders(rng: random.Random, hostile_url: str = "") -> list[Order]:
+    """More than are ever taken: inline pictures, one in four twofold; with hostile_url one in five
+    names that instead.
+    """
+    pictures = {size: base64_of(Image.new("RGB", size, "grey")) for size in _SIZES}
     made = []
-    for number in range(count):
+    for number in range(_MOST):
         size = rng.choice(_SIZES)
         # Seeds of different requests never meet, and each is a colour of 24 bits.
         seed = 1 + 16 * rng.randrange(1000) + 16_000 * number
         samples = 2 if rng.random() < 0.25 else 1
         hostile = bool(hostile_url) and number % 5 == 2
-        image = hostile_url if hostile else base64_of(Image.new("RGB", size, "grey"))
+        image = hostile_url if hostile else pictures[size]
         body = {
             "image": image,
             "prompt": "x",

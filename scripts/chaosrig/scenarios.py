@@ -9,6 +9,7 @@ import time
 from redis import Redis
 from redis.exceptions import RedisError
 
+from scripts.chaosrig.recovery import until_in_hand
 from scripts.chaosrig.stack import Shape
 from scripts.chaosrig.trial import Scenario, Trial
 from worker.lease import LEASE_S
@@ -76,7 +77,11 @@ def _stop_under_load(trial: Trial) -> None:
 
 def _stop_during_a_job(trial: Trial) -> None:
     """Finish it when asked once; put it back at once when asked twice."""
-    trial.strike(trial.stack.part("gpu-0"), signal.SIGTERM)
+    first = trial.stack.part("gpu-0")
+    asked = first.pid
+    trial.strike(first, signal.SIGTERM)
+    while first.pid == asked or not until_in_hand(trial.redis, first.pid):
+        time.sleep(0.1)
     part = trial.stack.part("gpu-1")
     held = trial.strike(part, signal.SIGTERM)
     time.sleep(1.1)  # RQ takes a second signal within a second for the first one's echo

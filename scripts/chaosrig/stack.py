@@ -30,7 +30,7 @@ class Shape:
 
     gpu_workers: int = 2
     cpu_workers: int = 2
-    picture_s: float = 0.3
+    picture_s: float = 0.4
     settings: dict[str, str] = field(default_factory=dict)
     clock_ahead_s: float = 0.0
     """How far the clock of the first gpu worker is ahead of everybody else's."""

@@ -24,6 +24,7 @@ from scripts.chaosrig.verdict import Verdict, judge
 from tests.support.servers import wait_for_http
 
 _STARTING_S = 90.0
+_PATIENCE_S = 90.0
 
 
 class Trial:
@@ -65,7 +66,6 @@ class Scenario:
     shape: Shape = field(default_factory=Shape)
     may_fail: str = ""
     hostile_path: str = ""
-    patience_s: float = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +88,12 @@ def run(scenario: Scenario, requests: int, seed: int, host: str = "") -> Outcome
             _wait_until_ready(stack)
             redis = resources.enter_context(stack.redis())
             hostile = host + scenario.hostile_path if scenario.hostile_path else ""
-            ordered = orders(requests, rng, hostile)
-            deadline = time.monotonic() + scenario.patience_s
-            clients = Clients(stack.url, stack.key, ordered, deadline)
+            clients = Clients(stack.url, stack.key, orders(rng, hostile), requests)
             trial = Trial(stack, redis, clients, rng)
             clients.start()
             scenario.fault(trial)
-            clients.join()
-            verdict = judge(redis, ordered, scenario.may_fail)
+            clients.finish(_PATIENCE_S)
+            verdict = judge(redis, clients.taken, scenario.may_fail)
             taken = time.monotonic() - began
             return Outcome(verdict, trial.standing, clients.refused, taken, stack.log())
     finally:
