@@ -2,7 +2,10 @@
 
 RQ's own leases are 90 s and more, and a job whose worker died between taking and starting it
 waits for two minutes. Here a killed worker's jobs are taken up within LEASE_S plus one
-maintenance interval, those it never started within UNSTARTED_S.
+maintenance interval, those it never started within UNSTARTED_S plus two. A worker that is alive
+but silent for LEASE_S - BEAT_S may lose its job: that costs the work, never the result, since
+what it writes afterwards is refused (app/core/scripts.py). Leases are written by the workers'
+own clocks, which must agree to LEASE_S - BEAT_S.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from redis.client import Pipeline
+from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
 from rq.utils import now
@@ -20,10 +24,10 @@ from rq.worker import BaseWorker
 
 log = logging.getLogger(__name__)
 
-LEASE_S = 30
-BEAT_S = 10
-UNSTARTED_S = 10
-MAINTENANCE_S = 10
+LEASE_S = 7
+BEAT_S = 2
+UNSTARTED_S = 5
+MAINTENANCE_S = 5
 _HEARTBEAT_PAUSE = timedelta(seconds=1)
 
 # KEYS = taken but not started, waiting; ARGV[1] = job id. Moves it back once, whoever asks first.
@@ -50,6 +54,18 @@ class ShortLease(BaseWorker):
         just_sent = last is not None and now() - last < _HEARTBEAT_PAUSE
         if pipeline is not None or timeout is not None or not just_sent:
             super().heartbeat(timeout, pipeline)
+
+    def _finalize_success(
+        self, job: Job, queue: Queue, execution: Execution, return_value: Any
+    ) -> None:
+        """RQ's own, unless the lease has run out: the job is another worker's by now, and signed
+        off it would not be taken up again, should that one die."""
+        entry = self.connection.zscore(queue.started_job_registry.key, execution.composite_key)
+        if entry is not None:
+            super()._finalize_success(job, queue, execution, return_value)
+        else:
+            log.warning("job %s: its lease ran out; leaving it to whoever has it", job.id)
+            self.executions.pop(execution.id, None)
 
     def clean_registries(self) -> None:
         """RQ's maintenance, and before it the jobs that were taken but never started."""

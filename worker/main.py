@@ -1,9 +1,8 @@
 """The worker processes: `python -m app.cli worker cpu` and `... worker gpu`.
 
 Order for the gpu: signals -> load the checkpoint -> warm up -> register with RQ -> work; being
-registered is what readiness means. Exit codes: 0 when asked to stop, 1 when RQ's loop ended for
-any other reason (it logs the reason and returns), 70 when a job was stuck (gpu_worker), 71 when
-the device is lost (generate), 78 when the checkpoint cannot be loaded.
+registered is what readiness means. Exit codes: 0 when asked to stop, 70 when a job was stuck
+(gpu_worker), 71 when the device is lost (generate), 78 when the checkpoint cannot be loaded.
 """
 
 from __future__ import annotations
@@ -14,10 +13,12 @@ import os
 import signal
 import socket
 import sys
+import time
 import uuid
 from types import FrameType
 
 from PIL import Image
+from redis.exceptions import RedisError
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
@@ -33,8 +34,9 @@ log = logging.getLogger(__name__)
 
 # RQ's block on an idle queue lasts worker_ttl - 15 s, and maintenance (taking up the jobs of dead
 # workers) only runs between blocks: short values keep recovery short.
-WORKER_TTL_S = 20
-MAINTENANCE_INTERVAL_S = 5
+WORKER_TTL_S = 17
+MAINTENANCE_INTERVAL_S = 2
+_ANEW_S = 1
 
 # Decoding and encoding give way to whoever drives a GPU, to Redis and to the api.
 NICENESS = 10
@@ -72,8 +74,31 @@ def _leave(_signum: int, _frame: FrameType | None) -> None:
 
 
 def _work(worker_class: type[BaseWorker], queue_name: str) -> int:
+    """RQ's loop until it is asked to stop. It ends with every error of Redis that outlasts the
+    retries (no memory, no room on the disk); what was loaded is kept, and the loop begins anew.
+    """
     context = runtime()
-    worker = worker_class(
+    # RQ tells of every maintenance round at "info".
+    quiet = context.settings.log_level == "info"
+    level = "WARNING" if quiet else context.settings.log_level.upper()
+    while True:
+        worker = None
+        try:
+            worker = _worker(worker_class, queue_name)
+            worker.work(logging_level=level)
+        except RedisError as error:
+            log.error("redis: %s", error)
+        if worker is not None and worker._shutdown_requested_date:
+            return 0
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, _leave)  # RQ's handlers speak to the loop that has ended
+        log.error("the work loop ended; it begins anew in %d s", _ANEW_S)
+        time.sleep(_ANEW_S)
+
+
+def _worker(worker_class: type[BaseWorker], queue_name: str) -> BaseWorker:
+    context = runtime()
+    return worker_class(
         [context.jobs.queue(queue_name)],
         # A fixed name would block the restart of a killed worker until its key expires.
         name=f"{queue_name}-{socket.gethostname()}-{uuid.uuid4().hex[:12]}",
@@ -83,7 +108,3 @@ def _work(worker_class: type[BaseWorker], queue_name: str) -> int:
         maintenance_interval=MAINTENANCE_INTERVAL_S,
         job_monitoring_interval=BEAT_S,
     )
-    # RQ tells of every maintenance round at "info".
-    quiet = context.settings.log_level == "info"
-    worker.work(logging_level="WARNING" if quiet else context.settings.log_level.upper())
-    return 0 if worker._shutdown_requested_date else 1

@@ -64,7 +64,9 @@ def submit(services: Services, caller: Key, submission: Submission) -> str:
         services.requests.submit(request_id, caller.name, params, source, expires_at)
         services.jobs.enqueue(request_id, Stage.PREPARE)
     except RedisError:
-        services.requests.forget(request_id)  # nobody was told this id
+        # Nobody was told this id. A Redis that is full needs the room of the picture at once.
+        services.requests.forget(request_id)
+        services.blobs.delete(f"{request_id}:source")
         raise
     return request_id
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
+from redis.exceptions import OutOfMemoryError
 from rq import SimpleWorker
 
 from app.core.connection import connect
@@ -249,3 +250,16 @@ def test_redis_away_is_503_and_never_a_traceback(
         assert answer.status_code == 503
         assert list(answer.json()) == ["error"]
         assert client.get("/health/ready").json()["checks"]["redis"] is False
+
+
+def test_a_request_that_redis_has_no_room_for_leaves_no_picture_behind(
+    api: TestClient, redis_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OutOfMemoryError("OOM command not allowed when used memory > 'maxmemory'")
+
+    monkeypatch.setattr(RequestStore, "submit", full)
+    with connect(redis_server) as redis:
+        before = set(redis.keys("blob:*"))
+        assert api.post("/v2/flux-controlnet", json=BODY).status_code == 503
+        assert set(redis.keys("blob:*")) == before

@@ -1,0 +1,1 @@
+"""What `scripts/chaos` is made of: a stack of real processes, clients, faults, and a verdict."""

@@ -1,0 +1,73 @@
+"""What clients order: small inline pictures, each with a seed of its own that is also the colour
+of what has to come back.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from tests.support.pictures import base64_of
+
+_MOST = 1000  # a seed has 24 bits
+_SIZES = ((64, 64), (72, 88), (128, 80))
+
+
+@dataclass(slots=True)
+class Order:
+    """One request, and what became of it: status is what the server last said, or LOST."""
+
+    body: dict[str, Any]
+    seed: int
+    samples: int
+    size: tuple[int, int]
+    hostile: bool = False
+    id: str = ""
+    status: str = ""
+    error: str = ""
+    wrong: str = ""
+
+
+def orders(rng: random.Random, hostile_url: str = "") -> list[Order]:
+    """More than are ever taken: inline pictures, one in four twofold; with hostile_url one in five
+    names that instead.
+    """
+    pictures = {size: base64_of(Image.new("RGB", size, "grey")) for size in _SIZES}
+    made = []
+    for number in range(_MOST):
+        size = rng.choice(_SIZES)
+        # Seeds of different requests never meet, and each is a colour of 24 bits.
+        seed = 1 + 16 * rng.randrange(1000) + 16_000 * number
+        samples = 2 if rng.random() < 0.25 else 1
+        hostile = bool(hostile_url) and number % 5 == 2
+        image = hostile_url if hostile else pictures[size]
+        body = {
+            "image": image,
+            "prompt": "x",
+            "cn_type": "canny",
+            "steps": 15,
+            "seed": seed,
+            "samples": samples,
+            "image_format": "png",
+            "base64": False,
+        }
+        made.append(Order(body, seed, samples, size, hostile))
+    return made
+
+
+def fault_of(data: bytes, size: tuple[int, int], seed: int) -> str:
+    """What is wrong with a picture; empty when it is the one that was ordered."""
+    try:
+        picture = Image.open(io.BytesIO(data)).convert("RGB")
+    except OSError:
+        return "its picture cannot be decoded"
+    if picture.size != size:
+        return f"its picture has size {picture.size}"
+    colour = (seed >> 16 & 255, seed >> 8 & 255, seed & 255)
+    if picture.getcolors() != [(size[0] * size[1], colour)]:
+        return "its picture is not that of its seed"
+    return ""

@@ -1,0 +1,164 @@
+"""The faults: what is done to a running stack, and when."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import time
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from scripts.chaosrig.recovery import until_in_hand
+from scripts.chaosrig.stack import Shape
+from scripts.chaosrig.trial import Scenario, Trial
+from worker.lease import LEASE_S
+
+_SLOW = Shape(picture_s=2.0)
+_ROUNDS = 3
+_OUTAGE_S = 8.0
+
+
+def _kill_gpu(trial: Trial) -> None:
+    for _ in range(_ROUNDS):
+        trial.strike_and_measure(trial.rng.choice(trial.stack.workers("gpu")), signal.SIGKILL)
+
+
+def _kill_gpu_once(trial: Trial) -> None:
+    trial.strike_and_measure(trial.stack.part("gpu-0"), signal.SIGKILL)
+
+
+def _kill_cpu(trial: Trial) -> None:
+    for _ in range(_ROUNDS):
+        trial.strike_and_measure(trial.rng.choice(trial.stack.workers("cpu")), signal.SIGKILL)
+
+
+def _kill_api(trial: Trial) -> None:
+    for _ in range(_ROUNDS):
+        trial.wait(0.5, 2.0)
+        trial.stack.part("api").signal(signal.SIGKILL)
+        trial.measure(trial.standing_requests(), time.monotonic())
+
+
+def _kill_redis(trial: Trial) -> None:
+    for _ in range(_ROUNDS):
+        trial.wait(1.0, 3.0)
+        standing = trial.standing_requests()
+        trial.stack.part("redis").signal(signal.SIGKILL)
+        trial.measure(standing, time.monotonic())
+
+
+def _stall_gpu(trial: Trial) -> None:
+    part = trial.stack.part("gpu-0")
+    held = trial.strike(part, signal.SIGSTOP)
+    trial.measure(held, time.monotonic())
+    trial.wait(LEASE_S, LEASE_S + 3)
+    part.signal(signal.SIGCONT)
+
+
+def _stall_then_kill_successor(trial: Trial) -> None:
+    """The one that wakes up must not sign off the job that its successor holds."""
+    first, second = trial.stack.part("gpu-0"), trial.stack.part("gpu-1")
+    held = trial.strike(first, signal.SIGSTOP)
+    trial.measure(held, time.monotonic())
+    first.signal(signal.SIGCONT)
+    trial.wait(0.8, 1.2)
+    second.signal(signal.SIGKILL)
+
+
+def _stop_under_load(trial: Trial) -> None:
+    for kind in ("gpu", "cpu"):
+        for part in trial.stack.workers(kind):
+            trial.wait(0.5, 1.5)
+            part.signal(signal.SIGTERM)
+    trial.wait(0.5, 1.5)
+    trial.stack.part("api").signal(signal.SIGTERM)
+
+
+def _stop_during_a_job(trial: Trial) -> None:
+    """Finish it when asked once; put it back at once when asked twice."""
+    first = trial.stack.part("gpu-0")
+    asked = first.pid
+    trial.strike(first, signal.SIGTERM)
+    while first.pid == asked or not until_in_hand(trial.redis, first.pid):
+        time.sleep(0.1)
+    part = trial.stack.part("gpu-1")
+    held = trial.strike(part, signal.SIGTERM)
+    time.sleep(1.1)  # RQ takes a second signal within a second for the first one's echo
+    part.signal(signal.SIGTERM)
+    trial.measure(held, time.monotonic())
+
+
+def _redis_full(trial: Trial) -> None:
+    trial.wait(1.0, 2.0)
+    with Redis.from_url(trial.stack.redis_url) as admin:
+        used = int(admin.info("memory")["used_memory"])
+        admin.config_set("maxmemory", used)
+        time.sleep(_OUTAGE_S)
+        standing, since = trial.standing_requests(), time.monotonic()
+        admin.config_set("maxmemory", 0)
+    trial.measure(standing, since)
+
+
+def _redis_paused(trial: Trial) -> None:
+    trial.wait(1.0, 2.0)
+    redis = trial.stack.part("redis")
+    standing, since = trial.standing_requests(), time.monotonic()
+    redis.signal(signal.SIGSTOP)
+    time.sleep(_OUTAGE_S)
+    redis.signal(signal.SIGCONT)
+    trial.measure(standing, since)
+
+
+def _disk_full(trial: Trial) -> None:
+    """No file of Redis may grow any more: what a full disk is to it."""
+    trial.wait(1.0, 2.0)
+    pid, size = trial.stack.part("redis").pid, trial.stack.append_only_size()
+    unlimited = resource.RLIM_INFINITY
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size + 4096, unlimited))
+    time.sleep(_OUTAGE_S)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (unlimited, unlimited))
+    since = time.monotonic()
+    _until_redis_answers(trial)  # until it has written it refuses even to be read
+    trial.measure(trial.standing_requests(), since)
+
+
+def _until_redis_answers(trial: Trial) -> None:
+    while True:
+        try:
+            trial.redis.ping()
+            return
+        except RedisError:
+            time.sleep(0.05)
+
+
+def _nothing(_trial: Trial) -> None:
+    """The fault is in the requests or in the shape."""
+
+
+SCENARIOS = {
+    "kill-gpu": Scenario("kill -9 of one of two gpu workers, three times", _kill_gpu),
+    "kill-only-gpu": Scenario(
+        "kill -9 of the only gpu worker", _kill_gpu_once, Shape(gpu_workers=1)
+    ),
+    "kill-cpu": Scenario("kill -9 of one of two cpu workers, three times", _kill_cpu),
+    "kill-api": Scenario("kill -9 of the api, three times", _kill_api),
+    "kill-redis": Scenario("kill -9 of Redis, three times", _kill_redis),
+    "stall-gpu": Scenario("a gpu worker stopped for longer than its lease", _stall_gpu, _SLOW),
+    "stall-kill": Scenario("the same, and its successor killed", _stall_then_kill_successor, _SLOW),
+    "term-load": Scenario("SIGTERM to each process under load", _stop_under_load),
+    "term-job": Scenario("SIGTERM, and SIGTERM twice, during a job", _stop_during_a_job, _SLOW),
+    "redis-full": Scenario("Redis without memory for 8 s", _redis_full),
+    "redis-paused": Scenario("Redis stopped for 8 s", _redis_paused),
+    "disk-full": Scenario("no room for Redis' file for 8 s", _disk_full),
+    "slow-host": Scenario(
+        "a picture host that trickles",
+        _nothing,
+        Shape(settings={"FETCH_TIMEOUT_S": "4"}),
+        may_fail=r"^image: the URL did not deliver within 4 s$",
+        hostile_path="/trickle",
+    ),
+    "clock": Scenario(
+        "the clock of a gpu worker 20 s ahead", _nothing, Shape(clock_ahead_s=20, picture_s=1.0)
+    ),
+}

@@ -1,0 +1,109 @@
+"""One scenario from start to verdict: a stack, clients under way, a fault at a drawn moment, and
+what is left when every accepted request has ended.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from redis import Redis
+
+from scripts.chaosrig.clients import Clients
+from scripts.chaosrig.orders import orders
+from scripts.chaosrig.part import Part
+from scripts.chaosrig.recovery import Stillstand, open_requests, until_in_hand
+from scripts.chaosrig.stack import Shape, Stack, running_stack
+from scripts.chaosrig.verdict import Verdict, judge
+from tests.support.servers import wait_for_http
+
+_STARTING_S = 90.0
+_PATIENCE_S = 90.0
+
+
+class Trial:
+    """What a fault may touch. standing: seconds that requests stood still after the faults."""
+
+    def __init__(self, stack: Stack, redis: Redis, clients: Clients, rng: random.Random) -> None:
+        self.stack, self.redis, self.clients, self.rng = stack, redis, clients, rng
+        self.standing: list[float] = []
+
+    def wait(self, least_s: float, most_s: float) -> None:
+        """Until a moment drawn at random."""
+        time.sleep(self.rng.uniform(least_s, most_s))
+
+    def strike(self, part: Part, signum: int) -> set[str]:
+        """Signal a worker at a drawn moment while it has requests in hand; says which."""
+        self.wait(0.3, 1.5)
+        held = until_in_hand(self.redis, part.pid)
+        part.signal(signum)
+        return held
+
+    def standing_requests(self) -> set[str]:
+        """Those that were accepted and have not ended."""
+        return open_requests(self.redis) & self.clients.accepted
+
+    def measure(self, requests: Iterable[str], since: float) -> None:
+        self.standing += Stillstand(self.redis, requests, since).seconds()
+
+    def strike_and_measure(self, part: Part, signum: int) -> None:
+        held = self.strike(part, signum)
+        self.measure(held, time.monotonic())
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """may_fail: what the reasons of the requests to a hostile host match; no other may fail."""
+
+    what: str
+    fault: Callable[[Trial], None]
+    shape: Shape = field(default_factory=Shape)
+    may_fail: str = ""
+    hostile_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    verdict: Verdict
+    standing: list[float]
+    refused: int
+    seconds: float
+    log: str
+
+
+def run(scenario: Scenario, requests: int, seed: int, host: str = "") -> Outcome:
+    """host: origin of the hostile picture host, for a scenario that has a hostile_path."""
+    rng = random.Random(seed)
+    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+    began = time.monotonic()
+    try:
+        with ExitStack() as resources:
+            stack = resources.enter_context(running_stack(folder / "data", scenario.shape))
+            _wait_until_ready(stack)
+            redis = resources.enter_context(stack.redis())
+            hostile = host + scenario.hostile_path if scenario.hostile_path else ""
+            clients = Clients(stack.url, stack.key, orders(rng, hostile), requests)
+            trial = Trial(stack, redis, clients, rng)
+            clients.start()
+            scenario.fault(trial)
+            clients.finish(_PATIENCE_S)
+            verdict = judge(redis, clients.taken, scenario.may_fail)
+            taken = time.monotonic() - began
+            return Outcome(verdict, trial.standing, clients.refused, taken, stack.log())
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_until_ready(stack: Stack) -> None:
+    wait_for_http(stack.port, "/health/ready", stack.part("api").process)
+    deadline = time.monotonic() + _STARTING_S
+    while stack.registered() < len(stack.workers("gpu")) + len(stack.workers("cpu")):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"chaos: not all workers came up; log:\n{stack.log()}")
+        time.sleep(0.1)

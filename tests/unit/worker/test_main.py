@@ -1,0 +1,55 @@
+"""The worker processes from the outside."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO, cast
+
+from redis import Redis
+
+from app.core.connection import connect
+from app.core.queue import CPU, Jobs
+from tests.support.servers import ROOT, environment, running_redis
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def worker_names(redis: Redis) -> set[bytes]:
+    return cast(set[bytes], redis.smembers("rq:workers"))
+
+
+def until_it_begins_anew(redis: Redis, said: TextIO, process: subprocess.Popen[str]) -> None:
+    redis.config_set("maxmemory", 1)
+    while "begins anew" not in said.readline():
+        assert process.poll() is None
+
+
+def test_a_worker_outlives_a_redis_that_is_full(tmp_path: Path) -> None:
+    """With all that it has loaded; told to leave meanwhile, it leaves."""
+    command = [sys.executable, "-m", "app.cli", "worker", "cpu"]
+    with running_redis(tmp_path / "redis") as url, connect(url) as redis:
+        jobs = Jobs(redis, 3600)
+        settings = environment(REDIS_URL=url)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=settings, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None
+        with cast(TextIO, process.stderr) as said:
+            until(lambda: jobs.workers(CPU) == 1)
+            until_it_begins_anew(redis, said, process)
+            before = worker_names(redis)
+            redis.config_set("maxmemory", 0)
+            until(lambda: bool(worker_names(redis) - before))
+            until_it_begins_anew(redis, said, process)
+            process.terminate()
+            said.read()
+        assert process.wait(60) == 0
