@@ -19,6 +19,7 @@ from app.core.keys import Key
 from app.core.requests import Stage
 from models.geometry import largest_of_shape
 
+_URL_MAX = 16_384
 _RANDOM_SEEDS = 999_999_999_999_999  # the hosted service's own range for a drawn seed
 
 
@@ -49,7 +50,8 @@ SubmissionDep = Annotated[Submission, Depends(read_submission)]
 def submit(services: Services, caller: Key, submission: Submission) -> str:
     """Accept: write the record, queue its first job, and say the request's id.
 
-    Raises InvalidRequest for a custom size that no worker could make, and RedisError.
+    Raises InvalidRequest for a custom size that no worker could make or for a URL that is too
+    long, and RedisError.
     """
     if not submission.body.use_input_img_dimension:
         _check_size(services, submission.body)
@@ -82,13 +84,18 @@ def _check_size(services: Services, body: FluxControlNetBody) -> None:
 def _store_source(
     services: Services, request_id: str, submission: Submission, expires_at: float
 ) -> dict[str, str]:
-    """Where prepare finds the picture; bytes go to a blob, so that the record stays small."""
+    """Where prepare finds the picture; bytes go to a blob, so that the record stays small.
+
+    Raises InvalidRequest for a URL that would make it large: every poll reads it.
+    """
     image = submission.body.image
     name = f"{request_id}:source"
     if submission.upload is not None:
         services.blobs.put(name, submission.upload, expires_at)
         return {"kind": "file"}
     if "://" in image[:16]:
+        if len(image) > _URL_MAX:
+            raise InvalidRequest(f"image: a URL may have {_URL_MAX} characters at most")
         return {"kind": "url", "url": image}
     services.blobs.put(name, image.encode(), expires_at)
     return {"kind": "base64"}
