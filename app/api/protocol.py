@@ -8,20 +8,15 @@ the size of a body is bounded in app.api.transport.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from enum import Enum
-from http import HTTPStatus
 from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.api.headers import SAFE_HEADERS
-from app.core.errors import HeadTooLarge, InvalidRequest, ServerError, TooSlow
+from app.api.refusals import HEAD_TOO_LARGE, MAX_HEAD_BYTES, MAX_HEADERS, raw_answer
+from app.core.errors import InvalidRequest, ServerError, TooSlow
 from app.core.settings import Settings
-
-MAX_HEAD_BYTES = 32_768
-MAX_HEADERS = 100
 
 
 class Awaited(Enum):
@@ -66,7 +61,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         # Heads, trailers and chunk extensions alike: what never becomes a request or its body.
         if self._unread > MAX_HEAD_BYTES:
-            self._refuse(_HEAD_TOO_LARGE)
+            self._refuse(HEAD_TOO_LARGE)
         self._follow()
 
     def on_response_complete(self) -> None:
@@ -94,7 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
-            self._refusal = _HEAD_TOO_LARGE
+            self._refusal = HEAD_TOO_LARGE
             raise self._refusal
         super().on_headers_complete()
         self._receiving = Awaited.BODY
@@ -161,17 +156,11 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         in_hand = self._answering or self._receiving is Awaited.BODY
         if not (in_hand and self.cycle.response_started):
-            self.transport.write(_raw_answer(error))
+            self.transport.write(raw_answer(error))
         if self._answering:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.close()
-
-
-_HEAD_TOO_LARGE = HeadTooLarge(
-    f"The head of the request is larger than {MAX_HEAD_BYTES} bytes or has more than "
-    f"{MAX_HEADERS} headers"
-)
 
 
 def bounded_protocol(settings: Settings) -> type[BoundedProtocol]:
@@ -185,16 +174,3 @@ def bounded_protocol(settings: Settings) -> type[BoundedProtocol]:
         }
 
     return Configured
-
-
-def _raw_answer(error: ServerError) -> bytes:
-    body = json.dumps({"error": error.text}).encode()
-    head = {
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-        "connection": "close",
-        **SAFE_HEADERS,
-    }
-    status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
-    lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
-    return f"{status}{lines}\r\n".encode() + body

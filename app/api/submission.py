@@ -50,7 +50,8 @@ SubmissionDep = Annotated[Submission, Depends(read_submission)]
 def submit(services: Services, caller: Key, submission: Submission) -> str:
     """Accept: write the record, queue its first job, and say the request's id.
 
-    Raises InvalidRequest for a custom size that no worker could make, and RedisError.
+    Raises InvalidRequest for a custom size that no worker could make or for a URL that is too
+    long, and RedisError.
     """
     if not submission.body.use_input_img_dimension:
         _check_size(services, submission.body)

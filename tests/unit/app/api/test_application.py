@@ -147,6 +147,15 @@ def test_a_body_over_the_bound_is_413(redis_server: str, secret: str) -> None:
             assert "2000 bytes" in answer.json()["error"]
 
 
+def test_a_url_over_the_bound_is_400(api: TestClient) -> None:
+    """It would be in the record, and every poll would carry it."""
+    url = "http://host.example/" + "a" * 8_173
+    refused = api.post("/v2/flux-controlnet", json={**BODY, "image": url})
+    assert refused.status_code == 400
+    assert refused.json()["error"] == "image: a URL has at most 8192 characters"
+    assert api.post("/v2/flux-controlnet", json={**BODY, "image": url[:-1]}).status_code == 200
+
+
 def test_a_picture_over_the_servers_bound_is_400(redis_server: str, secret: str) -> None:
     with application(redis_server, max_pixels=100_000) as client:
         body = {**BODY, "use_input_img_dimension": False}

@@ -35,6 +35,8 @@ def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("FETCH_ALLOW_HOSTS", "two words"),
         ("REDIS_URL", "redis://:pw@host:abc/0"),
         ("PUBLIC_URL", "https://host/path?query=1"),
+        ("CLOSED_PATHS", "/v2/flux-controlnet"),
+        ("HEAD_TIMEOUT_S", "0"),
         ("MU", "nan"),
         ("MU", "much"),
     ],
