@@ -14,7 +14,7 @@ from scripts.chaosrig.stack import Shape
 from scripts.chaosrig.trial import Scenario, Trial
 from worker.lease import LEASE_S
 
-_SLOW = Shape(picture_s=2.0)
+_SLOW = Shape(picture_s=1.6)
 _ROUNDS = 3
 _OUTAGE_S = 8.0
 
