@@ -9,12 +9,12 @@ import time
 from redis import Redis
 from redis.exceptions import RedisError
 
-from scripts.chaosrig.recovery import until_in_hand
+from scripts.chaosrig.recovery import in_hand, until_in_hand
 from scripts.chaosrig.stack import Shape
 from scripts.chaosrig.trial import Scenario, Trial
 from worker.lease import LEASE_S
 
-_SLOW = Shape(picture_s=2.0)
+_SLOW = Shape(picture_s=1.6)
 _ROUNDS = 3
 _OUTAGE_S = 8.0
 
@@ -83,7 +83,10 @@ def _stop_during_a_job(trial: Trial) -> None:
     while first.pid == asked or not until_in_hand(trial.redis, first.pid):
         time.sleep(0.1)
     part = trial.stack.part("gpu-1")
-    held = trial.strike(part, signal.SIGTERM)
+    before = held = in_hand(trial.redis, part.pid)
+    while held <= before:  # at the beginning of a job, so that it does not end meanwhile
+        held = in_hand(trial.redis, part.pid)
+    part.signal(signal.SIGTERM)
     time.sleep(1.1)  # RQ takes a second signal within a second for the first one's echo
     part.signal(signal.SIGTERM)
     trial.measure(held, time.monotonic())
