@@ -10,9 +10,9 @@ from typing import cast
 from fastapi import Request
 
 from app.api.services import Services
+from app.core.connection import LONGEST_BLOCK_S
 from app.core.requests import RequestRecord, events_key
 
-_BLOCK_MS = 5000
 _LAST = {b"completed", b"failed"}
 
 Streams = list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]
@@ -47,7 +47,9 @@ async def wait_for_end(
 async def _ended(services: Services, request_id: str) -> RequestRecord | None:
     key, last = events_key(request_id), b"0"
     while True:
-        streams = cast(Streams, await services.events.xread({key: last}, block=_BLOCK_MS))
+        streams = cast(
+            Streams, await services.events.xread({key: last}, block=LONGEST_BLOCK_S * 1000)
+        )
         over = not streams  # nothing for a while: the record may have expired
         for _, events in streams or []:
             last, fields = events[-1]

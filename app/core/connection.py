@@ -12,6 +12,9 @@ from redis.retry import Retry
 
 RETRIES = 20
 LONGEST_PAUSE_S = 1.0
+LONGEST_BLOCK_S = 5
+"""For reads that wait for something to happen: the library takes a longer silence for a dead
+connection, and after some of those gives up."""
 MOST_CONNECTIONS = 10_000
 """What Redis itself allows unless told otherwise; the library's own bound is 100."""
 
@@ -31,6 +34,7 @@ def connect_async(url: str) -> async_redis.Redis:
     return async_redis.Redis.from_url(
         url,
         max_connections=MOST_CONNECTIONS,
+        socket_timeout=2 * LONGEST_BLOCK_S,
         retry=AsyncRetry(ExponentialWithJitterBackoff(cap=LONGEST_PAUSE_S), RETRIES),
         health_check_interval=10,
         socket_connect_timeout=5,
