@@ -25,7 +25,7 @@ from rq.job import Job
 from rq.queue import Queue
 from rq.utils import now
 
-from app.core.queue import MAX_PIXELS_FIELD
+from app.core.workers import MAX_PIXELS_FIELD
 from worker.lease import BEAT_S, LEASE_S, ShortLease
 from worker.runtime import runtime
 from worker.stage import Rest

@@ -17,9 +17,10 @@ from rq import SimpleWorker
 from app.core.connection import connect
 from app.core.errors import GenerationFailed
 from app.core.keys import KeyStore, mint
-from app.core.queue import GPU, MAX_PIXELS_FIELD, Jobs
+from app.core.queue import GPU, Jobs
 from app.core.requests import RequestStore, Stage
 from app.core.settings import Settings
+from app.core.workers import MAX_PIXELS_FIELD
 from app.main import create_app
 from tests.support.servers import running_redis
 
