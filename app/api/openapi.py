@@ -32,7 +32,18 @@ FOUND: Responses = {404: _error("Unknown, expired or somebody else's")}
 SUBMISSION: Responses = {
     **KEYED,
     406: _error("Invalid content type"),
+    409: _error("The idempotency key was used with another body; or v1: it was cancelled"),
     413: _error("Body too large"),
+}
+
+EVENTS: Responses = {
+    200: {
+        "description": "Events, each with the part of the status body that it is about",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    },
+    204: {"description": "Ended, and nothing has come after Last-Event-ID"},
+    **KEYED,
+    **FOUND,
 }
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import resource
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -11,10 +15,24 @@ from app.api.protocol import bounded_protocol
 from app.core.settings import Settings
 
 
-def serve(app: ASGIApp, settings: Settings, host: str, port: int) -> None:
-    """Serve until SIGINT or SIGTERM."""
+class _Server(uvicorn.Server):
+    """Says when it begins to stop: uvicorn tells its application only after the last answer."""
+
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_stop()
+        await super().shutdown(sockets)
+
+
+def serve(
+    app: ASGIApp, settings: Settings, host: str, port: int, on_stop: Callable[[], None]
+) -> None:
+    """Serve until SIGINT or SIGTERM; on_stop is called first then, on the event loop."""
     _allow_many_connections()
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=host,
         port=port,
@@ -27,6 +45,11 @@ def serve(app: ASGIApp, settings: Settings, host: str, port: int) -> None:
         # Open v1 calls are told 503 rather than left hanging when the process must go.
         timeout_graceful_shutdown=5,
     )
+    server = _Server(config, on_stop)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(1)
 
 
 def _allow_many_connections() -> None:

@@ -30,4 +30,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     settings = load_settings()
-    serve(create_bare(settings.redis_url), settings, "127.0.0.1", parser.parse_args().port)
+    app, port = create_bare(settings.redis_url), parser.parse_args().port
+    serve(app, settings, "127.0.0.1", port, on_stop=lambda: None)
