@@ -74,8 +74,8 @@ def _api(arguments: argparse.Namespace) -> int:
 
     settings = load_settings()
     app = create_app(settings)
-    stopping = app.state.services.stopping
-    serve(app, settings, arguments.host, arguments.port, on_stop=stopping.set)
+    drain = app.state.services.drain
+    serve(app, settings, arguments.host, arguments.port, drain)
     return 0
 
 

@@ -69,13 +69,12 @@ async def request_events(
 
 
 async def _chunks(services: Services, story: _Story, after: str) -> AsyncIterator[str]:
+    """Ends with the request, when that expires, and when this process is asked to leave."""
     yield "retry: 1000\n\n"
     said_at = time.monotonic()
     events: Sequence[Event] = ()
     with services.feed.following(story.record.id, after) as follower:
-        while not (story.over or services.stopping.is_set()):
-            if time.time() >= story.record.expires_at:
-                return
+        while not story.over:
             try:
                 events = events or await follower.next(_TICK_S)
                 text = await story.told(events)
@@ -89,6 +88,8 @@ async def _chunks(services: Services, story: _Story, after: str) -> AsyncIterato
             if text:
                 yield text
                 said_at = time.monotonic()
+            if services.drain.leaving or time.time() > story.record.expires_at:
+                return
 
 
 class _Story:

@@ -4,7 +4,6 @@ any request, so the API can be replicated.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import redis.asyncio as async_redis
 from fastapi import Depends, Request
 from redis import Redis
 
+from app.api.drain import Drain
 from app.core.blobs import Blobs, RedisBlobs
 from app.core.connection import connect, connect_async
 from app.core.feed import EventFeed
@@ -37,8 +37,7 @@ class Services:
     jobs: Jobs
     links: LinkSigner
     idempotency: IdempotencyKeys
-    stopping: asyncio.Event
-    """Set when the process is to end: answers that may take for ever should stop by themselves."""
+    drain: Drain
 
 
 def make_services(settings: Settings) -> Services:
@@ -57,7 +56,7 @@ def make_services(settings: Settings) -> Services:
         jobs=jobs,
         links=LinkSigner(redis),
         idempotency=IdempotencyKeys(redis),
-        stopping=asyncio.Event(),
+        drain=Drain(),
     )
 
 

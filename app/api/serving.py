@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import resource
-import socket
-import sys
-from collections.abc import Callable
-from contextlib import suppress
 
 import uvicorn
-from starlette.types import ASGIApp
+from fastapi import FastAPI
 
+from app.api.drain import Drain, DrainingServer
 from app.api.protocol import bounded_protocol
 from app.core.settings import Settings
 
 
-class _Server(uvicorn.Server):
-    """Says when it begins to stop: uvicorn tells its application only after the last answer."""
-
-    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_stop = on_stop
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._on_stop()
-        await super().shutdown(sockets)
-
-
-def serve(
-    app: ASGIApp, settings: Settings, host: str, port: int, on_stop: Callable[[], None]
-) -> None:
-    """Serve until SIGINT or SIGTERM; on_stop is called first then, on the event loop."""
+def serve(app: FastAPI, settings: Settings, host: str, port: int, drain: Drain) -> None:
+    """Serve until SIGINT or SIGTERM; `drain` says when that has come."""
     _allow_many_connections()
     config = uvicorn.Config(
         app,
@@ -42,14 +26,10 @@ def serve(
         server_header=False,
         # The origin of URLs is PUBLIC_URL or the checked Host, never a forwarded header.
         proxy_headers=False,
-        # Open v1 calls are told 503 rather than left hanging when the process must go.
-        timeout_graceful_shutdown=5,
+        # Then open v1 calls are told 503 rather than left hanging.
+        timeout_graceful_shutdown=math.ceil(settings.grace_s),
     )
-    server = _Server(config, on_stop)
-    with suppress(KeyboardInterrupt):
-        server.run()
-    if not server.started:
-        sys.exit(1)
+    DrainingServer(config, drain, settings.drain_s).run()
 
 
 def _allow_many_connections() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ from redis import Redis
 
 from app.core.keys import KeyStore
 from tests.support.bodies import slow, small
-from tests.support.servers import Server, a_key
+from tests.support.servers import Server, a_key, running_api
 from tests.support.sse import all_events, events
 from tests.support.wire import V2, finished, wait_for_end
 
@@ -76,7 +77,7 @@ def test_a_failure_ends_the_stream_with_its_reason(plain: httpx.Client) -> None:
 
 
 def test_a_queued_request_says_where_it_stands(plain: httpx.Client) -> None:
-    """In the status, the result before the end, and the stream, which says so again at each move."""
+    """In the status, the result before the end, and the stream, at each move again."""
     finished(plain, small())  # so that something is measured
     first, second = submitted(plain, slow()), submitted(plain, small())
     queued = plain.get(f"/v2/requests/{second}/status").json()
@@ -115,3 +116,19 @@ def test_a_stream_is_its_owners(http: httpx.Client, server: Server) -> None:
     assert answer.status_code == 404
     assert answer.json() == {"error": f"Request {request_id} not found"}
 
+
+def test_a_stream_outlives_the_time_for_a_body_and_ends_with_its_process(server: Server) -> None:
+    """What a client takes at once is no body that it does not take; an end is no broken answer."""
+    with httpx.Client(headers=server.headers, timeout=60) as client:
+        with running_api(server.redis_url, BODY_TIMEOUT_S="0.2") as url:
+            client.base_url = httpx.URL(url)
+            request_id = submitted(client, slow(4))
+            opened = ExitStack()
+            stream = opened.enter_context(events(client, request_id))
+            steps = (event.data["progress"]["step"] for event in stream if event.name == "step")
+            assert any(step > 100 for step in steps)
+        rest = list(stream)
+        opened.close()
+    assert all(event.name == "step" for event in rest)
+    assert len(rest) < 200
+    httpx.delete(f"{server.url}/v2/requests/{request_id}", headers=server.headers)
