@@ -36,10 +36,25 @@ SUBMISSION: Responses = {
     413: _error("Body too large"),
 }
 
+# Of each event, as readers of the document take it for this content type.
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"enum": ["queued", "started", "step", "completed", "failed"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "description": "The part of the status body that the event is about",
+        },
+    },
+}
+
 EVENTS: Responses = {
     200: {
-        "description": "Events, each with the part of the status body that it is about",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "description": "Events, until the request has ended",
+        "content": {"text/event-stream": {"schema": _EVENT}},
     },
     204: {"description": "Ended, and nothing has come after Last-Event-ID"},
     **KEYED,
