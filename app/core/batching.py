@@ -1,41 +1,39 @@
-"""Calls of one Lua script that share round trips: what waits at the same time travels together, on
-one connection. Knows nothing of what the script does.
+"""Questions to Redis that share round trips: what waits at the same time travels together, on one
+connection. Knows nothing of what is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from redis.commands.core import AsyncScript
+from typing import Generic, TypeVar
 
 _TOGETHER = 64
 
+Question = TypeVar("Question")
+
 
 @dataclass(frozen=True, slots=True)
-class _Call:
-    key: str
-    argument: str
+class _Call(Generic[Question]):
+    question: Question
     answer: asyncio.Future[bytes]
 
 
-class Batch:
-    """The script gets the common keys and a key a call, an argument a call, and returns a text a
-    call: the client library takes far longer for a reply of many small parts.
+class Batch(Generic[Question]):
+    """ask: many questions at once; an answer each, in their order, as one text: the client library
+    takes far longer for a reply of many small parts.
     """
 
-    def __init__(self, script: AsyncScript, common_keys: Sequence[str] = ()) -> None:
-        self._script = script
-        self._common_keys = common_keys
-        self._waiting: list[_Call] = []
+    def __init__(self, ask: Callable[[Sequence[Question]], Awaitable[Sequence[bytes]]]) -> None:
+        self._ask = ask
+        self._waiting: list[_Call[Question]] = []
         self._travelling: asyncio.Task[None] | None = None
 
-    async def call(self, key: str, argument: str) -> bytes:
-        """What the script has to say about these two. Raises RedisError."""
+    async def answer(self, question: Question) -> bytes:
+        """Raises what `ask` raises."""
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Call(key, argument, answer))
+        self._waiting.append(_Call(question, answer))
         if self._travelling is None:
             self._travelling = asyncio.create_task(self._travel())
         return await answer
@@ -44,12 +42,9 @@ class Batch:
         """To Redis and back until nobody waits; who comes meanwhile is taken along next time."""
         while self._waiting:
             calls, self._waiting = self._waiting[:_TOGETHER], self._waiting[_TOGETHER:]
-            answers: list[Any]
+            answers: Sequence[bytes | Exception]
             try:
-                answers = await self._script(
-                    keys=[*self._common_keys, *(call.key for call in calls)],
-                    args=[call.argument for call in calls],
-                )
+                answers = await self._ask([call.question for call in calls])
             except Exception as error:
                 # The client has tried for long enough: nobody should wait for that again.
                 calls, self._waiting = calls + self._waiting, []

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import cast
 
 import redis.asyncio as async_redis
 from redis.exceptions import RedisError
@@ -59,7 +60,8 @@ class EventFeed:
 
     def __init__(self, redis: async_redis.Redis) -> None:
         self._redis = redis
-        self._batch = Batch(redis.register_script(_READ))
+        self._script = redis.register_script(_READ)
+        self._batch = Batch(self._ask)
         self._followers: dict[str, set[Follower]] = {}
         self._listening: asyncio.Task[None] | None = None
 
@@ -80,8 +82,12 @@ class EventFeed:
 
     async def read(self, request_id: str, after: str) -> list[Event]:
         """All there is by now. Raises RedisError."""
-        found = json.loads(await self._batch.call(events_key(request_id), after))
+        found = json.loads(await self._batch.answer((events_key(request_id), after)))
         return [_event(event_id, flat) for event_id, flat in found]
+
+    async def _ask(self, questions: Sequence[tuple[str, str]]) -> list[bytes]:
+        streams, after = zip(*questions, strict=True)
+        return cast(list[bytes], await self._script(keys=streams, args=after))
 
     async def aclose(self) -> None:
         if self._listening is not None:

@@ -7,6 +7,8 @@ Reads only; what a key and a record are is decided in app.core.keys and app.core
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import cast
 
 import redis.asyncio as async_redis
 
@@ -27,7 +29,8 @@ return found
 
 class Reader:
     def __init__(self, redis: async_redis.Redis) -> None:
-        self._batch = Batch(redis.register_script(_READ), common_keys=[BY_DIGEST])
+        self._script = redis.register_script(_READ)
+        self._batch = Batch(self._ask)
 
     async def key(self, secret: str) -> Key | None:
         """The live key that `secret` is. Looking up a hash leaks no timing about the secret."""
@@ -43,10 +46,16 @@ class Reader:
         self, secret: str, request_id: str
     ) -> tuple[Key | None, RequestRecord | None]:
         """Both at once. Whether the record is the key's to see is for the caller to say."""
-        answer = await self._batch.call(record_key(request_id), digest(secret))
-        key, flat = json.loads(answer)
+        question = digest(secret), record_key(request_id)
+        key, flat = json.loads(await self._batch.answer(question))
         fields = dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}
         return (
             Key.from_json(key) if key else None,
             record_from(request_id, fields),
         )
+
+    async def _ask(self, questions: Sequence[tuple[str, str]]) -> list[bytes]:
+        """For each (digest of a secret, key of a record) both as JSON."""
+        digests, records = zip(*questions, strict=True)
+        found = await self._script(keys=[BY_DIGEST, *records], args=digests)
+        return cast(list[bytes], found)
