@@ -17,6 +17,7 @@ from app.core.queue import Jobs
 from app.core.requests import RequestStore
 from app.core.settings import Settings, load_settings
 from worker.aside import Aside
+from worker.meter import Meter
 from worker.read_ahead import ReadAhead
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Runtime:
     links: LinkSigner
     ahead: ReadAhead
     aside: Aside
+    meter: Meter
     checkpoint: LoadedCheckpoint | None = None
 
 
@@ -51,4 +53,5 @@ def runtime() -> Runtime:
         links=LinkSigner(redis),
         ahead=ReadAhead(blobs, jobs),
         aside=Aside(),
+        meter=Meter(),
     )

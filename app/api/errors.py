@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from app.api.headers import SAFE_HEADERS
 from app.core.errors import MethodNotAllowed, NotFound, ServerError, Unavailable
+from app.core.telemetry.logs import note
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 def _server_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ServerError)
+    note(refusal=type(error).__name__)
     return error_response(error)
 
 
@@ -45,10 +47,12 @@ def _http_exception(request: Request, error: Exception) -> JSONResponse:
         response = error_response(MethodNotAllowed(sentence))
         response.headers.update(error.headers or {})
         return response
+    note(refusal=type(error).__name__)
     return JSONResponse({"error": str(error.detail)}, status_code=error.status_code)
 
 
 def _redis_error(_request: Request, error: Exception) -> JSONResponse:
+    note(refusal=Unavailable.__name__)
     log.error("redis: %s", error)
     return error_response(Unavailable())
 
@@ -59,6 +63,7 @@ def _nobody_there(_request: Request, _error: Exception) -> Response:
 
 
 def _unexpected(_request: Request, error: Exception) -> JSONResponse:
+    note(refusal=ServerError.__name__)
     log.error("unexpected error", exc_info=error)
     response = error_response(ServerError())
     response.headers.update(SAFE_HEADERS)  # Starlette answers this one outside our wrappers

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from redis.exceptions import RedisError
 
 from app.api.answers import ErrorAnswer, Liveness, Readiness
+from app.api.exposition import render
 from app.api.services import Services, ServicesDep
 from app.core.queue import CPU, GPU
+from app.core.telemetry.snapshot import take_snapshot
 
 router = APIRouter(tags=["operations"])
 metrics = APIRouter(tags=["operations"])
@@ -48,15 +51,11 @@ def ready(services: ServicesDep) -> JSONResponse:
         }
     },
 )
-def prometheus(services: ServicesDep) -> Response:
-    """Queue lengths and live workers; the same from every replica, since all of it is in Redis."""
-    registry = CollectorRegistry()
-    waiting = Gauge("flux_jobs_waiting", "Jobs waiting on a queue", ["queue"], registry=registry)
-    workers = Gauge("flux_workers", "Live workers of a queue", ["queue"], registry=registry)
-    for queue in (CPU, GPU):
-        waiting.labels(queue).set(services.jobs.waiting(queue))
-        workers.labels(queue).set(services.jobs.workers(queue))
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+async def prometheus(services: ServicesDep) -> Response:
+    """Requests, queues, workers, devices; the same from every replica, since all is in Redis."""
+    await services.tally.deliver(services.events)
+    snapshot = await take_snapshot(services.events)
+    return Response(await run_in_threadpool(render, snapshot), media_type=CONTENT_TYPE_LATEST)
 
 
 def _checks(services: Services) -> dict[str, bool]:

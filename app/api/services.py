@@ -18,6 +18,7 @@ from app.core.queue import Jobs
 from app.core.reading import Reader
 from app.core.requests import RequestStore
 from app.core.settings import Settings
+from app.core.telemetry.counters import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Services:
     blobs: Blobs
     jobs: Jobs
     links: LinkSigner
+    tally: Tally
 
 
 def make_services(settings: Settings) -> Services:
@@ -44,6 +46,7 @@ def make_services(settings: Settings) -> Services:
         blobs=RedisBlobs(redis),
         jobs=Jobs(redis, settings.request_ttl_s),
         links=LinkSigner(redis),
+        tally=Tally(),
     )
 
 

@@ -17,6 +17,7 @@ from app.api.services import ServicesDep
 from app.api.submission import SubmissionDep, submit
 from app.core.errors import NotFound, RequestFailed, Unauthorized
 from app.core.requests import RequestRecord, Status
+from app.core.telemetry.logs import note
 
 router = APIRouter(tags=["v2"])
 
@@ -37,6 +38,7 @@ async def own_record(request_id: str, services: ServicesDep, secret: Secret) -> 
     caller, record = await services.reads.key_and_record(secret, known)
     if caller is None:
         raise Unauthorized
+    note(request_id=known, key_id=caller.id)
     if record is None or record.owner != caller.name:
         raise NotFound(f"Request {request_id[:64]} not found")
     return record
