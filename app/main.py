@@ -49,6 +49,8 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=None if "/openapi.json" in settings.closed_paths else "/openapi.json",
         redirect_slashes=False,
         responses=ALWAYS,
+        # FastAPI's own would record what clients sent; ours is in app.core.telemetry.
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         lifespan=lifespan,
     )
     app.state.services = services

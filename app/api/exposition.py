@@ -79,9 +79,7 @@ def _requests(snapshot: Snapshot) -> Iterator[Metric]:
         "How far a request's end was from its first estimate",
         always=_ALONE,
     )
-    yield _counter(
-        numbers, names.STEPS, "flux_steps", "Sampler steps made", always=_ALONE
-    )
+    yield _counter(numbers, names.STEPS, "flux_steps", "Sampler steps made", always=_ALONE)
 
 
 def _queues(snapshot: Snapshot) -> Iterator[Metric]:

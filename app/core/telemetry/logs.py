@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 log = logging.getLogger(__name__)
 
-_SECRET = re.compile(r"(?P<key>SG_)[0-9a-zA-Z]{16,}|(?P<scheme>://)[^/\s\"']*@")
+_SECRET = re.compile(r"(?P<key>SG_)[0-9a-zA-Z]{16,}|(?P<scheme>://)[^/\s\"']*(?=@)")
 _REQUEST = re.compile(r"\b[0-9a-f]{32}\b")
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 

@@ -1,9 +1,9 @@
 """Optional OpenTelemetry spans: one for a submission, one for each job of the request, in one
 trace that may have begun in the client.
 
-Off, and the library not even imported, unless OTEL_EXPORTER_OTLP_ENDPOINT names a collector. The
-jobs find their parent in the record (`traceparent`, as W3C has it), so they may run anywhere and
-any time later. Knows neither HTTP nor RQ.
+Off, and nothing of the library imported by us, unless OTEL_EXPORTER_OTLP_ENDPOINT names a
+collector. The jobs find their parent in the record (`traceparent`, as W3C has it), so they may
+run anywhere and any time later. Knows neither HTTP nor RQ.
 """
 
 from __future__ import annotations

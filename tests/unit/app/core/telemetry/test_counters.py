@@ -1,4 +1,4 @@
-"""What is counted, in the orders that retries and crashes produce, and what a scrape makes of it."""
+"""What is counted, in the orders that retries and crashes produce, and what a scrape shows."""
 
 from __future__ import annotations
 
