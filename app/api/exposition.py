@@ -76,7 +76,7 @@ def _requests(snapshot: Snapshot) -> Iterator[Metric]:
         numbers,
         names.ETA_ERROR,
         "flux_eta_error_seconds",
-        "How far a request's end was from its first estimate",
+        "How far a request's end was from what was predicted when it started",
         always=_ALONE,
     )
     yield _counter(numbers, names.STEPS, "flux_steps", "Sampler steps made", always=_ALONE)

@@ -16,7 +16,7 @@ counters (hash), and ARGV[1] = the time now in seconds. Invariants, whoever call
 
 from __future__ import annotations
 
-from app.core.telemetry.counters import ENDED, EXPIRED, LUA, STAGE, STEPS
+from app.core.telemetry.counters import ENDED, ETA_ERROR, EXPIRED, LUA, STAGE, STEPS
 
 _TAIL = (
     LUA
@@ -43,6 +43,11 @@ local function count_end(outcome, reason)
   if outcome == 'completed' then
     took('finish', 'claimed_at')
     took('total', 'created_at')
+    local predicted = tonumber(redis.call('HGET', KEYS[1], 'predicted_s'))
+    local started = tonumber(redis.call('HGET', KEYS[1], 'started_at'))
+    if predicted and started then
+      observe(math.abs(tonumber(ARGV[1]) - started - predicted), '{ETA_ERROR}')
+    end
   end
 end
 local function count_steps(done)

@@ -156,6 +156,23 @@ def test_the_seconds_of_a_stage_go_to_their_bucket(
     assert found[f"flux_stage_seconds_sum{{{total}}}"] == pytest.approx(5003, abs=60)
 
 
+def test_the_error_of_a_prediction_is_counted_at_the_end(
+    store: RequestStore, redis: Redis, redis_server: str
+) -> None:
+    for request_id, predicted in ((ID, {"predicted_s": 100.0}), (OTHER, {})):
+        submit(store, request_id)
+        store.claim(request_id, Stage.PREPARE, "e1")
+        store.advance(request_id, Stage.PREPARE, "e1", {})
+        store.claim(request_id, Stage.GENERATE, "e2")
+        redis.hincrbyfloat(f"req:{request_id}", "started_at", -70)
+        store.advance(request_id, Stage.GENERATE, "e2", predicted)
+        store.claim(request_id, Stage.FINISH, "e3")
+        store.complete(request_id, "e3", {})
+    found = scrape(redis_server)
+    assert found["flux_eta_error_seconds_count{}"] == 1
+    assert found["flux_eta_error_seconds_sum{}"] == pytest.approx(30, abs=20)
+
+
 def test_a_tally_reaches_redis_once(redis_server: str, redis: Redis) -> None:  # noqa: ARG001
     tally = Tally()
     for _ in range(3):
