@@ -34,6 +34,8 @@ def main(argv: list[str] | None = None) -> int:
         raise SystemExit(f"{arguments.command}: Redis cannot be reached: {error}") from None
     except ValueError as error:
         raise SystemExit(f"{arguments.command}: {error}") from None
+    finally:
+        tracing.stop()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -20,6 +20,7 @@ from app.api.openapi import ALWAYS, install_openapi
 from app.api.services import make_services
 from app.api.transport import BodyBound, PathForms
 from app.core.settings import Settings
+from app.core.telemetry import tracing
 
 _LAST_WORDS_S = 2.0
 
@@ -38,6 +39,7 @@ def create_app(settings: Settings) -> FastAPI:
         stop.set()
         with suppress(TimeoutError):  # Redis is away: what it has not been told is lost
             await asyncio.wait_for(counting, _LAST_WORDS_S)
+        tracing.stop()
         await services.events.aclose()
         services.redis.close()
 

@@ -60,7 +60,7 @@ class Calls:
 
     def _record(self, scope: Scope, subject: logs.Subject, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        route = getattr(scope.get("route"), "path", _NO_ROUTE)
+        route = _route(scope)
         self._tally.count(HTTP, method, route, str(status))
         self._tally.observe(seconds, HTTP_SECONDS, method, route)
         if subject.refusal and _is_submission(scope):
@@ -93,6 +93,13 @@ async def deliver_tally(tally: Tally, redis: async_redis.Redis, stop: asyncio.Ev
             await tally.deliver(redis)
         except RedisError as error:
             log.warning("counters wait for Redis: %s", error)
+
+
+def _route(scope: Scope) -> str:
+    """The path as the router knows it; a refusal before the router has none."""
+    if _is_submission(scope):
+        return str(scope["path"])
+    return str(getattr(scope.get("route"), "path", _NO_ROUTE))
 
 
 def _is_submission(scope: Scope) -> bool:

@@ -40,6 +40,7 @@ def _server_error(_request: Request, error: Exception) -> JSONResponse:
 def _http_exception(request: Request, error: Exception) -> JSONResponse:
     """What the router itself refuses: unknown paths and wrong verbs."""
     assert isinstance(error, HTTPException)
+    note(refusal=type(error).__name__)
     if error.status_code == NotFound.status:
         return error_response(NotFound(f"Not found: {request.url.path}"))
     if error.status_code == MethodNotAllowed.status:
@@ -47,7 +48,6 @@ def _http_exception(request: Request, error: Exception) -> JSONResponse:
         response = error_response(MethodNotAllowed(sentence))
         response.headers.update(error.headers or {})
         return response
-    note(refusal=type(error).__name__)
     return JSONResponse({"error": str(error.detail)}, status_code=error.status_code)
 
 

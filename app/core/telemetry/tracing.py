@@ -9,12 +9,13 @@ run anywhere and any time later. Knows neither HTTP nor RQ.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
     from opentelemetry.trace import Span, Tracer
 
 TRACEPARENT = "traceparent"
@@ -22,7 +23,10 @@ TRACEPARENT = "traceparent"
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
+_LAST_SPANS_S = 2.0
+
 _tracer: Tracer | None = None
+_provider: TracerProvider | None = None
 
 
 def wanted(environment: Mapping[str, str] = os.environ) -> bool:
@@ -31,11 +35,12 @@ def wanted(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def start(process: str, processor: SpanProcessor | None = None) -> None:
-    """Switch tracing on for this process. processor: instead of the OTLP exporter, in tests.
+    """Switch tracing on for this process, until stop().
 
+    processor: instead of the OTLP exporter, in tests.
     SystemExit with one line when the library is not installed.
     """
-    global _tracer
+    global _tracer, _provider
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
@@ -48,15 +53,22 @@ def start(process: str, processor: SpanProcessor | None = None) -> None:
     # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over what is said here.
     name = os.environ.get("OTEL_SERVICE_NAME", "flux-controlnet")
     resource = Resource.create({"service.name": name, "process.role": process})
-    provider = TracerProvider(resource=resource)
+    provider = TracerProvider(
+        resource=resource, shutdown_on_exit=False
+    )  # stop() does not wait long
     provider.add_span_processor(processor or BatchSpanProcessor(OTLPSpanExporter()))
+    _provider = provider
     _tracer = provider.get_tracer("flux-controlnet-server")
 
 
 def stop() -> None:
-    """Switch it off."""
-    global _tracer
-    _tracer = None
+    """Switch it off; a collector that is there is sent what it has not got yet."""
+    global _tracer, _provider
+    provider, _tracer, _provider = _provider, None, None
+    if provider is not None:
+        last = threading.Thread(target=provider.shutdown, name="last spans", daemon=True)
+        last.start()
+        last.join(_LAST_SPANS_S)
 
 
 def active() -> bool:

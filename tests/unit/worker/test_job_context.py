@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,11 +72,11 @@ def test_what_is_done_beside_the_device_is_about_its_own_request(
 
 
 @pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
-    monkeypatch.setattr(tracing, "_tracer", None)  # off again afterwards
+def spans() -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
     tracing.start("tests", SimpleSpanProcessor(exporter))
-    return exporter
+    yield exporter
+    tracing.stop()
 
 
 def test_a_job_is_a_child_of_its_submission(
