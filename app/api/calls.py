@@ -86,13 +86,17 @@ def _write_line(
 
 async def deliver_tally(tally: Tally, redis: async_redis.Redis, stop: asyncio.Event) -> None:
     """Every DELIVERY_PERIOD_S, and once more when told to stop."""
+    refused = False
     while not stop.is_set():
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), DELIVERY_PERIOD_S)
         try:
             await tally.deliver(redis)
+            refused = False
         except RedisError as error:
-            log.warning("counters wait for Redis: %s", error)
+            if not refused:
+                log.warning("counters wait for Redis: %s", error)
+            refused = True
 
 
 def _route(scope: Scope) -> str:

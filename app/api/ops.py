@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from app.api.answers import ErrorAnswer, Liveness, Readiness
 from app.api.exposition import render
@@ -54,7 +56,8 @@ def ready(services: ServicesDep) -> JSONResponse:
 )
 async def prometheus(services: ServicesDep) -> Response:
     """Requests, queues, workers, devices; the same from every replica, since all is in Redis."""
-    await services.tally.deliver(services.events)
+    with suppress(ResponseError):  # a Redis that is full can still be read
+        await services.tally.deliver(services.events)
     snapshot = await take_snapshot(services.events)
     return Response(await run_in_threadpool(render, snapshot), media_type=CONTENT_TYPE_LATEST)
 

@@ -15,7 +15,21 @@ from app.core.telemetry.counters import COUNTERS, parse
 from app.core.telemetry.devices import FIELDS, DeviceStatus
 from app.core.workers import is_alive, workers_key
 
-_ENQUEUED_AT = "rq:job:*->enqueued_at"
+# KEYS = a queue, the set of its workers; ARGV = fields of a worker's hash. Returns how many jobs
+# wait, since when the oldest does, and each worker's key with these fields. No SORT: it counts as
+# a write, and a Redis that is full refuses it. RQ writes all times in one form, so the first of
+# them is the least text.
+_QUEUE = """
+local jobs, workers, oldest = redis.call('LRANGE', KEYS[1], 0, -1), {}, false
+for _, job in ipairs(jobs) do
+  local since = redis.call('HGET', 'rq:job:' .. job, 'enqueued_at')
+  if since and since ~= '' and (not oldest or since < oldest) then oldest = since end
+end
+for i, worker in ipairs(redis.call('SMEMBERS', KEYS[2])) do
+  workers[i] = {worker, redis.call('HMGET', worker, unpack(ARGV))}
+end
+return {#jobs, oldest, workers}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +61,13 @@ async def take_snapshot(redis: async_redis.Redis) -> Snapshot:
         pipe.zcard(UNFINISHED)
         pipe.info("memory")
         for queue in QUEUES:
-            pipe.sort(f"rq:queue:{queue}", by="nosort", get=[_ENQUEUED_AT])
-            of_worker = ["*->last_heartbeat", *(f"*->{name}" for name in FIELDS)]
-            pipe.sort(workers_key(queue), by="nosort", get=["#", *of_worker], groups=True)
+            of_worker = ("last_heartbeat", *FIELDS)
+            pipe.eval(_QUEUE, 2, f"rq:queue:{queue}", workers_key(queue), *of_worker)
         counters, unfinished, memory, *of_queues = await pipe.execute()
     queues, devices = {}, {}
-    for queue, waiting, found in zip(QUEUES, of_queues[::2], of_queues[1::2], strict=True):
-        alive = [(key, values) for key, heartbeat, *values in found if is_alive(heartbeat)]
-        queues[queue] = QueueStatus(len(waiting), _oldest(waiting), len(alive))
+    for queue, (waiting, since, workers) in zip(QUEUES, of_queues, strict=True):
+        alive = [(key, values) for key, (beat, *values) in workers if is_alive(beat)]
+        queues[queue] = QueueStatus(waiting, _age(since), len(alive))
         for key, values in alive:
             if (status := DeviceStatus.read(values)) is not None:
                 devices[key.decode().removeprefix("rq:worker:")] = status
@@ -68,7 +81,5 @@ async def take_snapshot(redis: async_redis.Redis) -> Snapshot:
     )
 
 
-def _oldest(enqueued_at: list[bytes | None]) -> float:
-    # RQ writes all times in one form, so the first of them is the least text.
-    first = min((one for one in enqueued_at if one), default=None)
-    return 0.0 if first is None else max(0.0, time.time() - utcparse(first.decode()).timestamp())
+def _age(since: bytes | None) -> float:
+    return 0.0 if since is None else max(0.0, time.time() - utcparse(since.decode()).timestamp())

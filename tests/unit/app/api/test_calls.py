@@ -54,6 +54,18 @@ def test_paths_make_no_series_of_their_own(api: TestClient, redis: Redis) -> Non
     }
 
 
+def test_a_redis_that_is_full_can_still_be_looked_at(api: TestClient, redis: Redis) -> None:
+    api.get("/health/live")
+    redis.config_set("maxmemory", 1)
+    try:
+        text = api.get("/metrics").text
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert "flux_redis_memory_max_bytes 1.0" in text
+    assert 'route="/health/live",status="200"' not in text
+    assert 'route="/health/live",status="200"} 1.0' in api.get("/metrics").text
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "refused"),
     [
