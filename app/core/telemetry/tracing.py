@@ -53,9 +53,7 @@ def start(process: str, processor: SpanProcessor | None = None) -> None:
     # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over what is said here.
     name = os.environ.get("OTEL_SERVICE_NAME", "flux-controlnet")
     resource = Resource.create({"service.name": name, "process.role": process})
-    provider = TracerProvider(
-        resource=resource, shutdown_on_exit=False
-    )  # stop() does not wait long
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(processor or BatchSpanProcessor(OTLPSpanExporter()))
     _provider = provider
     _tracer = provider.get_tracer("flux-controlnet-server")
