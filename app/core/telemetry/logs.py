@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 _SECRET = re.compile(r"(?P<key>SG_)[0-9a-zA-Z]{16,}|(?P<scheme>://)[^/\s\"']*(?=@)")
 _REQUEST = re.compile(r"\b[0-9a-f]{32}\b")
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+_CONTROL[ord("\n")] = "\n    "  # what goes on is told from what begins
 
 
 @dataclass(slots=True)
@@ -98,7 +99,7 @@ def _with_subject(record: logging.LogRecord) -> bool:
 
 
 class _Text(logging.Formatter):
-    """`time LEVEL logger [request]: message`; a message is one line whatever is in it."""
+    """`time LEVEL logger [request]: message`; no message can pass for two lines."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s%(about)s: %(message)s")
