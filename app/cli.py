@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import sys
 from pathlib import Path
 
 from redis.exceptions import RedisError
 
 from app.core.settings import load_settings
+from app.core.telemetry import logs, tracing
+
+_SERVING = ("api", "worker")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code of the command; wrong usage and bad settings leave with one line."""
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(
-        level=load_settings().log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    settings = load_settings()
+    process = " ".join([getattr(arguments, "kind", ""), arguments.command]).strip()
+    logs.install(process, settings.log_level, settings.log_format)
+    if arguments.command in _SERVING and tracing.wanted():
+        tracing.start(process)
     commands = {"up": _up, "api": _api, "worker": _worker, "keys": _keys, "doctor": _doctor}
     command = commands[arguments.command]
     try:
@@ -31,6 +34,8 @@ def main(argv: list[str] | None = None) -> int:
         raise SystemExit(f"{arguments.command}: Redis cannot be reached: {error}") from None
     except ValueError as error:
         raise SystemExit(f"{arguments.command}: {error}") from None
+    finally:
+        tracing.stop()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -57,7 +57,7 @@ def run_gpu() -> int:
     signal.signal(signal.SIGINT, _leave)
     quieten()
     from worker.gpu_worker import GpuWorker
-    from worker.model import load_checkpoint
+    from worker.model import load_checkpoint, measured
 
     context = runtime()
     try:
@@ -65,6 +65,7 @@ def run_gpu() -> int:
     except CheckpointError as error:
         log.error("%s", error)
         return EXIT_CONFIG
+    context.meter.device = measured(context.checkpoint)
     return _work(GpuWorker, GPU)
 
 

@@ -18,6 +18,7 @@ from app.core.queue import Jobs
 from app.core.requests import RequestStore
 from app.core.settings import Settings, load_settings
 from worker.aside import Aside
+from worker.meter import Meter
 from worker.read_ahead import ReadAhead
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Runtime:
     measurements: Measurements
     ahead: ReadAhead
     aside: Aside
+    meter: Meter
     checkpoint: LoadedCheckpoint | None = None
 
 
@@ -54,4 +56,5 @@ def runtime() -> Runtime:
         measurements=Measurements(redis),
         ahead=ReadAhead(blobs, jobs),
         aside=Aside(),
+        meter=Meter(),
     )

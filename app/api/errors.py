@@ -13,6 +13,7 @@ from starlette.routing import Match
 
 from app.api.headers import SAFE_HEADERS
 from app.core.errors import MethodNotAllowed, NotFound, ServerError, Unavailable
+from app.core.telemetry.logs import note
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +35,14 @@ def install_error_handlers(app: FastAPI) -> None:
 
 def _server_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ServerError)
+    note(refusal=type(error).__name__)
     return error_response(error)
 
 
 def _http_exception(request: Request, error: Exception) -> JSONResponse:
     """What the router itself refuses: unknown paths and wrong verbs."""
     assert isinstance(error, HTTPException)
+    note(refusal=type(error).__name__)
     if error.status_code == NotFound.status:
         return error_response(NotFound(f"Not found: {request.url.path}"))
     if error.status_code == MethodNotAllowed.status:
@@ -61,6 +64,7 @@ def _allowed_methods(request: Request) -> list[str]:
 
 
 def _redis_error(_request: Request, error: Exception) -> JSONResponse:
+    note(refusal=Unavailable.__name__)
     log.error("redis: %s", error)
     return error_response(Unavailable())
 
@@ -71,6 +75,7 @@ def _nobody_there(_request: Request, _error: Exception) -> Response:
 
 
 def _unexpected(_request: Request, error: Exception) -> JSONResponse:
+    note(refusal=ServerError.__name__)
     log.error("unexpected error", exc_info=error)
     response = error_response(ServerError())
     response.headers.update(SAFE_HEADERS)  # Starlette answers this one outside our wrappers

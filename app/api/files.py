@@ -11,6 +11,7 @@ from app.api.openapi import FOUND, PICTURE_FILE
 from app.api.services import ServicesDep
 from app.core.errors import NotFound
 from app.core.links import output_path
+from app.core.telemetry.logs import note
 
 router = APIRouter(tags=["files"])
 
@@ -28,6 +29,7 @@ def output_file(
     missing = NotFound(f"File {file_name} not found")
     if not services.links.valid(output_path(request_id, file_name), exp, sig):
         raise missing
+    note(request_id=request_id)
     record = services.requests.get(request_id)
     for index, made in enumerate(record.outputs if record else ()):
         data = services.blobs.get(f"{request_id}:output:{index}")

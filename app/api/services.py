@@ -22,6 +22,7 @@ from app.core.queue import Jobs
 from app.core.reading import Reader
 from app.core.requests import RequestStore
 from app.core.settings import Settings
+from app.core.telemetry.counters import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Services:
     jobs: Jobs
     links: LinkSigner
     idempotency: IdempotencyKeys
+    tally: Tally
     drain: Drain
 
 
@@ -56,6 +58,7 @@ def make_services(settings: Settings) -> Services:
         jobs=jobs,
         links=LinkSigner(redis),
         idempotency=IdempotencyKeys(redis),
+        tally=Tally(),
         drain=Drain(),
     )
 

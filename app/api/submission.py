@@ -17,6 +17,7 @@ from app.api.services import Services, ServicesDep
 from app.core.errors import InvalidContentType, InvalidRequest
 from app.core.keys import Key
 from app.core.requests import Stage
+from app.core.telemetry.logs import note
 from app.core.urls import MAX_LENGTH as URL_MAX
 from models.geometry import largest_of_shape
 
@@ -62,6 +63,7 @@ def submit(
     if not submission.body.use_input_img_dimension:
         _check_size(services, submission.body)
     request_id = request_id or secrets.token_hex(16)
+    note(request_id=request_id)
     params = submission.body.model_dump(exclude={"image"})
     if params["seed"] == -1:
         params["seed"] = secrets.randbelow(_RANDOM_SEEDS)

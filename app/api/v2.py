@@ -20,6 +20,7 @@ from app.core.cancelling import cancel
 from app.core.errors import Cancelled, NotFound, RequestFailed, Unauthorized
 from app.core.forecast import Forecast
 from app.core.requests import RequestRecord, Status
+from app.core.telemetry.logs import note
 
 router = APIRouter(tags=["v2"])
 
@@ -40,6 +41,7 @@ async def own_record(request_id: str, services: ServicesDep, secret: Secret) -> 
     caller, record = await services.reads.key_and_record(secret, known)
     if caller is None:
         raise Unauthorized
+    note(request_id=known, key_id=caller.id)
     if record is None or record.owner != caller.name:
         raise NotFound(f"Request {request_id[:64]} not found")
     return record

@@ -20,6 +20,7 @@ from app.core.workers import live_workers
 
 CPU = "cpu"
 GPU = "gpu"
+QUEUES = (CPU, GPU)
 RETRIES = 3
 
 _QUEUE = {Stage.PREPARE: CPU, Stage.GENERATE: GPU, Stage.FINISH: CPU}
@@ -88,7 +89,7 @@ class Jobs:
         Jobs move between these places, so one that is not found may have been on its way.
         """
         found: set[str] = set()
-        for name in (CPU, GPU):
+        for name in QUEUES:
             queue = self.queue(name)
             found.update(queue.get_job_ids(), queue.intermediate_queue.get_job_ids())
             for registry in (

@@ -18,6 +18,8 @@ from redis import Redis
 
 from app.core import scripts
 from app.core.errors import RequestFailed
+from app.core.telemetry import tracing
+from app.core.telemetry.counters import COUNTERS
 
 
 class Status(StrEnum):
@@ -115,6 +117,7 @@ class RequestStore:
         self._keep = register(scripts.KEEP)
         self._complete = register(scripts.COMPLETE)
         self._fail = register(scripts.FAIL)
+        self._strike_off = register(scripts.STRIKE_OFF)
 
     def expiry(self) -> float:
         """When a request submitted now expires."""
@@ -130,6 +133,7 @@ class RequestStore:
     ) -> None:
         """Write a new QUEUED record. The id must be new."""
         fields = {"owner": owner, "params": json.dumps(params), "source": json.dumps(source)}
+        fields |= tracing.carrier()
         self._run(self._submit, request_id, str(int(expires_at)), *_flat(fields))
 
     def get(self, request_id: str) -> RequestRecord | None:
@@ -172,7 +176,8 @@ class RequestStore:
         """End the request as FAILED. Without an execution it is failed whoever holds it."""
         only = "1" if only_queued else "0"
         status = str(error.v1_status)
-        return bool(self._run(self._fail, request_id, execution, only, error.text, status))
+        said = (error.text, status, type(error).__name__)
+        return bool(self._run(self._fail, request_id, execution, only, *said))
 
     def forget(self, request_id: str) -> None:
         """Remove a record whose submission could not be carried through."""
@@ -191,12 +196,12 @@ class RequestStore:
             stages = dict(zip(ids, pipe.execute(), strict=True))
         expired = [one for one, stage in stages.items() if stage is None]
         if expired:
-            self._redis.zrem(UNFINISHED, *expired)
+            self._strike_off(keys=[UNFINISHED, COUNTERS], args=expired)
         return {one: Stage(int(stage)) for one, stage in stages.items() if stage is not None}
 
     def _run(self, script: Any, request_id: str, *args: str) -> Any:
         now = repr(time.time())
-        keys = [record_key(request_id), events_key(request_id), UNFINISHED]
+        keys = [record_key(request_id), events_key(request_id), UNFINISHED, COUNTERS]
         return script(keys=keys, args=[now, *args])
 
 

@@ -151,6 +151,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the processes log."""
 
+    log_format: Literal["text", "json"] = "text"
+    """A line of text, or one JSON object a line."""
+
 
 def load_settings(**given: Any) -> Settings:
     """The settings of this process, or SystemExit with one line that names the culprit.

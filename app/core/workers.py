@@ -34,14 +34,25 @@ def live_workers(redis: Redis, queue: str) -> list[LiveWorker]:
     through the set of workers, and a worker whose hash has expired has none.
     """
     found = redis.sort(
-        WORKERS_BY_QUEUE_KEY % queue,
+        workers_key(queue),
         by="nosort",
         get=[f"*->{field}" for field in _FIELDS],
         groups=True,
     )
-    oldest = now() - timedelta(seconds=SILENT_S)
     return [
         LiveWorker(int(pixels) if pixels is not None else None)
         for heartbeat, pixels in cast(list[tuple[bytes | None, bytes | None]], found)
-        if heartbeat is not None and utcparse(heartbeat.decode()) > oldest
+        if is_alive(heartbeat)
     ]
+
+
+def workers_key(queue: str) -> str:
+    """RQ's set of the hashes of a queue's workers."""
+    return str(WORKERS_BY_QUEUE_KEY % queue)
+
+
+def is_alive(heartbeat: bytes | None) -> bool:
+    """Whether a worker with this `last_heartbeat` is alive; None: its hash has expired."""
+    return heartbeat is not None and utcparse(heartbeat.decode()) > now() - timedelta(
+        seconds=SILENT_S
+    )
