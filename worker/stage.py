@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError
 from rq.timeouts import JobTimeoutException
 
+from app.core.chores import Chore
 from app.core.errors import GenerationFailed, RequestFailed, TimedOut
 from app.core.requests import Claim, RequestRecord, Stage
 from models.spec import SAMPLES_MAX
@@ -116,7 +117,10 @@ class _Claimed:
         """Store what the stage found and open the next one. False: not ours any more."""
         requests, request_id = self.context.requests, self.record.id
         if self.stage is Stage.FINISH:
-            return requests.complete(request_id, self.execution, fields)
+            completed = requests.complete(request_id, self.execution, fields)
+            if completed:
+                self.context.chores.call(Chore.TELL)
+            return completed
         advanced = requests.advance(request_id, self.stage, self.execution, fields)
         if advanced:
             self.context.jobs.enqueue(request_id, self.stage.next)
@@ -126,6 +130,7 @@ class _Claimed:
 def fail(context: Runtime, request_id: str, execution: str, error: RequestFailed) -> None:
     """End the request for this reason, unless another execution holds it by now."""
     if context.requests.fail(request_id, error, execution):
+        context.chores.call(Chore.TELL)
         drop_working_blobs(context, request_id)
 
 

@@ -12,12 +12,18 @@ from fastapi import Depends, Request
 from redis import Redis
 
 from app.core.blobs import Blobs, RedisBlobs
+from app.core.chores import Chores
 from app.core.connection import connect, connect_async
+from app.core.deliveries import Deliveries
+from app.core.history import History, open_history
 from app.core.links import LinkSigner
+from app.core.outbox import Outbox
 from app.core.queue import Jobs
 from app.core.reading import Reader
 from app.core.requests import RequestStore
 from app.core.settings import Settings
+from app.core.uploads import Uploads
+from app.core.webhooks import WebhookSecrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +36,34 @@ class Services:
     blobs: Blobs
     jobs: Jobs
     links: LinkSigner
+    uploads: Uploads
+    outbox: Outbox
+    chores: Chores
+    history: History
+    deliveries: Deliveries
+    secrets: WebhookSecrets
 
 
 def make_services(settings: Settings) -> Services:
     redis = connect(settings.redis_url)
     events = connect_async(settings.redis_url)
+    blobs = RedisBlobs(redis)
+    jobs = Jobs(redis, settings.request_ttl_s)
     return Services(
         settings=settings,
         redis=redis,
         events=events,
         reads=Reader(events),
         requests=RequestStore(redis, settings.request_ttl_s),
-        blobs=RedisBlobs(redis),
-        jobs=Jobs(redis, settings.request_ttl_s),
+        blobs=blobs,
+        jobs=jobs,
         links=LinkSigner(redis),
+        uploads=Uploads(redis, blobs, settings.upload_ttl_s, settings.upload_quota_bytes),
+        outbox=Outbox(redis),
+        chores=Chores(redis, jobs),
+        history=open_history(settings.database_url, redis, settings.history_days),
+        deliveries=Deliveries(redis, settings.webhook_retries_s),
+        secrets=WebhookSecrets(redis),
     )
 
 

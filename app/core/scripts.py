@@ -1,8 +1,9 @@
 """Lua: every change of a request's state is one of these scripts, so each is atomic.
 
 All take KEYS[1] = the record (hash), KEYS[2] = its events (stream), KEYS[3] = the ids of all
-requests that have not ended by the time of their submission (sorted set), and ARGV[1] = the time
-now in seconds. Invariants, whoever calls in whatever order:
+requests that have not ended by the time of their submission (sorted set), KEYS[4] = the outbox
+(hash: id -> the record as it ended), and ARGV[1] = the time now in seconds. Invariants, whoever
+calls in whatever order:
 
 - a record that expired is never written again: no script but SUBMIT creates a key;
 - a status moves QUEUED -> PROCESSING -> COMPLETED | FAILED and never back, and a terminal status
@@ -10,7 +11,8 @@ now in seconds. Invariants, whoever calls in whatever order:
 - between CLAIM and the end of a stage only the execution that claimed last can write: a worker
   that was stalled, lost its job and wakes up late gets 0 and changes nothing;
 - every key of a request expires when its record does;
-- a record is in KEYS[3] from SUBMIT to its end; one that expired is taken out by whoever notices.
+- a record is in KEYS[3] from SUBMIT to its end; one that expired is taken out by whoever notices;
+- who ends is in the outbox by the same call, whole, and leaves it only when all have been told.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ local function event(name, ...)
   redis.call('EXPIREAT', KEYS[2], redis.call('HGET', KEYS[1], 'expires_at'))
 end
 local function id() return string.sub(KEYS[1], 5) end  -- without req:
+local function outbox()
+  redis.call('HSET', KEYS[4], id(), cjson.encode(redis.call('HGETALL', KEYS[1])))
+end
 local function status() return redis.call('HGET', KEYS[1], 'status') end
 local function ended(s) return s == 'COMPLETED' or s == 'FAILED' end
 local function mine(execution)
@@ -101,6 +106,7 @@ redis.call('HSET', KEYS[1], 'status', 'COMPLETED', 'ended_at', ARGV[1], 'executi
            unpack(ARGV, 3))
 redis.call('ZREM', KEYS[3], id())
 event('completed')
+outbox()
 return 1
 """
 )
@@ -118,6 +124,7 @@ redis.call('HSET', KEYS[1], 'status', 'FAILED', 'ended_at', ARGV[1], 'execution'
            'error', ARGV[4], 'error_status', ARGV[5])
 redis.call('ZREM', KEYS[3], id())
 event('failed')
+outbox()
 return 1
 """
 )

@@ -17,6 +17,8 @@ from tests.support.bodies import small
 from tests.support.servers import Server, a_key, running_api, running_redis
 from tests.support.wire import V1, V2, wait_for_end
 
+HISTORY = "/inference-request/request-history"
+
 # Numbers may come as text and booleans as numbers, so what breaks the schema may be accepted.
 CONFIGURATION = """
 [checks]
@@ -43,13 +45,16 @@ def test_without_workers(tmp_path: Path) -> None:
         running_api(redis_url, ready=False) as url,
     ):
         options = ("--exclude-path", V1, "--exclude-path", "/health/ready", "--max-examples", "25")
+        options += ("--exclude-path", HISTORY, "--exclude-path", "/upload-asset")
         fuzz(tmp_path, url, a_key(redis_url), ["2xx", 401, 404], *options)
 
 
 def test_with_workers(tmp_path: Path, server: Server) -> None:
-    """The endpoint that waits, on pictures of a thumb's size; one that cannot be read is 400."""
+    """The endpoint that waits, on pictures of a thumb's size; one that cannot be read is 400, and
+    so is what else a schema cannot say: an upload that is no picture, too many days of history."""
     with running_api(server.redis_url, MAX_PIXELS="4096") as url:
         options = ("--include-path", V1, "--include-path", "/health/ready")
+        options += ("--include-path", HISTORY, "--include-path", "/upload-asset")
         options += ("--phases", "fuzzing", "--max-examples", "25")
         fuzz(tmp_path, url, server.key, ["2xx", 400], *options)
 
