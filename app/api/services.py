@@ -11,6 +11,7 @@ import redis.asyncio as async_redis
 from fastapi import Depends, Request
 from redis import Redis
 
+from app.api.drain import Drain
 from app.core.blobs import Blobs, RedisBlobs
 from app.core.chores import Chores
 from app.core.connection import connect, connect_async
@@ -42,6 +43,7 @@ class Services:
     history: History
     deliveries: Deliveries
     secrets: WebhookSecrets
+    drain: Drain
 
 
 def make_services(settings: Settings) -> Services:
@@ -64,6 +66,7 @@ def make_services(settings: Settings) -> Services:
         history=open_history(settings.database_url, redis, settings.history_days),
         deliveries=Deliveries(redis, settings.webhook_retries_s),
         secrets=WebhookSecrets(redis),
+        drain=Drain(),
     )
 
 
