@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     """`host` or `host:port` that a request's own Host header may carry into the URLs in answers."""
 
     fetch_allow_hosts: Annotated[CommaList, AfterValidator(_allow_list)] = ()
-    """`host`, `host:port` or CIDR that the fetcher may reach although the address is private."""
+    """`host`, `host:port` or CIDR that fetcher and webhooks may reach although it is private."""
 
     checkpoint: Annotated[str, _one_of(CHECKPOINT_NAMES)] = "demo"
     """Which model the gpu worker serves: a name from models/checkpoints."""

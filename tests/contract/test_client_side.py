@@ -28,27 +28,20 @@ HISTORY = "/inference-request/request-history"
 
 @pytest.fixture
 def side(client: SegmindClient, server: Server, monkeypatch: pytest.MonkeyPatch) -> SegmindClient:
-    """The real client with everything that names a host of its own turned to the server."""
+    """The real client with everything that names a host of its own turned to the server, as
+    docs/migrating-from-segmind.md says."""
     monkeypatch.setattr(Files, "STORAGE_BASE_URL", server.url)
     # `segmind.generations` is an object that hides the module of that name.
     module = sys.modules["segmind.generations"]
     monkeypatch.setattr(module, "REQUEST_HISTORY_URL", server.url + HISTORY)
-    inner = client._client._transport
+    here = httpx.URL(server.url)
 
-    class ToServer(httpx.BaseTransport):
-        def handle_request(self, request: httpx.Request) -> httpx.Response:
-            if request.url.host.endswith(".segmind.com"):
-                here = httpx.URL(server.url)
-                request.url = request.url.copy_with(
-                    scheme=here.scheme, host=here.host, port=here.port
-                )
-                request.headers["host"] = here.netloc.decode()
-            return inner.handle_request(request)
+    def to_server(request: httpx.Request) -> None:
+        if request.url.host.endswith(".segmind.com"):
+            request.url = request.url.copy_with(scheme=here.scheme, host=here.host, port=here.port)
+            request.headers["host"] = here.netloc.decode()
 
-        def close(self) -> None:
-            inner.close()
-
-    client._client._transport = ToServer()
+    client._client.event_hooks["request"].append(to_server)
     return client
 
 
