@@ -138,16 +138,16 @@ class SqlHistory:
     def _transaction(self) -> Iterator[Connection]:
         try:
             with self._engine.begin() as connection:
-                self._make(connection)
+                if not self._made:
+                    _make(connection)
                 yield connection
+            self._made = True
         except SQLAlchemyError as error:
             raise HistoryUnavailable from error
 
-    def _make(self, connection: Connection) -> None:
-        """The table, unless it is there."""
-        if self._made:
-            return
-        connection.execute(CreateTable(_ROWS, if_not_exists=True))
-        for index in _ROWS.indexes:
-            connection.execute(CreateIndex(index, if_not_exists=True))
-        self._made = True
+
+def _make(connection: Connection) -> None:
+    """The table, unless it is there."""
+    connection.execute(CreateTable(_ROWS, if_not_exists=True))
+    for index in _ROWS.indexes:
+        connection.execute(CreateIndex(index, if_not_exists=True))
