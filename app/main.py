@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
-from app.api import files, history, ops, uploads, v1, v2, webhooks
+from app.api import events, files, history, ops, uploads, v1, v2, webhooks
 from app.api.drain import LastAnswers
 from app.api.errors import install_error_handlers
 from app.api.headers import SafeHeaders
@@ -29,6 +29,7 @@ def create_app(settings: Settings) -> FastAPI:
         housekeeping = asyncio.create_task(keep_house(services))
         yield
         housekeeping.cancel()
+        await services.feed.aclose()
         await services.events.aclose()
         services.redis.close()
 
@@ -47,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
     install_error_handlers(app)
     app.include_router(v1.router)
     app.include_router(v2.router)
+    app.include_router(events.router)
     app.include_router(webhooks.router)
     app.include_router(uploads.router)
     app.include_router(history.router)

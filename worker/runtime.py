@@ -17,6 +17,7 @@ from app.core.deliveries import Deliveries
 from app.core.history import History, open_history
 from app.core.links import LinkSigner
 from app.core.outbox import Outbox
+from app.core.pace import Measurements
 from app.core.queue import Jobs
 from app.core.requests import RequestStore
 from app.core.settings import Settings, load_settings
@@ -36,6 +37,7 @@ class Runtime:
     blobs: Blobs
     jobs: Jobs
     links: LinkSigner
+    measurements: Measurements
     ahead: ReadAhead
     aside: Aside
     outbox: Outbox
@@ -59,6 +61,7 @@ def runtime() -> Runtime:
         blobs=blobs,
         jobs=jobs,
         links=LinkSigner(redis),
+        measurements=Measurements(redis),
         ahead=ReadAhead(blobs, jobs),
         aside=Aside(),
         outbox=Outbox(redis),

@@ -16,7 +16,10 @@ from app.core.blobs import Blobs, RedisBlobs
 from app.core.chores import Chores
 from app.core.connection import connect, connect_async
 from app.core.deliveries import Deliveries
+from app.core.feed import EventFeed
+from app.core.forecast import Forecasts
 from app.core.history import History, open_history
+from app.core.idempotency import IdempotencyKeys
 from app.core.links import LinkSigner
 from app.core.outbox import Outbox
 from app.core.queue import Jobs
@@ -33,6 +36,8 @@ class Services:
     redis: Redis
     events: async_redis.Redis
     reads: Reader
+    feed: EventFeed
+    forecasts: Forecasts
     requests: RequestStore
     blobs: Blobs
     jobs: Jobs
@@ -43,6 +48,7 @@ class Services:
     history: History
     deliveries: Deliveries
     secrets: WebhookSecrets
+    idempotency: IdempotencyKeys
     drain: Drain
 
 
@@ -56,6 +62,8 @@ def make_services(settings: Settings) -> Services:
         redis=redis,
         events=events,
         reads=Reader(events),
+        feed=EventFeed(events),
+        forecasts=Forecasts(redis, jobs),
         requests=RequestStore(redis, settings.request_ttl_s),
         blobs=blobs,
         jobs=jobs,
@@ -66,6 +74,7 @@ def make_services(settings: Settings) -> Services:
         history=open_history(settings.database_url, redis, settings.history_days),
         deliveries=Deliveries(redis, settings.webhook_retries_s),
         secrets=WebhookSecrets(redis),
+        idempotency=IdempotencyKeys(redis),
         drain=Drain(),
     )
 

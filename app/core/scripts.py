@@ -17,12 +17,16 @@ calls in whatever order:
 
 from __future__ import annotations
 
-_TAIL = """
+NEWS = "requests:news"
+"""Channel on which the id of a request is told whenever its events have grown."""
+
+_TAIL = f"""
+local function id() return string.sub(KEYS[1], 5) end  -- without req:
 local function event(name, ...)
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', 500, '*', 'event', name, ...)
   redis.call('EXPIREAT', KEYS[2], redis.call('HGET', KEYS[1], 'expires_at'))
+  redis.call('PUBLISH', '{NEWS}', id())
 end
-local function id() return string.sub(KEYS[1], 5) end  -- without req:
 local function outbox()
   redis.call('HSET', KEYS[4], id(), cjson.encode(redis.call('HGETALL', KEYS[1])))
 end
