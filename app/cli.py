@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     api.add_argument("--port", type=int, default=8000)
 
     worker = commands.add_parser("worker", help="a worker process")
-    worker.add_argument("kind", choices=["cpu", "gpu"])
+    worker.add_argument("kind", choices=["cpu", "gpu", "webhooks"])
 
     keys = commands.add_parser("keys", help="API keys").add_subparsers(dest="action", required=True)
     keys.add_parser("create").add_argument("--name", required=True)
@@ -87,7 +87,7 @@ def _api(arguments: argparse.Namespace) -> int:
 def _worker(arguments: argparse.Namespace) -> int:
     # By name: app must not import worker, and the cpu worker must not load torch.
     processes = importlib.import_module("worker.main")
-    return int(processes.run_cpu() if arguments.kind == "cpu" else processes.run_gpu())
+    return int(getattr(processes, f"run_{arguments.kind}")())
 
 
 def _doctor(_arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 
 from app import VERSION
-from app.api import events, files, ops, v1, v2
+from app.api import events, files, history, ops, uploads, v1, v2, webhooks
 from app.api.calls import Calls, deliver_tally
 from app.api.drain import LastAnswers
 from app.api.errors import install_error_handlers
@@ -62,6 +62,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(v1.router)
     app.include_router(v2.router)
     app.include_router(events.router)
+    app.include_router(webhooks.router)
+    app.include_router(uploads.router)
+    app.include_router(history.router)
     app.include_router(files.router)
     app.include_router(ops.router)
     if "/metrics" not in settings.closed_paths:

@@ -1,4 +1,4 @@
-"""`scripts/up`: Redis, api, cpu worker and gpu worker as children of one process on one machine.
+"""`scripts/up`: Redis, api and a worker of each kind as children of one process on one machine.
 
 Owns the children's lives: starts them, restarts one that dies, and ends them all, with whatever
 they left behind, when it is told to stop or dies itself. Knows no request and no model.
@@ -58,6 +58,7 @@ class Supervisor:
             self._child("api", "api", "--host", options.host, "--port", str(options.port)),
             self._child("cpu worker", "worker", "cpu"),
             self._child("gpu worker", "worker", "gpu"),
+            self._child("webhook worker", "worker", "webhooks"),
         ]
 
     def run(self) -> int:

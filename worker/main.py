@@ -1,4 +1,4 @@
-"""The worker processes: `python -m app.cli worker cpu` and `... worker gpu`.
+"""The worker processes: `python -m app.cli worker cpu`, `... worker gpu`, `... worker webhooks`.
 
 Order for the gpu: signals -> load the checkpoint -> warm up -> register with RQ -> work; being
 registered is what readiness means. Exit codes: 0 when asked to stop, 70 when a job was stuck
@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
-from app.core.queue import CPU, GPU
+from app.core.queue import CPU, GPU, WEBHOOKS
 from app.core.settings import EXIT_CONFIG
 from models.errors import CheckpointError
 from worker.cpu_worker import CpuWorker
@@ -43,12 +43,18 @@ NICENESS = 10
 
 
 def run_cpu() -> int:
-    """prepare and finish."""
+    """prepare and finish, and the telling of what has ended."""
     os.nice(NICENESS)
-    for module in ("worker.prepare", "worker.finish", "worker.abandoned"):
+    for module in ("worker.prepare", "worker.finish", "worker.ended", "worker.abandoned"):
         importlib.import_module(module)  # before the fork, so that each horse starts at once
     Image.init()  # and finds every decoder imported
     return _work(CpuWorker, CPU)
+
+
+def run_webhooks() -> int:
+    """The sending of webhooks: nothing but waiting for others."""
+    importlib.import_module("worker.webhooks")
+    return _work(CpuWorker, WEBHOOKS)
 
 
 def run_gpu() -> int:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError
 from rq.timeouts import JobTimeoutException
 
+from app.core.chores import Chore
 from app.core.errors import GenerationFailed, RequestFailed, TimedOut
 from app.core.leftovers import drop_leftovers
 from app.core.requests import Claim, RequestRecord, Stage
@@ -122,7 +123,9 @@ class _Claimed:
             stored = requests.advance(request_id, self.stage, self.execution, fields)
         if not stored:
             self._tidy()
-        elif self.stage is not Stage.FINISH:
+        elif self.stage is Stage.FINISH:
+            self.context.chores.call(Chore.TELL)
+        else:
             self.context.jobs.enqueue(request_id, self.stage.next)
         return stored
 
@@ -136,4 +139,5 @@ class _Claimed:
 def fail(context: Runtime, request_id: str, execution: str, error: RequestFailed) -> None:
     """End the request for this reason, unless another execution holds it by now."""
     if context.requests.fail(request_id, error, execution):
+        context.chores.call(Chore.TELL)
         drop_leftovers(context.requests, context.blobs, request_id)

@@ -16,6 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 from redis.exceptions import RedisError
 
 from app.api.services import Services
+from app.core.chores import sweep_deliveries, sweep_outbox
 from app.core.strays import settle_strays
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 PERIOD_S = 5.0
 _SECOND_LOOK_S = 2.0
 _LOCK = "housekeeping"
+_PRUNED = "housekeeping:history"
+_PRUNE_EVERY_S = 3600
 
 Duty = Callable[[Services], None]
 
@@ -31,7 +34,20 @@ def _settle_strays(services: Services) -> None:
     settle_strays(services.requests, services.jobs, partial(time.sleep, _SECOND_LOOK_S))
 
 
-DUTIES: tuple[Duty, ...] = (_settle_strays,)
+def _sweep_outbox(services: Services) -> None:
+    sweep_outbox(services.outbox, services.chores)
+
+
+def _sweep_deliveries(services: Services) -> None:
+    sweep_deliveries(services.deliveries, services.chores)
+
+
+def _prune_history(services: Services) -> None:
+    if services.redis.set(_PRUNED, "1", nx=True, ex=_PRUNE_EVERY_S):
+        services.history.prune()
+
+
+DUTIES: tuple[Duty, ...] = (_settle_strays, _sweep_outbox, _sweep_deliveries, _prune_history)
 
 
 async def keep_house(services: Services) -> None:

@@ -1,13 +1,14 @@
 """The request record and its state machine.
 
 Owns what Redis holds of a request (a hash `req:ID`, a stream of events `req:ID:events`, its place
-among the unfinished ones) and every change of it. Does not queue jobs, does not know HTTP or what
-a picture is.
+among the unfinished ones, its end in the outbox) and every change of it. Does not queue jobs, does
+not know HTTP or what a picture is.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -82,6 +83,7 @@ class RequestRecord:
     profile: str = "exact"
     predicted_s: float | None = None
     kept: Mapping[str, Any] = field(default_factory=dict)
+    webhook: Mapping[str, str] | None = None
 
     @property
     def queue_s(self) -> float:
@@ -91,6 +93,10 @@ class RequestRecord:
     @property
     def total_s(self) -> float:
         return (self.ended_at or time.time()) - self.created_at
+
+
+ID = re.compile("[0-9a-f]{32}")
+"""What every id of a request looks like."""
 
 
 def record_key(request_id: str) -> str:
@@ -103,6 +109,9 @@ def events_key(request_id: str) -> str:
 
 UNFINISHED = "requests:unfinished"
 """Sorted set in Redis: ids of the requests that have not ended, oldest first."""
+
+ENDED = "requests:ended"
+"""Hash in Redis, read by app.core.outbox: id -> the record as it ended, until all were told."""
 
 
 class RequestStore:
@@ -130,10 +139,13 @@ class RequestStore:
         params: Mapping[str, Any],
         source: Mapping[str, str],
         expires_at: float,
+        webhook: Mapping[str, str] | None = None,
     ) -> None:
         """Write a new QUEUED record. The id must be new."""
         fields = {"owner": owner, "params": json.dumps(params), "source": json.dumps(source)}
         fields |= tracing.carrier()
+        if webhook is not None:
+            fields["webhook"] = json.dumps(webhook)
         self._run(self._submit, request_id, str(int(expires_at)), *_flat(fields))
 
     def get(self, request_id: str) -> RequestRecord | None:
@@ -199,9 +211,20 @@ class RequestStore:
             self._strike_off(keys=[UNFINISHED, COUNTERS], args=expired)
         return {one: Stage(int(stage)) for one, stage in stages.items() if stage is not None}
 
+    def unfinished_of(self, owner: str) -> list[RequestRecord]:
+        """An owner's requests that have not ended, newest first."""
+        ids = [one.decode() for one in cast(list[bytes], self._redis.zrevrange(UNFINISHED, 0, -1))]
+        with self._redis.pipeline(transaction=False) as pipe:
+            for request_id in ids:
+                pipe.hget(record_key(request_id), "owner")
+            owners = pipe.execute()
+        own = [one for one, name in zip(ids, owners, strict=True) if name == owner.encode()]
+        records = (self.get(request_id) for request_id in own)
+        return [record for record in records if record is not None and not record.status.terminal]
+
     def _run(self, script: Any, request_id: str, *args: str) -> Any:
         now = repr(time.time())
-        keys = [record_key(request_id), events_key(request_id), UNFINISHED, COUNTERS]
+        keys = [record_key(request_id), events_key(request_id), UNFINISHED, ENDED, COUNTERS]
         return script(keys=keys, args=[now, *args])
 
 
@@ -248,4 +271,5 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
         profile=fields.get("profile", "exact"),
         predicted_s=number("predicted_s"),
         kept=json.loads(fields.get("kept", "{}")),
+        webhook=json.loads(fields.get("webhook", "null")),
     )

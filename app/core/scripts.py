@@ -1,8 +1,9 @@
 """Lua: every change of a request's state is one of these scripts, so each is atomic.
 
 All take KEYS[1] = the record (hash), KEYS[2] = its events (stream), KEYS[3] = the ids of all
-requests that have not ended by the time of their submission (sorted set), the last key = the
-counters (hash), and ARGV[1] = the time now in seconds. Invariants, whoever calls in whatever order:
+requests that have not ended by the time of their submission (sorted set), KEYS[4] = the outbox
+(hash: id -> the record as it ended), the last key = the counters (hash), and ARGV[1] = the time
+now in seconds. Invariants, whoever calls in whatever order:
 
 - a record that expired is never written again: no script but SUBMIT creates a key;
 - a status moves QUEUED -> PROCESSING -> COMPLETED | FAILED and never back, and a terminal status
@@ -11,7 +12,8 @@ counters (hash), and ARGV[1] = the time now in seconds. Invariants, whoever call
   that was stalled, lost its job and wakes up late gets 0 and changes nothing;
 - every key of a request expires when its record does;
 - a record is in KEYS[3] from SUBMIT to its end; one that expired is taken out by whoever notices;
-- what happens to a request is counted in the call that makes it happen.
+- what happens to a request is counted in the call that makes it happen;
+- who ends is in the outbox by the same call, whole, and leaves it only when all have been told.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ local function event(name, ...)
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', 500, '*', 'event', name, ...)
   redis.call('EXPIREAT', KEYS[2], redis.call('HGET', KEYS[1], 'expires_at'))
   redis.call('PUBLISH', '{NEWS}', id())
+end
+local function outbox()
+  redis.call('HSET', KEYS[4], id(), cjson.encode(redis.call('HGETALL', KEYS[1])))
 end
 local function status() return redis.call('HGET', KEYS[1], 'status') end
 local function ended(s) return s == 'COMPLETED' or s == 'FAILED' end
@@ -139,6 +144,7 @@ redis.call('HSET', KEYS[1], 'status', 'COMPLETED', 'ended_at', ARGV[1], 'executi
 redis.call('ZREM', KEYS[3], id())
 count_end('completed', '')
 event('completed')
+outbox()
 return 1
 """
 )
@@ -158,6 +164,7 @@ redis.call('HSET', KEYS[1], 'status', 'FAILED', 'ended_at', ARGV[1], 'execution'
 redis.call('ZREM', KEYS[3], id())
 count_end('failed', ARGV[6])
 event('failed')
+outbox()
 return 1
 """
 )

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from redis import Redis
 
 from app.core.addresses import AllowList
+from app.core.history import check_database_url
 from models.spec import CHECKPOINT_NAMES, PROFILE_NAMES
 
 EXIT_CONFIG = 78
@@ -72,6 +73,8 @@ def _one_of(names: tuple[str, ...]) -> AfterValidator:
 
 
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+Pause = Annotated[float, Field(ge=0, le=86_400)]
+Pauses = Annotated[tuple[Pause, ...], NoDecode, BeforeValidator(_split_commas)]
 
 
 class Settings(BaseSettings):
@@ -91,7 +94,7 @@ class Settings(BaseSettings):
     """`host` or `host:port` that a request's own Host header may carry into the URLs in answers."""
 
     fetch_allow_hosts: Annotated[CommaList, AfterValidator(_allow_list)] = ()
-    """`host`, `host:port` or CIDR that the fetcher may reach although the address is private."""
+    """`host`, `host:port` or CIDR that fetcher and webhooks may reach although it is private."""
 
     checkpoint: Annotated[str, _one_of(CHECKPOINT_NAMES)] = "demo"
     """Which model the gpu worker serves: a name from models/checkpoints."""
@@ -144,6 +147,24 @@ class Settings(BaseSettings):
 
     blob_url: Literal["redis"] = "redis"
     """Where picture bytes live until the request expires."""
+
+    database_url: Annotated[str, AfterValidator(check_database_url)] = ""
+    """Database of the history (sqlite or postgresql); Redis when empty."""
+
+    history_days: int = Field(30, ge=0, le=3650)
+    """Days that finished requests are kept in the history, without pictures; 0 keeps none."""
+
+    upload_ttl_s: int = Field(604_800, ge=1)
+    """Seconds that an uploaded picture lives."""
+
+    upload_quota_bytes: int = Field(268_435_456, ge=0)
+    """Bytes of uploaded pictures that one owner may have at a time."""
+
+    webhook_timeout_s: float = Field(10, gt=0, le=30)
+    """Seconds that a receiver of webhooks has for its answer."""
+
+    webhook_retries_s: Pauses = (5, 60, 600, 3600, 7200, 14_400, 28_800)
+    """Seconds before each further attempt to deliver a webhook; then it is given up."""
 
     data_dir: Path = Path("data")
     """Folder for what is made locally: the demo checkpoint, the key, the embedded Redis."""
