@@ -23,7 +23,14 @@ def main(argv: list[str] | None = None) -> int:
         level=load_settings().log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    commands = {"up": _up, "api": _api, "worker": _worker, "keys": _keys, "doctor": _doctor}
+    commands = {
+        "up": _up,
+        "api": _api,
+        "worker": _worker,
+        "health": _health,
+        "keys": _keys,
+        "doctor": _doctor,
+    }
     command = commands[arguments.command]
     try:
         return command(arguments)
@@ -51,6 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     worker = commands.add_parser("worker", help="a worker process")
     worker.add_argument("kind", choices=["cpu", "gpu"])
 
+    health = commands.add_parser("health", help="0 when a process of this host is well")
+    health.add_argument("kind", choices=["api", "worker"])
+    health.add_argument("--port", type=int, default=8000, help="of the api")
+
     keys = commands.add_parser("keys", help="API keys").add_subparsers(dest="action", required=True)
     keys.add_parser("create").add_argument("--name", required=True)
     keys.add_parser("list")
@@ -70,17 +81,33 @@ def _up(arguments: argparse.Namespace) -> int:
 
 def _api(arguments: argparse.Namespace) -> int:
     from app.api.serving import serve
+    from app.core.connection import require_access
     from app.main import create_app
 
     settings = load_settings()
+    require_access(settings.redis_url)
     serve(create_app(settings), settings, arguments.host, arguments.port)
     return 0
 
 
 def _worker(arguments: argparse.Namespace) -> int:
+    from app.core.connection import require_access
+
+    require_access(load_settings().redis_url)
     # By name: app must not import worker, and the cpu worker must not load torch.
     processes = importlib.import_module("worker.main")
     return int(processes.run_cpu() if arguments.kind == "cpu" else processes.run_gpu())
+
+
+def _health(arguments: argparse.Namespace) -> int:
+    from app.health import api_illness, worker_illness
+
+    if arguments.kind == "api":
+        illness = api_illness(arguments.port)
+    else:
+        illness = worker_illness(load_settings().redis_url)
+    print(illness or "well")
+    return 1 if illness else 0
 
 
 def _doctor(_arguments: argparse.Namespace) -> int:
@@ -88,10 +115,12 @@ def _doctor(_arguments: argparse.Namespace) -> int:
 
 
 def _keys(arguments: argparse.Namespace) -> int:
-    from app.core.connection import connect
+    from app.core.connection import connect, require_access
     from app.core.keys import KeyStore, mint
 
-    store = KeyStore(connect(load_settings().redis_url))
+    url = load_settings().redis_url
+    require_access(url)
+    store = KeyStore(connect(url))
     if arguments.action == "create":
         secret = mint()
         key = store.add(secret, arguments.name)
