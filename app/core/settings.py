@@ -21,7 +21,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 from redis import Redis
 
 from app.core.addresses import AllowList
@@ -178,11 +178,10 @@ def load_settings(**given: Any) -> Settings:
     try:
         # The argument is the library's own, which warns about a folder that is not there.
         return Settings(_secrets_dir=SECRETS if SECRETS.is_dir() else None, **given)
-    except OSError as error:
-        raise SystemExit(
-            f"settings: {error.filename}: {error.strerror}; the user of this process must be able "
-            "to read it"
-        ) from None
+    except SettingsError as error:
+        unreadable = isinstance(error.__cause__, OSError)
+        remedy = "; the user of this process must be able to read it" if unreadable else ""
+        raise SystemExit(f"settings: {error.__cause__ or error}{remedy}") from None
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper()
