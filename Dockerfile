@@ -86,6 +86,8 @@ ENV CC=/opt/triton/cc \
     # A tmpfs is mounted noexec, and what Triton compiles is loaded as a library.
     TRITON_HOME=/data/compiled \
     HF_HOME=/weights \
+    # Threads of the demo model that spin while they wait would starve everything else.
+    OMP_WAIT_POLICY=PASSIVE \
     HF_TOKEN_PATH=/run/secrets/hf_token \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY LICENSE .

@@ -81,7 +81,7 @@ def _up(arguments: argparse.Namespace) -> int:
 
 def _api(arguments: argparse.Namespace) -> int:
     from app.api.serving import serve
-    from app.core.connection import require_access
+    from app.core.access import require_access
     from app.main import create_app
 
     settings = load_settings()
@@ -91,7 +91,7 @@ def _api(arguments: argparse.Namespace) -> int:
 
 
 def _worker(arguments: argparse.Namespace) -> int:
-    from app.core.connection import require_access
+    from app.core.access import require_access
 
     require_access(load_settings().redis_url)
     # By name: app must not import worker, and the cpu worker must not load torch.
@@ -115,7 +115,8 @@ def _doctor(_arguments: argparse.Namespace) -> int:
 
 
 def _keys(arguments: argparse.Namespace) -> int:
-    from app.core.connection import connect, require_access
+    from app.core.access import require_access
+    from app.core.connection import connect
     from app.core.keys import KeyStore, mint
 
     url = load_settings().redis_url

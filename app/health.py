@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import http.client
 
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
+from app.core.access import impatient
 from app.core.queue import CPU, GPU
 from app.core.workers import is_here, live_workers
 
@@ -38,12 +36,7 @@ def worker_illness(redis_url: str) -> str | None:
 
     A gpu worker is heard of once its checkpoint is loaded and warm.
     """
-    client = Redis.from_url(
-        redis_url,
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=_TIMEOUT_S,
-        socket_connect_timeout=_TIMEOUT_S,
-    )
+    client = impatient(redis_url)
     try:
         workers = [*live_workers(client, CPU), *live_workers(client, GPU)]
     except RedisError as error:

@@ -4,16 +4,11 @@ a slow call, not as an error (redis-py retries with growing, jittered pauses).
 
 from __future__ import annotations
 
-import logging
-
 import redis.asyncio as async_redis
 from redis import Redis
 from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
-from redis.exceptions import AuthenticationError, RedisError
+from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
-
-log = logging.getLogger(__name__)
 
 RETRIES = 20
 LONGEST_PAUSE_S = 1.0
@@ -44,22 +39,3 @@ def connect_async(url: str) -> async_redis.Redis:
         health_check_interval=10,
         socket_connect_timeout=5,
     )
-
-
-def require_access(url: str) -> None:
-    """SystemExit with one line when Redis answers and refuses this password, or wants one.
-
-    For the start of a process. A Redis that does not answer yet is no reason not to start.
-    """
-    client = Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=5)
-    try:
-        client.ping()
-    except AuthenticationError as error:
-        raise SystemExit(
-            f"Redis refuses access: {error} Its password belongs into REDIS_PASSWORD, the secret "
-            "file /run/secrets/redis_password, or REDIS_URL"
-        ) from None
-    except RedisError as error:
-        log.warning("Redis does not answer yet: %s", error)
-    finally:
-        client.close()

@@ -119,23 +119,30 @@ class Trial:
 
     def _bad_starts(self) -> None:
         """One line that names the culprit, another exit code than 0, no traceback."""
-        api = self._services["api"]
-        cases = [
-            ("REDIS_PASSWORD", {"REDIS_PASSWORD": "wrong"}),
-            ("PUBLIC_URL", {"PUBLIC_URL": "nonsense"}),
-            ("CHECKPOINT", {"CHECKPOINT": "no-such-model"}),
-        ]
-        for culprit, environment in cases:
-            container = self._container(api, **environment)
-            container.log = self._folder / f"bad-{culprit}.log"
-            container.start(api.command)
-            assert container.process is not None
-            code = container.process.wait(60)
-            said = container.log.read_text().strip()
-            assert code != 0, said
-            assert culprit in said, said
-            assert "\n" not in said, said
-            self._say(f"bad start, exit code {code}: {said}")
+        empty = self._folder / "empty"
+        empty.touch()
+        password = "/run/secrets/redis_password"
+        self._bad_start("redis", "redis_password is empty", {password: empty})
+        self._bad_start("api", "Redis wants a password", {password: empty})
+        self._bad_start("api", "Redis refuses the password", REDIS_PASSWORD="wrong")
+        self._bad_start("api", "PUBLIC_URL", PUBLIC_URL="nonsense")
+        if "worker" in self._images:
+            self._bad_start("demo-worker", "CHECKPOINT", CHECKPOINT="no-such-model")
+
+    def _bad_start(
+        self, name: str, culprit: str, mounts: dict[str, Path] | None = None, **overrides: str
+    ) -> None:
+        container = self._container(self._services[name], **overrides)
+        container.mounts.update(mounts or {})
+        container.log = self._folder / f"{name}-{culprit.replace(' ', '-')}.log"
+        container.start(self._services[name].command)
+        assert container.process is not None
+        code = container.process.wait(60)
+        said = container.log.read_text().strip()
+        assert code != 0, said
+        assert culprit in said, said
+        assert "\n" not in said, said
+        self._say(f"bad start of {name}, exit code {code}: {said}")
 
     def _triton(self, worker: Container) -> None:
         probe = Path(__file__).with_name("triton_probe.py")

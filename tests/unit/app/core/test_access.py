@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from app.core.connection import require_access
+from app.core.access import require_access
 
 
 @pytest.fixture
