@@ -16,7 +16,7 @@ PACKAGES = "opt/venv/lib/python3.11/site-packages"
 CONFIG: dict[str, Any] = {
     "User": "10001:10001",
     "Env": ["PATH=/usr/bin"],
-    **dict.fromkeys(("Healthcheck", "Labels", "Volumes", "Entrypoint", "Cmd"), ["given"]),
+    **{key: ["given"] for key in ("Healthcheck", "Labels", "Volumes", "Entrypoint", "Cmd")},
 }
 
 
