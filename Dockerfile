@@ -43,7 +43,8 @@ RUN --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools \
 # Triton wants a C compiler on the machine it runs on, for one file of its own that is always the
 # same: compiled here instead, against the headers it brings (docs/containers.md).
 FROM tools AS triton-driver
-RUN apt-get install --yes --no-install-recommends gcc libc6-dev libpython3-dev
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev libpython3-dev
 WORKDIR /opt/triton
 COPY --from=worker-packages /opt/venv/lib/python3.11/site-packages/triton/backends/nvidia/driver.c .
 COPY --from=worker-packages /opt/venv/lib/python3.11/site-packages/triton/backends/nvidia/include include
