@@ -26,7 +26,14 @@ def main(argv: list[str] | None = None) -> int:
     logs.install(process, settings.log_level, settings.log_format)
     if arguments.command in _SERVING and tracing.wanted():
         tracing.start(process)
-    commands = {"up": _up, "api": _api, "worker": _worker, "keys": _keys, "doctor": _doctor}
+    commands = {
+        "up": _up,
+        "api": _api,
+        "worker": _worker,
+        "health": _health,
+        "keys": _keys,
+        "doctor": _doctor,
+    }
     command = commands[arguments.command]
     try:
         return command(arguments)
@@ -56,6 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     worker = commands.add_parser("worker", help="a worker process")
     worker.add_argument("kind", choices=["cpu", "gpu", "webhooks"])
 
+    health = commands.add_parser("health", help="0 when a process of this host is well")
+    health.add_argument("kind", choices=["api", "worker"])
+    health.add_argument("--port", type=int, default=8000, help="of the api")
+
     keys = commands.add_parser("keys", help="API keys").add_subparsers(dest="action", required=True)
     keys.add_parser("create").add_argument("--name", required=True)
     keys.add_parser("list")
@@ -75,9 +86,11 @@ def _up(arguments: argparse.Namespace) -> int:
 
 def _api(arguments: argparse.Namespace) -> int:
     from app.api.serving import serve
+    from app.core.access import require_access
     from app.main import create_app
 
     settings = load_settings()
+    require_access(settings.redis_url)
     app = create_app(settings)
     drain = app.state.services.drain
     serve(app, settings, arguments.host, arguments.port, drain)
@@ -85,9 +98,23 @@ def _api(arguments: argparse.Namespace) -> int:
 
 
 def _worker(arguments: argparse.Namespace) -> int:
+    from app.core.access import require_access
+
+    require_access(load_settings().redis_url)
     # By name: app must not import worker, and the cpu worker must not load torch.
     processes = importlib.import_module("worker.main")
     return int(getattr(processes, f"run_{arguments.kind}")())
+
+
+def _health(arguments: argparse.Namespace) -> int:
+    from app.health import api_illness, worker_illness
+
+    if arguments.kind == "api":
+        illness = api_illness(arguments.port)
+    else:
+        illness = worker_illness(load_settings().redis_url)
+    print(illness or "well")
+    return 1 if illness else 0
 
 
 def _doctor(_arguments: argparse.Namespace) -> int:
@@ -95,10 +122,13 @@ def _doctor(_arguments: argparse.Namespace) -> int:
 
 
 def _keys(arguments: argparse.Namespace) -> int:
+    from app.core.access import require_access
     from app.core.connection import connect
     from app.core.keys import KeyStore, mint
 
-    store = KeyStore(connect(load_settings().redis_url))
+    url = load_settings().redis_url
+    require_access(url)
+    store = KeyStore(connect(url))
     if arguments.action == "create":
         secret = mint()
         key = store.add(secret, arguments.name)

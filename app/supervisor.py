@@ -51,7 +51,7 @@ class Supervisor:
         self._data_dir = settings.data_dir
         self._exit_code = 0
         self._stop = threading.Event()
-        own_redis = "redis_url" not in settings.model_fields_set
+        own_redis = not settings.model_fields_set & {"redis_url", "redis_password"}
         self._redis_url = redis_url(self._data_dir) if own_redis else settings.redis_url
         self._redis = self._redis_child() if own_redis else None
         self._serving = [

@@ -11,10 +11,8 @@ import importlib
 import logging
 import os
 import signal
-import socket
 import sys
 import time
-import uuid
 from types import FrameType
 
 from PIL import Image
@@ -24,6 +22,7 @@ from rq.worker import BaseWorker
 
 from app.core.queue import CPU, GPU, WEBHOOKS
 from app.core.settings import EXIT_CONFIG
+from app.core.workers import name_here
 from models.errors import CheckpointError
 from worker.cpu_worker import CpuWorker
 from worker.lease import BEAT_S
@@ -107,8 +106,7 @@ def _worker(worker_class: type[BaseWorker], queue_name: str) -> BaseWorker:
     context = runtime()
     return worker_class(
         [context.jobs.queue(queue_name)],
-        # A fixed name would block the restart of a killed worker until its key expires.
-        name=f"{queue_name}-{socket.gethostname()}-{uuid.uuid4().hex[:12]}",
+        name=name_here(queue_name),
         connection=context.redis,
         serializer=JSONSerializer,
         worker_ttl=WORKER_TTL_S,
