@@ -11,7 +11,7 @@ import redis.asyncio as async_redis
 from fastapi import Depends, Request
 from redis import Redis
 
-from app.core.blobs import Blobs, RedisBlobs
+from app.core.blobs import Blobs, open_blobs
 from app.core.connection import connect, connect_async
 from app.core.links import LinkSigner
 from app.core.queue import Jobs
@@ -41,7 +41,7 @@ def make_services(settings: Settings) -> Services:
         events=events,
         reads=Reader(events),
         requests=RequestStore(redis, settings.request_ttl_s),
-        blobs=RedisBlobs(redis),
+        blobs=open_blobs(settings.blob_url, redis),
         jobs=Jobs(redis, settings.request_ttl_s),
         links=LinkSigner(redis),
     )

@@ -14,7 +14,7 @@ from app.api.auth import Caller
 from app.api.forms import read_form
 from app.api.schemas import FluxControlNetBody, parse_body
 from app.api.services import Services, ServicesDep
-from app.core.errors import InvalidContentType, InvalidRequest
+from app.core.errors import BlobsUnavailable, InvalidContentType, InvalidRequest
 from app.core.keys import Key
 from app.core.requests import Stage
 from app.core.urls import MAX_LENGTH as URL_MAX
@@ -51,7 +51,7 @@ def submit(services: Services, caller: Key, submission: Submission) -> str:
     """Accept: write the record, queue its first job, and say the request's id.
 
     Raises InvalidRequest for a custom size that no worker could make or for a URL that is too
-    long, and RedisError.
+    long, RedisError and BlobsUnavailable.
     """
     if not submission.body.use_input_img_dimension:
         _check_size(services, submission.body)
@@ -64,7 +64,7 @@ def submit(services: Services, caller: Key, submission: Submission) -> str:
     try:
         services.requests.submit(request_id, caller.name, params, source, expires_at)
         services.jobs.enqueue(request_id, Stage.PREPARE)
-    except RedisError:
+    except (RedisError, BlobsUnavailable):
         # Nobody was told this id. A Redis that is full needs the room of the picture at once.
         services.requests.forget(request_id)
         services.blobs.delete(f"{request_id}:source")

@@ -11,6 +11,7 @@ ServerError                    500  an internal error
 ├── BodyTooLarge               413
 ├── HeadTooLarge               431
 ├── Unavailable                503  Redis is away or nobody can do the work
+│   └── BlobsUnavailable            the store of picture bytes is away or full
 ├── SyncTimeout                504  v1 gave up waiting; the request goes on
 └── RequestFailed              422  the end of a request that was accepted (v2); v1_status on v1
     ├── ImageRejected               the control picture cannot be fetched or decoded; 400 on v1
@@ -83,6 +84,10 @@ class HeadTooLarge(ServerError):
 class Unavailable(ServerError):
     status = 503
     sentence = "The service is temporarily unavailable, please try again"
+
+
+class BlobsUnavailable(Unavailable):
+    """A job that meets it is done again, as with an error of Redis; the log has the reason."""
 
 
 class SyncTimeout(ServerError):

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from redis import Redis
 
 from app.core.addresses import AllowList
+from app.core.blobs import check_blob_url
 from models.spec import CHECKPOINT_NAMES, PROFILE_NAMES
 
 EXIT_CONFIG = 78
@@ -136,8 +137,8 @@ class Settings(BaseSettings):
     fetch_timeout_s: float = Field(20, gt=0)
     """Seconds for the whole download of a control picture, redirects included."""
 
-    blob_url: Literal["redis"] = "redis"
-    """Where picture bytes live until the request expires."""
+    blob_url: Annotated[str, AfterValidator(check_blob_url)] = "redis"
+    """Where picture bytes live until they expire: redis, file:///FOLDER or s3://BUCKET/PREFIX."""
 
     data_dir: Path = Path("data")
     """Folder for what is made locally: the demo checkpoint, the key, the embedded Redis."""
