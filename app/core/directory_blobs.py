@@ -1,5 +1,5 @@
-"""Blobs as files below a folder that every process sees: one machine's disk, or a network file system.
-A file's modification time is the moment at which it expires.
+"""Blobs as files below a folder that every process sees: one disk, or a network file system. A
+file's modification time is the moment at which it expires.
 """
 
 from __future__ import annotations
