@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from redis import Redis
 
 from app.core.addresses import AllowList
 from app.core.blobs import check_blob_url
+from app.core.connection import check_redis_url
 from models.spec import CHECKPOINT_NAMES, PROFILE_NAMES
 
 EXIT_CONFIG = 78
@@ -37,11 +37,6 @@ def _allow_list(entries: tuple[str, ...]) -> tuple[str, ...]:
 
 def _lowered(entries: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(entry.lower() for entry in entries)
-
-
-def _redis_url(url: str) -> str:
-    Redis.from_url(url)  # connects to nothing yet, but reads every part
-    return url
 
 
 def _plain_url(url: AnyHttpUrl) -> AnyHttpUrl:
@@ -78,7 +73,7 @@ CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="forbid", frozen=True)
 
-    redis_url: Annotated[str, AfterValidator(_redis_url)] = "redis://127.0.0.1:6379/0"
+    redis_url: Annotated[str, AfterValidator(check_redis_url)] = "redis://127.0.0.1:6379/0"
     """Redis that holds the queues, the records and the small blobs."""
 
     public_url: Annotated[AnyHttpUrl, AfterValidator(_plain_url)] | None = None

@@ -100,7 +100,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
         assert allow_patterns
         return str(folders[repository])
 
-    monkeypatch.setattr("models.checkpoints.loader.snapshot_download", download)
+    monkeypatch.setattr("models.checkpoints.weights.snapshot_download", download)
     return folders
 
 
