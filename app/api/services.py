@@ -11,6 +11,7 @@ import redis.asyncio as async_redis
 from fastapi import Depends, Request
 from redis import Redis
 
+from app.api.drain import Drain
 from app.core.blobs import Blobs, open_blobs
 from app.core.connection import connect, connect_async
 from app.core.links import LinkSigner
@@ -30,6 +31,7 @@ class Services:
     blobs: Blobs
     jobs: Jobs
     links: LinkSigner
+    drain: Drain
 
 
 def make_services(settings: Settings) -> Services:
@@ -44,6 +46,7 @@ def make_services(settings: Settings) -> Services:
         blobs=open_blobs(settings.blob_url, redis),
         jobs=Jobs(redis, settings.request_ttl_s),
         links=LinkSigner(redis),
+        drain=Drain(),
     )
 
 

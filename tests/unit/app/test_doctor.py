@@ -37,7 +37,6 @@ def test_a_redis_as_it_should_be(redis_server: str, redis: Redis) -> None:
     ("setting", "value", "what", "level", "remedy"),
     [
         ("maxmemory-policy", "allkeys-lru", "redis eviction", Level.FAIL, "noeviction"),
-        ("appendonly", "no", "redis persistence", Level.WARN, "--appendonly yes"),
         ("maxmemory", "0", "redis memory", Level.WARN, "set maxmemory"),
         ("maxmemory", "1000000", "redis memory", Level.WARN, "BLOB_URL"),
     ],
@@ -58,6 +57,28 @@ def test_a_redis_that_may_lose_requests(
     finally:
         redis.config_set("maxmemory", 0)
         redis.config_set(setting, before)
+    assert found.level is level
+    assert remedy in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("info", "level", "remedy"),
+    [
+        ({"aof_enabled": 0}, Level.WARN, "--appendonly yes"),
+        ({"aof_enabled": 1, "aof_last_write_status": "err"}, Level.FAIL, "make room"),
+    ],
+)
+def test_a_redis_that_does_not_write_down_what_it_is_given(
+    redis_server: str,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    info: dict[str, Any],
+    level: Level,
+    remedy: str,
+) -> None:
+    told = {**redis.info(), **info}
+    monkeypatch.setattr(Redis, "info", lambda _self: told)
+    found = of_redis(redis_server)["redis persistence"]
     assert found.level is level
     assert remedy in found.remedy
 
