@@ -39,6 +39,7 @@ class Shape:
     hosts: int = 0
     picture_s: float = 0.4
     settings: dict[str, str] = field(default_factory=dict)
+    redis_options: tuple[str, ...] = ()
 
 
 class Stack:
@@ -88,7 +89,8 @@ class Stack:
 
     def start(self) -> None:
         local = Place(self.redis_url)
-        self._add("redis", [*redis_command(self._folder), *self.network.redis_options], local)
+        options = [*self.network.redis_options, *self._shape.redis_options]
+        self._add("redis", [*redis_command(self._folder), *options], local)
         with self.redis() as redis:
             KeyStore(redis).add(self.key, "chaos")
         cli = [sys.executable, "-m", "app.cli"]
