@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from redis import Redis
 
-from app.core.blobs import Blobs, RedisBlobs
+from app.core.blobs import Blobs, open_blobs
 from app.core.chores import Chores
 from app.core.connection import connect
 from app.core.deliveries import Deliveries
@@ -55,7 +55,8 @@ def runtime() -> Runtime:
     """This process's runtime; the first call connects."""
     settings = load_settings()
     redis = connect(settings.redis_url)
-    blobs, jobs = RedisBlobs(redis), Jobs(redis, settings.request_ttl_s)
+    blobs = open_blobs(settings.blob_url, redis)
+    jobs = Jobs(redis, settings.request_ttl_s)
     return Runtime(
         settings=settings,
         redis=redis,

@@ -2,12 +2,14 @@
 
 Owns the meaning of errors inside a job. An error of the request ends it as FAILED and the job is
 done; an error of the infrastructure (Redis away, the process told to stop) leaves the record as
-it is and goes to RQ, which gives the job to another worker.
+it is and goes to RQ, which gives the job to another worker. The store of picture bytes belongs to
+the infrastructure.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,12 +19,16 @@ from redis.exceptions import RedisError
 from rq.timeouts import JobTimeoutException
 
 from app.core.chores import Chore
-from app.core.errors import GenerationFailed, RequestFailed, TimedOut
+from app.core.errors import BlobsUnavailable, GenerationFailed, RequestFailed, TimedOut
 from app.core.leftovers import drop_leftovers
 from app.core.requests import Claim, RequestRecord, Stage
 from worker.runtime import Runtime, runtime
 
 log = logging.getLogger(__name__)
+
+STORE_PAUSE_S = 10
+"""How long a worker waits before it gives a job back whose bytes cannot be stored or read: with
+RQ's three retries a request outlives 40 s of that."""
 
 Fields = Mapping[str, Any]
 Work = Callable[[Runtime, RequestRecord, str], Fields]
@@ -98,6 +104,10 @@ class _Claimed:
         try:
             return work()
         except RedisError:
+            raise
+        except BlobsUnavailable:
+            # RQ gives the job to a worker again at once, and does so only a few times.
+            time.sleep(STORE_PAUSE_S)
             raise
         except LostClaim:
             log.warning("request %s: %s lost its claim", self.record.id, self.stage.name)

@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from redis import Redis
 
 from app.api.drain import Drain
-from app.core.blobs import Blobs, RedisBlobs
+from app.core.blobs import Blobs, open_blobs
 from app.core.chores import Chores
 from app.core.connection import connect, connect_async
 from app.core.deliveries import Deliveries
@@ -57,7 +57,7 @@ class Services:
 def make_services(settings: Settings) -> Services:
     redis = connect(settings.redis_url)
     events = connect_async(settings.redis_url)
-    blobs = RedisBlobs(redis)
+    blobs = open_blobs(settings.blob_url, redis)
     jobs = Jobs(redis, settings.request_ttl_s)
     return Services(
         settings=settings,

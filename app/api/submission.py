@@ -16,7 +16,7 @@ from app.api.forms import read_form
 from app.api.schemas import PROMPT_MAX, FluxControlNetBody, parse_body
 from app.api.services import Services, ServicesDep
 from app.api.webhooks import webhook_of
-from app.core.errors import InvalidContentType, InvalidRequest
+from app.core.errors import BlobsUnavailable, InvalidContentType, InvalidRequest
 from app.core.keys import Key
 from app.core.requests import Stage
 from app.core.telemetry.logs import note
@@ -64,7 +64,7 @@ def submit(
     the caller has drawn one.
 
     Raises InvalidRequest for a custom size that no worker could make or for a URL that is too
-    long, and RedisError.
+    long, RedisError and BlobsUnavailable.
     """
     if not submission.body.use_input_img_dimension:
         _check_size(services, submission.body)
@@ -80,7 +80,7 @@ def submit(
             request_id, caller.name, params, source, expires_at, submission.webhook
         )
         services.jobs.enqueue(request_id, Stage.PREPARE)
-    except RedisError:
+    except (RedisError, BlobsUnavailable):
         # Nobody was told this id. A Redis that is full needs the room of the picture at once.
         services.requests.forget(request_id)
         services.blobs.delete(f"{request_id}:source")

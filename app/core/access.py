@@ -7,9 +7,9 @@ from __future__ import annotations
 import logging
 
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
-from redis.retry import Retry
+
+from app.core.connection import connect
 
 log = logging.getLogger(__name__)
 
@@ -18,12 +18,7 @@ _TIMEOUT_S = 5
 
 def impatient(url: str) -> Redis:
     """A client for one question: no retries, and an answer or an error within seconds."""
-    return Redis.from_url(
-        url,
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=_TIMEOUT_S,
-        socket_connect_timeout=_TIMEOUT_S,
-    )
+    return connect(url, retries=0, timeout_s=_TIMEOUT_S)
 
 
 def require_access(url: str) -> None:

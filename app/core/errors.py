@@ -13,7 +13,8 @@ ServerError                    500  an internal error
 ├── QuotaExceeded              413  the owner has uploaded as much as it may
 ├── HeadTooLarge               431
 ├── Unavailable                503  Redis is away or nobody can do the work
-│   └── HistoryUnavailable          the database of the history cannot be reached
+│   ├── HistoryUnavailable          the database of the history cannot be reached
+│   └── BlobsUnavailable            the store of picture bytes is away or full
 ├── SyncTimeout                504  v1 gave up waiting; the request goes on
 └── RequestFailed              422  the end of a request that was accepted (v2); v1_status on v1
     ├── ImageRejected               the control picture cannot be fetched or decoded; 400 on v1
@@ -101,6 +102,10 @@ class Unavailable(ServerError):
 
 class HistoryUnavailable(Unavailable):
     sentence = "The history is temporarily unavailable, please try again"
+
+
+class BlobsUnavailable(Unavailable):
+    """A job that meets it is done again, as with an error of Redis; the log has the reason."""
 
 
 class SyncTimeout(ServerError):

@@ -22,9 +22,10 @@ from pydantic import (
     ValidationInfo,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
-from redis import Redis
 
 from app.core.addresses import AllowList
+from app.core.blobs import check_blob_url
+from app.core.connection import check_redis_url
 from app.core.history import check_database_url
 from models.spec import CHECKPOINT_NAMES, PROFILE_NAMES
 
@@ -59,8 +60,7 @@ def _redis_url(url: str, info: ValidationInfo) -> str:
         user, _, place = parts.netloc.rpartition("@")
         secret = quote(password.get_secret_value(), safe="")
         url = parts._replace(netloc=f"{user}:{secret}@{place}").geturl()
-    Redis.from_url(url)  # connects to nothing yet, but reads every part
-    return url
+    return check_redis_url(url)
 
 
 def _plain_url(url: AnyHttpUrl) -> AnyHttpUrl:
@@ -169,8 +169,8 @@ class Settings(BaseSettings):
     fetch_timeout_s: float = Field(20, gt=0)
     """Seconds for the whole download of a control picture, redirects included."""
 
-    blob_url: Literal["redis"] = "redis"
-    """Where picture bytes live until the request expires."""
+    blob_url: Annotated[str, AfterValidator(check_blob_url)] = "redis"
+    """Where picture bytes live until they expire: redis, file:///FOLDER or s3://BUCKET/PREFIX."""
 
     database_url: Annotated[str, AfterValidator(check_database_url)] = ""
     """Database of the history (sqlite or postgresql); Redis when empty."""

@@ -152,11 +152,13 @@ def running_api(
         process.wait(30)
 
 
-def wait_for_http(port: int, path: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
+def wait_for_http(
+    port: int, path: str, process: subprocess.Popen[bytes], address: str = "127.0.0.1"
+) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         assert process.poll() is None, "the process ended before it answered"
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection(address, port, timeout=5)
         try:
             connection.request("GET", path)
             if connection.getresponse().status == 200:
@@ -166,7 +168,7 @@ def wait_for_http(port: int, path: str, process: subprocess.Popen[bytes]) -> Non
         finally:
             connection.close()
         time.sleep(0.05)
-    raise AssertionError(f"no 200 from {path} within 60 s")
+    raise AssertionError(f"no 200 from {path} within {START_TIMEOUT_S:g} s")
 
 
 @contextmanager
