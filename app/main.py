@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 
 from app import VERSION
-from app.api import files, ops, v1, v2
+from app.api import events, files, ops, v1, v2
 from app.api.calls import Calls, deliver_tally
 from app.api.drain import LastAnswers
 from app.api.errors import install_error_handlers
@@ -36,6 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
         counting = asyncio.create_task(deliver_tally(services.tally, services.events, stop))
         yield
         housekeeping.cancel()
+        await services.feed.aclose()
         stop.set()
         with suppress(TimeoutError):  # Redis is away: what it has not been told is lost
             await asyncio.wait_for(counting, _LAST_WORDS_S)
@@ -60,6 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
     install_error_handlers(app)
     app.include_router(v1.router)
     app.include_router(v2.router)
+    app.include_router(events.router)
     app.include_router(files.router)
     app.include_router(ops.router)
     if "/metrics" not in settings.closed_paths:

@@ -13,6 +13,7 @@ from redis import Redis
 from app.core.blobs import Blobs, RedisBlobs
 from app.core.connection import connect
 from app.core.links import LinkSigner
+from app.core.pace import Measurements
 from app.core.queue import Jobs
 from app.core.requests import RequestStore
 from app.core.settings import Settings, load_settings
@@ -32,6 +33,7 @@ class Runtime:
     blobs: Blobs
     jobs: Jobs
     links: LinkSigner
+    measurements: Measurements
     ahead: ReadAhead
     aside: Aside
     meter: Meter
@@ -51,6 +53,7 @@ def runtime() -> Runtime:
         blobs=blobs,
         jobs=jobs,
         links=LinkSigner(redis),
+        measurements=Measurements(redis),
         ahead=ReadAhead(blobs, jobs),
         aside=Aside(),
         meter=Meter(),

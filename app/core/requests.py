@@ -80,6 +80,7 @@ class RequestRecord:
     evaluations: int = 0
     controlled: int = 0
     profile: str = "exact"
+    predicted_s: float | None = None
     kept: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -245,5 +246,6 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
         evaluations=integer("evaluations") or 0,
         controlled=integer("controlled") or 0,
         profile=fields.get("profile", "exact"),
+        predicted_s=number("predicted_s"),
         kept=json.loads(fields.get("kept", "{}")),
     )

@@ -18,27 +18,30 @@ from __future__ import annotations
 
 from app.core.telemetry.counters import ENDED, ETA_ERROR, EXPIRED, LUA, STAGE, STEPS
 
+NEWS = "requests:news"
+"""Channel on which the id of a request is told whenever its events have grown."""
+
 _TAIL = (
     LUA
-    + """
+    + f"""
+local function id() return string.sub(KEYS[1], 5) end  -- without req:
 local function event(name, ...)
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', 500, '*', 'event', name, ...)
   redis.call('EXPIREAT', KEYS[2], redis.call('HGET', KEYS[1], 'expires_at'))
+  redis.call('PUBLISH', '{NEWS}', id())
 end
-local function id() return string.sub(KEYS[1], 5) end  -- without req:
 local function status() return redis.call('HGET', KEYS[1], 'status') end
 local function ended(s) return s == 'COMPLETED' or s == 'FAILED' end
 local function mine(execution)
   return not ended(status()) and redis.call('HGET', KEYS[1], 'execution') == execution
 end
-"""
-    + f"""
 -- Clocks of hosts differ a little: nothing takes less than no time.
 local function took(stage, since)
   local began = tonumber(redis.call('HGET', KEYS[1], since))
   if began then observe(math.max(0, tonumber(ARGV[1]) - began), '{STAGE}', stage) end
 end
 local function count_end(outcome, reason)
+  if reason == 'Cancelled' then outcome = 'cancelled' end
   count(1, '{ENDED}', outcome, reason)
   if outcome == 'completed' then
     took('finish', 'claimed_at')
