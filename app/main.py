@@ -36,11 +36,11 @@ def create_app(settings: Settings) -> FastAPI:
         counting = asyncio.create_task(deliver_tally(services.tally, services.events, stop))
         yield
         housekeeping.cancel()
-        await services.feed.aclose()
         stop.set()
         with suppress(TimeoutError):  # Redis is away: what it has not been told is lost
             await asyncio.wait_for(counting, _LAST_WORDS_S)
         tracing.stop()
+        await services.feed.aclose()
         await services.events.aclose()
         services.redis.close()
 

@@ -37,8 +37,8 @@ class Services:
     blobs: Blobs
     jobs: Jobs
     links: LinkSigner
-    tally: Tally
     idempotency: IdempotencyKeys
+    tally: Tally
     drain: Drain
 
 
@@ -57,8 +57,8 @@ def make_services(settings: Settings) -> Services:
         blobs=RedisBlobs(redis),
         jobs=jobs,
         links=LinkSigner(redis),
-        tally=Tally(),
         idempotency=IdempotencyKeys(redis),
+        tally=Tally(),
         drain=Drain(),
     )
 

@@ -68,7 +68,11 @@ class _DeadlineStream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ARG002
     ) -> httpcore.NetworkStream:
-        left = self._deadline.left()
+        try:
+            left = self._deadline.left()
+        except httpcore.TimeoutException:
+            self.close()  # httpcore closes it only for what goes wrong in the handshake itself
+            raise
         inner = self._stream.start_tls(ssl_context, server_hostname, timeout=left)
         return _DeadlineStream(inner, self._deadline)
 
