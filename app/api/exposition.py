@@ -18,7 +18,12 @@ Numbers = Mapping[tuple[str, ...], float]
 
 # Series that must be there before anything has happened, so that a rate sees the first one.
 _ALONE = ((),)
-_OUTCOMES = (("completed", ""), ("failed", "GenerationFailed"), (names.EXPIRED, ""))
+_OUTCOMES = (
+    ("completed", ""),
+    ("failed", "GenerationFailed"),
+    ("cancelled", "Cancelled"),
+    (names.EXPIRED, ""),
+)
 _STAGES = tuple((stage,) for stage in ("prepare", "queue", "generate", "finish", "total"))
 
 

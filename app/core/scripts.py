@@ -40,14 +40,13 @@ local function ended(s) return s == 'COMPLETED' or s == 'FAILED' end
 local function mine(execution)
   return not ended(status()) and redis.call('HGET', KEYS[1], 'execution') == execution
 end
-"""
-    + f"""
 -- Clocks of hosts differ a little: nothing takes less than no time.
 local function took(stage, since)
   local began = tonumber(redis.call('HGET', KEYS[1], since))
   if began then observe(math.max(0, tonumber(ARGV[1]) - began), '{STAGE}', stage) end
 end
 local function count_end(outcome, reason)
+  if reason == 'Cancelled' then outcome = 'cancelled' end
   count(1, '{ENDED}', outcome, reason)
   if outcome == 'completed' then
     took('finish', 'claimed_at')

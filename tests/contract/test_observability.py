@@ -108,6 +108,10 @@ def test_every_line_about_a_request_carries_its_id(http: httpx.Client, server: S
     request_id = made["request_id"]
     assert httpx.get(made["output"]).status_code == 200
     http.get(f"/v2/requests/{request_id}?{body['prompt'][-8:]}")
+    deadline = time.monotonic() + 60
+    while not any("finish took" in line["message"] for line in lines_about(server, request_id)):
+        assert time.monotonic() < deadline  # a job's line comes after the end of its request
+        time.sleep(0.05)
     lines = lines_about(server, request_id)
     assert {line["process"] for line in lines} == {"api", "cpu worker", "gpu worker"}
     messages = [line["message"] for line in lines if line["logger"] == "worker.job_context"]

@@ -23,13 +23,15 @@ def running_s3() -> Iterator[dict[str, str]]:
         "AWS_SECRET_ACCESS_KEY": "x",
         "AWS_REGION": "us-east-1",
     }
-    boto3.client(
+    client = boto3.client(
         "s3",
         endpoint_url=environment["AWS_ENDPOINT_URL"],
         aws_access_key_id="x",
         aws_secret_access_key="x",
         region_name="us-east-1",
-    ).create_bucket(Bucket=BUCKET)
+    )
+    client.create_bucket(Bucket=BUCKET)
+    client.close()
     try:
         yield environment
     finally:

@@ -75,7 +75,7 @@ def test_the_settings_are_settings() -> None:
 
 def test_a_process_that_is_asked_to_leave_has_the_time_for_it() -> None:
     needed = float(settings()["DRAIN_S"]) + float(settings()["GRACE_S"])
-    for name in ("api", "cpu-worker", "gpu-worker", "webhooks-worker"):
+    for name in ("api", "cpu-worker", "gpu-worker"):
         assert pods()[name]["spec"]["terminationGracePeriodSeconds"] > needed
 
 
@@ -117,7 +117,7 @@ def test_volumes_and_secrets_are_there() -> None:
         assert pod["spec"]["automountServiceAccountToken"] is False
 
 
-@pytest.mark.parametrize("name", ["api", "cpu-worker", "gpu-worker", "webhooks-worker"])
+@pytest.mark.parametrize("name", ["api", "cpu-worker", "gpu-worker"])
 def test_containers_may_do_nothing_more_than_they_need(name: str) -> None:
     context = dict(containers())[name]["securityContext"]
     assert context["readOnlyRootFilesystem"]

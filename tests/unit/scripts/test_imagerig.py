@@ -86,8 +86,7 @@ def test_a_wrong_description_is_found(tmp_path: Path, changes: dict[str, Any], f
 
 def test_compose_is_read_with_its_defaults() -> None:
     read = services(ROOT / "docker-compose.yml")
-    workers = {"cpu-worker", "demo-worker", "gpu-worker", "webhooks-worker"}
-    assert set(read) == {"redis", "api", *workers}
+    assert set(read) == {"redis", "api", "cpu-worker", "demo-worker", "gpu-worker"}
     assert read["cpu-worker"].target == "worker"
     assert read["demo-worker"].environment == {
         "REDIS_URL": "redis://redis:6379/0",

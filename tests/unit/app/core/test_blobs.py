@@ -6,6 +6,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def on_s3(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=["redis", "directory", "s3"])
-def blobs(request: pytest.FixtureRequest, redis: Redis, tmp_path: Path) -> Blobs:
+def blobs(request: pytest.FixtureRequest, redis: Redis, tmp_path: Path) -> Iterator[Blobs]:
     if request.param == "s3":
         request.getfixturevalue("on_s3")
     urls = {
@@ -39,7 +40,16 @@ def blobs(request: pytest.FixtureRequest, redis: Redis, tmp_path: Path) -> Blobs
         "directory": f"file://{tmp_path}/blobs",
         "s3": f"s3://{BUCKET}/{tmp_path.name}/blobs",
     }
-    return open_blobs(urls[request.param], redis)
+    with closed(open_blobs(urls[request.param], redis)) as opened:
+        yield opened
+
+
+@contextmanager
+def closed(blobs: Blobs) -> Iterator[Blobs]:
+    """A process keeps its store, and so its connections, for life; a test must not."""
+    yield blobs
+    if isinstance(blobs, S3Blobs):
+        blobs._s3.close()
 
 
 def soon() -> float:
@@ -151,10 +161,10 @@ def test_a_sweep_takes_what_a_dead_writer_left(directory: DirectoryBlobs, tmp_pa
 
 @pytest.mark.usefixtures("on_s3")
 def test_a_bucket_that_is_not_there_is_an_error_of_the_infrastructure(redis: Redis) -> None:
-    blobs = open_blobs("s3://no-such-bucket", redis)
-    for use in (blobs.get, blobs.delete, lambda name: blobs.put(name, b"", soon())):
-        with pytest.raises(BlobsUnavailable):
-            use("a1")
+    with closed(open_blobs("s3://no-such-bucket", redis)) as blobs:
+        for use in (blobs.get, blobs.delete, lambda name: blobs.put(name, b"", soon())):
+            with pytest.raises(BlobsUnavailable):
+                use("a1")
 
 
 @pytest.mark.parametrize("url", ["redis", "file:///srv/blobs", "s3://bucket", "s3://bucket/a/b"])

@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.api.exposition import render
 from app.core.connection import connect_async
-from app.core.errors import GenerationFailed, ImageRejected
+from app.core.errors import Cancelled, GenerationFailed, ImageRejected
 from app.core.queue import GPU, Jobs
 from app.core.requests import RequestStore, Stage
 from app.core.telemetry.counters import HTTP, HTTP_SECONDS, Tally
@@ -127,6 +127,13 @@ def test_a_failed_request_says_why_and_ends_once(store: RequestStore, redis_serv
     assert found["flux_requests_ended_total{outcome=failed,reason=ImageRejected}"] == 1
     assert found["flux_stage_seconds_count{stage=total}"] == 0
     assert found["flux_requests_unfinished{}"] == 0
+
+
+def test_a_cancelled_request_is_no_failure(store: RequestStore, redis_server: str) -> None:
+    submit(store)
+    store.fail(ID, Cancelled())
+    found = scrape(redis_server)
+    assert found["flux_requests_ended_total{outcome=cancelled,reason=Cancelled}"] == 1
 
 
 def test_a_request_that_expired_is_counted_by_one_of_many(
