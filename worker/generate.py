@@ -52,14 +52,15 @@ def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callab
     predicted_s = context.measurements.pace().to_end_s(spec.profile, record.work)
     memory = RequestMemory(context, record, execution, _source(context.checkpoint, spec))
     try:
-        made = generate_pictures(
-            context.checkpoint,
-            spec,
-            picture,
-            _reporter(context, record, execution),
-            memory,
-            annotated=record.annotated,
-        )
+        with context.meter.working():
+            made = generate_pictures(
+                context.checkpoint,
+                spec,
+                picture,
+                _reporter(context, record, execution),
+                memory,
+                annotated=record.annotated,
+            )
     except SystemExit:  # the worker was told to leave at once
         memory.save()
         raise
@@ -119,6 +120,7 @@ def spec_of(record: RequestRecord, settings: Settings) -> GenerationSpec:
 
 def _reporter(context: Runtime, record: RequestRecord, execution: str) -> OnStep:
     def on_step(step: int, steps: int) -> None:
+        context.meter.step()
         if not context.requests.progress(record.id, execution, step, steps):
             raise LostClaim
 

@@ -2,12 +2,14 @@
 
 Owns the meaning of errors inside a job. An error of the request ends it as FAILED and the job is
 done; an error of the infrastructure (Redis away, the process told to stop) leaves the record as
-it is and goes to RQ, which gives the job to another worker.
+it is and goes to RQ, which gives the job to another worker. The store of picture bytes belongs to
+the infrastructure.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,12 +18,17 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError
 from rq.timeouts import JobTimeoutException
 
-from app.core.errors import GenerationFailed, RequestFailed, TimedOut
+from app.core.chores import Chore
+from app.core.errors import BlobsUnavailable, GenerationFailed, RequestFailed, TimedOut
 from app.core.leftovers import drop_leftovers
 from app.core.requests import Claim, RequestRecord, Stage
 from worker.runtime import Runtime, runtime
 
 log = logging.getLogger(__name__)
+
+STORE_PAUSE_S = 10
+"""How long a worker waits before it gives a job back whose bytes cannot be stored or read: with
+RQ's three retries a request outlives 40 s of that."""
 
 Fields = Mapping[str, Any]
 Work = Callable[[Runtime, RequestRecord, str], Fields]
@@ -98,6 +105,10 @@ class _Claimed:
             return work()
         except RedisError:
             raise
+        except BlobsUnavailable:
+            # RQ gives the job to a worker again at once, and does so only a few times.
+            time.sleep(STORE_PAUSE_S)
+            raise
         except LostClaim:
             log.warning("request %s: %s lost its claim", self.record.id, self.stage.name)
             self._tidy()
@@ -122,7 +133,9 @@ class _Claimed:
             stored = requests.advance(request_id, self.stage, self.execution, fields)
         if not stored:
             self._tidy()
-        elif self.stage is not Stage.FINISH:
+        elif self.stage is Stage.FINISH:
+            self.context.chores.call(Chore.TELL)
+        else:
             self.context.jobs.enqueue(request_id, self.stage.next)
         return stored
 
@@ -136,4 +149,5 @@ class _Claimed:
 def fail(context: Runtime, request_id: str, execution: str, error: RequestFailed) -> None:
     """End the request for this reason, unless another execution holds it by now."""
     if context.requests.fail(request_id, error, execution):
+        context.chores.call(Chore.TELL)
         drop_leftovers(context.requests, context.blobs, request_id)

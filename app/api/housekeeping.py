@@ -16,6 +16,8 @@ from fastapi.concurrency import run_in_threadpool
 from redis.exceptions import RedisError
 
 from app.api.services import Services
+from app.core.chores import sweep_deliveries, sweep_outbox
+from app.core.errors import BlobsUnavailable
 from app.core.strays import settle_strays
 
 log = logging.getLogger(__name__)
@@ -23,6 +25,10 @@ log = logging.getLogger(__name__)
 PERIOD_S = 5.0
 _SECOND_LOOK_S = 2.0
 _LOCK = "housekeeping"
+_PRUNED = "housekeeping:history"
+_PRUNE_EVERY_S = 3600
+_SWEEP_PERIOD_S = 60
+_SWEEP_LOCK = "housekeeping:sweep"
 
 Duty = Callable[[Services], None]
 
@@ -31,7 +37,32 @@ def _settle_strays(services: Services) -> None:
     settle_strays(services.requests, services.jobs, partial(time.sleep, _SECOND_LOOK_S))
 
 
-DUTIES: tuple[Duty, ...] = (_settle_strays,)
+def _sweep_outbox(services: Services) -> None:
+    sweep_outbox(services.outbox, services.chores)
+
+
+def _sweep_deliveries(services: Services) -> None:
+    sweep_deliveries(services.deliveries, services.chores)
+
+
+def _prune_history(services: Services) -> None:
+    if services.redis.set(_PRUNED, "1", nx=True, ex=_PRUNE_EVERY_S):
+        services.history.prune()
+
+
+def _sweep_blobs(services: Services) -> None:
+    """Not in every period: a sweep looks at every file of a folder."""
+    if services.redis.set(_SWEEP_LOCK, "1", nx=True, ex=_SWEEP_PERIOD_S):
+        services.blobs.sweep()
+
+
+DUTIES: tuple[Duty, ...] = (
+    _settle_strays,
+    _sweep_outbox,
+    _sweep_deliveries,
+    _prune_history,
+    _sweep_blobs,
+)
 
 
 async def keep_house(services: Services) -> None:
@@ -53,7 +84,7 @@ def do_duties(services: Services) -> bool:
     for duty in DUTIES:
         try:
             duty(services)
-        except RedisError as error:
+        except (RedisError, BlobsUnavailable) as error:
             log.warning("housekeeping: %s: %s", duty.__name__, error)
         except Exception:
             # A fault in one must end neither the others nor the loop.

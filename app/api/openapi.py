@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from app.api.answers import EncodedPictures, ErrorAnswer
 from app.api.schemas import FluxControlNetBody
+from app.core.uploads import KINDS
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -68,6 +69,13 @@ PICTURE_FILE: Responses = {
     200: {
         "description": "The picture",
         "content": {f"image/{kind}": _BINARY for kind in ("jpeg", "png", "webp")},
+    }
+}
+
+UPLOADED_FILE: Responses = {
+    200: {
+        "description": "The picture",
+        "content": {content_type: _BINARY for content_type in KINDS.values()},
     }
 }
 

@@ -12,16 +12,23 @@ from fastapi import Depends, Request
 from redis import Redis
 
 from app.api.drain import Drain
-from app.core.blobs import Blobs, RedisBlobs
+from app.core.blobs import Blobs, open_blobs
+from app.core.chores import Chores
 from app.core.connection import connect, connect_async
+from app.core.deliveries import Deliveries
 from app.core.feed import EventFeed
 from app.core.forecast import Forecasts
+from app.core.history import History, open_history
 from app.core.idempotency import IdempotencyKeys
 from app.core.links import LinkSigner
+from app.core.outbox import Outbox
 from app.core.queue import Jobs
 from app.core.reading import Reader
 from app.core.requests import RequestStore
 from app.core.settings import Settings
+from app.core.telemetry.counters import Tally
+from app.core.uploads import Uploads
+from app.core.webhooks import WebhookSecrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +43,21 @@ class Services:
     blobs: Blobs
     jobs: Jobs
     links: LinkSigner
+    uploads: Uploads
+    outbox: Outbox
+    chores: Chores
+    history: History
+    deliveries: Deliveries
+    secrets: WebhookSecrets
     idempotency: IdempotencyKeys
+    tally: Tally
     drain: Drain
 
 
 def make_services(settings: Settings) -> Services:
     redis = connect(settings.redis_url)
     events = connect_async(settings.redis_url)
+    blobs = open_blobs(settings.blob_url, redis)
     jobs = Jobs(redis, settings.request_ttl_s)
     return Services(
         settings=settings,
@@ -52,10 +67,17 @@ def make_services(settings: Settings) -> Services:
         feed=EventFeed(events),
         forecasts=Forecasts(redis, jobs),
         requests=RequestStore(redis, settings.request_ttl_s),
-        blobs=RedisBlobs(redis),
+        blobs=blobs,
         jobs=jobs,
         links=LinkSigner(redis),
+        uploads=Uploads(redis, blobs, settings.upload_ttl_s, settings.upload_quota_bytes),
+        outbox=Outbox(redis),
+        chores=Chores(redis, jobs),
+        history=open_history(settings.database_url, redis, settings.history_days),
+        deliveries=Deliveries(redis, settings.webhook_retries_s),
+        secrets=WebhookSecrets(redis),
         idempotency=IdempotencyKeys(redis),
+        tally=Tally(),
         drain=Drain(),
     )
 

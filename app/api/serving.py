@@ -20,6 +20,7 @@ def serve(app: FastAPI, settings: Settings, host: str, port: int, drain: Drain) 
         app,
         host=host,
         port=port,
+        log_config=None,  # its lines go where all others go
         log_level="warning" if settings.log_level == "info" else settings.log_level,
         http=bounded_protocol(settings),
         access_log=False,

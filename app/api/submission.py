@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,9 +15,11 @@ from app.api.auth import Caller
 from app.api.forms import read_form
 from app.api.schemas import PROMPT_MAX, FluxControlNetBody, parse_body
 from app.api.services import Services, ServicesDep
-from app.core.errors import InvalidContentType, InvalidRequest
+from app.api.webhooks import webhook_of
+from app.core.errors import BlobsUnavailable, InvalidContentType, InvalidRequest
 from app.core.keys import Key
 from app.core.requests import Stage
+from app.core.telemetry.logs import note
 from app.core.urls import MAX_LENGTH as URL_MAX
 from models.geometry import largest_of_shape
 
@@ -28,10 +31,13 @@ _MOST_MARKS = 4 * PROMPT_MAX  # a prompt may consist of them
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A valid body. upload: the bytes of `image` when it came as a file."""
+    """A valid body. upload: the bytes of `image` when it came as a file. webhook: where the end
+    of the request is told, and with which origin in the links.
+    """
 
     body: FluxControlNetBody
     upload: bytes | None
+    webhook: Mapping[str, str] | None = None
 
 
 async def read_submission(request: Request, services: ServicesDep, caller: Caller) -> Submission:  # noqa: ARG001
@@ -39,12 +45,13 @@ async def read_submission(request: Request, services: ServicesDep, caller: Calle
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     upload = None
     if media_type == "application/json":
-        fields = _json_object(await request.body())
+        fields = json_object(await request.body())
     elif media_type == "multipart/form-data":
         fields, upload = await read_form(request, services.settings.max_body_bytes)
     else:
         raise InvalidContentType
-    return Submission(parse_body(fields), upload)
+    body = parse_body(fields)
+    return Submission(body, upload, webhook_of(request, services.settings, body.webhook_url))
 
 
 SubmissionDep = Annotated[Submission, Depends(read_submission)]
@@ -57,20 +64,23 @@ def submit(
     the caller has drawn one.
 
     Raises InvalidRequest for a custom size that no worker could make or for a URL that is too
-    long, and RedisError.
+    long, RedisError and BlobsUnavailable.
     """
     if not submission.body.use_input_img_dimension:
         _check_size(services, submission.body)
     request_id = request_id or secrets.token_hex(16)
-    params = submission.body.model_dump(exclude={"image"})
+    note(request_id=request_id)
+    params = submission.body.model_dump(exclude={"image", "webhook_url"})
     if params["seed"] == -1:
         params["seed"] = secrets.randbelow(_RANDOM_SEEDS)
     expires_at = services.requests.expiry()
     source = _store_source(services, request_id, submission, expires_at)
     try:
-        services.requests.submit(request_id, caller.name, params, source, expires_at)
+        services.requests.submit(
+            request_id, caller.name, params, source, expires_at, submission.webhook
+        )
         services.jobs.enqueue(request_id, Stage.PREPARE)
-    except RedisError:
+    except (RedisError, BlobsUnavailable):
         # Nobody was told this id. A Redis that is full needs the room of the picture at once.
         services.requests.forget(request_id)
         services.blobs.delete(f"{request_id}:source")
@@ -109,7 +119,8 @@ def _store_source(
     return {"kind": "base64"}
 
 
-def _json_object(raw: bytes) -> dict[str, Any]:
+def json_object(raw: bytes) -> dict[str, Any]:
+    """Raises InvalidRequest for what is no JSON object, or one of very many values."""
     # A body of nothing but brackets would take a hundred times its size as objects.
     if sum(raw.count(mark) for mark in _MARKS) > _MOST_MARKS:
         raise InvalidRequest("body: too many values; a JSON object of the parameters is needed")

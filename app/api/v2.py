@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -19,7 +18,8 @@ from app.api.submission import SubmissionDep
 from app.core.cancelling import cancel
 from app.core.errors import Cancelled, NotFound, RequestFailed, Unauthorized
 from app.core.forecast import Forecast
-from app.core.requests import RequestRecord, Status
+from app.core.requests import ID, RequestRecord, Status
+from app.core.telemetry.logs import note
 
 router = APIRouter(tags=["v2"])
 
@@ -29,17 +29,16 @@ OF_A_REQUEST: Responses = {
     422: {"description": "It FAILED", "model": FailedAnswer},
 }
 
-_ID = re.compile("[0-9a-f]{32}")
-
 
 async def own_record(request_id: str, services: ServicesDep, secret: Secret) -> RequestRecord:
     """The caller's request, in the round trip that looks the key up. Raises Unauthorized, or
     NotFound when it is unknown, expired or somebody else's.
     """
-    known = request_id if _ID.fullmatch(request_id) else ""
+    known = request_id if ID.fullmatch(request_id) else ""
     caller, record = await services.reads.key_and_record(secret, known)
     if caller is None:
         raise Unauthorized
+    note(request_id=known, key_id=caller.id)
     if record is None or record.owner != caller.name:
         raise NotFound(f"Request {request_id[:64]} not found")
     return record

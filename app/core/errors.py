@@ -10,8 +10,11 @@ ServerError                    500  an internal error
 ├── TooSlow                    408  the head or the body did not arrive in time
 ├── Conflict                   409  an idempotency key with another body
 ├── BodyTooLarge               413
+├── QuotaExceeded              413  the owner has uploaded as much as it may
 ├── HeadTooLarge               431
 ├── Unavailable                503  Redis is away or nobody can do the work
+│   ├── HistoryUnavailable          the database of the history cannot be reached
+│   └── BlobsUnavailable            the store of picture bytes is away or full
 ├── SyncTimeout                504  v1 gave up waiting; the request goes on
 └── RequestFailed              422  the end of a request that was accepted (v2); v1_status on v1
     ├── ImageRejected               the control picture cannot be fetched or decoded; 400 on v1
@@ -82,6 +85,11 @@ class BodyTooLarge(ServerError):
     sentence = "The request body is too large"
 
 
+class QuotaExceeded(ServerError):
+    status = 413
+    sentence = "The uploaded pictures are more than this key's owner may have"
+
+
 class HeadTooLarge(ServerError):
     status = 431
     sentence = "The head of the request is too large"
@@ -90,6 +98,14 @@ class HeadTooLarge(ServerError):
 class Unavailable(ServerError):
     status = 503
     sentence = "The service is temporarily unavailable, please try again"
+
+
+class HistoryUnavailable(Unavailable):
+    sentence = "The history is temporarily unavailable, please try again"
+
+
+class BlobsUnavailable(Unavailable):
+    """A job that meets it is done again, as with an error of Redis; the log has the reason."""
 
 
 class SyncTimeout(ServerError):
@@ -113,6 +129,7 @@ class ImageRejected(RequestFailed):
 class UrlRejected(ImageRejected):
     def __init__(self, reason: str) -> None:
         super().__init__(f"image: the URL cannot be used: {reason}")
+        self.reason = reason
 
 
 class GenerationFailed(RequestFailed):

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import FluxControlNetModel, FluxControlNetPipeline, FluxTransformer2DModel
-from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
 from transformers import T5EncoderModel
 
 from models.autoencoder import Autoencoder
 from models.cache import TensorCache
 from models.checkpoints.checkpoint import Checkpoint, Part
+from models.checkpoints.weights import fetch
 from models.controls import Annotators
 from models.errors import CheckpointError
 from models.flux.attention import choose_attention
@@ -92,8 +94,9 @@ def load(
     try:
         pipe = _load_pipe(checkpoint, home, device, dtype, plan)
         annotators = checkpoint.load_annotators(_folder(checkpoint.annotators, home))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"checkpoint {checkpoint.name} cannot be loaded: {error}") from error
+    except (OSError, ValueError, SafetensorError) as error:
+        said = str(error).strip().partition("\n")[0]
+        raise CheckpointError(f"checkpoint {checkpoint.name} cannot be loaded: {said}") from error
     annotators.to(device)
     networks = Networks(
         NetworkPair(pipe.transformer, pipe.controlnet),
@@ -151,7 +154,14 @@ def _build(checkpoint: Checkpoint, home: Path) -> None:
     """Make a local checkpoint beside its place and move it there, so that half is never seen."""
     assert checkpoint.build is not None
     draft = home.with_name(f".{home.name}-{os.getpid()}")
-    checkpoint.build(draft)
+    try:
+        checkpoint.build(draft)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise CheckpointError(
+            f"checkpoint {checkpoint.name} cannot be made in {home.parent}: {error}; make room, or "
+            "set DATA_DIR to a folder that can be written"
+        ) from error
     try:
         draft.rename(home)
     except OSError:
@@ -163,13 +173,4 @@ def _folder(part: Part, home: Path) -> Path:
     """The local folder of a part, downloaded first when it is not there."""
     if part.repository is None:
         return home / part.folder
-    folder = Path(
-        snapshot_download(part.repository, revision=part.revision, allow_patterns=[*part.files])
-    )
-    for name, size in part.sizes.items():
-        found = (folder / name).stat().st_size
-        if found != size:
-            raise CheckpointError(
-                f"{part.repository}: {name} has {found} bytes where {size} are expected"
-            )
-    return folder
+    return fetch(part)

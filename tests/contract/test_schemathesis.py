@@ -19,6 +19,8 @@ from tests.support.wire import V1, V2, finished, wait_for_end
 
 EVENTS = "/v2/requests/{request_id}/events"
 
+HISTORY = "/inference-request/request-history"
+
 # Numbers may come as text and booleans as numbers, so what breaks the schema may be accepted.
 CONFIGURATION = """
 [checks]
@@ -45,15 +47,19 @@ def test_without_workers(tmp_path: Path) -> None:
         running_redis(tmp_path / "redis") as redis_url,
         running_api(redis_url, ready=False) as url,
     ):
-        options = ("--exclude-path", V1, "--exclude-path", EVENTS)
+        options = ("--exclude-path", V1, "--exclude-path", EVENTS, "--exclude-path", HISTORY)
+        options += ("--exclude-path", "/upload-asset")
         options += ("--exclude-path", "/health/ready", "--max-examples", "25")
         fuzz(tmp_path, url, a_key(redis_url), ["2xx", 401, 404, 409, 422], *options)
 
 
 def test_with_workers(tmp_path: Path, server: Server) -> None:
-    """Those that wait, on pictures of a thumb's size; one that cannot be read is 400."""
+    """Those that wait, on pictures of a thumb's size; one that cannot be read is 400, and so is
+    what else a schema cannot say: an upload that is no picture, too many days of history.
+    """
     with running_api(server.redis_url, MAX_PIXELS="4096") as url:
-        options = ("--include-path", V1, "--include-path", EVENTS)
+        options = ("--include-path", V1, "--include-path", EVENTS, "--include-path", HISTORY)
+        options += ("--include-path", "/upload-asset")
         options += ("--include-path", "/health/ready", "--phases", "fuzzing")
         fuzz(tmp_path, url, server.key, ["2xx", 400, 404, 409], *options, "--max-examples", "25")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -68,6 +70,16 @@ def test_prompts_of_any_script_are_encoded(demo: LoadedCheckpoint) -> None:
     assert demo.pipe.tokenizer("naïve 日本 🎨")["input_ids"]
 
 
+def test_a_full_disk_is_said_and_leaves_no_half_of_a_model(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        folder.mkdir(parents=True)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "base"))
+
+    with pytest.raises(CheckpointError, match="No space left.*; make room, or set DATA_DIR"):
+        load(replace(CHECKPOINTS["demo"], build=build), tmp_path, torch.device("cpu"))
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
 def test_damaged_weights_are_named(tmp_path: Path) -> None:
     load(CHECKPOINTS["demo"], tmp_path, torch.device("cpu"))
     weights = tmp_path / "checkpoints/demo/annotators/depth.safetensors"
@@ -100,7 +112,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
         assert allow_patterns
         return str(folders[repository])
 
-    monkeypatch.setattr("models.checkpoints.loader.snapshot_download", download)
+    monkeypatch.setattr("models.checkpoints.weights.snapshot_download", download)
     return folders
 
 

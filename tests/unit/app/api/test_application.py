@@ -253,7 +253,7 @@ def test_the_openapi_document_knows_every_parameter(api: TestClient) -> None:
     document = api.get("/openapi.json").json()
     post = document["paths"]["/v2/flux-controlnet"]["post"]
     schema = post["requestBody"]["content"]["application/json"]["schema"]
-    assert len(schema["properties"]) == 17 + len(["profile"])
+    assert len(schema["properties"]) == 17 + len(["profile", "webhook_url"])
     assert set(schema["required"]) == {"image", "prompt"}
     assert len(schema["properties"]["sampler"]["enum"]) == 29
     assert "422" not in post["responses"]
@@ -271,6 +271,21 @@ def test_redis_away_is_503_and_never_a_traceback(
         assert answer.status_code == 503
         assert list(answer.json()) == ["error"]
         assert client.get("/health/ready").json()["checks"]["redis"] is False
+
+
+def test_a_picture_that_cannot_be_stored_is_503_and_no_request(
+    redis_server: str, secret: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "blobs"
+    with application(redis_server, blob_url=f"file://{folder}") as api:
+        api.headers["x-api-key"] = secret
+        folder.rename(tmp_path / "unmounted")
+        with connect(redis_server) as redis:
+            before = set(redis.keys("req:*"))
+            answer = api.post("/v2/flux-controlnet", json=BODY)
+            assert answer.status_code == 503
+            assert "temporarily unavailable" in answer.json()["error"]
+            assert set(redis.keys("req:*")) == before
 
 
 def test_a_request_that_redis_has_no_room_for_leaves_no_picture_behind(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from redis.exceptions import OutOfMemoryError
 
@@ -41,6 +43,16 @@ def test_one_duty_that_fails_does_not_keep_the_others(
     monkeypatch.setattr(housekeeping, "DUTIES", (fails, done.append))
     assert do_duties(services)
     assert done == [services]
+
+
+def test_expired_pictures_are_swept_once_a_minute(tmp_path: Path, redis_server: str) -> None:
+    services = make_services(Settings(redis_url=redis_server, blob_url=f"file://{tmp_path}/blobs"))
+    services.redis.flushall()
+    for name in ("a1", "b2"):
+        services.blobs.put(name, b"x", 0.0)
+        services.redis.delete("housekeeping")
+        assert do_duties(services)
+    assert [path.name for path in (tmp_path / "blobs").glob("*/*")] == ["b2"]
 
 
 def test_a_stray_is_among_the_duties(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
