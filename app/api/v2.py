@@ -74,9 +74,10 @@ def submit_request(
     responses={200: {"model": StatusAnswer}, **OF_A_REQUEST},
 )
 async def request_status(
-    request: Request, services: ServicesDep, record: OwnRecord, forecast: ForecastDep
+    request: Request, services: ServicesDep, record: OwnRecord
 ) -> JSONResponse:
     """Where a request stands; 422 when it FAILED."""
+    forecast = await forecast_for(services, record)  # a dependency less: this is what is polled
     origin = public_origin(request, services.settings)
     return JSONResponse(status_body(record, origin, forecast), status_code=_http_status(record))
 
