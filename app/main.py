@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
-from app.api import files, ops, v1, v2
+from app.api import account, admin, files, ops, v1, v2
 from app.api.errors import install_error_handlers
 from app.api.headers import SafeHeaders
 from app.api.housekeeping import keep_house
@@ -46,6 +46,8 @@ def create_app(settings: Settings) -> FastAPI:
     install_error_handlers(app)
     app.include_router(v1.router)
     app.include_router(v2.router)
+    app.include_router(account.router)
+    app.include_router(admin.router)
     app.include_router(files.router)
     app.include_router(ops.router)
     if "/metrics" not in settings.closed_paths:

@@ -31,7 +31,15 @@ def _settle_strays(services: Services) -> None:
     settle_strays(services.requests, services.jobs, partial(time.sleep, _SECOND_LOOK_S))
 
 
-DUTIES: tuple[Duty, ...] = (_settle_strays,)
+def _give_back_expired(services: Services) -> None:
+    services.ledger.give_back_expired()
+
+
+def _release_held(services: Services) -> None:
+    services.jobs.release_held()
+
+
+DUTIES: tuple[Duty, ...] = (_settle_strays, _give_back_expired, _release_held)
 
 
 async def keep_house(services: Services) -> None:

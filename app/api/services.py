@@ -11,8 +11,12 @@ import redis.asyncio as async_redis
 from fastapi import Depends, Request
 from redis import Redis
 
+from app.api.limits import MinuteLimiter
+from app.core.admission import Admission
 from app.core.blobs import Blobs, RedisBlobs
 from app.core.connection import connect, connect_async
+from app.core.credits import Ledger
+from app.core.keys import KeyStore
 from app.core.links import LinkSigner
 from app.core.queue import Jobs
 from app.core.reading import Reader
@@ -30,6 +34,10 @@ class Services:
     blobs: Blobs
     jobs: Jobs
     links: LinkSigner
+    admission: Admission
+    minutes: MinuteLimiter
+    keys: KeyStore
+    ledger: Ledger
 
 
 def make_services(settings: Settings) -> Services:
@@ -44,6 +52,10 @@ def make_services(settings: Settings) -> Services:
         blobs=RedisBlobs(redis),
         jobs=Jobs(redis, settings.request_ttl_s),
         links=LinkSigner(redis),
+        admission=Admission(events, settings),
+        minutes=MinuteLimiter(events),
+        keys=KeyStore(redis),
+        ledger=Ledger(redis),
     )
 
 

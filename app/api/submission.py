@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Request
 from redis.exceptions import RedisError
 
-from app.api.auth import Caller
+from app.api.auth import Submitter
 from app.api.forms import read_form
-from app.api.schemas import FluxControlNetBody, parse_body
+from app.api.pricing import account_of
+from app.api.schemas import FluxControlNetBody, json_object, parse_body
 from app.api.services import Services, ServicesDep
-from app.core.errors import InvalidContentType, InvalidRequest
+from app.core.errors import InsufficientCredits, InvalidContentType, InvalidRequest
 from app.core.keys import Key
 from app.core.requests import Stage
 from app.core.urls import MAX_LENGTH as URL_MAX
@@ -31,12 +31,17 @@ class Submission:
     upload: bytes | None
 
 
-async def read_submission(request: Request, services: ServicesDep, caller: Caller) -> Submission:  # noqa: ARG001
-    """Parse and validate; the key is checked first. Raises 400, 401, 406 or 413."""
+async def read_submission(
+    request: Request,
+    services: ServicesDep,
+    caller: Submitter,  # noqa: ARG001
+) -> Submission:
+    """Parse and validate; the key and its limits are checked first. Raises 400, 401, 406, 413, 429
+    or 503."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     upload = None
     if media_type == "application/json":
-        fields = _json_object(await request.body())
+        fields = json_object(await request.body())
     elif media_type == "multipart/form-data":
         fields, upload = await read_form(request, services.settings.max_body_bytes)
     else:
@@ -51,7 +56,7 @@ def submit(services: Services, caller: Key, submission: Submission) -> str:
     """Accept: write the record, queue its first job, and say the request's id.
 
     Raises InvalidRequest for a custom size that no worker could make or for a URL that is too
-    long, and RedisError.
+    long, InsufficientCredits, and RedisError.
     """
     if not submission.body.use_input_img_dimension:
         _check_size(services, submission.body)
@@ -59,11 +64,15 @@ def submit(services: Services, caller: Key, submission: Submission) -> str:
     params = submission.body.model_dump(exclude={"image"})
     if params["seed"] == -1:
         params["seed"] = secrets.randbelow(_RANDOM_SEEDS)
+    account = account_of(caller, submission.body, submission.upload, services.settings)
     expires_at = services.requests.expiry()
     source = _store_source(services, request_id, submission, expires_at)
     try:
-        services.requests.submit(request_id, caller.name, params, source, expires_at)
+        services.requests.submit(request_id, caller.name, params, source, expires_at, account)
         services.jobs.enqueue(request_id, Stage.PREPARE)
+    except InsufficientCredits:
+        services.blobs.delete(f"{request_id}:source")
+        raise
     except RedisError:
         # Nobody was told this id. A Redis that is full needs the room of the picture at once.
         services.requests.forget(request_id)
@@ -101,17 +110,3 @@ def _store_source(
         return {"kind": "url", "url": image}
     services.blobs.put(name, image.encode(), expires_at)
     return {"kind": "base64"}
-
-
-def _json_object(raw: bytes) -> dict[str, Any]:
-    try:
-        fields = json.loads(raw, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise InvalidRequest("body: not valid JSON; a JSON object is needed") from None
-    if not isinstance(fields, dict):
-        raise InvalidRequest("body: a JSON object is needed")
-    return fields
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

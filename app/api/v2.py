@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
 from app.api.answers import FailedAnswer, ResultAnswer, StatusAnswer, Submitted
-from app.api.auth import Caller, Secret
+from app.api.auth import Secret, Submitter
 from app.api.openapi import FOUND, KEYED, SUBMISSION, Responses
 from app.api.origin import public_origin
 from app.api.results import failed_body, result_body, status_body, submitted_body
@@ -47,7 +47,7 @@ OwnRecord = Annotated[RequestRecord, Depends(own_record)]
 
 @router.post("/v2/flux-controlnet", responses={200: {"model": Submitted}, **SUBMISSION})
 def submit_request(
-    request: Request, services: ServicesDep, caller: Caller, submission: SubmissionDep
+    request: Request, services: ServicesDep, caller: Submitter, submission: SubmissionDep
 ) -> JSONResponse:
     """Queue a picture; poll status_url until COMPLETED or FAILED, then read response_url."""
     origin = public_origin(request, services.settings)

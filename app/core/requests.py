@@ -17,7 +17,8 @@ from typing import Any, cast
 from redis import Redis
 
 from app.core import scripts
-from app.core.errors import RequestFailed
+from app.core.credits import to_credits
+from app.core.errors import InsufficientCredits, OutOfCredits, RequestFailed
 
 
 class Status(StrEnum):
@@ -53,8 +54,24 @@ class Claim(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """On whose account a request goes: the id of a key, credits for a unit of work, what to reserve
+    of the key's budget (billionths of a credit), and how many of the key's requests may be in
+    flight (None: any number)."""
+
+    key: str = ""
+    price: float = 0.0
+    reserved: int = 0
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """A request as it was when read. Times are Unix seconds; None means not yet."""
+    """A request as it was when read. Times are Unix seconds; None means not yet.
+
+    cost: in credits, 0 until its size is known. remaining: what the key had left when the request
+    had COMPLETED; None for a key without a budget.
+    """
 
     id: str
     owner: str
@@ -79,6 +96,10 @@ class RequestRecord:
     controlled: int = 0
     profile: str = "exact"
     kept: Mapping[str, Any] = field(default_factory=dict)
+    key: str = ""
+    price: float = 0.0
+    cost: float = 0.0
+    remaining: float | None = None
 
     @property
     def queue_s(self) -> float:
@@ -102,6 +123,9 @@ UNFINISHED = "requests:unfinished"
 """Sorted set in Redis: ids of the requests that have not ended, oldest first."""
 
 
+_NOBODYS = Account()
+
+
 class RequestStore:
     def __init__(self, redis: Redis, ttl_s: int) -> None:
         self._redis = redis
@@ -109,11 +133,13 @@ class RequestStore:
         register = redis.register_script
         self._submit = register(scripts.SUBMIT)
         self._claim = register(scripts.CLAIM)
+        self._charge = register(scripts.CHARGE)
         self._advance = register(scripts.ADVANCE)
         self._progress = register(scripts.PROGRESS)
         self._keep = register(scripts.KEEP)
         self._complete = register(scripts.COMPLETE)
         self._fail = register(scripts.FAIL)
+        self._forget = register(scripts.FORGET)
 
     def expiry(self) -> float:
         """When a request submitted now expires."""
@@ -126,10 +152,18 @@ class RequestStore:
         params: Mapping[str, Any],
         source: Mapping[str, str],
         expires_at: float,
+        account: Account = _NOBODYS,
     ) -> None:
-        """Write a new QUEUED record. The id must be new."""
+        """Write a new QUEUED record. The id must be new. Raises InsufficientCredits."""
         fields = {"owner": owner, "params": json.dumps(params), "source": json.dumps(source)}
-        self._run(self._submit, request_id, str(int(expires_at)), *_flat(fields))
+        fields["price"] = repr(account.price)
+        if account.concurrency is not None:
+            fields["concurrency"] = str(account.concurrency)
+        reserved = str(account.reserved)
+        expiry = str(int(expires_at))
+        answer = self._run(self._submit, request_id, expiry, account.key, reserved, *_flat(fields))
+        if isinstance(answer, bytes):
+            raise InsufficientCredits(to_credits(int(answer)), to_credits(account.reserved))
 
     def get(self, request_id: str) -> RequestRecord | None:
         """The record, or None when it is unknown or expired."""
@@ -142,6 +176,16 @@ class RequestStore:
         processing = "1" if stage is Stage.GENERATE else "0"
         answer = self._run(self._claim, request_id, str(int(stage)), execution, processing)
         return Claim(answer.decode())
+
+    def charge(self, request_id: str, execution: str, cost: int) -> bool:
+        """Say what the request costs, in billionths of a credit; that much is reserved from now on.
+
+        False: not ours any more. Raises OutOfCredits when the key has not got as much.
+        """
+        answer = self._run(self._charge, request_id, execution, str(cost))
+        if isinstance(answer, bytes):
+            raise OutOfCredits(to_credits(int(answer)), to_credits(cost))
+        return bool(answer)
 
     def advance(
         self, request_id: str, stage: Stage, execution: str, fields: Mapping[str, Any]
@@ -175,8 +219,7 @@ class RequestStore:
 
     def forget(self, request_id: str) -> None:
         """Remove a record whose submission could not be carried through."""
-        self._redis.delete(record_key(request_id), events_key(request_id))
-        self._redis.zrem(UNFINISHED, request_id)
+        self._run(self._forget, request_id)
 
     def unfinished(self) -> dict[str, Stage]:
         """Every request that has not ended, oldest first, and the stage it waits for or is in.
@@ -217,6 +260,8 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
     def integer(name: str) -> int | None:
         return int(fields[name]) if name in fields else None
 
+    remaining = integer("remaining")
+
     return RequestRecord(
         id=request_id,
         owner=fields["owner"],
@@ -241,4 +286,8 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
         controlled=integer("controlled") or 0,
         profile=fields.get("profile", "exact"),
         kept=json.loads(fields.get("kept", "{}")),
+        key=fields.get("key", ""),
+        price=number("price") or 0.0,
+        cost=to_credits(integer("cost") or 0),
+        remaining=None if remaining is None else to_credits(remaining),
     )
