@@ -9,11 +9,14 @@ from fastapi.responses import JSONResponse, Response
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from app.api.headers import SAFE_HEADERS
 from app.core.errors import MethodNotAllowed, NotFound, ServerError, Unavailable
 
 log = logging.getLogger(__name__)
+
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's number; no client ever sees it
 
@@ -43,10 +46,20 @@ def _http_exception(request: Request, error: Exception) -> JSONResponse:
         return error_response(NotFound(f"Not found: {request.url.path}"))
     if error.status_code == MethodNotAllowed.status:
         sentence = f"Method {request.method} is not allowed here"
-        response = error_response(MethodNotAllowed(sentence))
-        response.headers.update(error.headers or {})
-        return response
+        return error_response(MethodNotAllowed(sentence, {"allow": _allowed(request)}))
     return JSONResponse({"error": str(error.detail)}, status_code=error.status_code)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of all routes of this path; the router names only those of the first."""
+    return ", ".join(
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    )
 
 
 def _redis_error(_request: Request, error: Exception) -> JSONResponse:

@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from redis import Redis
@@ -31,7 +31,12 @@ MOST_IN_FLIGHT = 1000
 _ID_LENGTH = 12
 _NAME = re.compile(r"[\w.@ -]{1,64}")
 _PERIOD = re.compile(r"([1-9][0-9]{0,8})([smhd])", re.ASCII)
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_PERIODS = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +192,11 @@ def parse_expiry(text: str, now: float) -> float:
     a moment that is past.
     """
     period = _PERIOD.fullmatch(text)
-    if period is not None:
-        return now + int(period[1]) * _SECONDS[period[2]]
     try:
-        moment = datetime.fromisoformat(text)
+        if period is not None:
+            moment = datetime.fromtimestamp(now, UTC) + int(period[1]) * _PERIODS[period[2]]
+        else:
+            moment = datetime.fromisoformat(text)
         expires_at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         raise ValueError(
