@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 PERIOD_S = 5.0
 _SECOND_LOOK_S = 2.0
-_LOCK = "housekeeping"
+LOCK = "housekeeping"
 
 Duty = Callable[[Services], None]
 
@@ -52,7 +52,7 @@ async def keep_house(services: Services) -> None:
 def do_duties(services: Services) -> bool:
     """One round. False: another replica has this period, or Redis cannot be reached."""
     try:
-        mine = services.redis.set(_LOCK, "1", nx=True, px=int(PERIOD_S * 1000))
+        mine = services.redis.set(LOCK, "1", nx=True, px=int(PERIOD_S * 1000))
     except RedisError as error:
         log.warning("housekeeping: %s", error)
         return False
