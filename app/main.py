@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 
 from app.api import account, admin, files, ops, v1, v2
+from app.api.drain import LastAnswers
 from app.api.errors import install_error_handlers
 from app.api.headers import SafeHeaders
 from app.api.housekeeping import keep_house
@@ -55,5 +56,6 @@ def create_app(settings: Settings) -> FastAPI:
     install_openapi(app)
     app.add_middleware(BodyBound, max_bytes=settings.max_body_bytes)
     app.add_middleware(SafeHeaders)
+    app.add_middleware(LastAnswers, drain=services.drain)
     app.add_middleware(PathForms, prefix=urlsplit(str(settings.public_url or "")).path)
     return app

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.api.answers import Balance, KeyAnswer, KeyList, NewKey, Revoked
 from app.api.auth import Caller
+from app.api.json_body import json_object
 from app.api.openapi import FOUND, KEYED, Responses, error_answer, json_body
-from app.api.schemas import json_object
 from app.api.services import ServicesDep
 from app.core.credits import MOST_CREDITS
 from app.core.errors import Forbidden, InvalidRequest, NotFound

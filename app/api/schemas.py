@@ -137,18 +137,3 @@ def _allowed(name: str) -> str:
         )
     kind = "an integer" if schema["type"] == "integer" else "a number"
     return f"allowed is {kind} from {schema['minimum']} to {schema['maximum']}"
-
-
-def json_object(raw: bytes) -> dict[str, Any]:
-    """A body as JSON. Raises InvalidRequest when it is not an object."""
-    try:
-        fields = json.loads(raw, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise InvalidRequest("body: not valid JSON; a JSON object is needed") from None
-    if not isinstance(fields, dict):
-        raise InvalidRequest("body: a JSON object is needed")
-    return fields
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

@@ -11,6 +11,7 @@ import redis.asyncio as async_redis
 from fastapi import Depends, Request
 from redis import Redis
 
+from app.api.drain import Drain
 from app.api.limits import MinuteLimiter
 from app.core.admission import Admission
 from app.core.blobs import Blobs, RedisBlobs
@@ -38,6 +39,7 @@ class Services:
     minutes: MinuteLimiter
     keys: KeyStore
     ledger: Ledger
+    drain: Drain
 
 
 def make_services(settings: Settings) -> Services:
@@ -56,6 +58,7 @@ def make_services(settings: Settings) -> Services:
         minutes=MinuteLimiter(events),
         keys=KeyStore(redis),
         ledger=Ledger(redis),
+        drain=Drain(),
     )
 
 

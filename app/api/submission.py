@@ -11,8 +11,9 @@ from redis.exceptions import RedisError
 
 from app.api.auth import Submitter
 from app.api.forms import read_form
+from app.api.json_body import json_object
 from app.api.pricing import account_of
-from app.api.schemas import FluxControlNetBody, json_object, parse_body
+from app.api.schemas import FluxControlNetBody, parse_body
 from app.api.services import Services, ServicesDep
 from app.core.errors import InsufficientCredits, InvalidContentType, InvalidRequest
 from app.core.keys import Key

@@ -63,6 +63,17 @@ def test_a_value_of_any_depth_is_refused(api: TestClient, brackets: tuple[str, s
     assert answers == {"steps:", "body:"}
 
 
+def test_a_body_of_nothing_but_brackets_is_not_even_read(api: TestClient) -> None:
+    raw = b'{"image": "x", "prompt": "y", "steps": [' + b"[]," * 200_000 + b"1]}"
+    answer = api.post(
+        "/v2/flux-controlnet", content=raw, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("body: too many values")
+    marks = {**BODY, "prompt": "[{,:" * 25_000}
+    assert api.post("/v2/flux-controlnet", json=marks).status_code == 200
+
+
 def test_a_long_value_is_refused_in_short(api: TestClient) -> None:
     for steps in ("9" * 100_000, [1] * 100_000, {"a": "b" * 100_000}):
         error = api.post("/v2/flux-controlnet", json={**BODY, "steps": steps}).json()["error"]
