@@ -4,12 +4,12 @@ Owns two fragments of Lua for the scripts that queue a job (app.core.queue) or e
 (app.core.scripts), so that no process can die between the one and the other. Knows no job function.
 
 **Turns.** A queue is RQ's own list, and every waiting job is in it; only its place is ours. Jobs
-stand in the order of their *starts*. A job starts where the last waiting job of its key ends, and
-no earlier than the job that is next; it ends its cost later (start-time fair queueing). So keys
-with jobs waiting take turns, in proportion to what their jobs cost, and a key with none waiting
-stands right behind the job that is next. What remembers the starts is advice: a job without one
-(a finished picture, a job put back after a crash) keeps the place RQ gave it, and an entry whose
-job has left the list is dropped by whoever meets it.
+stand in the order of their *starts* (start-time fair queueing): a job starts where its key's last
+one ends, and no earlier than the job that was taken last; it ends its cost later. So keys with jobs
+waiting take turns, in proportion to what their jobs cost, and the first job of another key stands
+right behind what is running. What remembers the starts is advice: a job without one (a finished
+picture, a job put back after a crash) keeps the place RQ gave it, and what has left the list is
+dropped by whoever meets it.
 
 **Flights.** A request of a key with a bound waits beside the queue while as many of that key's
 are unfinished: its job exists, but is in no list. What counts is the records, not a counter, so a
@@ -29,33 +29,37 @@ TURNS = """
 local NEAR = 64  -- the job that is next has at most so many before it that have no start
 local function turns(queue) return 'turns:' .. queue end
 
-local function next_start(queue)
-  local starts = turns(queue)
+-- The start of the job that was taken last: the greatest of those that have left the list.
+local function start_of_taken(queue, ttl)
+  local starts, taken = turns(queue), turns(queue) .. ':taken'
+  local latest = nil
   while true do
     local first = redis.call('ZRANGE', starts, 0, 0, 'WITHSCORES')
-    if not first[1] then return 0 end
-    if redis.call('LPOS', queue, first[1], 'MAXLEN', NEAR) then return tonumber(first[2]) end
+    if not first[1] or redis.call('LPOS', queue, first[1], 'MAXLEN', NEAR) then break end
+    latest = first[2]
     redis.call('ZREM', starts, first[1])
   end
+  if latest then redis.call('SET', taken, latest, 'EX', ttl) end
+  return tonumber(latest or redis.call('GET', taken) or 0)
 end
 
-local function end_of_last(queue, key, from)
-  local starts, ends = turns(queue), turns(queue) .. ':' .. key
+-- Where the last job of a key ends, and not before `from`. One that FAILED took no turn: it may
+-- have been cancelled while it waited.
+local function end_of_last(ends, from)
   redis.call('ZREMRANGEBYSCORE', ends, '-inf', from)
   while true do
     local last = redis.call('ZREVRANGE', ends, 0, 0, 'WITHSCORES')
     if not last[1] then return from end
-    if redis.call('ZSCORE', starts, last[1])
-       and redis.call('LPOS', queue, last[1], 'RANK', -1) then return tonumber(last[2]) end
+    local status = redis.call('HGET', 'req:' .. string.match(last[1], '^(.*)%-'), 'status')
+    if status and status ~= 'FAILED' then return tonumber(last[2]) end
     redis.call('ZREM', ends, last[1])
-    redis.call('ZREM', starts, last[1])
   end
 end
 
 -- Puts a job into the list at its turn. ttl: seconds after which its start is of no interest.
 local function place(queue, job, key, cost, ttl)
-  local starts, ends = turns(queue), turns(queue) .. ':' .. key
-  local start = end_of_last(queue, key, next_start(queue))
+  local starts, ends = turns(queue), turns(queue) .. ':of:' .. key
+  local start = end_of_last(ends, start_of_taken(queue, ttl))
   local placed = 0
   while placed < 1 do
     local after = '(' .. string.format('%.17g', start)
