@@ -19,12 +19,14 @@ from segmind import SegmindClient
 from segmind.exceptions import SegmindError
 
 from app.core.connection import connect as connect_redis
+from app.core.errors import GenerationFailed
 from app.core.keys import BY_DIGEST, KeyStore, Terms, digest
+from app.core.queue import GPU, Jobs
 from app.core.requests import RequestStore
 from tests.contract.conftest import Connect
 from tests.support.bodies import small
 from tests.support.pictures import PictureHost, astronaut, encoded
-from tests.support.servers import Server
+from tests.support.servers import Server, paused
 from tests.support.wire import V1, V2, Wire, finished, wait_for_end
 
 MODEL = "flux-controlnet"
@@ -153,12 +155,12 @@ def test_a_picture_from_elsewhere_is_settled_when_its_size_is_known(
 
 
 def test_fifty_threads_on_a_budget_for_twenty(caller: Caller, new_key: MakeKey) -> None:
-    """Half of them send a picture that cannot be read; those that were accepted come back."""
+    """Most send a picture that cannot be read; what those that were accepted cost comes back."""
     http = caller(new_key(credits=20 * COST))
     size = {"use_input_img_dimension": False, "custom_width": 128, "custom_height": 128}
     bodies = [small(**size), small(**size, image="aGVsbG8=")]
     with ThreadPoolExecutor(50) as threads:
-        answers = list(threads.map(lambda i: http.post(V2, json=bodies[i % 2]), range(50)))
+        answers = list(threads.map(lambda i: http.post(V2, json=bodies[i % 8 > 0]), range(50)))
     accepted = [answer for answer in answers if answer.status_code == 200]
     refused = {answer.status_code for answer in answers} - {200}
     assert len(accepted) == 20
@@ -193,6 +195,30 @@ def test_requests_beyond_the_bound_wait_their_turn(
     spans = [(one.started_at or 0.0, one.ended_at or 0.0) for one in records if one is not None]
     assert spans == sorted(spans)
     assert all(start >= end for (_, end), (start, _) in pairwise(spans))
+
+
+def test_another_keys_first_request_is_next(
+    caller: Caller, new_key: MakeKey, redis: Redis, server: Server
+) -> None:
+    """Second at the latest of all that wait, whoever has sent them."""
+    many, one = caller(new_key("team-b")), caller(new_key("team-c"))
+    jobs, store = Jobs(redis, 60), RequestStore(redis, 60)
+    with paused(server, "worker gpu"):
+        theirs = [many.post(V2, json=small()).json()["request_id"] for _ in range(8)]
+        url = one.post(V2, json=small()).json()["status_url"]
+        deadline = time.monotonic() + 60
+        while jobs.waiting(GPU) < 8 and time.monotonic() < deadline:  # the worker has one
+            time.sleep(0.02)
+    wait_for_end(one, url)
+    mine = store.get(url.split("/")[-2])
+    others = [record for record in map(store.get, theirs) if record is not None]
+    assert mine is not None
+    assert mine.started_at is not None
+    assert len(others) == 8
+    started = [record.started_at for record in others if record.started_at is not None]
+    assert sum(moment < mine.started_at for moment in started) <= 1
+    for record in others:
+        store.fail(record.id, GenerationFailed("cancelled"))
 
 
 def test_a_key_ends_when_it_expires(caller: Caller, new_key: MakeKey, redis: Redis) -> None:
