@@ -7,23 +7,33 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import sys
 from pathlib import Path
 
 from redis.exceptions import RedisError
 
 from app.core.settings import load_settings
+from app.core.telemetry import logs, tracing
+
+_SERVING = ("api", "worker")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code of the command; wrong usage and bad settings leave with one line."""
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(
-        level=load_settings().log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    commands = {"up": _up, "api": _api, "worker": _worker, "keys": _keys, "doctor": _doctor}
+    settings = load_settings()
+    process = " ".join([getattr(arguments, "kind", ""), arguments.command]).strip()
+    logs.install(process, settings.log_level, settings.log_format)
+    if arguments.command in _SERVING and tracing.wanted():
+        tracing.start(process)
+    commands = {
+        "up": _up,
+        "api": _api,
+        "worker": _worker,
+        "health": _health,
+        "keys": _keys,
+        "doctor": _doctor,
+    }
     command = commands[arguments.command]
     try:
         return command(arguments)
@@ -31,6 +41,8 @@ def main(argv: list[str] | None = None) -> int:
         raise SystemExit(f"{arguments.command}: Redis cannot be reached: {error}") from None
     except ValueError as error:
         raise SystemExit(f"{arguments.command}: {error}") from None
+    finally:
+        tracing.stop()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,7 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     api.add_argument("--port", type=int, default=8000)
 
     worker = commands.add_parser("worker", help="a worker process")
-    worker.add_argument("kind", choices=["cpu", "gpu"])
+    worker.add_argument("kind", choices=["cpu", "gpu", "webhooks"])
+
+    health = commands.add_parser("health", help="0 when a process of this host is well")
+    health.add_argument("kind", choices=["api", "worker"])
+    health.add_argument("--port", type=int, default=8000, help="of the api")
 
     keys = commands.add_parser("keys", help="API keys").add_subparsers(dest="action", required=True)
     create = keys.add_parser("create", help="make a key; its secret is shown once")
@@ -79,17 +95,35 @@ def _up(arguments: argparse.Namespace) -> int:
 
 def _api(arguments: argparse.Namespace) -> int:
     from app.api.serving import serve
+    from app.core.access import require_access
     from app.main import create_app
 
     settings = load_settings()
-    serve(create_app(settings), settings, arguments.host, arguments.port)
+    require_access(settings.redis_url)
+    app = create_app(settings)
+    drain = app.state.services.drain
+    serve(app, settings, arguments.host, arguments.port, drain)
     return 0
 
 
 def _worker(arguments: argparse.Namespace) -> int:
+    from app.core.access import require_access
+
+    require_access(load_settings().redis_url)
     # By name: app must not import worker, and the cpu worker must not load torch.
     processes = importlib.import_module("worker.main")
-    return int(processes.run_cpu() if arguments.kind == "cpu" else processes.run_gpu())
+    return int(getattr(processes, f"run_{arguments.kind}")())
+
+
+def _health(arguments: argparse.Namespace) -> int:
+    from app.health import api_illness, worker_illness
+
+    if arguments.kind == "api":
+        illness = api_illness(arguments.port)
+    else:
+        illness = worker_illness(load_settings().redis_url)
+    print(illness or "well")
+    return 1 if illness else 0
 
 
 def _doctor(_arguments: argparse.Namespace) -> int:
@@ -97,11 +131,14 @@ def _doctor(_arguments: argparse.Namespace) -> int:
 
 
 def _keys(arguments: argparse.Namespace) -> int:
+    from app.core.access import require_access
     from app.core.connection import connect
     from app.core.keys import KeyStore
     from app.keys_command import run
 
-    return run(KeyStore(connect(load_settings().redis_url)), arguments)
+    url = load_settings().redis_url
+    require_access(url)
+    return run(KeyStore(connect(url)), arguments)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`scripts/up`: Redis, api, cpu worker and gpu worker as children of one process on one machine.
+"""`scripts/up`: Redis, api and a worker of each kind as children of one process on one machine.
 
 Owns the children's lives: starts them, restarts one that dies, and ends them all, with whatever
 they left behind, when it is told to stop or dies itself. Knows no request and no model.
@@ -51,13 +51,14 @@ class Supervisor:
         self._data_dir = settings.data_dir
         self._exit_code = 0
         self._stop = threading.Event()
-        own_redis = "redis_url" not in settings.model_fields_set
+        own_redis = not settings.model_fields_set & {"redis_url", "redis_password"}
         self._redis_url = redis_url(self._data_dir) if own_redis else settings.redis_url
         self._redis = self._redis_child() if own_redis else None
         self._serving = [
             self._child("api", "api", "--host", options.host, "--port", str(options.port)),
             self._child("cpu worker", "worker", "cpu"),
             self._child("gpu worker", "worker", "gpu"),
+            self._child("webhook worker", "worker", "webhooks"),
         ]
 
     def run(self) -> int:

@@ -1,5 +1,5 @@
-"""The RQ worker for prepare and finish: forks a work horse for each job, so that what a decoder
-breaks dies alone.
+"""The RQ worker for prepare and finish, and for webhooks: forks a work horse for each job, so that
+what a decoder breaks dies alone.
 """
 
 from __future__ import annotations

@@ -49,16 +49,18 @@ def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callab
         raise GenerationFailed("Internal error: the control picture was lost")
     picture = Image.frombytes("RGB", (spec.width, spec.height), control)
     context.aside.begin(context.ahead.read)
+    predicted_s = context.measurements.pace().to_end_s(spec.profile, record.work)
     memory = RequestMemory(context, record, execution, _source(context.checkpoint, spec))
     try:
-        made = generate_pictures(
-            context.checkpoint,
-            spec,
-            picture,
-            _reporter(context, record, execution),
-            memory,
-            annotated=record.annotated,
-        )
+        with context.meter.working():
+            made = generate_pictures(
+                context.checkpoint,
+                spec,
+                picture,
+                _reporter(context, record, execution),
+                memory,
+                annotated=record.annotated,
+            )
     except SystemExit:  # the worker was told to leave at once
         memory.save()
         raise
@@ -69,12 +71,16 @@ def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callab
         log.critical("the device is lost; leaving", exc_info=True)
         context.aside.settle()
         os._exit(EXIT_DEVICE_LOST)
-    return partial(_keep, memory, made, memory.seconds)
+    return partial(_keep, memory, made, memory.seconds, predicted_s)
 
 
-def _keep(memory: RequestMemory, made: Generation, inference_s: float) -> Fields:
+def _keep(
+    memory: RequestMemory, made: Generation, inference_s: float, predicted_s: float | None
+) -> Fields:
     memory.finish()
+    prediction = {} if predicted_s is None else {"predicted_s": predicted_s}
     return {
+        **prediction,
         "inference_s": inference_s,
         "evaluations": made.evaluations,
         "controlled": made.controlled,
@@ -114,6 +120,7 @@ def spec_of(record: RequestRecord, settings: Settings) -> GenerationSpec:
 
 def _reporter(context: Runtime, record: RequestRecord, execution: str) -> OnStep:
     def on_step(step: int, steps: int) -> None:
+        context.meter.step()
         if not context.requests.progress(record.id, execution, step, steps):
             raise LostClaim
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import time
+from functools import partial
 
+import torch
 from PIL import Image
 
 from app.core.settings import Settings
@@ -13,6 +15,7 @@ from models.checkpoints import CHECKPOINTS, LoadedCheckpoint, load
 from models.checkpoints.loader import best_device
 from models.pipeline import generate
 from models.spec import CONTROL_NAMES, GenerationSpec
+from worker.meter import Device
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,25 @@ def load_checkpoint(settings: Settings) -> LoadedCheckpoint:
         time.perf_counter() - read,
     )
     return loaded
+
+
+def measured(loaded: LoadedCheckpoint) -> Device:
+    """What the meter says of a checkpoint's device."""
+    device = loaded.device
+    cuda = device.type == "cuda"
+    name = torch.cuda.get_device_name(device) if cuda else device.type
+    return Device(
+        loaded.checkpoint.name, name, partial(_memory, device) if cuda else lambda: (0, 0)
+    )
+
+
+def _memory(device: torch.device) -> tuple[int, int]:
+    try:
+        free, total = torch.cuda.mem_get_info(device)
+    except RuntimeError:  # the device is lost; the thread that works on it meets that itself
+        log.debug("no memory figures", exc_info=True)
+        return 0, 0
+    return total - free, total
 
 
 def _warm_up(loaded: LoadedCheckpoint, profile: str) -> None:

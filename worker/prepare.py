@@ -20,6 +20,7 @@ from app.core.fetch import fetch_image
 from app.core.images import fit
 from app.core.inline import decode_base64
 from app.core.requests import RequestRecord, Stage
+from app.core.uploads import upload_blob
 from models.controls import make_plain_map
 from models.evaluations import evaluations_of
 from models.geometry import MAX_SIDE, Size, fit_within, generated_size, work_units
@@ -64,6 +65,7 @@ def _prepare(context: Runtime, record: RequestRecord, execution: str) -> Fields:
         "width": target[0],
         "height": target[1],
         "work": work,
+        "profile": record.params.get("profile") or settings.profile,
         "annotated": control_map is not None,
     }
 
@@ -76,6 +78,9 @@ def _source_bytes(context: Runtime, record: RequestRecord) -> bytes:
         own = context.links.own_output(url)
         if own is not None:
             return _own_output(context, *own)
+        upload = context.links.own_upload(url)
+        if upload is not None:
+            return _own_upload(context, upload)
         allow = AllowList.parse(settings.fetch_allow_hosts)
         return fetch_image(url, allow, settings.max_image_bytes, settings.fetch_timeout_s)
     data = context.blobs.get(f"{record.id}:source")
@@ -89,6 +94,13 @@ def _own_output(context: Runtime, request_id: str, index: int) -> bytes:
     data = context.blobs.get(f"{request_id}:output:{index}")
     if data is None:
         raise ImageRejected("image: the picture behind this link has expired")
+    return data
+
+
+def _own_upload(context: Runtime, sha256: str) -> bytes:
+    data = context.blobs.get(upload_blob(sha256))
+    if data is None:
+        raise ImageRejected("image: the uploaded picture behind this link has expired")
     return data
 
 

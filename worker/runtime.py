@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING
 from redis import Redis
 
 from app.core.blobs import Blobs, RedisBlobs
+from app.core.chores import Chores
 from app.core.connection import connect
+from app.core.deliveries import Deliveries
+from app.core.history import History, open_history
 from app.core.links import LinkSigner
+from app.core.outbox import Outbox
+from app.core.pace import Measurements
 from app.core.queue import Jobs
 from app.core.requests import RequestStore
 from app.core.settings import Settings, load_settings
+from app.core.webhooks import WebhookSecrets
 from worker.aside import Aside
+from worker.meter import Meter
 from worker.read_ahead import ReadAhead
 
 if TYPE_CHECKING:
@@ -31,8 +38,15 @@ class Runtime:
     blobs: Blobs
     jobs: Jobs
     links: LinkSigner
+    measurements: Measurements
     ahead: ReadAhead
     aside: Aside
+    meter: Meter
+    outbox: Outbox
+    chores: Chores
+    history: History
+    deliveries: Deliveries
+    secrets: WebhookSecrets
     checkpoint: LoadedCheckpoint | None = None
 
 
@@ -49,6 +63,13 @@ def runtime() -> Runtime:
         blobs=blobs,
         jobs=jobs,
         links=LinkSigner(redis),
+        measurements=Measurements(redis),
         ahead=ReadAhead(blobs, jobs),
         aside=Aside(),
+        meter=Meter(),
+        outbox=Outbox(redis),
+        chores=Chores(redis, jobs),
+        history=open_history(settings.database_url, redis, settings.history_days),
+        deliveries=Deliveries(redis, settings.webhook_retries_s),
+        secrets=WebhookSecrets(redis),
     )

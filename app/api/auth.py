@@ -10,6 +10,7 @@ from fastapi.security import APIKeyHeader
 from app.api.services import ServicesDep
 from app.core.errors import MissingKey, Unauthorized
 from app.core.keys import Key
+from app.core.telemetry.logs import note
 
 _API_KEY = APIKeyHeader(name="x-api-key", auto_error=False)
 
@@ -32,6 +33,7 @@ async def authenticate(services: ServicesDep, secret: Secret) -> Key:
     key = await services.reads.key(secret)
     if key is None:
         raise Unauthorized
+    note(key_id=key.id)
     return key
 
 

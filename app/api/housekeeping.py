@@ -16,13 +16,16 @@ from fastapi.concurrency import run_in_threadpool
 from redis.exceptions import RedisError
 
 from app.api.services import Services
+from app.core.chores import sweep_deliveries, sweep_outbox
 from app.core.strays import settle_strays
 
 log = logging.getLogger(__name__)
 
 PERIOD_S = 5.0
 _SECOND_LOOK_S = 2.0
-LOCK = "housekeeping"
+_LOCK = "housekeeping"
+_PRUNED = "housekeeping:history"
+_PRUNE_EVERY_S = 3600
 
 Duty = Callable[[Services], None]
 
@@ -39,7 +42,27 @@ def _release_held(services: Services) -> None:
     services.jobs.release_held()
 
 
-DUTIES: tuple[Duty, ...] = (_settle_strays, _give_back_expired, _release_held)
+def _sweep_outbox(services: Services) -> None:
+    sweep_outbox(services.outbox, services.chores)
+
+
+def _sweep_deliveries(services: Services) -> None:
+    sweep_deliveries(services.deliveries, services.chores)
+
+
+def _prune_history(services: Services) -> None:
+    if services.redis.set(_PRUNED, "1", nx=True, ex=_PRUNE_EVERY_S):
+        services.history.prune()
+
+
+DUTIES: tuple[Duty, ...] = (
+    _settle_strays,
+    _give_back_expired,
+    _release_held,
+    _sweep_outbox,
+    _sweep_deliveries,
+    _prune_history,
+)
 
 
 async def keep_house(services: Services) -> None:
@@ -52,7 +75,7 @@ async def keep_house(services: Services) -> None:
 def do_duties(services: Services) -> bool:
     """One round. False: another replica has this period, or Redis cannot be reached."""
     try:
-        mine = services.redis.set(LOCK, "1", nx=True, px=int(PERIOD_S * 1000))
+        mine = services.redis.set(_LOCK, "1", nx=True, px=int(PERIOD_S * 1000))
     except RedisError as error:
         log.warning("housekeeping: %s", error)
         return False

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from app.api.answers import EncodedPictures, ErrorAnswer
 from app.api.schemas import FluxControlNetBody
+from app.core.uploads import KINDS
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -34,8 +35,34 @@ SUBMISSION: Responses = {
     **KEYED,
     402: error_answer("Insufficient credits (v2)"),
     406: error_answer("Invalid content type; insufficient credits (v1)"),
+    409: error_answer("The idempotency key was used with another body; or v1: it was cancelled"),
     413: error_answer("Body too large"),
     429: error_answer("More submissions in a minute than the key may make; see Retry-After"),
+}
+
+# Of each event, as readers of the document take it for this content type.
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"enum": ["queued", "started", "step", "completed", "failed"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "description": "The part of the status body that the event is about",
+        },
+    },
+}
+
+EVENTS: Responses = {
+    200: {
+        "description": "Events, until the request has ended",
+        "content": {"text/event-stream": {"schema": _EVENT}},
+    },
+    204: {"description": "Ended, and nothing has come after Last-Event-ID"},
+    **KEYED,
+    **FOUND,
 }
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -45,6 +72,13 @@ PICTURE_FILE: Responses = {
     200: {
         "description": "The picture",
         "content": {f"image/{kind}": _BINARY for kind in ("jpeg", "png", "webp")},
+    }
+}
+
+UPLOADED_FILE: Responses = {
+    200: {
+        "description": "The picture",
+        "content": {content_type: _BINARY for content_type in KINDS.values()},
     }
 }
 

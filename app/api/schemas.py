@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.fields import FieldInfo
 
 from app.core.errors import InvalidRequest
+from app.core.webhooks import URL_MAX as WEBHOOK_MAX
 from models.geometry import MAX_SIDE, MIN_SIDE
 from models.spec import (
     CONTROL_NAMES,
@@ -24,6 +25,11 @@ from models.spec import (
 )
 
 PROMPT_MAX = 100_000
+# Of what is accepted for certain; addresses are, too, where they are allowed.
+_WEBHOOK = (
+    r"^https?://([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
+    r"(:(80|443|8080|8443))?(/[!-~]*)?$"
+)
 
 
 def _no_boolean(value: object) -> object:
@@ -86,6 +92,13 @@ class FluxControlNetBody(BaseModel):
     profile: Annotated[str, _one_of(PROFILE_NAMES)] = Field(
         default_factory=str, description="Speed profile; the server's own when left out."
     )
+    webhook_url: Text = Field(
+        default_factory=str,
+        min_length=1,
+        max_length=WEBHOOK_MAX,
+        description="Where the end of the request is told; outside of the network.",
+        json_schema_extra={"pattern": _WEBHOOK},
+    )
 
 
 def parse_body(fields: dict[str, Any]) -> FluxControlNetBody:
@@ -132,8 +145,7 @@ def _allowed(name: str) -> str:
     if schema["type"] == "boolean":
         return "allowed are true and false"
     if schema["type"] == "string":
-        return "a non-empty string is needed" + (
-            f" of at most {PROMPT_MAX} characters" if name == "prompt" else ""
-        )
+        longest = f" of at most {schema['maxLength']} characters" if "maxLength" in schema else ""
+        return "a non-empty string is needed" + longest
     kind = "an integer" if schema["type"] == "integer" else "a number"
     return f"allowed is {kind} from {schema['minimum']} to {schema['maximum']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,9 +16,11 @@ from app.api.json_body import json_object
 from app.api.pricing import account_of
 from app.api.schemas import FluxControlNetBody, parse_body
 from app.api.services import Services, ServicesDep
+from app.api.webhooks import webhook_of
 from app.core.errors import InsufficientCredits, InvalidContentType, InvalidRequest
 from app.core.keys import Key
 from app.core.requests import Stage
+from app.core.telemetry.logs import note
 from app.core.urls import MAX_LENGTH as URL_MAX
 from models.geometry import largest_of_shape
 
@@ -26,10 +29,13 @@ _RANDOM_SEEDS = 999_999_999_999_999  # the hosted service's own range for a draw
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A valid body. upload: the bytes of `image` when it came as a file."""
+    """A valid body. upload: the bytes of `image` when it came as a file. webhook: where the end
+    of the request is told, and with which origin in the links.
+    """
 
     body: FluxControlNetBody
     upload: bytes | None
+    webhook: Mapping[str, str] | None = None
 
 
 async def read_submission(
@@ -47,29 +53,36 @@ async def read_submission(
         fields, upload = await read_form(request, services.settings.max_body_bytes)
     else:
         raise InvalidContentType
-    return Submission(parse_body(fields), upload)
+    body = parse_body(fields)
+    return Submission(body, upload, webhook_of(request, services.settings, body.webhook_url))
 
 
 SubmissionDep = Annotated[Submission, Depends(read_submission)]
 
 
-def submit(services: Services, caller: Key, submission: Submission) -> str:
-    """Accept: write the record, queue its first job, and say the request's id.
+def submit(
+    services: Services, caller: Key, submission: Submission, request_id: str | None = None
+) -> str:
+    """Accept: write the record, queue its first job, and say the request's id, a new one unless
+    the caller has drawn one.
 
     Raises InvalidRequest for a custom size that no worker could make or for a URL that is too
     long, InsufficientCredits, and RedisError.
     """
     if not submission.body.use_input_img_dimension:
         _check_size(services, submission.body)
-    request_id = secrets.token_hex(16)
-    params = submission.body.model_dump(exclude={"image"})
+    request_id = request_id or secrets.token_hex(16)
+    note(request_id=request_id)
+    params = submission.body.model_dump(exclude={"image", "webhook_url"})
     if params["seed"] == -1:
         params["seed"] = secrets.randbelow(_RANDOM_SEEDS)
     account = account_of(caller, submission.body, submission.upload, services.settings)
     expires_at = services.requests.expiry()
     source = _store_source(services, request_id, submission, expires_at)
     try:
-        services.requests.submit(request_id, caller.name, params, source, expires_at, account)
+        services.requests.submit(
+            request_id, caller.name, params, source, expires_at, submission.webhook, account
+        )
         services.jobs.enqueue(request_id, Stage.PREPARE)
     except InsufficientCredits:
         services.blobs.delete(f"{request_id}:source")

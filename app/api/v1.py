@@ -13,15 +13,18 @@ from fastapi.responses import JSONResponse, Response
 from app.api.answers import EncodedPictures, PollAnswer, PollFailed
 from app.api.auth import Submitter
 from app.api.errors import CLIENT_CLOSED_REQUEST, error_response
+from app.api.idempotency import IdempotencyKey, submit_once
 from app.api.limits import RESET_HEADER, Minute
 from app.api.openapi import FOUND, KEYED, PICTURE
 from app.api.origin import public_origin
 from app.api.results import encoded_outputs, output_bytes, poll_body, poll_failed
 from app.api.services import Services, ServicesDep
-from app.api.submission import SubmissionDep, submit
+from app.api.submission import SubmissionDep
 from app.api.v2 import OwnRecord
 from app.api.waiting import HungUp, wait_for_end
+from app.core.cancelling import cancel
 from app.core.errors import (
+    Cancelled,
     InsufficientCredits,
     RequestFailed,
     ServerError,
@@ -43,18 +46,22 @@ _GOES_ON = "the request goes on and its result can be fetched from /v2/requests"
     response_class=Response,
 )
 async def make_picture(
-    request: Request, services: ServicesDep, caller: Submitter, submission: SubmissionDep
+    request: Request,
+    services: ServicesDep,
+    caller: Submitter,
+    submission: SubmissionDep,
+    key: IdempotencyKey,
 ) -> Response:
     """Make a picture and answer with it."""
     try:
-        request_id = await run_in_threadpool(submit, services, caller, submission)
+        request_id = await run_in_threadpool(submit_once, services, caller, submission, key)
     except InsufficientCredits as error:
         return JSONResponse({"error": error.text}, status_code=error.v1_status)
     try:
         ended = await wait_for_end(services, request_id, request)
     except HungUp:
-        hung_up = RequestFailed("cancelled: the client hung up before the request began")
-        await run_in_threadpool(services.requests.fail, request_id, hung_up, only_queued=True)
+        if key is None:  # with one, the client may be back at any time and ask for the same
+            await run_in_threadpool(_cancel_unbegun, services, request_id)
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     except asyncio.CancelledError:  # this process is told to stop; there is no one to re-raise to
         return _unanswered(Unavailable("The server is stopping; " + _GOES_ON), request_id)
@@ -78,6 +85,13 @@ async def poll_request(request: Request, services: ServicesDep, record: OwnRecor
     if record.status is Status.FAILED:
         return JSONResponse(poll_failed(record), status_code=RequestFailed.status)
     return JSONResponse(poll_body(services, record, origin))
+
+
+def _cancel_unbegun(services: Services, request_id: str) -> None:
+    reason = Cancelled("cancelled: the client hung up before the request began")
+    cancel(
+        *(services.requests, services.jobs, services.blobs), request_id, reason, only_queued=True
+    )
 
 
 def _unanswered(error: ServerError, request_id: str) -> JSONResponse:

@@ -10,10 +10,13 @@ ServerError                    500  an internal error
 ├── MethodNotAllowed           405
 ├── InvalidContentType         406
 ├── TooSlow                    408  the head or the body did not arrive in time
+├── Conflict                   409  an idempotency key with another body
 ├── BodyTooLarge               413
+├── QuotaExceeded              413  the owner has uploaded as much as it may
 ├── RateLimited                429  more requests in a minute than the key may make
 ├── HeadTooLarge               431
 ├── Unavailable                503  Redis is away or nobody can do the work
+│   ├── HistoryUnavailable          the database of the history cannot be reached
 │   └── Overloaded                  there is more to do than the server takes on; says when to come
 ├── SyncTimeout                504  v1 gave up waiting; the request goes on
 └── RequestFailed              422  the end of a request that was accepted (v2); v1_status on v1
@@ -21,7 +24,8 @@ ServerError                    500  an internal error
     │   └── UrlRejected             its URL, or a host on the way, must not be used
     ├── OutOfCredits                it costs more than was reserved and is left; 406 on v1
     ├── GenerationFailed            the model could not make the picture; 500 on v1
-    └── TimedOut                    a job ran longer than it may; 504 on v1
+    ├── TimedOut                    a job ran longer than it may; 504 on v1
+    └── Cancelled                   its owner did not want it any more; 409 on v1
 """
 
 from __future__ import annotations
@@ -97,9 +101,19 @@ class TooSlow(ServerError):
     sentence = "The request did not arrive in time"
 
 
+class Conflict(ServerError):
+    status = 409
+    sentence = "Conflict"
+
+
 class BodyTooLarge(ServerError):
     status = 413
     sentence = "The request body is too large"
+
+
+class QuotaExceeded(ServerError):
+    status = 413
+    sentence = "The uploaded pictures are more than this key's owner may have"
 
 
 class RateLimited(ServerError):
@@ -115,6 +129,10 @@ class HeadTooLarge(ServerError):
 class Unavailable(ServerError):
     status = 503
     sentence = "The service is temporarily unavailable, please try again"
+
+
+class HistoryUnavailable(Unavailable):
+    sentence = "The history is temporarily unavailable, please try again"
 
 
 class Overloaded(Unavailable):
@@ -146,6 +164,7 @@ class ImageRejected(RequestFailed):
 class UrlRejected(ImageRejected):
     def __init__(self, reason: str) -> None:
         super().__init__(f"image: the URL cannot be used: {reason}")
+        self.reason = reason
 
 
 class OutOfCredits(RequestFailed):
@@ -162,3 +181,8 @@ class GenerationFailed(RequestFailed):
 class TimedOut(RequestFailed):
     v1_status = 504
     sentence = "The request took longer than it may"
+
+
+class Cancelled(RequestFailed):
+    v1_status = 409
+    sentence = "cancelled"

@@ -17,11 +17,17 @@ from redis import Redis
 
 _SECRET_KEY = "secret:links"
 _OUTPUT_PATH = re.compile(r"/files/(?P<request_id>[0-9a-f]{32})/(?P<index>[0-9])\.[a-z]+$")
+_UPLOAD_PATH = re.compile(r"/uploads/(?P<sha256>[0-9a-f]{64})\.[a-z]+$")
 
 
 def output_path(request_id: str, file_name: str) -> str:
     """The path of a finished picture; its file name begins with the picture's index."""
     return f"/files/{request_id}/{file_name}"
+
+
+def upload_path(sha256: str, kind: str) -> str:
+    """The path of an uploaded picture."""
+    return f"/uploads/{sha256}.{kind}"
 
 
 class LinkSigner:
@@ -50,16 +56,25 @@ class LinkSigner:
 
         The signature is proof enough: such a picture need not travel over the network.
         """
+        path = self._own(url, _OUTPUT_PATH)
+        return (path["request_id"], int(path["index"])) if path is not None else None
+
+    def own_upload(self, url: str) -> str | None:
+        """The SHA-256 of an uploaded picture when `url` is a valid link to one, on any host."""
+        path = self._own(url, _UPLOAD_PATH)
+        return path["sha256"] if path is not None else None
+
+    def _own(self, url: str, pattern: re.Pattern[str]) -> re.Match[str] | None:
         try:
             parts = urlsplit(url)
         except ValueError:
             return None
-        path = _OUTPUT_PATH.search(parts.path)
+        path = pattern.search(parts.path)
         query = parse_qs(parts.query)
         expires_at, signature = (query.get(name, [""])[0] for name in ("exp", "sig"))
         if path is None or not self.valid(path.group(), expires_at, signature):
             return None
-        return path["request_id"], int(path["index"])
+        return path
 
     def _signature(self, path: str, expires_at: int) -> str:
         message = f"{path}\n{expires_at}".encode()

@@ -26,6 +26,8 @@ from app.core.workers import live_workers
 
 CPU = "cpu"
 GPU = "gpu"
+QUEUES = (CPU, GPU)
+WEBHOOKS = "webhooks"
 RETRIES = 3
 
 _QUEUE = {Stage.PREPARE: CPU, Stage.GENERATE: GPU, Stage.FINISH: CPU}
@@ -81,6 +83,15 @@ class Jobs:
             self._fetch(request_id, stage).delete()
         self.enqueue(request_id, stage)
 
+    def withdraw(self, request_id: str) -> None:
+        """Take the jobs of a request that has ended off the queues; what a worker has taken stays
+        with it."""
+        for stage in Stage:
+            queue = self.queue(_QUEUE[stage])
+            if self._redis.lrem(queue.key, 1, _job_id(request_id, stage)):
+                with suppress(NoSuchJobError):
+                    self._fetch(request_id, stage).delete()
+
     def given_up(self, request_id: str, stage: Stage) -> bool:
         """Whether RQ has tried this stage as often as it may."""
         try:
@@ -101,7 +112,7 @@ class Jobs:
         """
         held = cast(list[bytes], self._all_held())
         found = {_job_id(request_id.decode(), Stage.PREPARE) for request_id in held}
-        for name in (CPU, GPU):
+        for name in QUEUES:
             queue = self.queue(name)
             found.update(queue.get_job_ids(), queue.intermediate_queue.get_job_ids())
             for registry in (
@@ -110,7 +121,7 @@ class Jobs:
                 queue.deferred_job_registry,
             ):
                 found.update(registry.get_job_ids(cleanup=False))
-        return {_carried_by(job_id) for job_id in found}
+        return {carried for job_id in found if (carried := carried_by(job_id)) is not None}
 
     def workers(self, name: str) -> int:
         """How many live workers listen on a queue."""
@@ -142,13 +153,15 @@ class Jobs:
     def next_generation(self) -> str | None:
         """The request whose job is at the head of the gpu queue; the job stays there."""
         head = self.queue(GPU).get_job_ids(0, 1)
-        return _carried_by(head[0])[0] if head else None
+        carried = carried_by(head[0]) if head else None
+        return carried[0] if carried else None
 
 
 def _job_id(request_id: str, stage: Stage) -> str:
     return f"{request_id}-{stage.name.lower()}"
 
 
-def _carried_by(job_id: str) -> tuple[str, Stage]:
+def carried_by(job_id: str) -> tuple[str, Stage] | None:
+    """(request id, stage) of a job; None for one that carries no request (app.core.chores)."""
     request_id, _, stage = job_id.rpartition("-")
-    return request_id, Stage[stage.upper()]
+    return (request_id, Stage[stage.upper()]) if stage.upper() in Stage.__members__ else None

@@ -7,27 +7,26 @@ that a key was used, at most once a minute and in the round trip that reads it.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+from typing import cast
 
 import redis.asyncio as async_redis
 
+from app.core.batching import Batch
 from app.core.keys import BY_DIGEST, LAST_USED, Key, digest, key_id_of
 from app.core.requests import UNFINISHED, RequestRecord, record_from, record_key
 
-_TOGETHER = 64
 _USE_NOTED_S = 60.0
 _NOTED_AT_MOST = 10_000
 
 # KEYS[1] = all keys, KEYS[2] = when they were used, KEYS[3] = the requests that have not ended;
 # ARGV[1] = now; for each call KEYS[i + 3] = its record, ARGV[2i] = digest of its secret,
 # ARGV[2i + 1] = the id to note the use of its key by, or nothing.
-# One text a call: the client library takes far longer for a reply of many small parts. Last comes
-# how many requests have not ended. A Redis without memory refuses the note, not the reading.
+# Last comes how many requests have not ended. A Redis without memory refuses the note, not the
+# reading.
 _READ = """
 local found = {}
 for i = 1, #KEYS - 3 do
@@ -42,13 +41,6 @@ return found
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    digest: str
-    record: str
-    answer: asyncio.Future[bytes]
-
-
 class Reader:
     """unfinished: how many requests had not ended at the last round trip; expired ones count until
     somebody notices."""
@@ -57,8 +49,7 @@ class Reader:
         self.unfinished = 0
         self._noted: dict[str, float] = {}
         self._script = redis.register_script(_READ)
-        self._waiting: list[_Call] = []
-        self._travelling: asyncio.Task[None] | None = None
+        self._batch = Batch(self._ask)
 
     async def key(self, secret: str) -> Key | None:
         """The live key that `secret` is: neither revoked nor expired. Looking up a hash leaks no
@@ -75,36 +66,23 @@ class Reader:
         self, secret: str, request_id: str
     ) -> tuple[Key | None, RequestRecord | None]:
         """Both at once. Whether the record is the key's to see is for the caller to say."""
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Call(digest(secret), record_key(request_id), answer))
-        if self._travelling is None:
-            self._travelling = asyncio.create_task(self._travel())
-        stored, flat = json.loads(await answer)
+        question = digest(secret), record_key(request_id)
+        stored, flat = json.loads(await self._batch.answer(question))
         fields = dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}
         key = Key.from_json(stored) if stored else None
         if key is not None and not key.live(time.time()):
             key = None
         return key, record_from(request_id, fields)
 
-    async def _travel(self) -> None:
-        """To Redis and back until nobody waits; who comes meanwhile is taken along next time."""
-        while self._waiting:
-            calls, self._waiting = self._waiting[:_TOGETHER], self._waiting[_TOGETHER:]
-            answers: list[Any]
-            now = time.time()
-            asked = [(call.digest, self._to_note(call.digest, now)) for call in calls]
-            try:
-                *answers, self.unfinished = await self._script(
-                    keys=[BY_DIGEST, LAST_USED, UNFINISHED, *(call.record for call in calls)],
-                    args=[repr(now), *chain.from_iterable(asked)],
-                )
-            except Exception as error:
-                # The client has tried for long enough: nobody should wait for that again.
-                calls, self._waiting = calls + self._waiting, []
-                answers = [error] * len(calls)
-            for call, answer in zip(calls, answers, strict=True):
-                _settle(call.answer, answer)
-        self._travelling = None
+    async def _ask(self, questions: Sequence[tuple[str, str]]) -> list[bytes]:
+        """For each (digest of a secret, key of a record) both as JSON."""
+        now = time.time()
+        noting = [(hashed, self._to_note(hashed, now)) for hashed, _ in questions]
+        *found, self.unfinished = await self._script(
+            keys=[BY_DIGEST, LAST_USED, UNFINISHED, *(record for _, record in questions)],
+            args=[repr(now), *chain.from_iterable(noting)],
+        )
+        return cast(list[bytes], found)
 
     def _to_note(self, hashed: str, now: float) -> str:
         """The id to note the use of a key by, if that was not done in the last minute."""
@@ -114,12 +92,3 @@ class Reader:
             self._noted.clear()
         self._noted[hashed] = now
         return key_id_of(hashed)
-
-
-def _settle(future: asyncio.Future[bytes], answer: bytes | Exception) -> None:
-    if future.done():  # whoever asked is gone
-        return
-    if isinstance(answer, Exception):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)

@@ -1,13 +1,14 @@
 """The request record and its state machine.
 
 Owns what Redis holds of a request (a hash `req:ID`, a stream of events `req:ID:events`, its place
-among the unfinished ones) and every change of it. Does not queue jobs, does not know HTTP or what
-a picture is.
+among the unfinished ones, its end in the outbox) and every change of it. Does not queue jobs, does
+not know HTTP or what a picture is.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from redis import Redis
 from app.core import scripts
 from app.core.credits import to_credits
 from app.core.errors import InsufficientCredits, OutOfCredits, RequestFailed
+from app.core.telemetry import tracing
+from app.core.telemetry.counters import COUNTERS
 
 
 class Status(StrEnum):
@@ -95,7 +98,9 @@ class RequestRecord:
     evaluations: int = 0
     controlled: int = 0
     profile: str = "exact"
+    predicted_s: float | None = None
     kept: Mapping[str, Any] = field(default_factory=dict)
+    webhook: Mapping[str, str] | None = None
     key: str = ""
     price: float = 0.0
     cost: float = 0.0
@@ -111,6 +116,10 @@ class RequestRecord:
         return (self.ended_at or time.time()) - self.created_at
 
 
+ID = re.compile("[0-9a-f]{32}")
+"""What every id of a request looks like."""
+
+
 def record_key(request_id: str) -> str:
     return f"req:{request_id}"
 
@@ -121,6 +130,9 @@ def events_key(request_id: str) -> str:
 
 UNFINISHED = "requests:unfinished"
 """Sorted set in Redis: ids of the requests that have not ended, oldest first."""
+
+ENDED = "requests:ended"
+"""Hash in Redis, read by app.core.outbox: id -> the record as it ended, until all were told."""
 
 
 _NOBODYS = Account()
@@ -140,6 +152,7 @@ class RequestStore:
         self._complete = register(scripts.COMPLETE)
         self._fail = register(scripts.FAIL)
         self._forget = register(scripts.FORGET)
+        self._strike_off = register(scripts.STRIKE_OFF)
 
     def expiry(self) -> float:
         """When a request submitted now expires."""
@@ -152,6 +165,7 @@ class RequestStore:
         params: Mapping[str, Any],
         source: Mapping[str, str],
         expires_at: float,
+        webhook: Mapping[str, str] | None = None,
         account: Account = _NOBODYS,
     ) -> None:
         """Write a new QUEUED record. The id must be new. Raises InsufficientCredits."""
@@ -159,6 +173,9 @@ class RequestStore:
         fields["price"] = repr(account.price)
         if account.concurrency is not None:
             fields["concurrency"] = str(account.concurrency)
+        fields |= tracing.carrier()
+        if webhook is not None:
+            fields["webhook"] = json.dumps(webhook)
         reserved = str(account.reserved)
         expiry = str(int(expires_at))
         answer = self._run(self._submit, request_id, expiry, account.key, reserved, *_flat(fields))
@@ -215,7 +232,8 @@ class RequestStore:
         """End the request as FAILED. Without an execution it is failed whoever holds it."""
         only = "1" if only_queued else "0"
         status = str(error.v1_status)
-        return bool(self._run(self._fail, request_id, execution, only, error.text, status))
+        said = (error.text, status, type(error).__name__)
+        return bool(self._run(self._fail, request_id, execution, only, *said))
 
     def forget(self, request_id: str) -> None:
         """Remove a record whose submission could not be carried through."""
@@ -233,12 +251,23 @@ class RequestStore:
             stages = dict(zip(ids, pipe.execute(), strict=True))
         expired = [one for one, stage in stages.items() if stage is None]
         if expired:
-            self._redis.zrem(UNFINISHED, *expired)
+            self._strike_off(keys=[UNFINISHED, COUNTERS], args=expired)
         return {one: Stage(int(stage)) for one, stage in stages.items() if stage is not None}
+
+    def unfinished_of(self, owner: str) -> list[RequestRecord]:
+        """An owner's requests that have not ended, newest first."""
+        ids = [one.decode() for one in cast(list[bytes], self._redis.zrevrange(UNFINISHED, 0, -1))]
+        with self._redis.pipeline(transaction=False) as pipe:
+            for request_id in ids:
+                pipe.hget(record_key(request_id), "owner")
+            owners = pipe.execute()
+        own = [one for one, name in zip(ids, owners, strict=True) if name == owner.encode()]
+        records = (self.get(request_id) for request_id in own)
+        return [record for record in records if record is not None and not record.status.terminal]
 
     def _run(self, script: Any, request_id: str, *args: str) -> Any:
         now = repr(time.time())
-        keys = [record_key(request_id), events_key(request_id), UNFINISHED]
+        keys = [record_key(request_id), events_key(request_id), UNFINISHED, ENDED, COUNTERS]
         return script(keys=keys, args=[now, *args])
 
 
@@ -285,7 +314,9 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
         evaluations=integer("evaluations") or 0,
         controlled=integer("controlled") or 0,
         profile=fields.get("profile", "exact"),
+        predicted_s=number("predicted_s"),
         kept=json.loads(fields.get("kept", "{}")),
+        webhook=json.loads(fields.get("webhook", "null")),
         key=fields.get("key", ""),
         price=number("price") or 0.0,
         cost=to_credits(integer("cost") or 0),

@@ -1,7 +1,8 @@
 """Lua: every change of a request's state is one of these scripts, so each is atomic.
 
 All take KEYS[1] = the record (hash), KEYS[2] = its events (stream), KEYS[3] = the ids of all
-requests that have not ended by the time of their submission (sorted set), and ARGV[1] = the time
+requests that have not ended by the time of their submission (sorted set), KEYS[4] = the outbox
+(hash: id -> the record as it ended), the last key = the counters (hash), and ARGV[1] = the time
 now in seconds. Invariants, whoever calls in whatever order:
 
 - a record that expired is never written again: no script but SUBMIT creates a key;
@@ -11,26 +12,62 @@ now in seconds. Invariants, whoever calls in whatever order:
   that was stalled, lost its job and wakes up late gets 0 and changes nothing;
 - every key of a request expires when its record does;
 - what SUBMIT reserved of a budget is spent by COMPLETE or given back by FAIL and FORGET, once;
-- a record is in KEYS[3] from SUBMIT to its end; one that expired is taken out by whoever notices.
+- a record is in KEYS[3] from SUBMIT to its end; one that expired is taken out by whoever notices;
+- what happens to a request is counted in the call that makes it happen;
+- who ends is in the outbox by the same call, whole, and leaves it only when all have been told.
 """
 
 from __future__ import annotations
 
 from app.core.credits import LEDGER
 from app.core.fairness import FLIGHTS
+from app.core.telemetry.counters import ENDED, ETA_ERROR, EXPIRED, LUA, STAGE, STEPS
 
-_TAIL = """
+NEWS = "requests:news"
+"""Channel on which the id of a request is told whenever its events have grown."""
+
+_TAIL = (
+    LUA
+    + f"""
+local function id() return string.sub(KEYS[1], 5) end  -- without req:
 local function event(name, ...)
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', 500, '*', 'event', name, ...)
   redis.call('EXPIREAT', KEYS[2], redis.call('HGET', KEYS[1], 'expires_at'))
+  redis.call('PUBLISH', '{NEWS}', id())
 end
-local function id() return string.sub(KEYS[1], 5) end  -- without req:
+local function outbox()
+  redis.call('HSET', KEYS[4], id(), cjson.encode(redis.call('HGETALL', KEYS[1])))
+end
 local function status() return redis.call('HGET', KEYS[1], 'status') end
 local function ended(s) return s == 'COMPLETED' or s == 'FAILED' end
 local function mine(execution)
   return not ended(status()) and redis.call('HGET', KEYS[1], 'execution') == execution
 end
 """
+    + f"""
+-- Clocks of hosts differ a little: nothing takes less than no time.
+local function took(stage, since)
+  local began = tonumber(redis.call('HGET', KEYS[1], since))
+  if began then observe(math.max(0, tonumber(ARGV[1]) - began), '{STAGE}', stage) end
+end
+local function count_end(outcome, reason)
+  count(1, '{ENDED}', outcome, reason)
+  if outcome == 'completed' then
+    took('finish', 'claimed_at')
+    took('total', 'created_at')
+    local predicted = tonumber(redis.call('HGET', KEYS[1], 'predicted_s'))
+    local started = tonumber(redis.call('HGET', KEYS[1], 'started_at'))
+    if predicted and started then
+      observe(math.abs(tonumber(ARGV[1]) - started - predicted), '{ETA_ERROR}')
+    end
+  end
+end
+local function count_steps(done)
+  local before = tonumber(redis.call('HGET', KEYS[1], 'step')) or 0
+  if done > before then count(done - before, '{STEPS}') end  -- a repeated call counts nothing
+end
+"""
+)
 
 SUBMIT = (
     _TAIL
@@ -46,6 +83,7 @@ redis.call('HSET', KEYS[1], 'status', 'QUEUED', 'stage', '1', 'execution', '',
            'created_at', ARGV[1], 'expires_at', ARGV[2], 'key', ARGV[3], unpack(ARGV, 5))
 redis.call('EXPIREAT', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[3], ARGV[1], id())
+count(1, 'submitted')
 event('queued')
 return 1
 """
@@ -61,9 +99,10 @@ if not s then return 'gone' end
 if ended(s) then return 'ended' end
 local stage = tonumber(redis.call('HGET', KEYS[1], 'stage'))
 if stage > tonumber(ARGV[2]) then return 'ahead' end
-redis.call('HSET', KEYS[1], 'execution', ARGV[3])
+redis.call('HSET', KEYS[1], 'execution', ARGV[3], 'claimed_at', ARGV[1])
 if ARGV[4] == '1' and s == 'QUEUED' then
   redis.call('HSET', KEYS[1], 'status', 'PROCESSING', 'started_at', ARGV[1])
+  took('queue', 'created_at')
   event('started')
 end
 return 'claimed'
@@ -89,6 +128,7 @@ ADVANCE = (
     + """
 -- ARGV[2] = execution, ARGV[3] = stage number it finished, ARGV[4..] = field, value, ...
 if not status() or not mine(ARGV[2]) then return 0 end
+took(({'prepare', 'generate'})[tonumber(ARGV[3])], 'claimed_at')
 redis.call('HSET', KEYS[1], 'stage', tonumber(ARGV[3]) + 1, 'execution', '', unpack(ARGV, 4))
 return 1
 """
@@ -99,6 +139,7 @@ PROGRESS = (
     + """
 -- ARGV[2] = execution, ARGV[3] = steps done, ARGV[4] = steps in all.
 if not status() or not mine(ARGV[2]) then return 0 end
+count_steps(tonumber(ARGV[3]))
 redis.call('HSET', KEYS[1], 'step', ARGV[3], 'steps', ARGV[4])
 event('step', 'step', ARGV[3], 'steps', ARGV[4])
 return 1
@@ -137,7 +178,9 @@ if balance then redis.call('HSET', KEYS[1], 'remaining', balance) end
 redis.call('LPUSH', '{PACE}', ARGV[1])
 redis.call('LTRIM', '{PACE}', 0, {PACE_LENGTH - 1})
 make_room(KEYS[1], id())
+count_end('completed', '')
 event('completed')
+outbox()
 return 1
 """
 )
@@ -148,7 +191,8 @@ FAIL = (
     + FLIGHTS
     + """
 -- ARGV[2] = execution, or '' for whoever holds it (the supervisor of abandoned jobs),
--- ARGV[3] = '1' to fail it only while QUEUED, ARGV[4] = error text, ARGV[5] = status on v1.
+-- ARGV[3] = '1' to fail it only while QUEUED, ARGV[4] = error text, ARGV[5] = status on v1,
+-- ARGV[6] = the error's class.
 local s = status()
 if not s or ended(s) then return 0 end
 if ARGV[2] ~= '' and not mine(ARGV[2]) then return 0 end
@@ -158,7 +202,9 @@ redis.call('HSET', KEYS[1], 'status', 'FAILED', 'ended_at', ARGV[1], 'execution'
 redis.call('ZREM', KEYS[3], id())
 give_back(id())
 make_room(KEYS[1], id())
+count_end('failed', ARGV[6])
 event('failed')
+outbox()
 return 1
 """
 )
@@ -171,5 +217,15 @@ FORGET = (
 give_back(id())
 redis.call('ZREM', KEYS[3], id())
 return redis.call('DEL', KEYS[1], KEYS[2])
+"""
+)
+
+STRIKE_OFF = (
+    LUA
+    + f"""
+-- KEYS[1] = the ids of the unfinished, ARGV = ids whose records have expired.
+local gone = 0
+for _, id in ipairs(ARGV) do gone = gone + redis.call('ZREM', KEYS[1], id) end
+if gone > 0 then count(gone, '{ENDED}', '{EXPIRED}', '') end
 """
 )

@@ -7,12 +7,15 @@ time is the worker's own: hosts whose clocks differ by more than SILENT_S would 
 
 from __future__ import annotations
 
+import socket
+import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import cast
 
 from redis import Redis
 from rq.utils import now, utcparse
+from rq.worker import BaseWorker
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 MAX_PIXELS_FIELD = "max_pixels"
@@ -20,13 +23,29 @@ MAX_PIXELS_FIELD = "max_pixels"
 
 SILENT_S = 15
 _FIELDS = ("last_heartbeat", MAX_PIXELS_FIELD)
+_KEY_PREFIX = BaseWorker.redis_worker_namespace_prefix
 
 
 @dataclass(frozen=True, slots=True)
 class LiveWorker:
-    """max_pixels: of the largest picture it can make; None when it has no bound."""
+    """name: see name_here. max_pixels: of the largest picture it can make; None when it has no
+    bound."""
 
+    name: str
     max_pixels: int | None
+
+
+def name_here(queue: str) -> str:
+    """A new name for a worker of this host. A fixed one would block the restart of a killed worker
+    until its key expires.
+    """
+    return f"{queue}-{socket.gethostname()}-{uuid.uuid4().hex[:12]}"
+
+
+def is_here(name: str) -> bool:
+    """Whether name_here made this name on a host called as this one is (a container is a host)."""
+    host = name.partition("-")[2].rpartition("-")[0]
+    return host == socket.gethostname()
 
 
 def live_workers(redis: Redis, queue: str) -> list[LiveWorker]:
@@ -34,14 +53,27 @@ def live_workers(redis: Redis, queue: str) -> list[LiveWorker]:
     through the set of workers, and a worker whose hash has expired has none.
     """
     found = redis.sort(
-        WORKERS_BY_QUEUE_KEY % queue,
+        workers_key(queue),
         by="nosort",
-        get=[f"*->{field}" for field in _FIELDS],
+        get=["#", *(f"*->{field}" for field in _FIELDS)],
         groups=True,
     )
-    oldest = now() - timedelta(seconds=SILENT_S)
     return [
-        LiveWorker(int(pixels) if pixels is not None else None)
-        for heartbeat, pixels in cast(list[tuple[bytes | None, bytes | None]], found)
-        if heartbeat is not None and utcparse(heartbeat.decode()) > oldest
+        LiveWorker(
+            key.decode().removeprefix(_KEY_PREFIX), int(pixels) if pixels is not None else None
+        )
+        for key, heartbeat, pixels in cast(list[tuple[bytes, bytes | None, bytes | None]], found)
+        if is_alive(heartbeat)
     ]
+
+
+def workers_key(queue: str) -> str:
+    """RQ's set of the hashes of a queue's workers."""
+    return str(WORKERS_BY_QUEUE_KEY % queue)
+
+
+def is_alive(heartbeat: bytes | None) -> bool:
+    """Whether a worker with this `last_heartbeat` is alive; None: its hash has expired."""
+    return heartbeat is not None and utcparse(heartbeat.decode()) > now() - timedelta(
+        seconds=SILENT_S
+    )

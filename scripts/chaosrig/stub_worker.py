@@ -113,6 +113,7 @@ def main(picture_s: float) -> int:
         max_pixels=None,
         checkpoint=SimpleNamespace(name="stub"),
         networks=SimpleNamespace(profile=lambda asked: asked),
+        device=torch.device("cpu"),
         dtype="float64",
     )
     vars(worker.model)["load_checkpoint"] = lambda _settings: checkpoint

@@ -253,7 +253,7 @@ def test_the_openapi_document_knows_every_parameter(api: TestClient) -> None:
     document = api.get("/openapi.json").json()
     post = document["paths"]["/v2/flux-controlnet"]["post"]
     schema = post["requestBody"]["content"]["application/json"]["schema"]
-    assert len(schema["properties"]) == 17 + len(["profile"])
+    assert len(schema["properties"]) == 17 + len(["profile", "webhook_url"])
     assert set(schema["required"]) == {"image", "prompt"}
     assert len(schema["properties"]["sampler"]["enum"]) == 29
     assert "422" not in post["responses"]

@@ -29,7 +29,7 @@ def store(redis: Redis) -> RequestStore:
 def submit(store: RequestStore, credits: float, key: str = KEY) -> str:
     request_id = uuid4().hex
     account = Account(key, price=1.0, reserved=to_amount(credits))
-    store.submit(request_id, "team-a", {}, {}, store.expiry(), account)
+    store.submit(request_id, "team-a", {}, {}, store.expiry(), account=account)
     return request_id
 
 

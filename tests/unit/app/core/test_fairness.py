@@ -30,14 +30,14 @@ class Rig:
     def submit(self, key: str, number: int = 0, concurrency: int | None = None) -> str:
         request_id = f"{key}{number}-{uuid4().hex}"
         account = Account(key, concurrency=concurrency)
-        self.store.submit(request_id, key, {}, {}, self.store.expiry(), account)
+        self.store.submit(request_id, key, {}, {}, self.store.expiry(), account=account)
         self.jobs.enqueue(request_id, Stage.PREPARE)
         return request_id
 
     def prepared(self, key: str, number: int, work: float) -> str:
         """A request that has come as far as the gpu queue."""
         request_id = f"{key}{number}-{uuid4().hex}"
-        self.store.submit(request_id, key, {}, {}, self.store.expiry(), Account(key))
+        self.store.submit(request_id, key, {}, {}, self.store.expiry(), account=Account(key))
         self.store.claim(request_id, Stage.PREPARE, "e")
         self.store.advance(request_id, Stage.PREPARE, "e", {"work": work})
         self.jobs.enqueue(request_id, Stage.GENERATE)
