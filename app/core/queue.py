@@ -26,8 +26,8 @@ from app.core.workers import live_workers
 
 CPU = "cpu"
 GPU = "gpu"
-QUEUES = (CPU, GPU)
 WEBHOOKS = "webhooks"
+QUEUES = (CPU, GPU, WEBHOOKS)
 RETRIES = 3
 
 _QUEUE = {Stage.PREPARE: CPU, Stage.GENERATE: GPU, Stage.FINISH: CPU}
