@@ -78,9 +78,18 @@ def _parser() -> argparse.ArgumentParser:
     health.add_argument("--port", type=int, default=8000, help="of the api")
 
     keys = commands.add_parser("keys", help="API keys").add_subparsers(dest="action", required=True)
-    keys.add_parser("create").add_argument("--name", required=True)
-    keys.add_parser("list")
-    keys.add_parser("revoke").add_argument("id")
+    create = keys.add_parser("create", help="make a key; its secret is shown once")
+    create.add_argument("--name", required=True, help="the owner of its requests")
+    create.add_argument("--credits", type=float, help="its budget; without one it has no limit")
+    create.add_argument("--rpm", type=int, help="submissions in any 60 seconds")
+    create.add_argument("--concurrency", type=int, help="unfinished requests at a time")
+    create.add_argument("--expires", help="a period (12h, 30d), or a date or time (ISO 8601)")
+    create.add_argument("--admin", action="store_true", help="may manage keys over HTTP")
+    keys.add_parser("list", help="all keys, their bounds and what is left of their budgets")
+    keys.add_parser("revoke", help="end a key at once").add_argument("id")
+    top_up = keys.add_parser("topup", help="add to a key's budget")
+    top_up.add_argument("id")
+    top_up.add_argument("credits", type=float)
 
     models = commands.add_parser("models", help="weights").add_subparsers(
         dest="action", required=True
@@ -176,22 +185,12 @@ def _of_the_worker(name: str) -> ModuleType:
 def _keys(arguments: argparse.Namespace) -> int:
     from app.core.access import require_access
     from app.core.connection import connect
-    from app.core.keys import KeyStore, mint
+    from app.core.keys import KeyStore
+    from app.keys_command import run
 
     url = load_settings().redis_url
     require_access(url)
-    store = KeyStore(connect(url))
-    if arguments.action == "create":
-        secret = mint()
-        key = store.add(secret, arguments.name)
-        print(f"id: {key.id}  key: {secret}  (shown only now)")
-    elif arguments.action == "list":
-        for key in store.all():
-            print(f"{key.id}  {key.name}")
-    elif not store.revoke(arguments.id):
-        print(f"no key has the id {arguments.id}", file=sys.stderr)
-        return 1
-    return 0
+    return run(KeyStore(connect(url)), arguments)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,18 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 
 from app import VERSION
-from app.api import events, files, history, ops, uploads, v1, v2, webhooks
+from app.api import (
+    account,
+    admin,
+    events,
+    files,
+    history,
+    ops,
+    uploads,
+    v1,
+    v2,
+    webhooks,
+)
 from app.api.calls import Calls, deliver_tally
 from app.api.drain import LastAnswers
 from app.api.errors import install_error_handlers
@@ -61,6 +72,8 @@ def create_app(settings: Settings) -> FastAPI:
     install_error_handlers(app)
     app.include_router(v1.router)
     app.include_router(v2.router)
+    app.include_router(account.router)
+    app.include_router(admin.router)
     app.include_router(events.router)
     app.include_router(webhooks.router)
     app.include_router(uploads.router)

@@ -54,7 +54,7 @@ def measure(quick: bool) -> dict[str, Any]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = stack.enter_context(running_redis(folder))
-        settings = {"REDIS_URL": url, "DATA_DIR": str(folder)}
+        settings = {"REDIS_URL": url, "DATA_DIR": str(folder), "MAX_QUEUED": "1000000"}
         api = stack.enter_context(running("app.cli", "api", path="/health/live", **settings))
         bare = stack.enter_context(running("scripts.apibench.bare", path="/keys", **settings))
         redis, secret = Redis.from_url(url), mint()

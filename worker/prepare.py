@@ -13,6 +13,7 @@ from functools import partial
 from PIL import Image
 
 from app.core.addresses import AllowList
+from app.core.credits import cost_of
 from app.core.decoding import decode
 from app.core.errors import ImageRejected
 from app.core.fetch import fetch_image
@@ -24,7 +25,7 @@ from models.controls import make_plain_map
 from models.evaluations import evaluations_of
 from models.geometry import MAX_SIDE, Size, fit_within, generated_size, work_units
 from worker.runtime import Runtime, runtime
-from worker.stage import Fields, fail, run_stage
+from worker.stage import Fields, LostClaim, fail, run_stage
 from worker.time_limit import time_limit
 
 _ADDRESS_SPACE = 4 * 1024**3  # twice what the worst 64 megapixels were seen to take
@@ -53,6 +54,8 @@ def _prepare(context: Runtime, record: RequestRecord, execution: str) -> Fields:
     with time_limit(_DECODE_S, partial(fail, context, record.id, execution, too_slow)):
         picture = decode(data, settings.max_image_bytes, settings.max_image_pixels)
     target = _target_size(context, record, picture)
+    work = _work(record, target)
+    _charge(context, record, execution, work)
     generated = generated_size(target)
     control = fit(picture, target, generated)
     control_map = make_plain_map(record.params["cn_type"], control, generated)
@@ -61,7 +64,7 @@ def _prepare(context: Runtime, record: RequestRecord, execution: str) -> Fields:
     return {
         "width": target[0],
         "height": target[1],
-        "work": _work(record, target),
+        "work": work,
         "profile": record.params.get("profile") or settings.profile,
         "annotated": control_map is not None,
     }
@@ -107,6 +110,14 @@ def _target_size(context: Runtime, record: RequestRecord, picture: Image.Image) 
         allowed = context.jobs.allowed_pixels(context.settings.max_pixels)
         return fit_within(picture.size, MAX_SIDE, allowed)
     return params["custom_width"], params["custom_height"]
+
+
+def _charge(context: Runtime, record: RequestRecord, execution: str, work: float) -> None:
+    """Settle what was reserved at submission, an estimate if the size was not known then. Raises
+    OutOfCredits."""
+    cost = cost_of(work, record.price)
+    if record.price and not context.requests.charge(record.id, execution, cost):
+        raise LostClaim
 
 
 def _work(record: RequestRecord, target: Size) -> float:

@@ -129,6 +129,45 @@ class EncodedPictures(TypedDict):
     profile: NotRequired[str]
 
 
+# With the hosted service's hyphen. unlimited: the key has no budget, and credits is a large number.
+UserCredits = TypedDict("UserCredits", {"credits": float, "free-credits": float, "unlimited": bool})
+
+
+class KeyAnswer(TypedDict):
+    """A key without its secret. credits: what is left; null without a budget. spent: what its
+    COMPLETED requests cost. Moments are ISO 8601 in UTC."""
+
+    id: str
+    name: str
+    created: str
+    expires: str | None
+    last_used: str | None
+    credits: float | None
+    spent: float
+    rpm: int | None
+    concurrency: int | None
+    admin: bool
+
+
+class NewKey(KeyAnswer):
+    """key: the secret, shown only now."""
+
+    key: str
+
+
+class KeyList(TypedDict):
+    keys: list[KeyAnswer]
+
+
+class Revoked(TypedDict):
+    revoked: str
+
+
+class Balance(TypedDict):
+    id: str
+    credits: float
+
+
 class Liveness(TypedDict):
     status: Literal["alive"]
 

@@ -37,9 +37,21 @@ async def authenticate(services: ServicesDep, secret: Secret) -> Key:
     return key
 
 
+Caller = Annotated[Key, Depends(authenticate)]
+
+
+async def admitted(request: Request, services: ServicesDep, caller: Caller) -> Key:
+    """The caller's key, when it may submit a request now. Raises Overloaded (503) or RateLimited
+    (429); what its limit leaves it is in `request.state.minute`.
+    """
+    await services.admission.check(services.reads.unfinished)
+    request.state.minute = await services.minutes.hit(caller)
+    return caller
+
+
 def _bearer(header: str | None) -> str | None:
     scheme, _, token = (header or "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-Caller = Annotated[Key, Depends(authenticate)]
+Submitter = Annotated[Key, Depends(admitted)]

@@ -23,7 +23,8 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's number; no client ever sees it
 
 
 def error_response(error: ServerError, **extra: str) -> JSONResponse:
-    return JSONResponse({"error": error.text, **extra}, status_code=error.status)
+    content = {"error": error.text, **extra}
+    return JSONResponse(content, status_code=error.status, headers=error.headers)
 
 
 def install_error_handlers(app: FastAPI) -> None:

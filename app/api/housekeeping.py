@@ -37,6 +37,14 @@ def _settle_strays(services: Services) -> None:
     settle_strays(services.requests, services.jobs, partial(time.sleep, _SECOND_LOOK_S))
 
 
+def _give_back_expired(services: Services) -> None:
+    services.ledger.give_back_expired()
+
+
+def _release_held(services: Services) -> None:
+    services.jobs.release_held()
+
+
 def _sweep_outbox(services: Services) -> None:
     sweep_outbox(services.outbox, services.chores)
 
@@ -58,6 +66,8 @@ def _sweep_blobs(services: Services) -> None:
 
 DUTIES: tuple[Duty, ...] = (
     _settle_strays,
+    _give_back_expired,
+    _release_held,
     _sweep_outbox,
     _sweep_deliveries,
     _prune_history,

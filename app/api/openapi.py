@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from app.api.answers import EncodedPictures, ErrorAnswer
 from app.api.schemas import FluxControlNetBody
@@ -15,26 +16,28 @@ from app.core.uploads import KINDS
 Responses = dict[int | str, dict[str, Any]]
 
 
-def _error(description: str) -> dict[str, Any]:
+def error_answer(description: str) -> dict[str, Any]:
     return {"description": description, "model": ErrorAnswer}
 
 
 ALWAYS: Responses = {
-    400: _error("Not a valid request"),
-    408: _error("The request did not arrive in time"),
-    431: _error("The head of the request is too large"),
-    500: _error("A defect of the server"),
-    503: _error("Temporarily unavailable"),
+    400: error_answer("Not a valid request"),
+    408: error_answer("The request did not arrive in time"),
+    431: error_answer("The head of the request is too large"),
+    500: error_answer("A defect of the server"),
+    503: error_answer("Temporarily unavailable"),
 }
 """For FastAPI(responses=...): what any endpoint may answer."""
 
-KEYED: Responses = {401: _error("Missing or invalid key")}
-FOUND: Responses = {404: _error("Unknown, expired or somebody else's")}
+KEYED: Responses = {401: error_answer("Missing or invalid key")}
+FOUND: Responses = {404: error_answer("Unknown, expired or somebody else's")}
 SUBMISSION: Responses = {
     **KEYED,
-    406: _error("Invalid content type"),
-    409: _error("The idempotency key was used with another body; or v1: it was cancelled"),
-    413: _error("Body too large"),
+    402: error_answer("Insufficient credits (v2)"),
+    406: error_answer("Invalid content type; insufficient credits (v1)"),
+    409: error_answer("The idempotency key was used with another body; or v1: it was cancelled"),
+    413: error_answer("Body too large"),
+    429: error_answer("More submissions in a minute than the key may make; see Retry-After"),
 }
 
 # Of each event, as readers of the document take it for this content type.
@@ -90,8 +93,14 @@ PICTURE: Responses = {
         },
     },
     **SUBMISSION,
-    504: _error("Not finished in time; fetch it by v2"),
+    504: error_answer("Not finished in time; fetch it by v2"),
 }
+
+
+def json_body(kind: type[BaseModel]) -> dict[str, Any]:
+    """For openapi_extra: a body that the endpoint reads by itself."""
+    content = {"application/json": {"schema": kind.model_json_schema()}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def install_openapi(app: FastAPI) -> None:

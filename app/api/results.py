@@ -22,9 +22,6 @@ from app.core.forecast import Forecast
 from app.core.links import output_path
 from app.core.requests import RequestRecord, Status
 
-FREE = 0.0
-"""Credits a request costs: keys have no budget yet, so nothing is charged."""
-
 
 def submitted_body(request_id: str, origin: str) -> Submitted:
     """The answer of POST /v2/flux-controlnet: exactly these five keys."""
@@ -141,8 +138,8 @@ def metrics(record: RequestRecord) -> Metrics:
     return {
         **common,
         "total_time": round(record.total_s, 6),
-        "cost": FREE,
-        "remaining_credits": None,
+        "cost": record.cost,
+        "remaining_credits": record.remaining,
         "model_evaluations": record.evaluations,
         "controlled_evaluations": record.controlled,
         "profile": record.profile,

@@ -12,14 +12,18 @@ from fastapi import Depends, Request
 from redis import Redis
 
 from app.api.drain import Drain
+from app.api.limits import MinuteLimiter
+from app.core.admission import Admission
 from app.core.blobs import Blobs, open_blobs
 from app.core.chores import Chores
 from app.core.connection import connect, connect_async
+from app.core.credits import Ledger
 from app.core.deliveries import Deliveries
 from app.core.feed import EventFeed
 from app.core.forecast import Forecasts
 from app.core.history import History, open_history
 from app.core.idempotency import IdempotencyKeys
+from app.core.keys import KeyStore
 from app.core.links import LinkSigner
 from app.core.outbox import Outbox
 from app.core.queue import Jobs
@@ -43,6 +47,10 @@ class Services:
     blobs: Blobs
     jobs: Jobs
     links: LinkSigner
+    admission: Admission
+    minutes: MinuteLimiter
+    keys: KeyStore
+    ledger: Ledger
     uploads: Uploads
     outbox: Outbox
     chores: Chores
@@ -70,6 +78,10 @@ def make_services(settings: Settings) -> Services:
         blobs=blobs,
         jobs=jobs,
         links=LinkSigner(redis),
+        admission=Admission(events, settings),
+        minutes=MinuteLimiter(events),
+        keys=KeyStore(redis),
+        ledger=Ledger(redis),
         uploads=Uploads(redis, blobs, settings.upload_ttl_s, settings.upload_quota_bytes),
         outbox=Outbox(redis),
         chores=Chores(redis, jobs),

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Request
 from redis.exceptions import RedisError
 
-from app.api.auth import Caller
+from app.api.auth import Submitter
 from app.api.forms import read_form
-from app.api.schemas import PROMPT_MAX, FluxControlNetBody, parse_body
+from app.api.json_body import json_object
+from app.api.pricing import account_of
+from app.api.schemas import FluxControlNetBody, parse_body
 from app.api.services import Services, ServicesDep
 from app.api.webhooks import webhook_of
-from app.core.errors import BlobsUnavailable, InvalidContentType, InvalidRequest
+from app.core.errors import (
+    BlobsUnavailable,
+    InsufficientCredits,
+    InvalidContentType,
+    InvalidRequest,
+)
 from app.core.keys import Key
 from app.core.requests import Stage
 from app.core.telemetry.logs import note
@@ -24,9 +30,6 @@ from app.core.urls import MAX_LENGTH as URL_MAX
 from models.geometry import largest_of_shape
 
 _RANDOM_SEEDS = 999_999_999_999_999  # the hosted service's own range for a drawn seed
-
-_MARKS = (b"[", b"{", b",", b":")
-_MOST_MARKS = 4 * PROMPT_MAX  # a prompt may consist of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,13 @@ class Submission:
     webhook: Mapping[str, str] | None = None
 
 
-async def read_submission(request: Request, services: ServicesDep, caller: Caller) -> Submission:  # noqa: ARG001
-    """Parse and validate; the key is checked first. Raises 400, 401, 406 or 413."""
+async def read_submission(
+    request: Request,
+    services: ServicesDep,
+    caller: Submitter,  # noqa: ARG001
+) -> Submission:
+    """Parse and validate; the key and its limits are checked first. Raises 400, 401, 406, 413, 429
+    or 503."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     upload = None
     if media_type == "application/json":
@@ -64,7 +72,7 @@ def submit(
     the caller has drawn one.
 
     Raises InvalidRequest for a custom size that no worker could make or for a URL that is too
-    long, RedisError and BlobsUnavailable.
+    long, InsufficientCredits, RedisError and BlobsUnavailable.
     """
     if not submission.body.use_input_img_dimension:
         _check_size(services, submission.body)
@@ -73,13 +81,17 @@ def submit(
     params = submission.body.model_dump(exclude={"image", "webhook_url"})
     if params["seed"] == -1:
         params["seed"] = secrets.randbelow(_RANDOM_SEEDS)
+    account = account_of(caller, submission.body, submission.upload, services.settings)
     expires_at = services.requests.expiry()
     source = _store_source(services, request_id, submission, expires_at)
     try:
         services.requests.submit(
-            request_id, caller.name, params, source, expires_at, submission.webhook
+            request_id, caller.name, params, source, expires_at, submission.webhook, account
         )
         services.jobs.enqueue(request_id, Stage.PREPARE)
+    except InsufficientCredits:
+        services.blobs.delete(f"{request_id}:source")
+        raise
     except (RedisError, BlobsUnavailable):
         # Nobody was told this id. A Redis that is full needs the room of the picture at once.
         services.requests.forget(request_id)
@@ -117,21 +129,3 @@ def _store_source(
         return {"kind": "url", "url": image}
     services.blobs.put(name, image.encode(), expires_at)
     return {"kind": "base64"}
-
-
-def json_object(raw: bytes) -> dict[str, Any]:
-    """Raises InvalidRequest for what is no JSON object, or one of very many values."""
-    # A body of nothing but brackets would take a hundred times its size as objects.
-    if sum(raw.count(mark) for mark in _MARKS) > _MOST_MARKS:
-        raise InvalidRequest("body: too many values; a JSON object of the parameters is needed")
-    try:
-        fields = json.loads(raw, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise InvalidRequest("body: not valid JSON; a JSON object is needed") from None
-    if not isinstance(fields, dict):
-        raise InvalidRequest("body: a JSON object is needed")
-    return fields
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

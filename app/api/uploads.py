@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Request
 from typing_extensions import TypedDict
 
 from app.api.auth import Caller
+from app.api.json_body import json_object
 from app.api.openapi import SUBMISSION
 from app.api.origin import public_origin
 from app.api.services import ServicesDep
-from app.api.submission import json_object
 from app.core.errors import ImageRejected, InvalidContentType, InvalidRequest
 from app.core.inline import decode_base64
 from app.core.links import upload_path

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
 from app.api.answers import FailedAnswer, ResultAnswer, StatusAnswer, Submitted
-from app.api.auth import Caller, Secret
+from app.api.auth import Secret, Submitter
 from app.api.idempotency import IdempotencyKey, submit_once
 from app.api.openapi import FOUND, KEYED, SUBMISSION, Responses
 from app.api.origin import public_origin
@@ -59,7 +59,7 @@ ForecastDep = Annotated[Forecast | None, Depends(forecast_for)]
 def submit_request(
     request: Request,
     services: ServicesDep,
-    caller: Caller,
+    caller: Submitter,
     submission: SubmissionDep,
     key: IdempotencyKey,
 ) -> JSONResponse:
@@ -74,9 +74,10 @@ def submit_request(
     responses={200: {"model": StatusAnswer}, **OF_A_REQUEST},
 )
 async def request_status(
-    request: Request, services: ServicesDep, record: OwnRecord, forecast: ForecastDep
+    request: Request, services: ServicesDep, record: OwnRecord
 ) -> JSONResponse:
     """Where a request stands; 422 when it FAILED."""
+    forecast = await forecast_for(services, record)  # a dependency less: this is what is polled
     origin = public_origin(request, services.settings)
     return JSONResponse(status_body(record, origin, forecast), status_code=_http_status(record))
 

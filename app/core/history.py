@@ -125,7 +125,7 @@ def _row(record: RequestRecord, number: int, made: Mapping[str, Any] | None) -> 
         started_at=record.started_at,
         ended_at=record.ended_at,
         expires_at=record.expires_at,
-        cost=0.0,
+        cost=record.cost if record.status is Status.COMPLETED else 0.0,
         error=record.error if record.status is Status.FAILED else None,
         inputs={"image": _image(record.source), **_bounded(record.params)},
         made=made,

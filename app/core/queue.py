@@ -1,5 +1,7 @@
 """Which stage of a request runs on which RQ queue; the submitting side of RQ.
 
+What is queued is what RQ's own enqueue(unique=True) would queue, but for its place in the list,
+which app.core.fairness decides, and in one round trip.
 Jobs are named after their request and stage, so queueing the same stage twice is one job. An
 abandoned job (its worker died) is taken up again by another worker at most RETRIES times; errors
 of a request itself never reach RQ, the job ends them as FAILED.
@@ -8,14 +10,18 @@ of a request itself never reach RQ, the job ends them as FAILED.
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import chain
+from typing import cast
 
 from redis import Redis
 from rq import Callback, Queue, Retry, Worker
-from rq.exceptions import DuplicateJobError, NoSuchJobError
-from rq.job import Job
+from rq.exceptions import NoSuchJobError
+from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
+from rq.utils import now
 
-from app.core.requests import Stage
+from app.core.fairness import ALL_HELD, QUEUE_ONCE, RELEASE_ALL
+from app.core.requests import Stage, record_key
 from app.core.workers import live_workers
 
 CPU = "cpu"
@@ -30,6 +36,9 @@ _FUNCTION = {
     Stage.GENERATE: "worker.generate.generate",
     Stage.FINISH: "worker.finish.finish",
 }
+_PLACE = {Stage.PREPARE: "enter", Stage.GENERATE: "turn", Stage.FINISH: "first"}
+"""A finished picture should not wait behind the downloads of later requests."""
+
 _TIMEOUT_S = {Stage.PREPARE: 90, Stage.GENERATE: 3000, Stage.FINISH: 300}
 _ON_FAILURE = "worker.abandoned.fail_request"
 
@@ -38,29 +47,35 @@ class Jobs:
     def __init__(self, redis: Redis, ttl_s: int) -> None:
         self._redis = redis
         self._ttl_s = ttl_s
+        self._queue_once = redis.register_script(QUEUE_ONCE)
+        self._release_all = redis.register_script(RELEASE_ALL)
+        self._all_held = redis.register_script(ALL_HELD)
 
     def queue(self, name: str) -> Queue:
         return Queue(name, connection=self._redis, serializer=JSONSerializer)
 
     def enqueue(self, request_id: str, stage: Stage) -> None:
-        """Queue a stage of a request once, however often this is called."""
-        try:
-            self.queue(_QUEUE[stage]).enqueue(
-                _FUNCTION[stage],
-                request_id,
-                job_id=_job_id(request_id, stage),
-                unique=True,
-                job_timeout=_TIMEOUT_S[stage],
-                result_ttl=self._ttl_s,
-                failure_ttl=self._ttl_s,
-                ttl=self._ttl_s,
-                retry=Retry(max=RETRIES, enqueue_at_front=True),
-                # A finished picture should not wait behind the downloads of later requests.
-                at_front=stage is Stage.FINISH,
-                on_failure=Callback(_ON_FAILURE),
-            )
-        except DuplicateJobError:
-            return
+        """Queue a stage of a request once, however often this is called. The first one waits, in
+        no list yet, while the request's key has as many in flight as it may."""
+        queue = self.queue(_QUEUE[stage])
+        job = queue.create_job(
+            _FUNCTION[stage],
+            args=(request_id,),
+            job_id=_job_id(request_id, stage),
+            timeout=_TIMEOUT_S[stage],
+            result_ttl=self._ttl_s,
+            failure_ttl=self._ttl_s,
+            ttl=self._ttl_s,
+            status=JobStatus.QUEUED,
+            retry=Retry(max=RETRIES, enqueue_at_front=True),
+            on_failure=Callback(_ON_FAILURE),
+        )
+        job.enqueued_at = now()
+        fields = chain.from_iterable(job.to_dict().items())
+        self._queue_once(
+            keys=[job.key, queue.key, record_key(request_id), Queue.redis_queues_keys],
+            args=[job.id, request_id, _PLACE[stage], self._ttl_s, *fields],
+        )
 
     def enqueue_anew(self, request_id: str, stage: Stage) -> None:
         """Queue a stage although RQ remembers a job of it that is neither waiting nor running."""
@@ -84,12 +99,19 @@ class Jobs:
         except NoSuchJobError:
             return False
 
+    def release_held(self) -> None:
+        """Let requests go that wait for another one of their key which expired or was lost; the
+        end of a request does so itself."""
+        self._release_all()
+
     def carried(self) -> set[tuple[str, Stage]]:
-        """Every stage of a request that some job carries: waiting, taken, running or put off.
+        """Every stage of a request that some job carries: waiting, taken, running or put off, or
+        held until its key has room.
 
         Jobs move between these places, so one that is not found may have been on its way.
         """
-        found: set[str] = set()
+        held = cast(list[bytes], self._all_held())
+        found = {_job_id(request_id.decode(), Stage.PREPARE) for request_id in held}
         for name in QUEUES:
             queue = self.queue(name)
             found.update(queue.get_job_ids(), queue.intermediate_queue.get_job_ids())

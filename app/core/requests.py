@@ -18,7 +18,8 @@ from typing import Any, cast
 from redis import Redis
 
 from app.core import scripts
-from app.core.errors import RequestFailed
+from app.core.credits import to_credits
+from app.core.errors import InsufficientCredits, OutOfCredits, RequestFailed
 from app.core.telemetry import tracing
 from app.core.telemetry.counters import COUNTERS
 
@@ -56,8 +57,24 @@ class Claim(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """On whose account a request goes: the id of a key, credits for a unit of work, what to reserve
+    of the key's budget (billionths of a credit), and how many of the key's requests may be in
+    flight (None: any number)."""
+
+    key: str = ""
+    price: float = 0.0
+    reserved: int = 0
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """A request as it was when read. Times are Unix seconds; None means not yet."""
+    """A request as it was when read. Times are Unix seconds; None means not yet.
+
+    cost: in credits, 0 until its size is known. remaining: what the key had left when the request
+    had COMPLETED; None for a key without a budget.
+    """
 
     id: str
     owner: str
@@ -84,6 +101,10 @@ class RequestRecord:
     predicted_s: float | None = None
     kept: Mapping[str, Any] = field(default_factory=dict)
     webhook: Mapping[str, str] | None = None
+    key: str = ""
+    price: float = 0.0
+    cost: float = 0.0
+    remaining: float | None = None
 
     @property
     def queue_s(self) -> float:
@@ -114,6 +135,9 @@ ENDED = "requests:ended"
 """Hash in Redis, read by app.core.outbox: id -> the record as it ended, until all were told."""
 
 
+_NOBODYS = Account()
+
+
 class RequestStore:
     def __init__(self, redis: Redis, ttl_s: int) -> None:
         self._redis = redis
@@ -121,11 +145,13 @@ class RequestStore:
         register = redis.register_script
         self._submit = register(scripts.SUBMIT)
         self._claim = register(scripts.CLAIM)
+        self._charge = register(scripts.CHARGE)
         self._advance = register(scripts.ADVANCE)
         self._progress = register(scripts.PROGRESS)
         self._keep = register(scripts.KEEP)
         self._complete = register(scripts.COMPLETE)
         self._fail = register(scripts.FAIL)
+        self._forget = register(scripts.FORGET)
         self._strike_off = register(scripts.STRIKE_OFF)
 
     def expiry(self) -> float:
@@ -140,13 +166,21 @@ class RequestStore:
         source: Mapping[str, str],
         expires_at: float,
         webhook: Mapping[str, str] | None = None,
+        account: Account = _NOBODYS,
     ) -> None:
-        """Write a new QUEUED record. The id must be new."""
+        """Write a new QUEUED record. The id must be new. Raises InsufficientCredits."""
         fields = {"owner": owner, "params": json.dumps(params), "source": json.dumps(source)}
+        fields["price"] = repr(account.price)
+        if account.concurrency is not None:
+            fields["concurrency"] = str(account.concurrency)
         fields |= tracing.carrier()
         if webhook is not None:
             fields["webhook"] = json.dumps(webhook)
-        self._run(self._submit, request_id, str(int(expires_at)), *_flat(fields))
+        reserved = str(account.reserved)
+        expiry = str(int(expires_at))
+        answer = self._run(self._submit, request_id, expiry, account.key, reserved, *_flat(fields))
+        if isinstance(answer, bytes):
+            raise InsufficientCredits(to_credits(int(answer)), to_credits(account.reserved))
 
     def get(self, request_id: str) -> RequestRecord | None:
         """The record, or None when it is unknown or expired."""
@@ -159,6 +193,16 @@ class RequestStore:
         processing = "1" if stage is Stage.GENERATE else "0"
         answer = self._run(self._claim, request_id, str(int(stage)), execution, processing)
         return Claim(answer.decode())
+
+    def charge(self, request_id: str, execution: str, cost: int) -> bool:
+        """Say what the request costs, in billionths of a credit; that much is reserved from now on.
+
+        False: not ours any more. Raises OutOfCredits when the key has not got as much.
+        """
+        answer = self._run(self._charge, request_id, execution, str(cost))
+        if isinstance(answer, bytes):
+            raise OutOfCredits(to_credits(int(answer)), to_credits(cost))
+        return bool(answer)
 
     def advance(
         self, request_id: str, stage: Stage, execution: str, fields: Mapping[str, Any]
@@ -193,8 +237,7 @@ class RequestStore:
 
     def forget(self, request_id: str) -> None:
         """Remove a record whose submission could not be carried through."""
-        self._redis.delete(record_key(request_id), events_key(request_id))
-        self._redis.zrem(UNFINISHED, request_id)
+        self._run(self._forget, request_id)
 
     def unfinished(self) -> dict[str, Stage]:
         """Every request that has not ended, oldest first, and the stage it waits for or is in.
@@ -246,6 +289,8 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
     def integer(name: str) -> int | None:
         return int(fields[name]) if name in fields else None
 
+    remaining = integer("remaining")
+
     return RequestRecord(
         id=request_id,
         owner=fields["owner"],
@@ -272,4 +317,8 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
         predicted_s=number("predicted_s"),
         kept=json.loads(fields.get("kept", "{}")),
         webhook=json.loads(fields.get("webhook", "null")),
+        key=fields.get("key", ""),
+        price=number("price") or 0.0,
+        cost=to_credits(integer("cost") or 0),
+        remaining=None if remaining is None else to_credits(remaining),
     )

@@ -11,6 +11,7 @@ now in seconds. Invariants, whoever calls in whatever order:
 - between CLAIM and the end of a stage only the execution that claimed last can write: a worker
   that was stalled, lost its job and wakes up late gets 0 and changes nothing;
 - every key of a request expires when its record does;
+- what SUBMIT reserved of a budget is spent by COMPLETE or given back by FAIL and FORGET, once;
 - a record is in KEYS[3] from SUBMIT to its end; one that expired is taken out by whoever notices;
 - what happens to a request is counted in the call that makes it happen;
 - who ends is in the outbox by the same call, whole, and leaves it only when all have been told.
@@ -18,6 +19,8 @@ now in seconds. Invariants, whoever calls in whatever order:
 
 from __future__ import annotations
 
+from app.core.credits import LEDGER
+from app.core.fairness import FLIGHTS
 from app.core.telemetry.counters import ENDED, ETA_ERROR, EXPIRED, LUA, STAGE, STEPS
 
 NEWS = "requests:news"
@@ -67,11 +70,16 @@ end
 
 SUBMIT = (
     _TAIL
+    + LEDGER
     + """
--- ARGV[2] = expires_at, ARGV[3..] = field, value, ...  A record is made once: returns 1 or 0.
+-- ARGV[2] = expires_at, ARGV[3] = key, ARGV[4] = amount to reserve of its budget,
+-- ARGV[5..] = field, value, ...  A record is made once: returns 1 or 0; the balance as text when
+-- it is too small, and then nothing is made.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local balance = reserve(id(), ARGV[3], ARGV[4], ARGV[2])
+if balance then return balance end
 redis.call('HSET', KEYS[1], 'status', 'QUEUED', 'stage', '1', 'execution', '',
-           'created_at', ARGV[1], 'expires_at', ARGV[2], unpack(ARGV, 3))
+           'created_at', ARGV[1], 'expires_at', ARGV[2], 'key', ARGV[3], unpack(ARGV, 5))
 redis.call('EXPIREAT', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[3], ARGV[1], id())
 count(1, 'submitted')
@@ -97,6 +105,20 @@ if ARGV[4] == '1' and s == 'QUEUED' then
   event('started')
 end
 return 'claimed'
+"""
+)
+
+CHARGE = (
+    _TAIL
+    + LEDGER
+    + """
+-- ARGV[2] = execution, ARGV[3] = what the request costs, now that its size is known. Returns 1 or
+-- 0; what could be spent at most, as text, when the budget is too small for it.
+if not status() or not mine(ARGV[2]) then return 0 end
+local most = reserve_instead(id(), ARGV[3])
+if most then return most end
+redis.call('HSET', KEYS[1], 'cost', ARGV[3])
+return 1
 """
 )
 
@@ -133,14 +155,28 @@ return 1
 """
 )
 
+PACE = "requests:pace"
+PACE_LENGTH = 32
+"""A list in Redis of when the last requests COMPLETED, latest first, and how many it holds."""
+
 COMPLETE = (
     _TAIL
+    + LEDGER
+    + FLIGHTS
     + """
 -- ARGV[2] = execution, ARGV[3..] = field, value, ...
 if not status() or not mine(ARGV[2]) then return 0 end
 redis.call('HSET', KEYS[1], 'status', 'COMPLETED', 'ended_at', ARGV[1], 'execution', '',
            unpack(ARGV, 3))
 redis.call('ZREM', KEYS[3], id())
+local cost = redis.call('HGET', KEYS[1], 'cost')
+local balance = cost and spend(id(), redis.call('HGET', KEYS[1], 'key'), cost)
+if balance then redis.call('HSET', KEYS[1], 'remaining', balance) end
+"""
+    + f"""
+redis.call('LPUSH', '{PACE}', ARGV[1])
+redis.call('LTRIM', '{PACE}', 0, {PACE_LENGTH - 1})
+make_room(KEYS[1], id())
 count_end('completed', '')
 event('completed')
 outbox()
@@ -150,6 +186,8 @@ return 1
 
 FAIL = (
     _TAIL
+    + LEDGER
+    + FLIGHTS
     + """
 -- ARGV[2] = execution, or '' for whoever holds it (the supervisor of abandoned jobs),
 -- ARGV[3] = '1' to fail it only while QUEUED, ARGV[4] = error text, ARGV[5] = status on v1,
@@ -161,10 +199,23 @@ if ARGV[3] == '1' and s ~= 'QUEUED' then return 0 end
 redis.call('HSET', KEYS[1], 'status', 'FAILED', 'ended_at', ARGV[1], 'execution', '',
            'error', ARGV[4], 'error_status', ARGV[5])
 redis.call('ZREM', KEYS[3], id())
+give_back(id())
+make_room(KEYS[1], id())
 count_end('failed', ARGV[6])
 event('failed')
 outbox()
 return 1
+"""
+)
+
+FORGET = (
+    _TAIL
+    + LEDGER
+    + """
+-- As if it had never been submitted.
+give_back(id())
+redis.call('ZREM', KEYS[3], id())
+return redis.call('DEL', KEYS[1], KEYS[2])
 """
 )
 

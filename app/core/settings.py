@@ -157,6 +157,15 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(67_108_864, ge=1024)
     """Largest request body."""
 
+    max_queued: int = Field(10_000, ge=1)
+    """Requests that have not ended, waiting or running, beyond which a new one is answered 503."""
+
+    memory_watermark: float = Field(0.8, gt=0, le=1)
+    """Share of Redis' maxmemory in use beyond which a new request is answered 503."""
+
+    credits_per_work_unit: float = Field(1.0, ge=1e-6, le=1e6, allow_inf_nan=False)
+    """Price of a unit of work, for keys with a budget."""
+
     head_timeout_s: float = Field(10, gt=0)
     """Seconds in which the head of a request must have arrived."""
 

@@ -65,6 +65,7 @@ class Trial:
             api = self._start("api")
             if "worker" in self._images:
                 self._start("cpu-worker")
+                self._start("webhook-worker")
                 worker = self._start("demo-worker")
                 self._triton(worker)
                 self._requests(self._key(api))

@@ -87,7 +87,7 @@ def test_a_queued_request_says_where_it_stands(plain: httpx.Client) -> None:
     assert "queue_position" in plain.get(f"/v2/requests/{second}").json()
     seen = all_events(plain, second)
     positions = [event.data["queue_position"] for event in seen if event.name == "queued"]
-    assert positions == sorted(positions, reverse=True)
+    assert set(positions) <= {1, 2}
     assert positions[-1] == 1
     left = [event.data["eta_seconds"] for event in seen if event.name == "step"]
     assert left[0] > left[-1] >= 0

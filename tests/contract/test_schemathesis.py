@@ -13,6 +13,8 @@ import pytest
 import schemathesis
 from schemathesis.schemas import BaseSchema
 
+from app.core.connection import connect
+from app.core.keys import KeyStore, Terms
 from tests.support.bodies import slow, small
 from tests.support.servers import Server, a_key, running_api, running_redis
 from tests.support.wire import V1, V2, finished, wait_for_end
@@ -50,7 +52,7 @@ def test_without_workers(tmp_path: Path) -> None:
         options = ("--exclude-path", V1, "--exclude-path", EVENTS, "--exclude-path", HISTORY)
         options += ("--exclude-path", "/upload-asset")
         options += ("--exclude-path", "/health/ready", "--max-examples", "25")
-        fuzz(tmp_path, url, a_key(redis_url), ["2xx", 401, 404, 409, 422], *options)
+        fuzz(tmp_path, url, a_key(redis_url), ["2xx", 401, 403, 404, 409, 422], *options)
 
 
 def test_with_workers(tmp_path: Path, server: Server) -> None:
@@ -134,6 +136,35 @@ def test_a_file_answers_as_documented(http: httpx.Client, document: BaseSchema) 
     answer = http.get(result["output"])
     assert answer.headers["content-type"] == "image/webp"
     document["/files/{request_id}/{file_name}"]["GET"].validate_response(answer)
+
+
+def test_keys_and_credits_answer_as_documented(server: Server, document: BaseSchema) -> None:
+    with connect(server.redis_url) as redis:
+        store = KeyStore(redis)
+        secret, admin = store.create("root", Terms(admin=True))
+        with httpx.Client(base_url=server.url, headers={"x-api-key": secret}) as http:
+            path = "/admin/keys"
+            made = http.post(path, json={"name": "a", "credits": 1, "rpm": 2, "expires": "1d"})
+            document[path]["POST"].validate_response(made)
+            document[path]["POST"].validate_response(http.post(path, json={"name": ""}))
+            document[path]["GET"].validate_response(http.get(path))
+            credits = f"{path}/{made.json()['id']}/credits"
+            topped = http.post(credits, json={"credits": 0.5})
+            document[f"{path}/{{key_id}}/credits"]["POST"].validate_response(topped)
+            own = {"x-api-key": made.json()["key"]}
+            left = http.get("/v1/get-user-credits", headers=own)
+            document["/v1/get-user-credits"]["GET"].validate_response(left)
+            assert (topped.status_code, left.json()["credits"]) == (200, 1.5)
+            dear = small(steps=75, samples=4)
+            for slug, status in ((V1, 406), (V2, 402), (V1, 429), (V2, 429)):
+                answer = http.post(slug, json=dear, headers=own)
+                document[slug]["POST"].validate_response(answer)
+                assert answer.status_code == status
+            for _ in range(2):
+                gone = http.delete(credits.removesuffix("/credits"))
+                document[f"{path}/{{key_id}}"]["DELETE"].validate_response(gone)
+            assert gone.status_code == 404
+        store.revoke(admin.id)
 
 
 TEXT = {"content-type": "text/plain"}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from redis import Redis
+from rq import Queue, Worker
 
 from app import cli
+from app.core.queue import CPU, GPU, WEBHOOKS
 from app.core.workers import is_here, name_here
 from app.health import api_illness, worker_illness
 from tests.support.servers import Server, free_port
@@ -21,6 +24,17 @@ def test_an_api_that_is_not_there_is_ill() -> None:
 
 def test_a_worker_that_redis_has_not_heard_of_is_ill(redis_server: str) -> None:
     assert "no worker of this host" in str(worker_illness(redis_server))
+
+
+@pytest.mark.parametrize("queue", [CPU, GPU, WEBHOOKS])
+def test_a_worker_of_this_host_is_well_whatever_its_queue(redis_server: str, queue: str) -> None:
+    with Redis.from_url(redis_server) as redis:
+        worker = Worker([Queue(queue, connection=redis)], name=name_here(queue), connection=redis)
+        worker.register_birth()
+        try:
+            assert worker_illness(redis_server) is None
+        finally:
+            worker.register_death()
 
 
 def test_without_redis_nobody_knows() -> None:
