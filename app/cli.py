@@ -10,10 +10,14 @@ import importlib
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
 from app.core.settings import load_settings
+
+if TYPE_CHECKING:
+    from app.receipt_files import Statement
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,7 +27,14 @@ def main(argv: list[str] | None = None) -> int:
         level=load_settings().log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    commands = {"up": _up, "api": _api, "worker": _worker, "keys": _keys, "doctor": _doctor}
+    commands = {
+        "up": _up,
+        "api": _api,
+        "worker": _worker,
+        "keys": _keys,
+        "doctor": _doctor,
+        "receipt": _receipt,
+    }
     command = commands[arguments.command]
     try:
         return command(arguments)
@@ -55,6 +66,16 @@ def _parser() -> argparse.ArgumentParser:
     keys.add_parser("create").add_argument("--name", required=True)
     keys.add_parser("list")
     keys.add_parser("revoke").add_argument("id")
+
+    receipt = commands.add_parser("receipt", help="where a picture comes from")
+    actions = receipt.add_subparsers(dest="action", required=True)
+    verify = actions.add_parser("verify", help="did this installation make it")
+    verify.add_argument("file", type=Path, help="a receipt as JSON, or a picture")
+    again = actions.add_parser("replay", help="make it again and compare")
+    again.add_argument("file", type=Path, help="a receipt as JSON, or a picture")
+    again.add_argument("--image", type=Path, help="the control picture; else the linked map")
+    again.add_argument("--url", default="http://127.0.0.1:8000")
+    again.add_argument("--key", required=True)
     commands.add_parser("doctor", help="what this machine has, and how a model would use it")
     return parser
 
@@ -85,6 +106,33 @@ def _worker(arguments: argparse.Namespace) -> int:
 
 def _doctor(_arguments: argparse.Namespace) -> int:
     return int(importlib.import_module("worker.doctor").main())
+
+
+def _receipt(arguments: argparse.Namespace) -> int:
+    from app.receipt_files import read_statement
+
+    try:
+        statement = read_statement(arguments.file)
+        if arguments.action == "replay":
+            return _replay(arguments, statement)
+    except OSError as error:
+        raise ValueError(f"{error.filename}: {error.strerror}") from None
+    from app.core.connection import connect
+    from app.core.receipts import ReceiptSigner
+
+    fault = statement.fault(ReceiptSigner(connect(load_settings().redis_url)))
+    print(fault or "genuine: signed by this installation and unchanged")
+    return 1 if fault else 0
+
+
+def _replay(arguments: argparse.Namespace, statement: Statement) -> int:
+    from app.replay import Api, replay
+
+    all_same = True
+    for same, line in replay(statement, arguments.image, Api(arguments.url, arguments.key)):
+        all_same &= same
+        print(line)
+    return 0 if all_same else 1
 
 
 def _keys(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
-from app.api import files, ops, v1, v2
+from app.api import files, ops, preprocess, receipts, v1, v2
 from app.api.errors import install_error_handlers
 from app.api.headers import SafeHeaders
 from app.api.openapi import ALWAYS, install_openapi
@@ -42,6 +42,8 @@ def create_app(settings: Settings) -> FastAPI:
     install_error_handlers(app)
     app.include_router(v1.router)
     app.include_router(v2.router)
+    app.include_router(preprocess.router)
+    app.include_router(receipts.router)
     app.include_router(files.router)
     app.include_router(ops.router)
     if "/metrics" not in settings.closed_paths:

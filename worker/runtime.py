@@ -14,6 +14,7 @@ from app.core.blobs import Blobs, RedisBlobs
 from app.core.connection import connect
 from app.core.links import LinkSigner
 from app.core.queue import Jobs
+from app.core.receipts import ReceiptSigner
 from app.core.requests import RequestStore
 from app.core.settings import Settings, load_settings
 from worker.aside import Aside
@@ -31,6 +32,7 @@ class Runtime:
     blobs: Blobs
     jobs: Jobs
     links: LinkSigner
+    receipts: ReceiptSigner
     ahead: ReadAhead
     aside: Aside
     checkpoint: LoadedCheckpoint | None = None
@@ -49,6 +51,7 @@ def runtime() -> Runtime:
         blobs=blobs,
         jobs=jobs,
         links=LinkSigner(redis),
+        receipts=ReceiptSigner(redis),
         ahead=ReadAhead(blobs, jobs),
         aside=Aside(),
     )

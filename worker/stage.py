@@ -76,7 +76,9 @@ def _claim(request_id: str, stage: Stage) -> _Claimed | None:
     claim = context.requests.claim(request_id, stage, execution)
     if claim is Claim.AHEAD and stage is not Stage.FINISH:
         # An earlier execution finished this stage but may have died before handing on.
-        context.jobs.enqueue(request_id, stage.next)
+        ahead = context.requests.get(request_id)
+        if ahead is not None:
+            context.jobs.enqueue(request_id, ahead.stage)
     if claim is not Claim.CLAIMED:
         return None
     record = context.requests.get(request_id)
@@ -117,10 +119,16 @@ class _Claimed:
         requests, request_id = self.context.requests, self.record.id
         if self.stage is Stage.FINISH:
             return requests.complete(request_id, self.execution, fields)
-        advanced = requests.advance(request_id, self.stage, self.execution, fields)
+        done = self._done(fields)
+        advanced = requests.advance(request_id, done, self.execution, fields)
         if advanced:
-            self.context.jobs.enqueue(request_id, self.stage.next)
+            self.context.jobs.enqueue(request_id, done.next)
         return advanced
+
+    def _done(self, fields: Fields) -> Stage:
+        """The last stage that needs no more work: a map alone takes a gpu only to be detected."""
+        mapped = self.record.only_map and fields.get("annotated")
+        return Stage.GENERATE if mapped else self.stage
 
 
 def fail(context: Runtime, request_id: str, execution: str, error: RequestFailed) -> None:
@@ -134,4 +142,5 @@ def drop_working_blobs(context: Runtime, request_id: str) -> None:
     pixels = [f"{request_id}:pixels:{index}" for index in range(SAMPLES_MAX)]
     record = context.requests.get(request_id)
     answers = [name for name, _ in record.kept.get("chunks", ())] if record else []
-    context.blobs.delete(f"{request_id}:source", f"{request_id}:control", *pixels, *answers)
+    inputs = [f"{request_id}:{name}" for name in ("source", "control", "map")]
+    context.blobs.delete(*inputs, *pixels, *answers)

@@ -16,6 +16,7 @@ from app.core.connection import connect, connect_async
 from app.core.links import LinkSigner
 from app.core.queue import Jobs
 from app.core.reading import Reader
+from app.core.receipts import ReceiptSigner
 from app.core.requests import RequestStore
 from app.core.settings import Settings
 
@@ -30,6 +31,7 @@ class Services:
     blobs: Blobs
     jobs: Jobs
     links: LinkSigner
+    receipts: ReceiptSigner
 
 
 def make_services(settings: Settings) -> Services:
@@ -44,6 +46,7 @@ def make_services(settings: Settings) -> Services:
         blobs=RedisBlobs(redis),
         jobs=Jobs(redis, settings.request_ttl_s),
         links=LinkSigner(redis),
+        receipts=ReceiptSigner(redis),
     )
 
 

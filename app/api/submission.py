@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from app.api.auth import Caller
 from app.api.forms import read_form
-from app.api.schemas import FluxControlNetBody, parse_body
+from app.api.schemas import FluxControlNetBody, PreprocessBody, parse_body
 from app.api.services import Services, ServicesDep
 from app.core.errors import InvalidContentType, InvalidRequest
 from app.core.keys import Key
@@ -25,26 +25,47 @@ _RANDOM_SEEDS = 999_999_999_999_999  # the hosted service's own range for a draw
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A valid body. upload: the bytes of `image` when it came as a file."""
+    """A valid body. upload: the bytes of its picture when that came as a file. only_map: what is
+    asked for is the control map; whatever the body says of a picture is a default then.
+    """
 
     body: FluxControlNetBody
     upload: bytes | None
+    only_map: bool = False
 
 
 async def read_submission(request: Request, services: ServicesDep, caller: Caller) -> Submission:  # noqa: ARG001
     """Parse and validate; the key is checked first. Raises 400, 401, 406 or 413."""
+    fields, uploads = await _read_fields(request, services)
+    body = parse_body(FluxControlNetBody, fields)
+    return Submission(body, uploads.get("control_image" if body.control_image else "image"))
+
+
+async def read_preprocess(request: Request, services: ServicesDep, caller: Caller) -> Submission:  # noqa: ARG001
+    """The same for a body that asks for a control map."""
+    fields, uploads = await _read_fields(request, services)
+    asked = parse_body(PreprocessBody, fields)
+    # A map has no seed and takes no step; a record is the same for all requests nevertheless.
+    body = FluxControlNetBody.model_construct(
+        **asked.model_dump(), prompt="", seed=0, image_format="png", steps=0
+    )
+    return Submission(body, uploads.get("image"), only_map=True)
+
+
+async def _read_fields(
+    request: Request, services: Services
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The fields of a body of either type, and the bytes of its files."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    upload = None
     if media_type == "application/json":
-        fields = _json_object(await request.body())
-    elif media_type == "multipart/form-data":
-        fields, upload = await read_form(request, services.settings.max_body_bytes)
-    else:
-        raise InvalidContentType
-    return Submission(parse_body(fields), upload)
+        return _json_object(await request.body()), {}
+    if media_type == "multipart/form-data":
+        return await read_form(request, services.settings.max_body_bytes)
+    raise InvalidContentType
 
 
 SubmissionDep = Annotated[Submission, Depends(read_submission)]
+PreprocessDep = Annotated[Submission, Depends(read_preprocess)]
 
 
 def submit(services: Services, caller: Key, submission: Submission) -> str:
@@ -56,7 +77,9 @@ def submit(services: Services, caller: Key, submission: Submission) -> str:
     if not submission.body.use_input_img_dimension:
         _check_size(services, submission.body)
     request_id = secrets.token_hex(16)
-    params = submission.body.model_dump(exclude={"image"})
+    params = submission.body.model_dump(exclude={"image", "control_image"})
+    if submission.only_map:
+        params["only_map"] = True
     if params["seed"] == -1:
         params["seed"] = secrets.randbelow(_RANDOM_SEEDS)
     expires_at = services.requests.expiry()
@@ -90,17 +113,18 @@ def _store_source(
 
     Raises InvalidRequest for a URL too long to be one.
     """
-    image = submission.body.image
+    field = "control_image" if submission.body.control_image else "image"
+    text: str = getattr(submission.body, field)
     name = f"{request_id}:source"
     if submission.upload is not None:
         services.blobs.put(name, submission.upload, expires_at)
-        return {"kind": "file"}
-    if "://" in image[:16]:
-        if len(image) > URL_MAX:
-            raise InvalidRequest(f"image: a URL has at most {URL_MAX} characters")
-        return {"kind": "url", "url": image}
-    services.blobs.put(name, image.encode(), expires_at)
-    return {"kind": "base64"}
+        return {"field": field, "kind": "file"}
+    if "://" in text[:16]:
+        if len(text) > URL_MAX:
+            raise InvalidRequest(f"{field}: a URL has at most {URL_MAX} characters")
+        return {"field": field, "kind": "url", "url": text}
+    services.blobs.put(name, text.encode(), expires_at)
+    return {"field": field, "kind": "base64"}
 
 
 def _json_object(raw: bytes) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from fastapi import APIRouter, Request
@@ -40,6 +41,17 @@ async def make_picture(
 ) -> Response:
     """Make a picture and answer with it."""
     request_id = await run_in_threadpool(submit, services, caller, submission)
+    return await answer_at_the_end(request, services, request_id, _answer)
+
+
+async def answer_at_the_end(
+    request: Request,
+    services: Services,
+    request_id: str,
+    answer: Callable[[Services, RequestRecord], Response],
+) -> Response:
+    """What `answer` makes of the record once it has ended; 503 or 504 when that is not waited
+    for."""
     try:
         ended = await wait_for_end(services, request_id, request)
     except HungUp:
@@ -50,7 +62,7 @@ async def make_picture(
         return _unanswered(Unavailable("The server is stopping; " + _GOES_ON), request_id)
     if ended is None:
         return _unanswered(SyncTimeout("Request timed out; " + _GOES_ON), request_id)
-    return await run_in_threadpool(_answer, services, ended)
+    return await run_in_threadpool(answer, services, ended)
 
 
 @router.get(
@@ -77,13 +89,17 @@ def _unanswered(error: ServerError, request_id: str) -> JSONResponse:
     return response
 
 
+def failed_answer(record: RequestRecord) -> Response:
+    return JSONResponse(
+        {"error": record.error},
+        status_code=record.error_status,
+        headers={"x-request-id": record.id},
+    )
+
+
 def _answer(services: Services, record: RequestRecord) -> Response:
     if record.status is Status.FAILED:
-        return JSONResponse(
-            {"error": record.error},
-            status_code=record.error_status,
-            headers={"x-request-id": record.id},
-        )
+        return failed_answer(record)
     first = record.outputs[0]
     if not record.params["base64"]:
         return Response(

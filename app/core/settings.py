@@ -136,6 +136,9 @@ class Settings(BaseSettings):
     fetch_timeout_s: float = Field(20, gt=0)
     """Seconds for the whole download of a control picture, redirects included."""
 
+    output_metadata: bool = True
+    """Whether pictures carry their resolved parameters, the prompt among them, in their files."""
+
     blob_url: Literal["redis"] = "redis"
     """Where picture bytes live until the request expires."""
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-import schemathesis
 from schemathesis.schemas import BaseSchema
 
 from tests.support.bodies import small
@@ -52,11 +51,6 @@ def test_with_workers(tmp_path: Path, server: Server) -> None:
         options = ("--include-path", V1, "--include-path", "/health/ready")
         options += ("--phases", "fuzzing", "--max-examples", "25")
         fuzz(tmp_path, url, server.key, ["2xx", 400], *options)
-
-
-@pytest.fixture(scope="module")
-def document(server: Server) -> BaseSchema:
-    return schemathesis.openapi.from_url(f"{server.url}/openapi.json")
 
 
 @pytest.mark.parametrize("encoded", [False, True], ids=["picture", "base64"])
