@@ -1,16 +1,18 @@
 """Last job, on a cpu worker: crop, encode and deliver; the request is COMPLETED afterwards.
 
-Never imports torch; the pixels come from the gpu worker as raw bytes.
+Never imports torch; the pixels come from the gpu worker as raw bytes. A content filter, where there
+is one, has been loaded by worker.main.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 from typing import Any
 
 from PIL import Image
 
-from app.core.errors import GenerationFailed
+from app.core.errors import ContentWithheld, GenerationFailed
 from app.core.images import content_type, encode
 from app.core.metadata import embed
 from app.core.receipts import digest, picture_text
@@ -19,6 +21,8 @@ from models.geometry import Size, centred_box, generated_size
 from models.spec import image_seed
 from worker.runtime import Runtime, runtime
 from worker.stage import Fields, drop_working_blobs, run_stage
+
+log = logging.getLogger(__name__)
 
 
 def finish(request_id: str) -> None:
@@ -35,6 +39,7 @@ def _finish(context: Runtime, record: RequestRecord, _execution: str) -> Fields:
             raise GenerationFailed("Internal error: the control map was lost")
         made = _store(context, record, "0", "png", control_map, encode(control_map, "png", 100))
         return {"outputs": [{**made, "seed": 0}]}
+    _screen(context, record)
     outputs = [_deliver(context, record, index) for index in range(record.params["samples"])]
     if control_map is None:  # of a gpu worker that kept none
         return {"outputs": outputs}
@@ -43,6 +48,21 @@ def _finish(context: Runtime, record: RequestRecord, _execution: str) -> Fields:
         "outputs": outputs,
         "control_map": _store(context, record, "map", "png", control_map, data),
     }
+
+
+def _screen(context: Runtime, record: RequestRecord) -> None:
+    """Raises ContentWithheld before anything is delivered; what there is of the pictures is dropped
+    with the request."""
+    settings = context.settings
+    if not settings.content_filter:
+        return
+    if context.content_filter is None:  # rather no picture than one that nobody judged
+        raise RuntimeError("the content filter is configured but not loaded")
+    for index in range(record.params["samples"]):
+        score = context.content_filter.score(_picture(context, record, index))
+        log.info("request %s: the content filter gives picture %d %.3f", record.id, index, score)
+        if score >= settings.content_filter_threshold:
+            raise ContentWithheld
 
 
 def _deliver(context: Runtime, record: RequestRecord, index: int) -> dict[str, Any]:

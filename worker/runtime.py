@@ -22,6 +22,7 @@ from worker.read_ahead import ReadAhead
 
 if TYPE_CHECKING:
     from models.checkpoints import LoadedCheckpoint
+    from models.classifier import Classifier
 
 
 @dataclass(slots=True)
@@ -36,6 +37,7 @@ class Runtime:
     ahead: ReadAhead
     aside: Aside
     checkpoint: LoadedCheckpoint | None = None
+    content_filter: Classifier | None = None
 
 
 @cache

@@ -15,6 +15,7 @@ ServerError                    500  an internal error
 └── RequestFailed              422  the end of a request that was accepted (v2); v1_status on v1
     ├── ImageRejected               the control picture cannot be fetched or decoded; 400 on v1
     │   └── UrlRejected             its URL, or a host on the way, must not be used
+    ├── ContentWithheld             the content filter refuses the picture; 400 on v1
     ├── GenerationFailed            the model could not make the picture; 500 on v1
     └── TimedOut                    a job ran longer than it may; 504 on v1
 """
@@ -106,6 +107,11 @@ class ImageRejected(RequestFailed):
 class UrlRejected(ImageRejected):
     def __init__(self, reason: str) -> None:
         super().__init__(f"image: the URL cannot be used: {reason}")
+
+
+class ContentWithheld(RequestFailed):
+    v1_status = 400
+    sentence = "The picture was withheld: it breaks the content policy of this server"
 
 
 class GenerationFailed(RequestFailed):

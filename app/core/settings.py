@@ -136,6 +136,15 @@ class Settings(BaseSettings):
     fetch_timeout_s: float = Field(20, gt=0)
     """Seconds for the whole download of a control picture, redirects included."""
 
+    content_filter: str = ""
+    """Image classifier that judges finished pictures (folder or `owner/name@revision`), or none."""
+
+    content_filter_labels: CommaList = ("nsfw",)
+    """Labels of the classifier for which a picture is withheld."""
+
+    content_filter_threshold: float = Field(0.5, gt=0, le=1)
+    """Probability of such a label from which on a picture is withheld."""
+
     output_metadata: bool = True
     """Whether pictures carry their resolved parameters, the prompt among them, in their files."""
 

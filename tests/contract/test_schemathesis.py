@@ -16,6 +16,8 @@ from tests.support.bodies import small
 from tests.support.servers import Server, a_key, running_api, running_redis
 from tests.support.wire import V1, V2, wait_for_end
 
+PREPROCESS = f"{V1}/preprocess"
+
 # Numbers may come as text and booleans as numbers, so what breaks the schema may be accepted.
 CONFIGURATION = """
 [checks]
@@ -36,19 +38,22 @@ def fuzz(folder: Path, url: str, key: str, accepted: list[object], *options: str
 
 
 def test_without_workers(tmp_path: Path) -> None:
-    """Every endpoint but the one that waits; every body that the schema allows is accepted."""
+    """Every endpoint but those that wait; every body that the schema allows is accepted."""
     with (
         running_redis(tmp_path / "redis") as redis_url,
         running_api(redis_url, ready=False) as url,
     ):
-        options = ("--exclude-path", V1, "--exclude-path", "/health/ready", "--max-examples", "25")
+        options: tuple[str, ...] = ("--max-examples", "25")
+        for path in (V1, PREPROCESS, "/health/ready"):
+            options += ("--exclude-path", path)
         fuzz(tmp_path, url, a_key(redis_url), ["2xx", 401, 404], *options)
 
 
 def test_with_workers(tmp_path: Path, server: Server) -> None:
-    """The endpoint that waits, on pictures of a thumb's size; one that cannot be read is 400."""
+    """The endpoints that wait, on pictures of a thumb's size; one that cannot be read is 400."""
     with running_api(server.redis_url, MAX_PIXELS="4096") as url:
-        options = ("--include-path", V1, "--include-path", "/health/ready")
+        options = ("--include-path", V1, "--include-path", PREPROCESS)
+        options += ("--include-path", "/health/ready")
         options += ("--phases", "fuzzing", "--max-examples", "25")
         fuzz(tmp_path, url, server.key, ["2xx", 400], *options)
 

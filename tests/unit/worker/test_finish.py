@@ -6,7 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from app.core.errors import ContentWithheld
 from app.core.metadata import embedded
 from app.core.requests import RequestRecord, Stage, Status
 from app.core.settings import Settings
@@ -23,7 +25,7 @@ PARAMS = {
 }
 
 
-def finished(context: Runtime, annotated: bool = False, **params: Any) -> RequestRecord:
+def ended(context: Runtime, annotated: bool = False, **params: Any) -> RequestRecord:
     """The record after the job, for pictures of 100x60 made as 112x64."""
     expires_at = context.requests.expiry()
     context.requests.submit(ID, "a", {**PARAMS, **params}, {}, expires_at)
@@ -45,6 +47,11 @@ def finished(context: Runtime, annotated: bool = False, **params: Any) -> Reques
     job.finish(ID)
     record = context.requests.get(ID)
     assert record is not None
+    return record
+
+
+def finished(context: Runtime, annotated: bool = False, **params: Any) -> RequestRecord:
+    record = ended(context, annotated, **params)
     assert record.status is Status.COMPLETED, record.error
     return record
 
@@ -89,6 +96,37 @@ def test_the_map_is_delivered_whole(worker_runtime: Runtime, annotated: bool) ->
     assert (record.control_map["file_name"], record.control_map["width"]) == ("map.png", 112)
     for name in ("control", "map", "pixels:0"):
         assert worker_runtime.blobs.get(f"{ID}:{name}") is None
+
+
+class Judge:
+    """Stands for a classifier that has seen enough."""
+
+    def __init__(self, score: float) -> None:
+        self._score = score
+
+    def score(self, picture: Image.Image) -> float:
+        assert picture.size == (100, 60)
+        return self._score
+
+
+@pytest.mark.parametrize(("score", "status"), [(0.7, Status.FAILED), (0.69, Status.COMPLETED)])
+def test_the_threshold_decides(worker_runtime: Runtime, score: float, status: Status) -> None:
+    settings = Settings(content_filter="any", content_filter_threshold=0.7)
+    worker_runtime.settings = settings
+    worker_runtime.content_filter = Judge(score)  # type: ignore[assignment]
+    record = ended(worker_runtime)
+    assert record.status is status
+    if status is Status.FAILED:
+        assert (record.error, record.error_status) == (ContentWithheld.sentence, 400)
+        assert record.outputs == ()
+        assert worker_runtime.redis.keys(f"blob:{ID}:*") == []
+
+
+def test_a_filter_that_is_not_there_lets_nothing_pass(worker_runtime: Runtime) -> None:
+    worker_runtime.settings = Settings(content_filter="any")
+    record = ended(worker_runtime)
+    assert (record.status, record.error) == (Status.FAILED, "Internal error")
+    assert worker_runtime.redis.keys(f"blob:{ID}:*") == []
 
 
 def test_a_map_alone_is_the_whole_result(worker_runtime: Runtime) -> None:
