@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -9,8 +10,10 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 
 from app.api import files, ops, preprocess, receipts, v1, v2
+from app.api.drain import LastAnswers
 from app.api.errors import install_error_handlers
 from app.api.headers import SafeHeaders
+from app.api.housekeeping import keep_house
 from app.api.openapi import ALWAYS, install_openapi
 from app.api.services import make_services
 from app.api.transport import BodyBound, PathForms
@@ -23,7 +26,9 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        housekeeping = asyncio.create_task(keep_house(services))
         yield
+        housekeeping.cancel()
         await services.events.aclose()
         services.redis.close()
 
@@ -51,5 +56,6 @@ def create_app(settings: Settings) -> FastAPI:
     install_openapi(app)
     app.add_middleware(BodyBound, max_bytes=settings.max_body_bytes)
     app.add_middleware(SafeHeaders)
+    app.add_middleware(LastAnswers, drain=services.drain)
     app.add_middleware(PathForms, prefix=urlsplit(str(settings.public_url or "")).path)
     return app

@@ -25,8 +25,9 @@ from rq.job import Job
 from rq.queue import Queue
 from rq.utils import now
 
-from app.core.queue import MAX_PIXELS_FIELD
+from app.core.workers import MAX_PIXELS_FIELD
 from worker.lease import BEAT_S, LEASE_S, ShortLease
+from worker.leaving import BoundedLeave
 from worker.runtime import runtime
 from worker.stage import Rest
 
@@ -36,7 +37,7 @@ STUCK_GRACE_S = 30
 EXIT_STUCK = 70
 
 
-class GpuWorker(ShortLease, SimpleWorker):
+class GpuWorker(BoundedLeave, ShortLease, SimpleWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._aside = runtime().aside

@@ -31,7 +31,8 @@ async def live() -> Liveness:
     },
 )
 def ready(services: ServicesDep) -> JSONResponse:
-    """200 when a request would succeed; 503 with what is missing otherwise."""
+    """200 when a request would succeed; 503 with what is missing otherwise, and as soon as this
+    process has been asked to stop."""
     checks = _checks(services)
     good = all(checks.values())
     body: Readiness = {"status": "ready" if good else "not ready", "checks": checks}
@@ -63,10 +64,11 @@ def _checks(services: Services) -> dict[str, bool]:
     try:
         services.redis.ping()
         return {
-            "api": True,
+            "api": not services.drain.leaving,
             "redis": True,
             "cpu_worker": services.jobs.workers(CPU) > 0,
             "gpu_worker": services.jobs.workers(GPU) > 0,
         }
     except RedisError:
-        return {"api": True, "redis": False, "cpu_worker": False, "gpu_worker": False}
+        api = not services.drain.leaving
+        return {"api": api, "redis": False, "cpu_worker": False, "gpu_worker": False}

@@ -11,6 +11,7 @@ import redis.asyncio as async_redis
 from fastapi import Depends, Request
 from redis import Redis
 
+from app.api.drain import Drain
 from app.core.blobs import Blobs, RedisBlobs
 from app.core.connection import connect, connect_async
 from app.core.links import LinkSigner
@@ -32,6 +33,7 @@ class Services:
     jobs: Jobs
     links: LinkSigner
     receipts: ReceiptSigner
+    drain: Drain
 
 
 def make_services(settings: Settings) -> Services:
@@ -47,6 +49,7 @@ def make_services(settings: Settings) -> Services:
         jobs=Jobs(redis, settings.request_ttl_s),
         links=LinkSigner(redis),
         receipts=ReceiptSigner(redis),
+        drain=Drain(),
     )
 
 

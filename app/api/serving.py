@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import resource
 
 import uvicorn
-from starlette.types import ASGIApp
+from fastapi import FastAPI
 
+from app.api.drain import DrainingServer
 from app.api.protocol import bounded_protocol
 from app.core.settings import Settings
 
 
-def serve(app: ASGIApp, settings: Settings, host: str, port: int) -> None:
+def serve(app: FastAPI, settings: Settings, host: str, port: int) -> None:
     """Serve until SIGINT or SIGTERM."""
     _allow_many_connections()
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=host,
         port=port,
@@ -24,9 +26,10 @@ def serve(app: ASGIApp, settings: Settings, host: str, port: int) -> None:
         server_header=False,
         # The origin of URLs is PUBLIC_URL or the checked Host, never a forwarded header.
         proxy_headers=False,
-        # Open v1 calls are told 503 rather than left hanging when the process must go.
-        timeout_graceful_shutdown=5,
+        # Then open v1 calls are told 503 rather than left hanging.
+        timeout_graceful_shutdown=math.ceil(settings.grace_s),
     )
+    DrainingServer(config, app.state.services.drain, settings.drain_s).run()
 
 
 def _allow_many_connections() -> None:

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from app.api.auth import Caller
 from app.api.forms import read_form
-from app.api.schemas import FluxControlNetBody, PreprocessBody, parse_body
+from app.api.schemas import PROMPT_MAX, FluxControlNetBody, PreprocessBody, parse_body
 from app.api.services import Services, ServicesDep
 from app.core.errors import InvalidContentType, InvalidRequest
 from app.core.keys import Key
@@ -21,6 +21,9 @@ from app.core.urls import MAX_LENGTH as URL_MAX
 from models.geometry import largest_of_shape
 
 _RANDOM_SEEDS = 999_999_999_999_999  # the hosted service's own range for a drawn seed
+
+_MARKS = (b"[", b"{", b",", b":")
+_MOST_MARKS = 4 * PROMPT_MAX  # a prompt may consist of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,9 @@ def _store_source(
 
 
 def _json_object(raw: bytes) -> dict[str, Any]:
+    # A body of nothing but brackets would take a hundred times its size as objects.
+    if sum(raw.count(mark) for mark in _MARKS) > _MOST_MARKS:
+        raise InvalidRequest("body: too many values; a JSON object of the parameters is needed")
     try:
         fields = json.loads(raw, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):

@@ -1,7 +1,8 @@
 """The request record and its state machine.
 
-Owns what Redis holds of a request (a hash `req:ID` and a stream of events `req:ID:events`) and
-every change of it. Does not queue jobs, does not know HTTP or what a picture is.
+Owns what Redis holds of a request (a hash `req:ID`, a stream of events `req:ID:events`, its place
+among the unfinished ones) and every change of it. Does not queue jobs, does not know HTTP or what
+a picture is.
 """
 
 from __future__ import annotations
@@ -105,6 +106,10 @@ def events_key(request_id: str) -> str:
     return f"req:{request_id}:events"
 
 
+UNFINISHED = "requests:unfinished"
+"""Sorted set in Redis: ids of the requests that have not ended, oldest first."""
+
+
 class RequestStore:
     def __init__(self, redis: Redis, ttl_s: int) -> None:
         self._redis = redis
@@ -179,10 +184,26 @@ class RequestStore:
     def forget(self, request_id: str) -> None:
         """Remove a record whose submission could not be carried through."""
         self._redis.delete(record_key(request_id), events_key(request_id))
+        self._redis.zrem(UNFINISHED, request_id)
+
+    def unfinished(self) -> dict[str, Stage]:
+        """Every request that has not ended, oldest first, and the stage it waits for or is in.
+
+        Strikes off those whose records have expired.
+        """
+        ids = [one.decode() for one in cast(list[bytes], self._redis.zrange(UNFINISHED, 0, -1))]
+        with self._redis.pipeline(transaction=False) as pipe:
+            for request_id in ids:
+                pipe.hget(record_key(request_id), "stage")
+            stages = dict(zip(ids, pipe.execute(), strict=True))
+        expired = [one for one, stage in stages.items() if stage is None]
+        if expired:
+            self._redis.zrem(UNFINISHED, *expired)
+        return {one: Stage(int(stage)) for one, stage in stages.items() if stage is not None}
 
     def _run(self, script: Any, request_id: str, *args: str) -> Any:
         now = repr(time.time())
-        keys = [record_key(request_id), events_key(request_id)]
+        keys = [record_key(request_id), events_key(request_id), UNFINISHED]
         return script(keys=keys, args=[now, *args])
 
 

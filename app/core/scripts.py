@@ -1,6 +1,7 @@
 """Lua: every change of a request's state is one of these scripts, so each is atomic.
 
-All take KEYS[1] = the record (hash) and KEYS[2] = its events (stream), and ARGV[1] = the time
+All take KEYS[1] = the record (hash), KEYS[2] = its events (stream), KEYS[3] = the ids of all
+requests that have not ended by the time of their submission (sorted set), and ARGV[1] = the time
 now in seconds. Invariants, whoever calls in whatever order:
 
 - a record that expired is never written again: no script but SUBMIT creates a key;
@@ -8,7 +9,8 @@ now in seconds. Invariants, whoever calls in whatever order:
   is written once;
 - between CLAIM and the end of a stage only the execution that claimed last can write: a worker
   that was stalled, lost its job and wakes up late gets 0 and changes nothing;
-- every key expires when the record does.
+- every key of a request expires when its record does;
+- a record is in KEYS[3] from SUBMIT to its end; one that expired is taken out by whoever notices.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ local function event(name, ...)
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', 500, '*', 'event', name, ...)
   redis.call('EXPIREAT', KEYS[2], redis.call('HGET', KEYS[1], 'expires_at'))
 end
+local function id() return string.sub(KEYS[1], 5) end  -- without req:
 local function status() return redis.call('HGET', KEYS[1], 'status') end
 local function ended(s) return s == 'COMPLETED' or s == 'FAILED' end
 local function mine(execution)
@@ -33,6 +36,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'status', 'QUEUED', 'stage', '1', 'execution', '',
            'created_at', ARGV[1], 'expires_at', ARGV[2], unpack(ARGV, 3))
 redis.call('EXPIREAT', KEYS[1], ARGV[2])
+redis.call('ZADD', KEYS[3], ARGV[1], id())
 event('queued')
 return 1
 """
@@ -95,6 +99,7 @@ COMPLETE = (
 if not status() or not mine(ARGV[2]) then return 0 end
 redis.call('HSET', KEYS[1], 'status', 'COMPLETED', 'ended_at', ARGV[1], 'execution', '',
            unpack(ARGV, 3))
+redis.call('ZREM', KEYS[3], id())
 event('completed')
 return 1
 """
@@ -111,6 +116,7 @@ if ARGV[2] ~= '' and not mine(ARGV[2]) then return 0 end
 if ARGV[3] == '1' and s ~= 'QUEUED' then return 0 end
 redis.call('HSET', KEYS[1], 'status', 'FAILED', 'ended_at', ARGV[1], 'execution', '',
            'error', ARGV[4], 'error_status', ARGV[5])
+redis.call('ZREM', KEYS[3], id())
 event('failed')
 return 1
 """

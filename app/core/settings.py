@@ -111,6 +111,12 @@ class Settings(BaseSettings):
     sync_timeout_s: float = Field(300, gt=0)
     """Seconds that v1 waits for a picture before it answers 504."""
 
+    drain_s: float = Field(5, ge=0)
+    """Seconds after SIGTERM in which the api still serves while its readiness says 503."""
+
+    grace_s: float = Field(10, ge=2)
+    """Seconds that what is in hand has after that; then v1 calls get 503, jobs are put back."""
+
     max_pixels: int = Field(16_777_216, ge=64 * 64)
     """Largest picture to generate, in pixels."""
 

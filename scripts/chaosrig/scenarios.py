@@ -135,6 +135,25 @@ def _until_redis_answers(trial: Trial) -> None:
             time.sleep(0.05)
 
 
+def _clock_jumps(trial: Trial) -> None:
+    """Ahead the worker takes everybody else's leases for expired; back, its own last too long."""
+    part = trial.stack.part("gpu-0")
+    for signum in (signal.SIGUSR1, signal.SIGUSR2):
+        trial.strike(part, signum)
+        trial.wait(4.0, 6.0)
+
+
+def _everything(trial: Trial) -> None:
+    """One process after another, until the clients have had their fill."""
+    while not trial.clients.satisfied:
+        trial.wait(2.0, 6.0)
+        kind = trial.rng.choice(["gpu", "cpu", "api", "redis"])
+        part = trial.rng.choice(trial.stack.workers(kind))
+        standing, since = trial.standing_requests(), time.monotonic()
+        part.signal(signal.SIGKILL)
+        trial.measure(standing, since)
+
+
 def _nothing(_trial: Trial) -> None:
     """The fault is in the requests or in the shape."""
 
@@ -162,6 +181,11 @@ SCENARIOS = {
         hostile_path="/trickle",
     ),
     "clock": Scenario(
-        "the clock of a gpu worker 20 s ahead", _nothing, Shape(clock_ahead_s=20, picture_s=1.0)
+        "the clock of a gpu worker jumps 20 s ahead during a job, and back during another",
+        _clock_jumps,
+        Shape(picture_s=1.0),
+    ),
+    "everything": Scenario(
+        "kill -9 of any of the six processes every few seconds", _everything, least=300
     ),
 }

@@ -32,8 +32,6 @@ class Shape:
     cpu_workers: int = 2
     picture_s: float = 0.4
     settings: dict[str, str] = field(default_factory=dict)
-    clock_ahead_s: float = 0.0
-    """How far the clock of the first gpu worker is ahead of everybody else's."""
 
 
 class Stack:
@@ -81,8 +79,7 @@ class Stack:
             self._add(f"cpu-{number}", [*cli, "worker", "cpu"])
         program = [sys.executable, str(ROOT / "scripts" / "chaosrig" / "stub_worker.py")]
         for number in range(self._shape.gpu_workers):
-            ahead = self._shape.clock_ahead_s if number == 0 else 0.0
-            self._add(f"gpu-{number}", [*program, str(self._shape.picture_s), str(ahead)])
+            self._add(f"gpu-{number}", [*program, str(self._shape.picture_s)])
         self._keeper.start()
 
     def end(self) -> None:
@@ -99,6 +96,7 @@ class Stack:
             "FETCH_ALLOW_HOSTS": "127.0.0.1",
             "RESUME_EVERY_S": "0.1",
             "OMP_NUM_THREADS": "1",
+            "DRAIN_S": "0.5",
             **self._shape.settings,
         }
         self.parts[name] = Part(name, command, settings, self._folder / "log")

@@ -59,12 +59,15 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """may_fail: what the reasons of the requests to a hostile host match; no other may fail."""
+    """may_fail: what the reasons of the requests to a hostile host match; no other may fail.
+    least: how many requests there are, whatever the command line says.
+    """
 
     what: str
     fault: Callable[[Trial], None]
     shape: Shape = field(default_factory=Shape)
     may_fail: str = ""
+    least: int = 0
     hostile_path: str = ""
 
 
@@ -88,7 +91,9 @@ def run(scenario: Scenario, requests: int, seed: int, host: str = "") -> Outcome
             _wait_until_ready(stack)
             redis = resources.enter_context(stack.redis())
             hostile = host + scenario.hostile_path if scenario.hostile_path else ""
-            clients = Clients(stack.url, stack.key, orders(rng, hostile), requests)
+            clients = Clients(
+                stack.url, stack.key, orders(rng, hostile), max(requests, scenario.least)
+            )
             trial = Trial(stack, redis, clients, rng)
             clients.start()
             scenario.fault(trial)

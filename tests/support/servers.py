@@ -141,7 +141,7 @@ def running_api(
     process = subprocess.Popen(
         [sys.executable, "-m", "app.cli", "api", "--port", str(port)],
         cwd=ROOT,
-        env=environment(REDIS_URL=redis, **settings),
+        env=environment(**{"REDIS_URL": redis, "DRAIN_S": "0", **settings}),
     )
     try:
         wait_for_http(port, "/health/ready" if ready else "/health/live", process)

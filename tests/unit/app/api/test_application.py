@@ -17,9 +17,10 @@ from rq import SimpleWorker
 from app.core.connection import connect
 from app.core.errors import GenerationFailed
 from app.core.keys import KeyStore, mint
-from app.core.queue import GPU, MAX_PIXELS_FIELD, Jobs
+from app.core.queue import GPU, Jobs
 from app.core.requests import RequestStore, Stage
 from app.core.settings import Settings
+from app.core.workers import MAX_PIXELS_FIELD
 from app.main import create_app
 from tests.support.servers import running_redis
 
@@ -60,6 +61,17 @@ def test_a_value_of_any_depth_is_refused(api: TestClient, brackets: tuple[str, s
         assert answer.status_code == 400, depth
         answers.add(answer.json()["error"].partition(" ")[0])
     assert answers == {"steps:", "body:"}
+
+
+def test_a_body_of_nothing_but_brackets_is_not_even_read(api: TestClient) -> None:
+    raw = b'{"image": "x", "prompt": "y", "steps": [' + b"[]," * 200_000 + b"1]}"
+    answer = api.post(
+        "/v2/flux-controlnet", content=raw, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("body: too many values")
+    marks = {**BODY, "prompt": "[{,:" * 25_000}
+    assert api.post("/v2/flux-controlnet", json=marks).status_code == 200
 
 
 def test_a_long_value_is_refused_in_short(api: TestClient) -> None:
