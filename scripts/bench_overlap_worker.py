@@ -118,6 +118,8 @@ def main(path: Path, seconds: float) -> int:
         checkpoint=SimpleNamespace(name="stub"),
         networks=SimpleNamespace(profile=lambda asked: asked),
         dtype="float32",
+        device=torch.device("cpu"),
+        weights={},
     )
     worker.generate.generate_pictures = Stub(marks, seconds)
     try:

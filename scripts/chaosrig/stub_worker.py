@@ -114,6 +114,8 @@ def main(picture_s: float) -> int:
         checkpoint=SimpleNamespace(name="stub"),
         networks=SimpleNamespace(profile=lambda asked: asked),
         dtype="float64",
+        device=torch.device("cpu"),
+        weights={},
     )
     vars(worker.model)["load_checkpoint"] = lambda _settings: checkpoint
     vars(worker.generate)["generate_pictures"] = Stub(picture_s)
