@@ -94,7 +94,9 @@ def _api(arguments: argparse.Namespace) -> int:
     from app.main import create_app
 
     settings = load_settings()
-    serve(create_app(settings), settings, arguments.host, arguments.port)
+    app = create_app(settings)
+    drain = app.state.services.drain
+    serve(app, settings, arguments.host, arguments.port, drain)
     return 0
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
-from app.api import files, ops, preprocess, receipts, v1, v2
+from app.api import events, files, ops, preprocess, receipts, v1, v2
 from app.api.drain import LastAnswers
 from app.api.errors import install_error_handlers
 from app.api.headers import SafeHeaders
@@ -29,6 +29,7 @@ def create_app(settings: Settings) -> FastAPI:
         housekeeping = asyncio.create_task(keep_house(services))
         yield
         housekeeping.cancel()
+        await services.feed.aclose()
         await services.events.aclose()
         services.redis.close()
 
@@ -49,6 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(v2.router)
     app.include_router(preprocess.router)
     app.include_router(receipts.router)
+    app.include_router(events.router)
     app.include_router(files.router)
     app.include_router(ops.router)
     if "/metrics" not in settings.closed_paths:

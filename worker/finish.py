@@ -14,13 +14,14 @@ from PIL import Image
 
 from app.core.errors import ContentWithheld, GenerationFailed
 from app.core.images import content_type, encode
+from app.core.leftovers import drop_leftovers
 from app.core.metadata import embed
 from app.core.receipts import digest, picture_text
 from app.core.requests import RequestRecord, Stage
 from models.geometry import Size, centred_box, generated_size
 from models.spec import image_seed
 from worker.runtime import Runtime, runtime
-from worker.stage import Fields, drop_working_blobs, run_stage
+from worker.stage import Fields, run_stage
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,14 @@ def finish(request_id: str) -> None:
     """RQ job: blobs `ID:pixels:i` -> blobs `ID:output:i`, the control map -> `ID:output:map`, and
     what they are in the record."""
     if run_stage(request_id, Stage.FINISH, _finish):
-        drop_working_blobs(runtime(), request_id)
+        _afterwards(runtime(), request_id)
+
+
+def _afterwards(context: Runtime, request_id: str) -> None:
+    drop_leftovers(context.requests, context.blobs, request_id)
+    record = context.requests.get(request_id)
+    if record is not None and not record.only_map:
+        context.measurements.add(record)
 
 
 def _finish(context: Runtime, record: RequestRecord, _execution: str) -> Fields:

@@ -52,6 +52,7 @@ def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callab
         raise GenerationFailed("Internal error: the control picture was lost")
     picture = Image.frombytes("RGB", (spec.width, spec.height), control)
     context.aside.begin(context.ahead.read)
+    predicted_s = context.measurements.pace().to_end_s(spec.profile, record.work)
     memory = RequestMemory(context, record, execution, _source(context.checkpoint, spec))
     try:
         if record.only_map:
@@ -74,7 +75,7 @@ def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callab
         log.critical("the device is lost; leaving", exc_info=True)
         context.aside.settle()
         os._exit(EXIT_DEVICE_LOST)
-    return partial(_keep, context, record, spec, memory, made, memory.seconds)
+    return partial(_keep, context, record, spec, memory, made, memory.seconds, predicted_s)
 
 
 def _keep(
@@ -84,12 +85,15 @@ def _keep(
     memory: RequestMemory,
     made: Generation,
     inference_s: float,
+    predicted_s: float | None,
 ) -> Fields:
     assert context.checkpoint is not None
     memory.finish()
     if not record.annotated:
         _store_map(context, record, made.control_map)
+    prediction = {} if predicted_s is None else {"predicted_s": predicted_s}
     return {
+        **prediction,
         "inference_s": inference_s,
         "evaluations": made.evaluations,
         "controlled": made.controlled,

@@ -74,6 +74,7 @@ def _prepare(context: Runtime, record: RequestRecord, execution: str) -> Fields:
         "width": target[0],
         "height": target[1],
         "work": _work(record, target),
+        "profile": record.params.get("profile") or context.settings.profile,
         "annotated": control_map is not None,
     }
 

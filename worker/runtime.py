@@ -13,6 +13,7 @@ from redis import Redis
 from app.core.blobs import Blobs, RedisBlobs
 from app.core.connection import connect
 from app.core.links import LinkSigner
+from app.core.pace import Measurements
 from app.core.queue import Jobs
 from app.core.receipts import ReceiptSigner
 from app.core.requests import RequestStore
@@ -34,6 +35,7 @@ class Runtime:
     jobs: Jobs
     links: LinkSigner
     receipts: ReceiptSigner
+    measurements: Measurements
     ahead: ReadAhead
     aside: Aside
     checkpoint: LoadedCheckpoint | None = None
@@ -54,6 +56,7 @@ def runtime() -> Runtime:
         jobs=jobs,
         links=LinkSigner(redis),
         receipts=ReceiptSigner(redis),
+        measurements=Measurements(redis),
         ahead=ReadAhead(blobs, jobs),
         aside=Aside(),
     )

@@ -17,8 +17,8 @@ from redis.exceptions import RedisError
 from rq.timeouts import JobTimeoutException
 
 from app.core.errors import GenerationFailed, RequestFailed, TimedOut
+from app.core.leftovers import drop_leftovers
 from app.core.requests import Claim, RequestRecord, Stage
-from models.spec import SAMPLES_MAX
 from worker.runtime import Runtime, runtime
 
 log = logging.getLogger(__name__)
@@ -102,6 +102,7 @@ class _Claimed:
             raise
         except LostClaim:
             log.warning("request %s: %s lost its claim", self.record.id, self.stage.name)
+            self._tidy()
         except RequestFailed as error:
             self._fail(error)
         except JobTimeoutException:
@@ -118,12 +119,23 @@ class _Claimed:
         """Store what the stage found and open the next one. False: not ours any more."""
         requests, request_id = self.context.requests, self.record.id
         if self.stage is Stage.FINISH:
-            return requests.complete(request_id, self.execution, fields)
+            stored = requests.complete(request_id, self.execution, fields)
+            if not stored:
+                self._tidy()
+            return stored
         done = self._done(fields)
-        advanced = requests.advance(request_id, done, self.execution, fields)
-        if advanced:
+        stored = requests.advance(request_id, done, self.execution, fields)
+        if stored:
             self.context.jobs.enqueue(request_id, done.next)
-        return advanced
+        else:
+            self._tidy()
+        return stored
+
+    def _tidy(self) -> None:
+        """Drop what was stored since the request ended, if it has: it was cancelled meanwhile."""
+        record = self.context.requests.get(self.record.id)
+        if record is not None and record.status.terminal:
+            drop_leftovers(self.context.requests, self.context.blobs, self.record.id)
 
     def _done(self, fields: Fields) -> Stage:
         """The last stage that needs no more work: a map alone takes a gpu only to be detected."""
@@ -134,13 +146,4 @@ class _Claimed:
 def fail(context: Runtime, request_id: str, execution: str, error: RequestFailed) -> None:
     """End the request for this reason, unless another execution holds it by now."""
     if context.requests.fail(request_id, error, execution):
-        drop_working_blobs(context, request_id)
-
-
-def drop_working_blobs(context: Runtime, request_id: str) -> None:
-    """Forget what the jobs of an ended request handed to each other; outputs stay."""
-    pixels = [f"{request_id}:pixels:{index}" for index in range(SAMPLES_MAX)]
-    record = context.requests.get(request_id)
-    answers = [name for name, _ in record.kept.get("chunks", ())] if record else []
-    inputs = [f"{request_id}:{name}" for name in ("source", "control", "map")]
-    context.blobs.delete(*inputs, *pixels, *answers)
+        drop_leftovers(context.requests, context.blobs, request_id)

@@ -51,7 +51,10 @@ class Metrics(TypedDict, total=False):
 
 
 class StatusAnswer(TypedDict):
-    """Of a request that has not FAILED. progress: only while PROCESSING."""
+    """Of a request that has not FAILED. progress: only while PROCESSING. queue_position: only
+    while QUEUED, 1 is next. eta_seconds: until the end, while there is one to wait for; null when
+    nothing has been measured yet.
+    """
 
     status: Literal[Status.QUEUED, Status.PROCESSING, Status.COMPLETED]
     request_id: str
@@ -59,6 +62,8 @@ class StatusAnswer(TypedDict):
     response_url: str
     metrics: Metrics
     progress: NotRequired[Progress]
+    queue_position: NotRequired[int]
+    eta_seconds: NotRequired[float | None]
 
 
 class FailedAnswer(TypedDict):

@@ -9,12 +9,14 @@ from fastapi.responses import JSONResponse, Response
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from app.api.headers import SAFE_HEADERS
 from app.core.errors import MethodNotAllowed, NotFound, ServerError, Unavailable
 
 log = logging.getLogger(__name__)
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CLIENT_CLOSED_REQUEST = 499  # nginx's number; no client ever sees it
 
 
@@ -43,9 +45,19 @@ def _http_exception(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == MethodNotAllowed.status:
         sentence = f"Method {request.method} is not allowed here"
         response = error_response(MethodNotAllowed(sentence))
-        response.headers.update(error.headers or {})
+        response.headers["allow"] = ", ".join(_allowed_methods(request))
         return response
     return JSONResponse({"error": str(error.detail)}, status_code=error.status_code)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """What may be done with this path; the router itself knows only its first route there."""
+
+    def allowed(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in _METHODS if allowed(method)]
 
 
 def _redis_error(_request: Request, error: Exception) -> JSONResponse:

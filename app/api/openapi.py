@@ -33,7 +33,33 @@ FOUND: Responses = {404: _error("Unknown, expired or somebody else's")}
 SUBMISSION: Responses = {
     **KEYED,
     406: _error("Invalid content type"),
+    409: _error("The idempotency key was used with another body; or v1: it was cancelled"),
     413: _error("Body too large"),
+}
+
+# Of each event, as readers of the document take it for this content type.
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"enum": ["queued", "started", "step", "completed", "failed"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "description": "The part of the status body that the event is about",
+        },
+    },
+}
+
+EVENTS: Responses = {
+    200: {
+        "description": "Events, until the request has ended",
+        "content": {"text/event-stream": {"schema": _EVENT}},
+    },
+    204: {"description": "Ended, and nothing has come after Last-Event-ID"},
+    **KEYED,
+    **FOUND,
 }
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}

@@ -18,6 +18,7 @@ from app.api.answers import (
 )
 from app.api.services import Services
 from app.core.errors import NotFound
+from app.core.forecast import Forecast
 from app.core.links import output_path
 from app.core.requests import RequestRecord, Status
 
@@ -36,8 +37,10 @@ def submitted_body(request_id: str, origin: str) -> Submitted:
     }
 
 
-def status_body(record: RequestRecord, origin: str) -> StatusAnswer | FailedAnswer:
-    """The answer of GET /v2/requests/{id}/status."""
+def status_body(
+    record: RequestRecord, origin: str, forecast: Forecast | None
+) -> StatusAnswer | FailedAnswer:
+    """The answer of GET /v2/requests/{id}/status; forecast: of a request that has not ended."""
     if record.status is Status.FAILED:
         return failed_body(record)
     body: StatusAnswer = {
@@ -49,7 +52,15 @@ def status_body(record: RequestRecord, origin: str) -> StatusAnswer | FailedAnsw
     }
     if record.status is Status.PROCESSING:
         body["progress"] = {"step": record.step, "steps": record.steps}
+    if forecast is not None:
+        if record.status is Status.QUEUED:
+            body["queue_position"] = forecast.place(record.id).position
+        body["eta_seconds"] = rounded(forecast.eta_s(record))
     return body
+
+
+def rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def failed_body(record: RequestRecord) -> FailedAnswer:

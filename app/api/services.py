@@ -14,6 +14,9 @@ from redis import Redis
 from app.api.drain import Drain
 from app.core.blobs import Blobs, RedisBlobs
 from app.core.connection import connect, connect_async
+from app.core.feed import EventFeed
+from app.core.forecast import Forecasts
+from app.core.idempotency import IdempotencyKeys
 from app.core.links import LinkSigner
 from app.core.queue import Jobs
 from app.core.reading import Reader
@@ -28,27 +31,34 @@ class Services:
     redis: Redis
     events: async_redis.Redis
     reads: Reader
+    feed: EventFeed
+    forecasts: Forecasts
     requests: RequestStore
     blobs: Blobs
     jobs: Jobs
     links: LinkSigner
     receipts: ReceiptSigner
+    idempotency: IdempotencyKeys
     drain: Drain
 
 
 def make_services(settings: Settings) -> Services:
     redis = connect(settings.redis_url)
     events = connect_async(settings.redis_url)
+    jobs = Jobs(redis, settings.request_ttl_s)
     return Services(
         settings=settings,
         redis=redis,
         events=events,
         reads=Reader(events),
+        feed=EventFeed(events),
+        forecasts=Forecasts(redis, jobs),
         requests=RequestStore(redis, settings.request_ttl_s),
         blobs=RedisBlobs(redis),
-        jobs=Jobs(redis, settings.request_ttl_s),
+        jobs=jobs,
         links=LinkSigner(redis),
         receipts=ReceiptSigner(redis),
+        idempotency=IdempotencyKeys(redis),
         drain=Drain(),
     )
 

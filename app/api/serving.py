@@ -8,13 +8,13 @@ import resource
 import uvicorn
 from fastapi import FastAPI
 
-from app.api.drain import DrainingServer
+from app.api.drain import Drain, DrainingServer
 from app.api.protocol import bounded_protocol
 from app.core.settings import Settings
 
 
-def serve(app: FastAPI, settings: Settings, host: str, port: int) -> None:
-    """Serve until SIGINT or SIGTERM."""
+def serve(app: FastAPI, settings: Settings, host: str, port: int, drain: Drain) -> None:
+    """Serve until SIGINT or SIGTERM; `drain` says when that has come."""
     _allow_many_connections()
     config = uvicorn.Config(
         app,
@@ -29,7 +29,7 @@ def serve(app: FastAPI, settings: Settings, host: str, port: int) -> None:
         # Then open v1 calls are told 503 rather than left hanging.
         timeout_graceful_shutdown=math.ceil(settings.grace_s),
     )
-    DrainingServer(config, app.state.services.drain, settings.drain_s).run()
+    DrainingServer(config, drain, settings.drain_s).run()
 
 
 def _allow_many_connections() -> None:

@@ -71,15 +71,18 @@ SubmissionDep = Annotated[Submission, Depends(read_submission)]
 PreprocessDep = Annotated[Submission, Depends(read_preprocess)]
 
 
-def submit(services: Services, caller: Key, submission: Submission) -> str:
-    """Accept: write the record, queue its first job, and say the request's id.
+def submit(
+    services: Services, caller: Key, submission: Submission, request_id: str | None = None
+) -> str:
+    """Accept: write the record, queue its first job, and say the request's id, a new one unless
+    the caller has drawn one.
 
     Raises InvalidRequest for a custom size that no worker could make or for a URL that is too
     long, and RedisError.
     """
     if not submission.body.use_input_img_dimension:
         _check_size(services, submission.body)
-    request_id = secrets.token_hex(16)
+    request_id = request_id or secrets.token_hex(16)
     params = submission.body.model_dump(exclude={"image", "control_image"})
     if submission.only_map:
         params["only_map"] = True

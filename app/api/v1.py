@@ -14,14 +14,16 @@ from fastapi.responses import JSONResponse, Response
 from app.api.answers import EncodedPictures, PollAnswer, PollFailed
 from app.api.auth import Caller
 from app.api.errors import CLIENT_CLOSED_REQUEST, error_response
+from app.api.idempotency import IdempotencyKey, submit_once
 from app.api.openapi import FOUND, KEYED, PICTURE
 from app.api.origin import public_origin
 from app.api.results import FREE, encoded_outputs, output_bytes, poll_body, poll_failed
 from app.api.services import Services, ServicesDep
-from app.api.submission import SubmissionDep, submit
+from app.api.submission import SubmissionDep
 from app.api.v2 import OwnRecord
 from app.api.waiting import HungUp, wait_for_end
-from app.core.errors import RequestFailed, ServerError, SyncTimeout, Unavailable
+from app.core.cancelling import cancel
+from app.core.errors import Cancelled, RequestFailed, ServerError, SyncTimeout, Unavailable
 from app.core.requests import RequestRecord, Status
 
 router = APIRouter(tags=["v1"])
@@ -37,11 +39,15 @@ _GOES_ON = "the request goes on and its result can be fetched from /v2/requests"
     response_class=Response,
 )
 async def make_picture(
-    request: Request, services: ServicesDep, caller: Caller, submission: SubmissionDep
+    request: Request,
+    services: ServicesDep,
+    caller: Caller,
+    submission: SubmissionDep,
+    key: IdempotencyKey,
 ) -> Response:
     """Make a picture and answer with it."""
-    request_id = await run_in_threadpool(submit, services, caller, submission)
-    return await answer_at_the_end(request, services, request_id, _answer)
+    request_id = await run_in_threadpool(submit_once, services, caller, submission, key)
+    return await answer_at_the_end(request, services, request_id, _answer, returns=key is not None)
 
 
 async def answer_at_the_end(
@@ -49,14 +55,18 @@ async def answer_at_the_end(
     services: Services,
     request_id: str,
     answer: Callable[[Services, RequestRecord], Response],
+    *,
+    returns: bool = False,
 ) -> Response:
-    """What `answer` makes of the record once it has ended; 503 or 504 when that is not waited
-    for."""
+    """What `answer` makes of the record once it has ended; 503 or 504 when that is not waited for.
+
+    returns: a client that hangs up may be back at any time and ask for the same.
+    """
     try:
         ended = await wait_for_end(services, request_id, request)
     except HungUp:
-        hung_up = RequestFailed("cancelled: the client hung up before the request began")
-        await run_in_threadpool(services.requests.fail, request_id, hung_up, only_queued=True)
+        if not returns:
+            await run_in_threadpool(_cancel_unbegun, services, request_id)
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     except asyncio.CancelledError:  # this process is told to stop; there is no one to re-raise to
         return _unanswered(Unavailable("The server is stopping; " + _GOES_ON), request_id)
@@ -80,6 +90,13 @@ async def poll_request(request: Request, services: ServicesDep, record: OwnRecor
     if record.status is Status.FAILED:
         return JSONResponse(poll_failed(record), status_code=RequestFailed.status)
     return JSONResponse(poll_body(services, record, origin))
+
+
+def _cancel_unbegun(services: Services, request_id: str) -> None:
+    reason = Cancelled("cancelled: the client hung up before the request began")
+    cancel(
+        *(services.requests, services.jobs, services.blobs), request_id, reason, only_queued=True
+    )
 
 
 def _unanswered(error: ServerError, request_id: str) -> JSONResponse:

@@ -8,6 +8,7 @@ ServerError                    500  an internal error
 ├── MethodNotAllowed           405
 ├── InvalidContentType         406
 ├── TooSlow                    408  the head or the body did not arrive in time
+├── Conflict                   409  an idempotency key with another body
 ├── BodyTooLarge               413
 ├── HeadTooLarge               431
 ├── Unavailable                503  Redis is away or nobody can do the work
@@ -17,7 +18,8 @@ ServerError                    500  an internal error
     │   └── UrlRejected             its URL, or a host on the way, must not be used
     ├── ContentWithheld             the content filter refuses the picture; 400 on v1
     ├── GenerationFailed            the model could not make the picture; 500 on v1
-    └── TimedOut                    a job ran longer than it may; 504 on v1
+    ├── TimedOut                    a job ran longer than it may; 504 on v1
+    └── Cancelled                   its owner did not want it any more; 409 on v1
 """
 
 from __future__ import annotations
@@ -71,6 +73,11 @@ class TooSlow(ServerError):
     sentence = "The request did not arrive in time"
 
 
+class Conflict(ServerError):
+    status = 409
+    sentence = "Conflict"
+
+
 class BodyTooLarge(ServerError):
     status = 413
     sentence = "The request body is too large"
@@ -121,3 +128,8 @@ class GenerationFailed(RequestFailed):
 class TimedOut(RequestFailed):
     v1_status = 504
     sentence = "The request took longer than it may"
+
+
+class Cancelled(RequestFailed):
+    v1_status = 409
+    sentence = "cancelled"

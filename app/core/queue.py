@@ -66,6 +66,15 @@ class Jobs:
             self._fetch(request_id, stage).delete()
         self.enqueue(request_id, stage)
 
+    def withdraw(self, request_id: str) -> None:
+        """Take the jobs of a request that has ended off the queues; what a worker has taken stays
+        with it."""
+        for stage in Stage:
+            queue = self.queue(_QUEUE[stage])
+            if self._redis.lrem(queue.key, 1, _job_id(request_id, stage)):
+                with suppress(NoSuchJobError):
+                    self._fetch(request_id, stage).delete()
+
     def given_up(self, request_id: str, stage: Stage) -> bool:
         """Whether RQ has tried this stage as often as it may."""
         try:

@@ -79,6 +79,7 @@ class RequestRecord:
     evaluations: int = 0
     controlled: int = 0
     profile: str = "exact"
+    predicted_s: float | None = None
     kept: Mapping[str, Any] = field(default_factory=dict)
     control_map: Mapping[str, Any] | None = None
     made_with: Mapping[str, Any] = field(default_factory=dict)
@@ -249,6 +250,7 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
         evaluations=integer("evaluations") or 0,
         controlled=integer("controlled") or 0,
         profile=fields.get("profile", "exact"),
+        predicted_s=number("predicted_s"),
         kept=json.loads(fields.get("kept", "{}")),
         control_map=json.loads(fields.get("control_map", "null")),
         made_with=json.loads(fields.get("made_with", "{}")),

@@ -15,12 +15,16 @@ now in seconds. Invariants, whoever calls in whatever order:
 
 from __future__ import annotations
 
-_TAIL = """
+NEWS = "requests:news"
+"""Channel on which the id of a request is told whenever its events have grown."""
+
+_TAIL = f"""
+local function id() return string.sub(KEYS[1], 5) end  -- without req:
 local function event(name, ...)
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', 500, '*', 'event', name, ...)
   redis.call('EXPIREAT', KEYS[2], redis.call('HGET', KEYS[1], 'expires_at'))
+  redis.call('PUBLISH', '{NEWS}', id())
 end
-local function id() return string.sub(KEYS[1], 5) end  -- without req:
 local function status() return redis.call('HGET', KEYS[1], 'status') end
 local function ended(s) return s == 'COMPLETED' or s == 'FAILED' end
 local function mine(execution)

@@ -12,9 +12,11 @@ import httpx
 import pytest
 from schemathesis.schemas import BaseSchema
 
-from tests.support.bodies import small
+from tests.support.bodies import slow, small
 from tests.support.servers import Server, a_key, running_api, running_redis
-from tests.support.wire import V1, V2, wait_for_end
+from tests.support.wire import V1, V2, finished, wait_for_end
+
+EVENTS = "/v2/requests/{request_id}/events"
 
 PREPROCESS = f"{V1}/preprocess"
 
@@ -38,24 +40,24 @@ def fuzz(folder: Path, url: str, key: str, accepted: list[object], *options: str
 
 
 def test_without_workers(tmp_path: Path) -> None:
-    """Every endpoint but those that wait; every body that the schema allows is accepted."""
+    """Every endpoint but those that wait; every body that the schema allows is accepted, unless
+    its key is in use (409), and what was accepted may be cancelled (422)."""
     with (
         running_redis(tmp_path / "redis") as redis_url,
         running_api(redis_url, ready=False) as url,
     ):
         options: tuple[str, ...] = ("--max-examples", "25")
-        for path in (V1, PREPROCESS, "/health/ready"):
+        for path in (V1, PREPROCESS, EVENTS, "/health/ready"):
             options += ("--exclude-path", path)
-        fuzz(tmp_path, url, a_key(redis_url), ["2xx", 401, 404], *options)
+        fuzz(tmp_path, url, a_key(redis_url), ["2xx", 401, 404, 409, 422], *options)
 
 
 def test_with_workers(tmp_path: Path, server: Server) -> None:
-    """The endpoints that wait, on pictures of a thumb's size; one that cannot be read is 400."""
+    """Those that wait, on pictures of a thumb's size; one that cannot be read is 400."""
     with running_api(server.redis_url, MAX_PIXELS="4096") as url:
-        options = ("--include-path", V1, "--include-path", PREPROCESS)
-        options += ("--include-path", "/health/ready")
-        options += ("--phases", "fuzzing", "--max-examples", "25")
-        fuzz(tmp_path, url, server.key, ["2xx", 400], *options)
+        options = ("--include-path", V1, "--include-path", PREPROCESS, "--include-path", EVENTS)
+        options += ("--include-path", "/health/ready", "--phases", "fuzzing")
+        fuzz(tmp_path, url, server.key, ["2xx", 400, 404, 409], *options, "--max-examples", "25")
 
 
 @pytest.mark.parametrize("encoded", [False, True], ids=["picture", "base64"])
@@ -83,6 +85,38 @@ def test_v2_answers_as_documented(
         answer = http.get(path.format(request_id=request_id))
         assert answer.status_code == (200 if good else 422)
         document[path]["GET"].validate_response(answer)
+
+
+def test_events_answer_as_documented(http: httpx.Client, document: BaseSchema) -> None:
+    request_id = finished(http, small())["request_id"]
+    path, operation = EVENTS.format(request_id=request_id), document[EVENTS]["GET"]
+    told = http.get(path)
+    operation.validate_response(told)
+    last = told.text.rpartition("id: ")[2].partition("\n")[0]
+    for after, status in ((last, 204), ("none", 400)):
+        answer = http.get(path, headers={"last-event-id": after})
+        assert answer.status_code == status
+        operation.validate_response(answer)
+
+
+@pytest.mark.parametrize("good", [True, False], ids=["completed", "cancelled"])
+def test_cancelling_answers_as_documented(
+    http: httpx.Client, document: BaseSchema, good: bool
+) -> None:
+    path = "/v2/requests/{request_id}"
+    ended = finished(http, small()) if good else http.post(V2, json=slow()).json()
+    answer = http.delete(path.format(request_id=ended["request_id"]))
+    assert answer.json()["status"] == ("COMPLETED" if good else "FAILED")
+    document[path]["DELETE"].validate_response(answer)
+
+
+def test_a_conflict_is_documented(http: httpx.Client, document: BaseSchema) -> None:
+    key = {"idempotency-key": "schemathesis"}
+    http.post(V2, json=small(), headers=key)
+    for path in (V1, V2):
+        answer = http.post(path, json=small(steps=16), headers=key)
+        assert answer.status_code == 409
+        document[path]["POST"].validate_response(answer)
 
 
 def test_a_file_answers_as_documented(http: httpx.Client, document: BaseSchema) -> None:
