@@ -11,6 +11,7 @@ import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
@@ -18,6 +19,9 @@ from app.core.settings import EXIT_CONFIG, load_settings
 from app.core.telemetry import logs, tracing
 
 _SERVING = ("api", "worker")
+
+if TYPE_CHECKING:
+    from app.receipt_files import Statement
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         "keys": _keys,
         "models": _models,
         "doctor": _doctor,
+        "receipt": _receipt,
     }
     command = commands[arguments.command]
     try:
@@ -103,6 +108,16 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument(
         "--fetch", metavar="URL", action="append", default=[], help="a picture that must be reached"
     )
+
+    receipt = commands.add_parser("receipt", help="where a picture comes from")
+    actions = receipt.add_subparsers(dest="action", required=True)
+    verify = actions.add_parser("verify", help="did this installation make it")
+    verify.add_argument("file", type=Path, help="a receipt as JSON, or a picture")
+    again = actions.add_parser("replay", help="make it again and compare")
+    again.add_argument("file", type=Path, help="a receipt as JSON, or a picture")
+    again.add_argument("--image", type=Path, help="the control picture; else the linked map")
+    again.add_argument("--url", default="http://127.0.0.1:8000")
+    again.add_argument("--key", required=True)
     return parser
 
 
@@ -180,6 +195,33 @@ def _of_the_worker(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is not installed; install the extra worker") from None
+
+
+def _receipt(arguments: argparse.Namespace) -> int:
+    from app.receipt_files import read_statement
+
+    try:
+        statement = read_statement(arguments.file)
+        if arguments.action == "replay":
+            return _replay(arguments, statement)
+    except OSError as error:
+        raise ValueError(f"{error.filename}: {error.strerror}") from None
+    from app.core.connection import connect
+    from app.core.receipts import ReceiptSigner
+
+    fault = statement.fault(ReceiptSigner(connect(load_settings().redis_url)))
+    print(fault or "genuine: signed by this installation and unchanged")
+    return 1 if fault else 0
+
+
+def _replay(arguments: argparse.Namespace, statement: Statement) -> int:
+    from app.replay import Api, replay
+
+    all_same = True
+    for same, line in replay(statement, arguments.image, Api(arguments.url, arguments.key)):
+        all_same &= same
+        print(line)
+    return 0 if all_same else 1
 
 
 def _keys(arguments: argparse.Namespace) -> int:

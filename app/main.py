@@ -17,6 +17,8 @@ from app.api import (
     files,
     history,
     ops,
+    preprocess,
+    receipts,
     uploads,
     v1,
     v2,
@@ -74,6 +76,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(v2.router)
     app.include_router(account.router)
     app.include_router(admin.router)
+    app.include_router(preprocess.router)
+    app.include_router(receipts.router)
     app.include_router(events.router)
     app.include_router(webhooks.router)
     app.include_router(uploads.router)

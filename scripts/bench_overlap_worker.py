@@ -120,6 +120,7 @@ def main(path: Path, seconds: float) -> int:
         networks=SimpleNamespace(profile=lambda asked: asked),
         device=torch.device("cpu"),
         dtype="float32",
+        weights={},
     )
     worker.generate.generate_pictures = Stub(marks, seconds)
     try:

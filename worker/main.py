@@ -2,7 +2,8 @@
 
 Order for the gpu: signals -> load the checkpoint -> warm up -> register with RQ -> work; being
 registered is what readiness means. Exit codes: 0 when asked to stop, 70 when a job was stuck
-(gpu_worker), 71 when the device is lost (generate), 78 when the checkpoint cannot be loaded.
+(gpu_worker), 71 when the device is lost (generate), 78 when the checkpoint of a gpu worker or the
+content filter of a cpu worker cannot be loaded.
 """
 
 from __future__ import annotations
@@ -47,6 +48,14 @@ def run_cpu() -> int:
     for module in ("worker.prepare", "worker.finish", "worker.ended", "worker.abandoned"):
         importlib.import_module(module)  # before the fork, so that each horse starts at once
     Image.init()  # and finds every decoder imported
+    if runtime().settings.content_filter:
+        from worker.content_filter import load_filter
+
+        try:
+            runtime().content_filter = load_filter(runtime().settings)
+        except CheckpointError as error:
+            log.error("%s", error)
+            return EXIT_CONFIG
     return _work(CpuWorker, CPU)
 
 

@@ -1,5 +1,5 @@
 """First job, on a cpu worker and the only one that touches the internet: from whatever the client
-named as `image` to an RGB picture of the size that will be generated.
+named as `image` (or as `control_image`) to an RGB picture of the size that will be generated.
 
 Never imports torch. Runs in a work horse of its own with bounded memory and time, so that a
 decode bomb ends nothing but its own request.
@@ -8,7 +8,10 @@ decode bomb ends nothing but its own request.
 from __future__ import annotations
 
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 from PIL import Image
 
@@ -43,31 +46,58 @@ def prepare(request_id: str) -> None:
 def _bound_memory() -> None:
     """For the rest of this process; a tighter bound that is there already stays."""
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    bound = _ADDRESS_SPACE if hard == resource.RLIM_INFINITY else min(_ADDRESS_SPACE, hard)
+    wanted = _ADDRESS_SPACE
+    if runtime().content_filter is not None:
+        # Its libraries have mapped gigabytes before the fork, of which little is ever touched.
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        wanted += pages * resource.getpagesize()
+    bound = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
 
 
 def _prepare(context: Runtime, record: RequestRecord, execution: str) -> Fields:
-    settings = context.settings
-    data = _source_bytes(context, record)
-    too_slow = ImageRejected("image: decoding it takes longer than it may")
-    with time_limit(_DECODE_S, partial(fail, context, record.id, execution, too_slow)):
-        picture = decode(data, settings.max_image_bytes, settings.max_image_pixels)
+    field = record.source.get("field", "image")
+    with _named(field):
+        picture = _picture(context, record, execution, field)
     target = _target_size(context, record, picture)
     work = _work(record, target)
     _charge(context, record, execution, work)
     generated = generated_size(target)
-    control = fit(picture, target, generated)
-    control_map = make_plain_map(record.params["cn_type"], control, generated)
+    control_map: Image.Image | None
+    if field == "control_image":
+        # One of the generated size has its rim already: such are the maps that we hand out.
+        control = control_map = (
+            picture if picture.size == generated else fit(picture, target, generated)
+        )
+    else:
+        control = fit(picture, target, generated)
+        control_map = make_plain_map(record.params["cn_type"], control, generated)
     stored = control_map or control
     context.blobs.put(f"{record.id}:control", stored.tobytes(), record.expires_at)
     return {
         "width": target[0],
         "height": target[1],
         "work": work,
-        "profile": record.params.get("profile") or settings.profile,
+        "profile": record.params.get("profile") or context.settings.profile,
         "annotated": control_map is not None,
     }
+
+
+@contextmanager
+def _named(field: str) -> Iterator[None]:
+    """The texts of all readers of pictures are about `image`; here it may be another field."""
+    try:
+        yield
+    except ImageRejected as error:
+        raise ImageRejected(error.text.replace("image:", f"{field}:", 1)) from error
+
+
+def _picture(context: Runtime, record: RequestRecord, execution: str, field: str) -> Image.Image:
+    settings = context.settings
+    data = _source_bytes(context, record)
+    too_slow = ImageRejected(f"{field}: decoding it takes longer than it may")
+    with time_limit(_DECODE_S, partial(fail, context, record.id, execution, too_slow)):
+        return decode(data, settings.max_image_bytes, settings.max_image_pixels)
 
 
 def _source_bytes(context: Runtime, record: RequestRecord) -> bytes:
@@ -89,9 +119,9 @@ def _source_bytes(context: Runtime, record: RequestRecord) -> bytes:
     return decode_base64(data.decode()) if record.source["kind"] == "base64" else data
 
 
-def _own_output(context: Runtime, request_id: str, index: int) -> bytes:
+def _own_output(context: Runtime, request_id: str, name: str) -> bytes:
     """A picture we made: the usual case of a private host that the fetcher would refuse."""
-    data = context.blobs.get(f"{request_id}:output:{index}")
+    data = context.blobs.get(f"{request_id}:output:{name}")
     if data is None:
         raise ImageRejected("image: the picture behind this link has expired")
     return data
@@ -122,5 +152,7 @@ def _charge(context: Runtime, record: RequestRecord, execution: str, work: float
 
 def _work(record: RequestRecord, target: Size) -> float:
     params = record.params
+    if record.only_map:
+        return 0.0
     evaluations = evaluations_of(params["sampler"], params["scheduler"], params["steps"])
     return work_units(target, evaluations, params["samples"])

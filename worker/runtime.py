@@ -19,6 +19,7 @@ from app.core.links import LinkSigner
 from app.core.outbox import Outbox
 from app.core.pace import Measurements
 from app.core.queue import Jobs
+from app.core.receipts import ReceiptSigner
 from app.core.requests import RequestStore
 from app.core.settings import Settings, load_settings
 from app.core.webhooks import WebhookSecrets
@@ -28,6 +29,7 @@ from worker.read_ahead import ReadAhead
 
 if TYPE_CHECKING:
     from models.checkpoints import LoadedCheckpoint
+    from models.classifier import Classifier
 
 
 @dataclass(slots=True)
@@ -38,6 +40,7 @@ class Runtime:
     blobs: Blobs
     jobs: Jobs
     links: LinkSigner
+    receipts: ReceiptSigner
     measurements: Measurements
     ahead: ReadAhead
     aside: Aside
@@ -48,6 +51,7 @@ class Runtime:
     deliveries: Deliveries
     secrets: WebhookSecrets
     checkpoint: LoadedCheckpoint | None = None
+    content_filter: Classifier | None = None
 
 
 @cache
@@ -64,6 +68,7 @@ def runtime() -> Runtime:
         blobs=blobs,
         jobs=jobs,
         links=LinkSigner(redis),
+        receipts=ReceiptSigner(redis),
         measurements=Measurements(redis),
         ahead=ReadAhead(blobs, jobs),
         aside=Aside(),

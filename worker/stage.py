@@ -83,7 +83,9 @@ def _claim(request_id: str, stage: Stage) -> _Claimed | None:
     claim = context.requests.claim(request_id, stage, execution)
     if claim is Claim.AHEAD and stage is not Stage.FINISH:
         # An earlier execution finished this stage but may have died before handing on.
-        context.jobs.enqueue(request_id, stage.next)
+        ahead = context.requests.get(request_id)
+        if ahead is not None:
+            context.jobs.enqueue(request_id, ahead.stage)
     if claim is not Claim.CLAIMED:
         return None
     record = context.requests.get(request_id)
@@ -129,14 +131,17 @@ class _Claimed:
         requests, request_id = self.context.requests, self.record.id
         if self.stage is Stage.FINISH:
             stored = requests.complete(request_id, self.execution, fields)
+            if stored:
+                self.context.chores.call(Chore.TELL)
+            else:
+                self._tidy()
+            return stored
+        done = self._done(fields)
+        stored = requests.advance(request_id, done, self.execution, fields)
+        if stored:
+            self.context.jobs.enqueue(request_id, done.next)
         else:
-            stored = requests.advance(request_id, self.stage, self.execution, fields)
-        if not stored:
             self._tidy()
-        elif self.stage is Stage.FINISH:
-            self.context.chores.call(Chore.TELL)
-        else:
-            self.context.jobs.enqueue(request_id, self.stage.next)
         return stored
 
     def _tidy(self) -> None:
@@ -144,6 +149,11 @@ class _Claimed:
         record = self.context.requests.get(self.record.id)
         if record is not None and record.status.terminal:
             drop_leftovers(self.context.requests, self.context.blobs, self.record.id)
+
+    def _done(self, fields: Fields) -> Stage:
+        """The last stage that needs no more work: a map alone takes a gpu only to be detected."""
+        mapped = self.record.only_map and fields.get("annotated")
+        return Stage.GENERATE if mapped else self.stage
 
 
 def fail(context: Runtime, request_id: str, execution: str, error: RequestFailed) -> None:

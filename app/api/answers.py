@@ -6,6 +6,7 @@ Types only; app.api.results makes them.
 from __future__ import annotations
 
 from typing import (
+    Any,
     Literal,
     NotRequired,  # pydantic needs these before Python 3.12
 )
@@ -82,6 +83,17 @@ class Picture(TypedDict):
     seed: str
 
 
+class ControlMap(TypedDict):
+    """What the ControlNet was shown, sides rounded up to multiples of 16."""
+
+    url: str
+    content_type: str
+    file_name: str
+    file_size: int
+    width: int
+    height: int
+
+
 class Timings(TypedDict):
     inference: float | None
 
@@ -98,6 +110,59 @@ class ResultAnswer(TypedDict):
     prompt: str
     timings: Timings
     metrics: Metrics
+    control_map: NotRequired[ControlMap]
+
+
+class ReceiptMap(TypedDict):
+    file_name: str
+    width: int
+    height: int
+    sha256: str
+    pixels_sha256: str
+    url: str
+
+
+class ReceiptPicture(TypedDict):
+    file_name: str
+    width: int
+    height: int
+    sha256: str
+    pixels_sha256: str
+    seed: str
+
+
+class Receipt(TypedDict):
+    """Everything that decided the pixels. sigmas_sha256: of little-endian float32."""
+
+    request_id: str
+    created_at: str
+    ended_at: str
+    parameters: dict[str, Any]
+    width: int
+    height: int
+    evaluations: int
+    controlled: int
+    checkpoint: str
+    weights: dict[str, str]
+    device: str
+    dtype: str
+    mu: float
+    sigmas_sha256: str
+    versions: dict[str, str]
+    control_map: ReceiptMap | None
+    outputs: list[ReceiptPicture]
+
+
+class Signature(TypedDict):
+    algorithm: Literal["HMAC-SHA256"]
+    value: str
+
+
+class ReceiptAnswer(TypedDict):
+    """signature: of `receipt` as JSON with sorted keys and no blanks."""
+
+    receipt: Receipt
+    signature: Signature
 
 
 class PollAnswer(TypedDict):

@@ -1,4 +1,4 @@
-"""Finished and uploaded pictures behind signed links: no key needed, and no link can be made up."""
+"""Pictures, control maps and uploads behind signed links: no key, and no link can be made up."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ router = APIRouter(tags=["files"])
 def output_file(
     request_id: str, file_name: str, services: ServicesDep, exp: str = "", sig: str = ""
 ) -> Response:
-    """The picture; 404 once the request has expired or when the signature is not ours."""
+    """The picture or control map; 404 once the request has expired or the signature is not ours."""
     missing = NotFound(f"File {file_name} not found")
     if not services.links.valid(output_path(request_id, file_name), exp, sig):
         raise missing
     note(request_id=request_id)
     record = services.requests.get(request_id)
-    for index, made in enumerate(record.outputs if record else ()):
-        data = services.blobs.get(f"{request_id}:output:{index}")
-        if made["file_name"] == file_name and data is not None:
+    files = (*record.outputs, record.control_map) if record else ()
+    made = next((made for made in files if made and made["file_name"] == file_name), None)
+    if made is not None:
+        data = services.blobs.get(f"{request_id}:output:{file_name.partition('.')[0]}")
+        if data is not None:
             return Response(data, media_type=made["content_type"], headers=_kept(exp))
     raise missing
 

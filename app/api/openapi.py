@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from app.api.answers import EncodedPictures, ErrorAnswer
-from app.api.schemas import FluxControlNetBody
+from app.api.schemas import PICTURE_FIELDS, FluxControlNetBody, PreprocessBody
 from app.core.uploads import KINDS
 
 Responses = dict[int | str, dict[str, Any]]
@@ -96,6 +96,16 @@ PICTURE: Responses = {
     504: error_answer("Not finished in time; fetch it by v2"),
 }
 
+MAP: Responses = {
+    200: {
+        "description": "The control map",
+        "content": {"image/png": _BINARY},
+        "headers": {name: _TEXT for name in ("x-request-id", "x-output-metadata")},
+    },
+    **SUBMISSION,
+    504: error_answer("Not finished in time; fetch it by v2"),
+}
+
 
 def json_body(kind: type[BaseModel]) -> dict[str, Any]:
     """For openapi_extra: a body that the endpoint reads by itself."""
@@ -126,21 +136,24 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
             if "HTTPValidationError" in str(operation["responses"].get("422")):
                 del operation["responses"]["422"]
         if path.endswith("/flux-controlnet"):
-            operations["post"]["requestBody"] = _submission_body()
+            operations["post"]["requestBody"] = _body(FluxControlNetBody)
+        elif path.endswith("/preprocess"):
+            operations["post"]["requestBody"] = _body(PreprocessBody)
     return document
 
 
-def _submission_body() -> dict[str, Any]:
+def _body(kind: type[BaseModel]) -> dict[str, Any]:
     return {
         "required": True,
         "content": {
-            "application/json": {"schema": FluxControlNetBody.model_json_schema()},
-            "multipart/form-data": {"schema": _form_schema()},
+            "application/json": {"schema": kind.model_json_schema()},
+            "multipart/form-data": {"schema": _form_schema(kind)},
         },
     }
 
 
-def _form_schema() -> dict[str, Any]:
-    schema = FluxControlNetBody.model_json_schema()
+def _form_schema(kind: type[BaseModel]) -> dict[str, Any]:
+    schema = kind.model_json_schema()
     picture = {**_BINARY["schema"], "minLength": 1, "description": "The picture as a file."}
-    return {**schema, "properties": {**schema["properties"], "image": picture}}
+    files = {name: picture for name in PICTURE_FIELDS if name in schema["properties"]}
+    return {**schema, "properties": {**schema["properties"], **files}}

@@ -19,12 +19,18 @@ _UNKNOWN: Size = (1024, 1024)
 
 
 def account_of(
-    key: Key, body: FluxControlNetBody, upload: bytes | None, settings: Settings
+    key: Key,
+    body: FluxControlNetBody,
+    upload: bytes | None,
+    settings: Settings,
+    *,
+    only_map: bool = False,
 ) -> Account:
-    """On whose account a request of this body goes, and what it reserves."""
+    """On whose account a request of this body goes, and what it reserves; a control map alone is
+    free."""
     price = settings.credits_per_work_unit
     reserved = 0
-    if key.budgeted:
+    if key.budgeted and not only_map:
         evaluations = evaluations_of(body.sampler, body.scheduler, body.steps)
         size = _size(body, upload, settings.max_pixels)
         reserved = cost_of(work_units(size, evaluations, body.samples), price)
@@ -34,10 +40,11 @@ def account_of(
 def _size(body: FluxControlNetBody, upload: bytes | None, max_pixels: int) -> Size:
     if not body.use_input_img_dimension:
         return body.custom_width, body.custom_height
+    text = body.control_image or body.image
     if upload is not None:
         found = size_of(upload)
-    elif "://" in body.image[:16]:
+    elif "://" in text[:16]:
         found = None
     else:
-        found = size_of_base64(body.image)
+        found = size_of_base64(text)
     return fit_within(found or _UNKNOWN, MAX_SIDE, max_pixels)

@@ -111,7 +111,7 @@ def result_body(services: Services, record: RequestRecord, origin: str) -> Resul
         }
         for link, made in zip(links, record.outputs, strict=True)
     ]
-    return {
+    body: ResultAnswer = {
         "status": Status.COMPLETED,
         "error": None,
         "request_id": record.id,
@@ -122,6 +122,17 @@ def result_body(services: Services, record: RequestRecord, origin: str) -> Resul
         "timings": {"inference": record.inference_s},
         "metrics": metrics(record),
     }
+    made = record.control_map
+    if made is not None:
+        body["control_map"] = {
+            "url": file_link(services, record, made["file_name"], origin),
+            "content_type": made["content_type"],
+            "file_name": made["file_name"],
+            "file_size": made["file_size"],
+            "width": made["width"],
+            "height": made["height"],
+        }
+    return body
 
 
 def metrics(record: RequestRecord) -> Metrics:
@@ -162,7 +173,11 @@ def encoded_outputs(services: Services, record: RequestRecord) -> list[str]:
 
 
 def output_link(services: Services, record: RequestRecord, index: int, origin: str) -> str:
-    path = output_path(record.id, record.outputs[index]["file_name"])
+    return file_link(services, record, record.outputs[index]["file_name"], origin)
+
+
+def file_link(services: Services, record: RequestRecord, file_name: str, origin: str) -> str:
+    path = output_path(record.id, file_name)
     return origin + services.links.sign(path, int(record.expires_at))
 
 

@@ -28,6 +28,7 @@ from app.core.links import LinkSigner
 from app.core.outbox import Outbox
 from app.core.queue import Jobs
 from app.core.reading import Reader
+from app.core.receipts import ReceiptSigner
 from app.core.requests import RequestStore
 from app.core.settings import Settings
 from app.core.telemetry.counters import Tally
@@ -57,6 +58,7 @@ class Services:
     history: History
     deliveries: Deliveries
     secrets: WebhookSecrets
+    receipts: ReceiptSigner
     idempotency: IdempotencyKeys
     tally: Tally
     drain: Drain
@@ -88,6 +90,7 @@ def make_services(settings: Settings) -> Services:
         history=open_history(settings.database_url, redis, settings.history_days),
         deliveries=Deliveries(redis, settings.webhook_retries_s),
         secrets=WebhookSecrets(redis),
+        receipts=ReceiptSigner(redis),
         idempotency=IdempotencyKeys(redis),
         tally=Tally(),
         drain=Drain(),

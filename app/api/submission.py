@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from redis.exceptions import RedisError
@@ -14,7 +14,7 @@ from app.api.auth import Submitter
 from app.api.forms import read_form
 from app.api.json_body import json_object
 from app.api.pricing import account_of
-from app.api.schemas import FluxControlNetBody, parse_body
+from app.api.schemas import FluxControlNetBody, PreprocessBody, parse_body
 from app.api.services import Services, ServicesDep
 from app.api.webhooks import webhook_of
 from app.core.errors import (
@@ -34,13 +34,15 @@ _RANDOM_SEEDS = 999_999_999_999_999  # the hosted service's own range for a draw
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A valid body. upload: the bytes of `image` when it came as a file. webhook: where the end
-    of the request is told, and with which origin in the links.
+    """A valid body. upload: the bytes of its picture when that came as a file. webhook: where the
+    end of the request is told, and with which origin in the links. only_map: what is asked for is
+    the control map; whatever the body says of a picture is a default then.
     """
 
     body: FluxControlNetBody
     upload: bytes | None
     webhook: Mapping[str, str] | None = None
+    only_map: bool = False
 
 
 async def read_submission(
@@ -50,19 +52,41 @@ async def read_submission(
 ) -> Submission:
     """Parse and validate; the key and its limits are checked first. Raises 400, 401, 406, 413, 429
     or 503."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    upload = None
-    if media_type == "application/json":
-        fields = json_object(await request.body())
-    elif media_type == "multipart/form-data":
-        fields, upload = await read_form(request, services.settings.max_body_bytes)
-    else:
-        raise InvalidContentType
-    body = parse_body(fields)
+    fields, uploads = await _read_fields(request, services)
+    body = parse_body(FluxControlNetBody, fields)
+    upload = uploads.get("control_image" if body.control_image else "image")
     return Submission(body, upload, webhook_of(request, services.settings, body.webhook_url))
 
 
+async def read_preprocess(
+    request: Request,
+    services: ServicesDep,
+    caller: Submitter,  # noqa: ARG001
+) -> Submission:
+    """The same for a body that asks for a control map."""
+    fields, uploads = await _read_fields(request, services)
+    asked = parse_body(PreprocessBody, fields)
+    # A map has no seed and takes no step; a record is the same for all requests nevertheless.
+    body = FluxControlNetBody.model_construct(
+        **asked.model_dump(), prompt="", seed=0, image_format="png", steps=0
+    )
+    return Submission(body, uploads.get("image"), only_map=True)
+
+
+async def _read_fields(
+    request: Request, services: Services
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The fields of a body of either type, and the bytes of its files."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "application/json":
+        return json_object(await request.body()), {}
+    if media_type == "multipart/form-data":
+        return await read_form(request, services.settings.max_body_bytes)
+    raise InvalidContentType
+
+
 SubmissionDep = Annotated[Submission, Depends(read_submission)]
+PreprocessDep = Annotated[Submission, Depends(read_preprocess)]
 
 
 def submit(
@@ -78,10 +102,18 @@ def submit(
         _check_size(services, submission.body)
     request_id = request_id or secrets.token_hex(16)
     note(request_id=request_id)
-    params = submission.body.model_dump(exclude={"image", "webhook_url"})
+    params = submission.body.model_dump(exclude={"image", "control_image", "webhook_url"})
+    if submission.only_map:
+        params["only_map"] = True
     if params["seed"] == -1:
         params["seed"] = secrets.randbelow(_RANDOM_SEEDS)
-    account = account_of(caller, submission.body, submission.upload, services.settings)
+    account = account_of(
+        caller,
+        submission.body,
+        submission.upload,
+        services.settings,
+        only_map=submission.only_map,
+    )
     expires_at = services.requests.expiry()
     source = _store_source(services, request_id, submission, expires_at)
     try:
@@ -118,14 +150,15 @@ def _store_source(
 
     Raises InvalidRequest for a URL too long to be one.
     """
-    image = submission.body.image
+    field = "control_image" if submission.body.control_image else "image"
+    text: str = getattr(submission.body, field)
     name = f"{request_id}:source"
     if submission.upload is not None:
         services.blobs.put(name, submission.upload, expires_at)
-        return {"kind": "file"}
-    if "://" in image[:16]:
-        if len(image) > URL_MAX:
-            raise InvalidRequest(f"image: a URL has at most {URL_MAX} characters")
-        return {"kind": "url", "url": image}
-    services.blobs.put(name, image.encode(), expires_at)
-    return {"kind": "base64"}
+        return {"field": field, "kind": "file"}
+    if "://" in text[:16]:
+        if len(text) > URL_MAX:
+            raise InvalidRequest(f"{field}: a URL has at most {URL_MAX} characters")
+        return {"field": field, "kind": "url", "url": text}
+    services.blobs.put(name, text.encode(), expires_at)
+    return {"field": field, "kind": "base64"}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -57,17 +59,33 @@ async def make_picture(
         request_id = await run_in_threadpool(submit_once, services, caller, submission, key)
     except InsufficientCredits as error:
         return JSONResponse({"error": error.text}, status_code=error.v1_status)
+    answer = partial(_answer, minute=request.state.minute)
+    return await answer_at_the_end(request, services, request_id, answer, returns=key is not None)
+
+
+async def answer_at_the_end(
+    request: Request,
+    services: Services,
+    request_id: str,
+    answer: Callable[[Services, RequestRecord], Response],
+    *,
+    returns: bool = False,
+) -> Response:
+    """What `answer` makes of the record once it has ended; 503 or 504 when that is not waited for.
+
+    returns: a client that hangs up may be back at any time and ask for the same.
+    """
     try:
         ended = await wait_for_end(services, request_id, request)
     except HungUp:
-        if key is None:  # with one, the client may be back at any time and ask for the same
+        if not returns:
             await run_in_threadpool(_cancel_unbegun, services, request_id)
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     except asyncio.CancelledError:  # this process is told to stop; there is no one to re-raise to
         return _unanswered(Unavailable("The server is stopping; " + _GOES_ON), request_id)
     if ended is None:
         return _unanswered(SyncTimeout("Request timed out; " + _GOES_ON), request_id)
-    return await run_in_threadpool(_answer, services, ended, request.state.minute)
+    return await run_in_threadpool(answer, services, ended)
 
 
 @router.get(
@@ -101,13 +119,17 @@ def _unanswered(error: ServerError, request_id: str) -> JSONResponse:
     return response
 
 
+def failed_answer(record: RequestRecord) -> Response:
+    return JSONResponse(
+        {"error": record.error},
+        status_code=record.error_status,
+        headers={"x-request-id": record.id},
+    )
+
+
 def _answer(services: Services, record: RequestRecord, minute: Minute | None) -> Response:
     if record.status is Status.FAILED:
-        return JSONResponse(
-            {"error": record.error},
-            status_code=record.error_status,
-            headers={"x-request-id": record.id},
-        )
+        return failed_answer(record)
     first = record.outputs[0]
     headers = _headers(record) | (_next_minute() if minute is None else minute.headers)
     if not record.params["base64"]:

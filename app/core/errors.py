@@ -24,6 +24,7 @@ ServerError                    500  an internal error
     ├── ImageRejected               the control picture cannot be fetched or decoded; 400 on v1
     │   └── UrlRejected             its URL, or a host on the way, must not be used
     ├── OutOfCredits                it costs more than was reserved and is left; 406 on v1
+    ├── ContentWithheld             the content filter refuses the picture; 400 on v1
     ├── GenerationFailed            the model could not make the picture; 500 on v1
     ├── TimedOut                    a job ran longer than it may; 504 on v1
     └── Cancelled                   its owner did not want it any more; 409 on v1
@@ -177,6 +178,11 @@ class OutOfCredits(RequestFailed):
 
     def __init__(self, balance: float, cost: float) -> None:
         super().__init__(_too_few(balance, cost))
+
+
+class ContentWithheld(RequestFailed):
+    v1_status = 400
+    sentence = "The picture was withheld: it breaks the content policy of this server"
 
 
 class GenerationFailed(RequestFailed):

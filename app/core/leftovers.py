@@ -10,12 +10,12 @@ from models.spec import SAMPLES_MAX
 def drop_leftovers(requests: RequestStore, blobs: Blobs, request_id: str) -> None:
     """Forget what nobody will ask for after the end of a request; finished pictures stay."""
     record = requests.get(request_id)
-    names = [f"{request_id}:source", f"{request_id}:control"]
+    names = [f"{request_id}:{name}" for name in ("source", "control", "map")]
     names += _one_a_sample(request_id, "pixels")
     if record is not None:
         names += [name for name, _ in record.kept.get("chunks", ())]
         if record.status is Status.FAILED:  # while its pictures were being written
-            names += _one_a_sample(request_id, "output")
+            names += [*_one_a_sample(request_id, "output"), f"{request_id}:output:map"]
     blobs.delete(*names)
 
 

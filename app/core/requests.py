@@ -91,6 +91,7 @@ class RequestRecord:
     height: int | None = None
     work: float | None = None
     annotated: bool = False
+    stage: Stage = Stage.PREPARE
     error: str | None = None
     error_status: int = 500
     outputs: tuple[Mapping[str, Any], ...] = ()
@@ -105,6 +106,13 @@ class RequestRecord:
     price: float = 0.0
     cost: float = 0.0
     remaining: float | None = None
+    control_map: Mapping[str, Any] | None = None
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def only_map(self) -> bool:
+        """What was asked for is the control map and no picture made with it."""
+        return bool(self.params.get("only_map"))
 
     @property
     def queue_s(self) -> float:
@@ -307,6 +315,7 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
         height=integer("height"),
         work=number("work"),
         annotated=fields.get("annotated") == "true",
+        stage=Stage(int(fields["stage"])),
         error=fields.get("error"),
         error_status=integer("error_status") or 500,
         outputs=tuple(json.loads(fields.get("outputs", "[]"))),
@@ -321,4 +330,6 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
         price=number("price") or 0.0,
         cost=to_credits(integer("cost") or 0),
         remaining=None if remaining is None else to_credits(remaining),
+        control_map=json.loads(fields.get("control_map", "null")),
+        made_with=json.loads(fields.get("made_with", "{}")),
     )

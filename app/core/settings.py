@@ -199,6 +199,18 @@ class Settings(BaseSettings):
     webhook_retries_s: Pauses = (5, 60, 600, 3600, 7200, 14_400, 28_800)
     """Seconds before each further attempt to deliver a webhook; then it is given up."""
 
+    content_filter: str = ""
+    """Image classifier that judges finished pictures (folder or `owner/name@revision`), or none."""
+
+    content_filter_labels: CommaList = ("nsfw",)
+    """Labels of the classifier for which a picture is withheld."""
+
+    content_filter_threshold: float = Field(0.5, gt=0, le=1)
+    """Probability of such a label from which on a picture is withheld."""
+
+    output_metadata: bool = True
+    """Whether pictures carry their resolved parameters, the prompt among them, in their files."""
+
     data_dir: Path = Path("data")
     """Folder for what is made locally: the demo checkpoint, the key, the embedded Redis."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from transformers import T5EncoderModel
 from models.autoencoder import Autoencoder
 from models.cache import TensorCache
 from models.checkpoints.checkpoint import Checkpoint, Part
+from models.checkpoints.revisions import revision_of
 from models.checkpoints.weights import fetch
+from models.control_maps import ControlMaps
 from models.controls import Annotators
 from models.errors import CheckpointError
 from models.flux.attention import choose_attention
@@ -46,10 +49,13 @@ class LoadedCheckpoint:
     text: TextEncoders
     autoencoder: Autoencoder
     annotators: Annotators
+    control_maps: ControlMaps
     device: torch.device
     dtype: torch.dtype
     max_pixels: int | None
     """Of the largest picture that the device's memory holds; None where nothing is known."""
+    weights: Mapping[str, str]
+    """base, controlnet, annotators -> exactly which weights these are."""
 
 
 def best_device() -> torch.device:
@@ -94,6 +100,7 @@ def load(
     try:
         pipe = _load_pipe(checkpoint, home, device, dtype, plan)
         annotators = checkpoint.load_annotators(_folder(checkpoint.annotators, home))
+        weights = _revisions(checkpoint, home)
     except (OSError, ValueError, SafetensorError) as error:
         said = str(error).strip().partition("\n")[0]
         raise CheckpointError(f"checkpoint {checkpoint.name} cannot be loaded: {said}") from error
@@ -113,9 +120,11 @@ def load(
         TextEncoders(pipe, device, TensorCache(_CACHE_BYTES)),
         Autoencoder(pipe.vae, TensorCache(_CACHE_BYTES), plan.tile_above),
         annotators,
+        ControlMaps(annotators, TensorCache(_CACHE_BYTES)),
         device,
         dtype,
         plan.max_pixels,
+        weights,
     )
 
 
@@ -167,6 +176,15 @@ def _build(checkpoint: Checkpoint, home: Path) -> None:
     except OSError:
         if not home.exists():  # else another process was first, and its copy is as good
             raise
+
+
+def _revisions(checkpoint: Checkpoint, home: Path) -> dict[str, str]:
+    parts = {
+        "base": checkpoint.base,
+        "controlnet": checkpoint.controlnet,
+        "annotators": checkpoint.annotators,
+    }
+    return {name: revision_of(part, _folder(part, home)) for name, part in parts.items()}
 
 
 def _folder(part: Part, home: Path) -> Path:

@@ -115,6 +115,7 @@ def main(picture_s: float) -> int:
         networks=SimpleNamespace(profile=lambda asked: asked),
         device=torch.device("cpu"),
         dtype="float64",
+        weights={},
     )
     vars(worker.model)["load_checkpoint"] = lambda _settings: checkpoint
     vars(worker.generate)["generate_pictures"] = Stub(picture_s)

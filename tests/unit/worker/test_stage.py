@@ -63,6 +63,25 @@ def test_a_stage_that_died_before_handing_on_only_hands_on(context: Runtime) -> 
     assert record(context).status is Status.QUEUED
 
 
+@pytest.mark.parametrize("died", [False, True], ids=["handed on", "died before"])
+def test_a_map_that_is_there_passes_the_gpu_by(worker_runtime: Runtime, died: bool) -> None:
+    requests = worker_runtime.requests
+    requests.submit(ID, "a", {"only_map": True}, {}, requests.expiry())
+    if died:
+        requests.claim(ID, Stage.PREPARE, "died")
+        requests.advance(ID, Stage.GENERATE, "died", {"annotated": True})
+    run_stage(ID, Stage.PREPARE, lambda *_: {"annotated": True})
+    assert worker_runtime.jobs.queue(GPU).job_ids == []
+    assert worker_runtime.jobs.queue(CPU).job_ids == [f"{ID}-finish"]
+
+
+def test_a_map_that_needs_a_detector_goes_to_the_gpu(worker_runtime: Runtime) -> None:
+    requests = worker_runtime.requests
+    requests.submit(ID, "a", {"only_map": True}, {}, requests.expiry())
+    run_stage(ID, Stage.PREPARE, lambda *_: {"annotated": False})
+    assert worker_runtime.jobs.queue(GPU).job_ids == [f"{ID}-generate"]
+
+
 @pytest.mark.parametrize(
     ("error", "text", "status"),
     [

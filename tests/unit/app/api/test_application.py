@@ -253,8 +253,9 @@ def test_the_openapi_document_knows_every_parameter(api: TestClient) -> None:
     document = api.get("/openapi.json").json()
     post = document["paths"]["/v2/flux-controlnet"]["post"]
     schema = post["requestBody"]["content"]["application/json"]["schema"]
-    assert len(schema["properties"]) == 17 + len(["profile", "webhook_url"])
-    assert set(schema["required"]) == {"image", "prompt"}
+    assert len(schema["properties"]) == 17 + len(["profile", "webhook_url", "control_image"])
+    assert set(schema["required"]) == {"prompt"}
+    assert schema["anyOf"] == [{"required": ["image"]}, {"required": ["control_image"]}]
     assert len(schema["properties"]["sampler"]["enum"]) == 29
     assert "422" not in post["responses"]
     assert "422" in document["paths"]["/v2/requests/{request_id}"]["get"]["responses"]
