@@ -98,7 +98,11 @@ def test_sentinels_lead_to_the_master_also_after_the_first_one_has_died(
 
 
 def port_of(redis: Redis) -> int:
-    return int(redis.info("server")["tcp_port"])
+    """0 while nobody answers: on a busy machine a fail-over outlasts the client's patience."""
+    try:
+        return int(redis.info("server")["tcp_port"])
+    except RedisConnectionError:
+        return 0
 
 
 @pytest.mark.parametrize("make", [connect, connect_async])
