@@ -15,6 +15,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rq.job import Job
 
+from app.core.queue import carried_by
 from app.core.requests import Status, record_key
 from app.core.telemetry import logs, tracing
 
@@ -23,9 +24,11 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def about_job(redis: Redis, job: Job, part: str = "") -> Iterator[None]:
-    """A block that carries out a job, or a part of one. Jobs are named REQUEST-STAGE."""
-    request_id, _, stage = job.id.partition("-")
-    name = f"{stage} {part}".rstrip()
+    """A block that carries out a job, or a part of one. Jobs are named REQUEST-STAGE; those that
+    carry no request (app/core/chores.py) CHORE-ANYTHING."""
+    first, _, second = job.id.partition("-")
+    request_id, work = (first, second) if carried_by(job.id) else ("", first)
+    name = f"{work} {part}".rstrip()
     began = time.perf_counter()
     with logs.about(request_id):
         with tracing.span(name, _parent(redis, request_id), request_id=request_id) as span:

@@ -17,6 +17,7 @@ from app.core.addresses import AllowList
 from app.core.chores import Chore, sweep_deliveries
 from app.core.deliveries import Attempt, Delivery
 from app.core.posting import NotPosted, post
+from app.core.telemetry import logs
 from app.core.webhooks import signature
 from worker.runtime import Runtime, runtime
 
@@ -39,10 +40,10 @@ def _deliver(context: Runtime, request_id: str) -> None:
     if delivery is None:
         context.deliveries.drop(request_id)
         return
-    attempt = _attempt(context, delivery, context.secrets.of(delivery.owner).live())
-    state = context.deliveries.settle(delivery, attempt)
-    outcome = attempt.error or f"answered with {attempt.status}"
-    log.info("webhook of request %s: %s, %s", request_id, outcome, state)
+    with logs.about(request_id):
+        attempt = _attempt(context, delivery, context.secrets.of(delivery.owner).live())
+        state = context.deliveries.settle(delivery, attempt)
+        log.info("webhook: %s, %s", attempt.error or f"answered with {attempt.status}", state)
 
 
 def _attempt(context: Runtime, delivery: Delivery, keys: Sequence[str]) -> Attempt:

@@ -91,7 +91,7 @@ def test_the_command_line_knows_the_arguments() -> None:
     for name, container in containers():
         if "args" in container:
             parsed = _parser().parse_args(container["args"])
-            assert name == f"{parsed.kind}-worker"
+            assert name == f"{parsed.kind.removesuffix('s')}-worker"
 
 
 def test_one_card_one_pod_and_a_list_that_rq_writes(redis_server: str) -> None:

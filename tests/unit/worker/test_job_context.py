@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from rq.serializers import JSONSerializer
 
+from app.core.chores import Chore
 from app.core.errors import ImageRejected
 from app.core.queue import CPU, GPU
 from app.core.requests import Stage
@@ -113,3 +114,15 @@ def test_a_request_from_before_tracing_has_a_trace_of_its_own(
     [span] = spans.get_finished_spans()
     assert (span.name, span.parent) == ("prepare rest", None)
     assert "prepare rest took" in caplog.text
+
+
+def test_a_chore_is_about_nobody(
+    worker_runtime: Runtime, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker_runtime.chores.call(Chore.TELL)
+    [job] = worker_runtime.jobs.queue(CPU).jobs
+    with caplog.at_level(logging.INFO), about_job(worker_runtime.redis, job):
+        assert logs.current_request() == ""
+    [span] = spans.get_finished_spans()
+    assert (span.name, span.parent) == ("tell", None)
+    assert "tell took" in caplog.text
