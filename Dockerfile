@@ -27,18 +27,19 @@ RUN apt-get update \
     && python3 -m venv /opt/tools
 COPY deploy/install /opt/tools/install
 
-# Each -packages stage is what its image stands on: a layer of its own, below the source.
+# Each -packages stage is what its image stands on: a layer of its own, below the source. The lock is
+# copied, not mounted: not every builder looks into a mount when it asks whether its cache still holds.
 FROM base AS api-packages
+COPY requirements-api.lock /opt/packages.lock
 RUN --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools \
-    --mount=type=bind,source=requirements-api.lock,target=/tmp/packages.lock \
     --mount=type=secret,id=pip.conf --mount=type=secret,id=ca.pem \
-    /opt/tools/install /tmp/packages.lock
+    /opt/tools/install /opt/packages.lock
 
 FROM base AS worker-packages
+COPY requirements-worker.lock /opt/packages.lock
 RUN --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools \
-    --mount=type=bind,source=requirements-worker.lock,target=/tmp/packages.lock \
     --mount=type=secret,id=pip.conf --mount=type=secret,id=ca.pem \
-    /opt/tools/install /tmp/packages.lock
+    /opt/tools/install /opt/packages.lock
 
 # Triton wants a C compiler on the machine it runs on, for one file of its own that is always the
 # same: compiled here instead, against the headers it brings (docs/containers.md).
