@@ -29,7 +29,7 @@ def load_checkpoint(settings: Settings) -> LoadedCheckpoint:
     started = time.perf_counter()
     # Kept beside the data: the next start finds the compiled graphs there.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.data_dir / "compiled"))
-    loaded = load(CHECKPOINTS[settings.checkpoint], settings.data_dir, best_device())
+    loaded = load(CHECKPOINTS[settings.checkpoint], best_device())
     read = time.perf_counter()
     _warm_up(loaded, settings.profile)
     log.info(
