@@ -140,7 +140,7 @@ class Settings(BaseSettings):
     """Where picture bytes live until the request expires."""
 
     data_dir: Path = Path("data")
-    """Folder for what is made locally: the demo checkpoint, the key, the embedded Redis."""
+    """Folder for what is made locally: the key, the embedded Redis, compiled code."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the processes log."""

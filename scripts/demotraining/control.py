@@ -13,7 +13,7 @@ from torch import Tensor
 
 from models.checkpoints.checkpoint import UNION_MODES
 from models.denoiser import pack
-from scripts.demotraining.flow import Flow, Phase, choose_set, make_batch, told
+from scripts.demotraining.flow import Flow, Phase, choose_set, make_batch
 from scripts.demotraining.lessons import Lessons, Words
 
 _CONTROLS = (("canny", 0.3), ("depth", 0.25), ("pose", 0.25), ("tile", 0.2))
@@ -50,7 +50,7 @@ class ControlLoss:
             with torch.no_grad():
                 pooled, embeds = self._flow.text(batch.clip_ids, batch.t5_ids)
             double, single = self._controlnet(
-                **told(batch, pooled, embeds),
+                **batch.told(pooled, embeds),
                 controlnet_cond=shown,
                 controlnet_mode=modes,
                 return_dict=False,

@@ -54,6 +54,11 @@ class Batch:
         sigmas = self.sigmas[:, None, None, None]
         return (1 - sigmas) * self.clean + sigmas * self.noise
 
+    def told(self, pooled: Tensor, embeds: Tensor) -> dict[str, Tensor]:
+        """What transformer and ControlNet are told about the batch."""
+        tokens = pack(self.noisy)
+        return told(tokens, self.noise.shape, self.sigmas, self.guidance, pooled, embeds)
+
     @property
     def velocity(self) -> Tensor:
         """What the transformer must answer, packed."""
@@ -71,22 +76,28 @@ class Flow(nn.Module):
         """Velocity tokens."""
         pooled, embeds = self.text(batch.clip_ids, batch.t5_ids)
         velocity: Tensor = self.transformer(
-            **told(batch, pooled, embeds), **residuals, return_dict=False
+            **batch.told(pooled, embeds), **residuals, return_dict=False
         )[0]
         return velocity
 
 
-def told(batch: Batch, pooled: Tensor, embeds: Tensor) -> dict[str, Tensor]:
-    """The arguments that transformer and ControlNet share."""
-    device, height, width = batch.noise.device, *batch.noise.shape[-2:]
+def told(
+    tokens: Tensor,
+    shape: torch.Size,
+    sigmas: Tensor,
+    guidance: Tensor,
+    pooled: Tensor,
+    embeds: Tensor,
+) -> dict[str, Tensor]:
+    """The arguments that transformer and ControlNet share; shape: of the latents in `tokens`."""
     return {
-        "hidden_states": pack(batch.noisy),
+        "hidden_states": tokens,
         "encoder_hidden_states": embeds,
         "pooled_projections": pooled,
-        "timestep": batch.sigmas,
-        "guidance": batch.guidance,
-        "img_ids": image_ids(height, width, device, torch.float32),
-        "txt_ids": torch.zeros(embeds.shape[1], 3, device=device),
+        "timestep": sigmas,
+        "guidance": guidance,
+        "img_ids": image_ids(shape[-2], shape[-1], tokens.device, torch.float32),
+        "txt_ids": torch.zeros(embeds.shape[1], 3, device=tokens.device),
     }
 
 

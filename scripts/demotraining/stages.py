@@ -18,6 +18,7 @@ from scripts.demotraining.coder import CoderLoss, coder_sheet, draw_pool, set_la
 from scripts.demotraining.control import ControlLoss
 from scripts.demotraining.flow import Flow, FlowLoss, Phase
 from scripts.demotraining.lessons import Lessons, Order, Words, lessons
+from scripts.demotraining.previews import control_sheet, flow_sheet
 from scripts.demotraining.tokenizers import clip_tokenizer, t5_tokenizer
 from scripts.demotraining.training import Plan, train
 
@@ -48,9 +49,9 @@ FULL = Scale(
     ),
     # Small pictures are four times cheaper: what things are and what words mean is learnt there.
     phases=(
-        Phase(0.5, (("128x128", 48, 1.0),)),
-        Phase(0.9, (("128x128", 48, 0.25), ("256x256", 16, 0.75))),
-        Phase(1.0, (("256x256", 16, 0.82), ("384x256", 10, 0.1), ("512x512", 4, 0.08))),
+        Phase(0.5, (("128x128", 32, 1.0),)),
+        Phase(0.9, (("128x128", 32, 0.25), ("256x256", 12, 0.75))),
+        Phase(1.0, (("256x256", 12, 0.82), ("384x256", 8, 0.1), ("512x512", 3, 0.08))),
     ),
 )
 
@@ -94,11 +95,12 @@ def train_all(run: Run) -> Trained:
     torch.manual_seed(run.seed)
     flow = Flow(networks.transformer(), networks.text_encoders(clip, t5)).to(run.device)
     loss = FlowLoss(flow, sets, run.scale.phases, words)
-    flow = train(run.plan("flow", 2e-3), flow, loss, run.folder)
+    flow = train(run.plan("flow", 3e-3), flow, loss, run.folder, flow_sheet(vae, words))
     torch.manual_seed(run.seed)
     controlnet = networks.controlnet(flow.transformer, len(UNION_MODES) + 3).to(run.device)
     controlled = ControlLoss(controlnet, flow, sets, run.scale.phases, words)
-    controlnet = train(run.plan("control", 1.5e-3), controlnet, controlled, run.folder)
+    sheet = control_sheet(vae, words, flow)
+    controlnet = train(run.plan("control", 2e-3), controlnet, controlled, run.folder, sheet)
     return Trained(vae, depth, pose, flow, controlnet)
 
 
