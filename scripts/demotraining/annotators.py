@@ -72,10 +72,9 @@ class DepthLoss:
         depth = torch.stack([torch.from_numpy(one.depth) for one in chosen])
         # The detector hands the network twice the size, and the network halves it again.
         doubled = functional.interpolate(pictures, scale_factor=2, mode="bilinear")
-        error = (
-            _seen(self._network, doubled)
-            - functional.interpolate(depth[:, None], scale_factor=2, mode="bilinear")[:, 0]
-        )
+        wanted = functional.interpolate(depth[:, None], scale_factor=2, mode="bilinear")[:, 0]
+        seen = _seen(self._network, doubled)
+        error = seen - wanted.to(seen.device)
         edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
         return error.abs().mean() + edges
 
@@ -98,8 +97,8 @@ class PoseLoss:
             fields.append(limb_fields(cells, _BODY_SIDE // _STRIDE))
             maps.append(joint_maps(cells, _BODY_SIDE // _STRIDE))
         limbs, joint = _seen(self._network, torch.stack(seen))
-        wanted_limbs = torch.from_numpy(np.stack(fields))
-        wanted_maps = torch.from_numpy(np.stack(maps))
+        wanted_limbs = torch.from_numpy(np.stack(fields)).to(limbs.device)
+        wanted_maps = torch.from_numpy(np.stack(maps)).to(limbs.device)
         # Most cells are empty; those that are not must not drown in them.
         heavy = 1 + 10 * wanted_maps[:, :-1].amax(dim=1, keepdim=True)
         return ((limbs - wanted_limbs) ** 2 * heavy).mean() + 2 * (
@@ -140,8 +139,9 @@ def limb_fields(cells: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 
 def _seen(network: nn.Module, pictures: Tensor) -> Any:
     """What the network makes of pictures, in the layout and the precision that are fast."""
-    with torch.autocast(pictures.device.type, torch.bfloat16):
-        return network(pictures.to(memory_format=torch.channels_last))
+    device = next(network.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16):
+        return network(pictures.to(device, memory_format=torch.channels_last))
 
 
 def _worn(rng: np.random.Generator, picture: Pixels) -> Pixels:

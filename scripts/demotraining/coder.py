@@ -103,7 +103,7 @@ def coder_sheet(pool: list[Pixels], count: int = 10) -> object:
     shown = torch.stack([to_tensor(pool[index * len(pool) // count]) for index in range(count)])
 
     def sheet(vae: nn.Module, path: Path) -> None:
-        decoded = vae.decode(vae.encode(shown).latent_dist.mode()).sample
+        decoded = vae.decode(vae.encode(shown.to(vae.device)).latent_dist.mode()).sample
         rows = [np.hstack([to_picture(one) for one in row]) for row in (shown, decoded)]
         Image.fromarray(np.vstack(rows)).save(path)
 
@@ -113,7 +113,8 @@ def coder_sheet(pool: list[Pixels], count: int = 10) -> object:
 @torch.inference_mode()
 def set_latent_scale(vae: AutoencoderKL, pictures: list[Pixels]) -> None:
     """Make the latents of `pictures` have mean 0 and variance 1 by the scale and shift."""
-    latents = torch.stack([vae.encode(to_tensor(p)[None]).latent_dist.mode()[0] for p in pictures])
+    shown = (to_tensor(picture)[None].to(vae.device) for picture in pictures)
+    latents = torch.cat([vae.encode(one).latent_dist.mode() for one in shown])
     vae.register_to_config(
         scaling_factor=round(1 / float(latents.std()), 4),
         shift_factor=round(float(latents.mean()), 4),

@@ -41,8 +41,8 @@ def export(trained: Trained, folder: Path) -> None:
 
 
 def write_sums(folder: Path) -> None:
-    """The sum of every file below `folder`, in the format of sha256sum."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS_FILE)
+    """The sum of every file that is loaded from below `folder`, in the format of sha256sum."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json"))
     lines = (
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
         for path in files

@@ -60,7 +60,8 @@ def control_sheet(vae: AutoencoderKL, words: Words, flow: Flow) -> Sheet:
 
     def sheet(controlnet: nn.Module, path: Path) -> None:
         assert isinstance(controlnet, FluxControlNetModel)
-        means = vae.encode(torch.stack([to_tensor(one) for one in maps])).latent_dist.mode()
+        pictures = torch.stack([to_tensor(one) for one in maps]).to(vae.device)
+        means = vae.encode(pictures).latent_dist.mode()
         shown = pack((means - vae.config.shift_factor) * vae.config.scaling_factor)
         made = _decoded(vae, _sampled(flow, ids, controlnet, shown))
         _save([[one.picture for one in painted], maps, made], path)
@@ -78,12 +79,13 @@ def _sampled(
     count = len(ids[0])
     channels = flow.transformer.config.in_channels // 4
     seeded = torch.Generator().manual_seed(0)
-    x = torch.randn(count, channels, _LATENT_SIDE, _LATENT_SIDE, generator=seeded)
-    modes = torch.tensor([[UNION_MODES[control]] for control in _CONTROLS[:count]])
+    device = flow.transformer.device
+    x = torch.randn(count, channels, _LATENT_SIDE, _LATENT_SIDE, generator=seeded).to(device)
+    modes = torch.tensor([[UNION_MODES[control]] for control in _CONTROLS[:count]], device=device)
     sigmas = sigmas_for("simple", _STEPS).tolist()
-    pooled, embeds = flow.text(*ids)
+    pooled, embeds = flow.text(*(one.to(device) for one in ids))
     for sigma, following in pairwise(sigmas):
-        level, guidance = torch.full((count,), sigma), torch.full((count,), _GUIDANCE)
+        level, guidance = (torch.full((count,), v, device=device) for v in (sigma, _GUIDANCE))
         told_now = told(pack(x), x.shape, level, guidance, pooled, embeds)
         residuals = {}
         if controlnet is not None:

@@ -20,7 +20,7 @@ from scripts.demotraining.flow import Flow, FlowLoss, Phase
 from scripts.demotraining.lessons import Lessons, Order, Words, lessons
 from scripts.demotraining.previews import control_sheet, flow_sheet
 from scripts.demotraining.tokenizers import clip_tokenizer, t5_tokenizer
-from scripts.demotraining.training import Plan, train
+from scripts.demotraining.training import Plan, draw_curves, losses_in, train
 
 SHARES = {"coder": 0.18, "pose": 0.07, "depth": 0.05, "flow": 0.38, "control": 0.32}
 """Of the whole budget, for each stage."""
@@ -43,14 +43,14 @@ FULL = Scale(
     annotated=3000,
     orders=(
         Order((128, 128), scenes=5000, textures=400, mapped=3000),
-        Order((256, 256), scenes=1500, textures=120, mapped=1000),
-        Order((384, 256), scenes=80, textures=8, mapped=80),
-        Order((512, 512), scenes=60, textures=6, mapped=60),
+        Order((256, 256), scenes=600, textures=60, mapped=500),
+        Order((384, 256), scenes=30, textures=4, mapped=30),
+        Order((512, 512), scenes=24, textures=3, mapped=24),
     ),
     # Small pictures are four times cheaper: what things are and what words mean is learnt there.
     phases=(
-        Phase(0.5, (("128x128", 32, 1.0),)),
-        Phase(0.9, (("128x128", 32, 0.25), ("256x256", 12, 0.75))),
+        Phase(0.55, (("128x128", 32, 1.0),)),
+        Phase(0.93, (("128x128", 32, 0.3), ("256x256", 12, 0.7))),
         Phase(1.0, (("256x256", 12, 0.82), ("384x256", 8, 0.1), ("512x512", 3, 0.08))),
     ),
 )
@@ -101,6 +101,7 @@ def train_all(run: Run) -> Trained:
     controlled = ControlLoss(controlnet, flow, sets, run.scale.phases, words)
     sheet = control_sheet(vae, words, flow)
     controlnet = train(run.plan("control", 2e-3), controlnet, controlled, run.folder, sheet)
+    draw_curves({name: losses_in(run.folder, name) for name in SHARES}, run.folder / "losses.png")
     return Trained(vae, depth, pose, flow, controlnet)
 
 

@@ -157,6 +157,13 @@ class _State:
         draft.replace(self._path)
 
 
+def losses_in(folder: Path, name: str) -> list[float]:
+    """The loss of every step of a stage so far."""
+    kept = torch.load(folder / f"{name}.pt", weights_only=True)
+    losses: list[float] = kept["losses"]
+    return losses
+
+
 def _report(
     plan: Plan,
     progress: Progress,
@@ -166,20 +173,23 @@ def _report(
     sheet: Callable[[nn.Module, Path], None] | None,
 ) -> None:
     state.save(progress)
-    draw_curve(plan.name, progress.losses, folder / f"{plan.name}-loss.png")
+    draw_curves({plan.name: progress.losses}, folder / f"{plan.name}-loss.png")
     if sheet is not None:
         with torch.inference_mode():
             sheet(averaged.module, folder / f"{plan.name}-sheet.png")
 
 
-def draw_curve(name: str, losses: list[float], path: Path) -> None:
-    """The loss over the steps, each point the mean of some."""
-    width = max(1, len(losses) // 400)
-    means = np.array(losses[: len(losses) // width * width]).reshape(-1, width).mean(axis=1)
-    figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
-    axes.plot(np.arange(len(means)) * width, means, linewidth=0.8)
-    axes.set(xlabel="step", ylabel="loss", title=name, yscale="log")
-    figure.savefig(path, dpi=110)
+def draw_curves(losses: dict[str, list[float]], path: Path) -> None:
+    """The losses of stages by name over their steps, each point the mean of some."""
+    figure, row = plt.subplots(
+        1, len(losses), figsize=(5 * len(losses), 3), layout="constrained", squeeze=False
+    )
+    for axes, (name, values) in zip(row[0], losses.items(), strict=True):
+        width = max(1, len(values) // 300)
+        means = np.array(values[: len(values) // width * width]).reshape(-1, width).mean(axis=1)
+        axes.plot(np.arange(len(means)) * width, means, linewidth=0.8)
+        axes.set(xlabel="step", ylabel="loss", title=name, yscale="log")
+    figure.savefig(path, dpi=90)
     plt.close(figure)
 
 

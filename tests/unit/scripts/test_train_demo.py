@@ -41,6 +41,8 @@ def test_every_stage_runs_and_the_server_reads_what_came_of_it(run: Run, tmp_pat
     for stage in ("coder", "depth", "pose", "flow", "control"):
         assert (run.folder / f"{stage}.pt").exists()
         assert (run.folder / f"{stage}-loss.png").exists()
+    assert (run.folder / "losses.png").exists()
+    assert (run.folder / "control-sheet.png").exists()
     states = [name.clone() for name in trained.controlnet.state_dict().values()]
     again = train_all(run)  # nothing is left to do
     after = again.controlnet.state_dict().values()
