@@ -6,31 +6,58 @@ Imports happen inside the commands: a worker must not pay for the API, nor the A
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
-import logging
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from app.core.settings import load_settings
+from app.core.settings import EXIT_CONFIG, load_settings
+from app.core.telemetry import logs, tracing
+
+_SERVING = ("api", "worker")
+
+if TYPE_CHECKING:
+    from app.receipt_files import Statement
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code of the command; wrong usage and bad settings leave with one line."""
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(
-        level=load_settings().log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    commands = {"up": _up, "api": _api, "worker": _worker, "keys": _keys, "doctor": _doctor}
+    settings = load_settings()
+    process = " ".join([getattr(arguments, "kind", ""), arguments.command]).strip()
+    logs.install(process, settings.log_level, settings.log_format)
+    if arguments.command in _SERVING and tracing.wanted():
+        tracing.start(process)
+    commands = {
+        "up": _up,
+        "api": _api,
+        "worker": _worker,
+        "health": _health,
+        "keys": _keys,
+        "models": _models,
+        "doctor": _doctor,
+        "receipt": _receipt,
+    }
     command = commands[arguments.command]
     try:
         return command(arguments)
     except RedisError as error:
-        raise SystemExit(f"{arguments.command}: Redis cannot be reached: {error}") from None
+        from app.core.connection import what_is_wrong
+
+        said = what_is_wrong(error, load_settings().redis_url)
+        raise SystemExit(f"{arguments.command}: {said}") from None
+    except OSError as error:
+        raise SystemExit(f"{arguments.command}: {_of_the_system(error)}") from None
     except ValueError as error:
-        raise SystemExit(f"{arguments.command}: {error}") from None
+        print(f"{arguments.command}: {error}", file=sys.stderr)
+        # Whoever restarts these two should not go on with it.
+        return EXIT_CONFIG if arguments.command in _SERVING else 1
+    finally:
+        tracing.stop()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,60 +76,163 @@ def _parser() -> argparse.ArgumentParser:
     api.add_argument("--port", type=int, default=8000)
 
     worker = commands.add_parser("worker", help="a worker process")
-    worker.add_argument("kind", choices=["cpu", "gpu"])
+    worker.add_argument("kind", choices=["cpu", "gpu", "webhooks"])
+
+    health = commands.add_parser("health", help="0 when a process of this host is well")
+    health.add_argument("kind", choices=["api", "worker"])
+    health.add_argument("--port", type=int, default=8000, help="of the api")
 
     keys = commands.add_parser("keys", help="API keys").add_subparsers(dest="action", required=True)
-    keys.add_parser("create").add_argument("--name", required=True)
-    keys.add_parser("list")
-    keys.add_parser("revoke").add_argument("id")
-    commands.add_parser("doctor", help="what this machine has, and how a model would use it")
+    create = keys.add_parser("create", help="make a key; its secret is shown once")
+    create.add_argument("--name", required=True, help="the owner of its requests")
+    create.add_argument("--credits", type=float, help="its budget; without one it has no limit")
+    create.add_argument("--rpm", type=int, help="submissions in any 60 seconds")
+    create.add_argument("--concurrency", type=int, help="unfinished requests at a time")
+    create.add_argument("--expires", help="a period (12h, 30d), or a date or time (ISO 8601)")
+    create.add_argument("--admin", action="store_true", help="may manage keys over HTTP")
+    keys.add_parser("list", help="all keys, their bounds and what is left of their budgets")
+    keys.add_parser("revoke", help="end a key at once").add_argument("id")
+    top_up = keys.add_parser("topup", help="add to a key's budget")
+    top_up.add_argument("id")
+    top_up.add_argument("credits", type=float)
+
+    models = commands.add_parser("models", help="weights").add_subparsers(
+        dest="action", required=True
+    )
+    models.add_parser("list", help="what can be served, under which licence, what is on this disk")
+    models.add_parser("download", help="fetch and check the weights of one").add_argument("name")
+
+    doctor = commands.add_parser("doctor", help="what is wrong here, and what to do about it")
+    doctor.add_argument("--json", action="store_true")
+    doctor.add_argument("--hash", action="store_true", help="read all weights and check them")
+    doctor.add_argument(
+        "--fetch", metavar="URL", action="append", default=[], help="a picture that must be reached"
+    )
+
+    receipt = commands.add_parser("receipt", help="where a picture comes from")
+    actions = receipt.add_subparsers(dest="action", required=True)
+    verify = actions.add_parser("verify", help="did this installation make it")
+    verify.add_argument("file", type=Path, help="a receipt as JSON, or a picture")
+    again = actions.add_parser("replay", help="make it again and compare")
+    again.add_argument("file", type=Path, help="a receipt as JSON, or a picture")
+    again.add_argument("--image", type=Path, help="the control picture; else the linked map")
+    again.add_argument("--url", default="http://127.0.0.1:8000")
+    again.add_argument("--key", required=True)
     return parser
 
 
+def _of_the_system(error: OSError) -> str:
+    """One line; a disk that is full or must not be written to has its remedy."""
+    where = f"{error.filename}: " if error.filename else ""
+    said = f"{where}{error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        said += "; make room, or set DATA_DIR to a folder that can be written"
+    return said
+
+
 def _up(arguments: argparse.Namespace) -> int:
+    from app.core.connection import connect
     from app.supervisor import Supervisor, UpOptions
 
     given = {"checkpoint": arguments.checkpoint} if arguments.checkpoint else {}
     settings = load_settings(**given, data_dir=arguments.data_dir.resolve())
+    if "redis_url" in settings.model_fields_set:
+        with connect(settings.redis_url) as redis:
+            redis.ping()  # a Redis that is not ours must be there: nobody here would start it
     options = UpOptions(arguments.host, arguments.port, arguments.api_key)
     return Supervisor(options, settings).run()
 
 
 def _api(arguments: argparse.Namespace) -> int:
     from app.api.serving import serve
+    from app.core.access import require_access
     from app.main import create_app
 
     settings = load_settings()
-    serve(create_app(settings), settings, arguments.host, arguments.port)
+    require_access(settings.redis_url)
+    app = create_app(settings)
+    drain = app.state.services.drain
+    serve(app, settings, arguments.host, arguments.port, drain)
     return 0
 
 
 def _worker(arguments: argparse.Namespace) -> int:
-    # By name: app must not import worker, and the cpu worker must not load torch.
-    processes = importlib.import_module("worker.main")
-    return int(processes.run_cpu() if arguments.kind == "cpu" else processes.run_gpu())
+    from app.core.access import require_access
+
+    require_access(load_settings().redis_url)
+    processes = _of_the_worker("worker.main")
+    return int(getattr(processes, f"run_{arguments.kind}")())
 
 
-def _doctor(_arguments: argparse.Namespace) -> int:
-    return int(importlib.import_module("worker.doctor").main())
+def _health(arguments: argparse.Namespace) -> int:
+    from app.health import api_illness, worker_illness
+
+    if arguments.kind == "api":
+        illness = api_illness(arguments.port)
+    else:
+        illness = worker_illness(load_settings().redis_url)
+    print(illness or "well")
+    return 1 if illness else 0
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    weights = _of_the_worker("worker.weights")
+    settings = load_settings()
+    if arguments.action == "list":
+        return int(weights.list_models(settings))
+    return int(weights.download(arguments.name))
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from app.doctor import examine
+
+    return examine(load_settings(), arguments.json, arguments.hash, arguments.fetch)
+
+
+def _of_the_worker(name: str) -> ModuleType:
+    """By name: app must not import worker. ValueError where only the api is installed."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name} is not installed; install the extra worker") from None
+
+
+def _receipt(arguments: argparse.Namespace) -> int:
+    from app.receipt_files import read_statement
+
+    try:
+        statement = read_statement(arguments.file)
+        if arguments.action == "replay":
+            return _replay(arguments, statement)
+    except OSError as error:
+        raise ValueError(f"{error.filename}: {error.strerror}") from None
+    from app.core.connection import connect
+    from app.core.receipts import ReceiptSigner
+
+    fault = statement.fault(ReceiptSigner(connect(load_settings().redis_url)))
+    print(fault or "genuine: signed by this installation and unchanged")
+    return 1 if fault else 0
+
+
+def _replay(arguments: argparse.Namespace, statement: Statement) -> int:
+    from app.replay import Api, replay
+
+    all_same = True
+    for same, line in replay(statement, arguments.image, Api(arguments.url, arguments.key)):
+        all_same &= same
+        print(line)
+    return 0 if all_same else 1
 
 
 def _keys(arguments: argparse.Namespace) -> int:
+    from app.core.access import require_access
     from app.core.connection import connect
-    from app.core.keys import KeyStore, mint
+    from app.core.keys import KeyStore
+    from app.keys_command import run
 
-    store = KeyStore(connect(load_settings().redis_url))
-    if arguments.action == "create":
-        secret = mint()
-        key = store.add(secret, arguments.name)
-        print(f"id: {key.id}  key: {secret}  (shown only now)")
-    elif arguments.action == "list":
-        for key in store.all():
-            print(f"{key.id}  {key.name}")
-    elif not store.revoke(arguments.id):
-        print(f"no key has the id {arguments.id}", file=sys.stderr)
-        return 1
-    return 0
+    url = load_settings().redis_url
+    require_access(url)
+    return run(KeyStore(connect(url)), arguments)
 
 
 if __name__ == "__main__":

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
-from app.api import files, ops, v1, v2
+from app import VERSION
+from app.api import (
+    account,
+    admin,
+    events,
+    files,
+    history,
+    ops,
+    preprocess,
+    receipts,
+    uploads,
+    v1,
+    v2,
+    webhooks,
+)
+from app.api.calls import Calls, deliver_tally
+from app.api.drain import LastAnswers
 from app.api.errors import install_error_handlers
 from app.api.headers import SafeHeaders
+from app.api.housekeeping import keep_house
 from app.api.openapi import ALWAYS, install_openapi
 from app.api.services import make_services
 from app.api.transport import BodyBound, PathForms
 from app.core.settings import Settings
+from app.core.telemetry import tracing
+
+_LAST_WORDS_S = 2.0
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -23,25 +44,44 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        housekeeping = asyncio.create_task(keep_house(services))
+        stop = asyncio.Event()
+        counting = asyncio.create_task(deliver_tally(services.tally, services.events, stop))
         yield
+        housekeeping.cancel()
+        stop.set()
+        with suppress(TimeoutError):  # Redis is away: what it has not been told is lost
+            await asyncio.wait_for(counting, _LAST_WORDS_S)
+        tracing.stop()
+        await services.feed.aclose()
         await services.events.aclose()
         services.redis.close()
 
     app = FastAPI(
         title="flux-controlnet server",
         description="Self-hosted replacement of Segmind's flux-controlnet API.",
-        version="0.1.0",
+        version=VERSION,
         docs_url=None,
         redoc_url=None,
         openapi_url=None if "/openapi.json" in settings.closed_paths else "/openapi.json",
         redirect_slashes=False,
         responses=ALWAYS,
+        # FastAPI's own would record what clients sent; ours is in app.core.telemetry.
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         lifespan=lifespan,
     )
     app.state.services = services
     install_error_handlers(app)
     app.include_router(v1.router)
     app.include_router(v2.router)
+    app.include_router(account.router)
+    app.include_router(admin.router)
+    app.include_router(preprocess.router)
+    app.include_router(receipts.router)
+    app.include_router(events.router)
+    app.include_router(webhooks.router)
+    app.include_router(uploads.router)
+    app.include_router(history.router)
     app.include_router(files.router)
     app.include_router(ops.router)
     if "/metrics" not in settings.closed_paths:
@@ -49,5 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
     install_openapi(app)
     app.add_middleware(BodyBound, max_bytes=settings.max_body_bytes)
     app.add_middleware(SafeHeaders)
+    app.add_middleware(LastAnswers, drain=services.drain)
+    app.add_middleware(Calls, tally=services.tally)
     app.add_middleware(PathForms, prefix=urlsplit(str(settings.public_url or "")).path)
     return app

@@ -1,4 +1,4 @@
-"""`scripts/up`: Redis, api, cpu worker and gpu worker as children of one process on one machine.
+"""`scripts/up`: Redis, api and a worker of each kind as children of one process on one machine.
 
 Owns the children's lives: starts them, restarts one that dies, and ends them all, with whatever
 they left behind, when it is told to stop or dies itself. Knows no request and no model.
@@ -33,9 +33,8 @@ log = logging.getLogger(__name__)
 
 _RESTART_PAUSE_S = 1.0
 _POLL_S = 0.1
-# First SIGTERM: a worker finishes its job. Second: it puts the job back into the queue.
-_FINISH_S = 10.0
-_PUT_BACK_S = 5.0
+_REDIS_LEAVES_S = 10.0
+_LEAVES_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +51,14 @@ class Supervisor:
         self._data_dir = settings.data_dir
         self._exit_code = 0
         self._stop = threading.Event()
-        own_redis = "redis_url" not in settings.model_fields_set
+        own_redis = not settings.model_fields_set & {"redis_url", "redis_password"}
         self._redis_url = redis_url(self._data_dir) if own_redis else settings.redis_url
         self._redis = self._redis_child() if own_redis else None
         self._serving = [
             self._child("api", "api", "--host", options.host, "--port", str(options.port)),
             self._child("cpu worker", "worker", "cpu"),
             self._child("gpu worker", "worker", "gpu"),
+            self._child("webhook worker", "worker", "webhooks"),
         ]
 
     def run(self) -> int:
@@ -177,16 +177,15 @@ class Supervisor:
             "REDIS_URL": self._redis_url,
             "DATA_DIR": str(self._data_dir),
             "CHECKPOINT": self._settings.checkpoint,
+            "DRAIN_S": "0",  # no load balancer stands before this one
         }
         return Child(name, [sys.executable, "-m", "app.cli", *arguments], environment)
 
     def _end_all(self) -> None:
         """Redis last, when the others have written all they had to."""
-        for signalled, patience in ((signal.SIGTERM, _FINISH_S), (signal.SIGTERM, _PUT_BACK_S)):
-            if not end(self._serving, signalled, patience):
-                break
-        end(self._serving, signal.SIGKILL, _PUT_BACK_S)
+        end(self._serving, signal.SIGTERM, self._settings.grace_s + _LEAVES_S)
+        end(self._serving, signal.SIGKILL, _LEAVES_S)
         if self._redis is not None:
-            end([self._redis], signal.SIGTERM, _FINISH_S)
-            end([self._redis], signal.SIGKILL, _PUT_BACK_S)
+            end([self._redis], signal.SIGTERM, _REDIS_LEAVES_S)
+            end([self._redis], signal.SIGKILL, _LEAVES_S)
         kill_children()

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from models.autoencoder import LATENT_SCALE
 from models.checkpoints import LoadedCheckpoint
-from models.controls import make_control_map
 from models.denoiser import ControlledDenoiser, image_ids
 from models.errors import NonFiniteLatents, OutOfMemory
 from models.finite import FiniteWatch
@@ -83,7 +82,10 @@ def generate(
     the next request has the device's memory to itself again.
     """
     try:
-        control_map = picture if annotated else _control_map(loaded, spec, picture)
+        control_map = picture
+        if not annotated:
+            size = spec.width, spec.height
+            control_map = loaded.control_maps.make(spec.control, picture, size)
         return _generate(loaded, spec, control_map, on_step, memory or Forgetful())
     except torch.OutOfMemoryError:
         pass  # the traceback holds the tensors: it must be gone before memory is given back
@@ -93,11 +95,10 @@ def generate(
     raise OutOfMemory((spec.width, spec.height), spec.samples)
 
 
-def _control_map(
-    loaded: LoadedCheckpoint, spec: GenerationSpec, picture: Image.Image
-) -> Image.Image:
-    size = spec.width, spec.height
-    return make_control_map(spec.control, picture, size, loaded.annotators)
+@torch.inference_mode()
+def make_control_map(loaded: LoadedCheckpoint, control: str, picture: Image.Image) -> Image.Image:
+    """The map of `picture` as generate() would use it for a picture of the same size."""
+    return loaded.control_maps.make(control, picture, picture.size)
 
 
 def _generate(

@@ -98,9 +98,9 @@ def slow_image(host: PictureHost) -> str:
     return host.answer("/photograph.jpg", respond)
 
 
-def deliver(http: httpx.Client, pictures: int, image: str) -> None:
+def deliver(http: httpx.Client, pictures: int, image: str, image_format: str = "png") -> None:
     """Submit all at once and wait until every one is COMPLETED."""
-    body = {"image": image, "prompt": "a lake", "cn_type": "canny", "image_format": "png"}
+    body = {"image": image, "prompt": "a lake", "cn_type": "canny", "image_format": image_format}
     answers = [http.post("/v2/flux-controlnet", json=body) for _ in range(pictures)]
     deadline = time.monotonic() + DEADLINE_S
     for answer in answers:

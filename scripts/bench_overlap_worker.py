@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -117,7 +118,9 @@ def main(path: Path, seconds: float) -> int:
         max_pixels=None,
         checkpoint=SimpleNamespace(name="stub"),
         networks=SimpleNamespace(profile=lambda asked: asked),
+        device=torch.device("cpu"),
         dtype="float32",
+        weights={},
     )
     worker.generate.generate_pictures = Stub(marks, seconds)
     try:

@@ -1,6 +1,6 @@
 """Faults under load, and whether every accepted request still has exactly one end, the true one.
 
-Usage: chaos.py [--only NAME] [--requests N] [--seed S] [--list]
+Usage: chaos.py [--only NAME] [--requests N] [--seed S] [--list] [--hosts]
 Real processes and a stub of the model, no GPU; all scenarios take less than ten minutes. Prints the
 table of docs/reliability.md and exits with 1 when a request is lost, doubled or wrong.
 """
@@ -28,11 +28,18 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=24)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--list", action="store_true")
+    parser.add_argument(
+        "--hosts",
+        action="store_true",
+        help="cut-host only, its hosts being network namespaces (root), with 50 requests",
+    )
     options = parser.parse_args()
     if options.list:
         for name, scenario in SCENARIOS.items():
             print(f"{name:14} {scenario.what}")
         return 0
+    if options.hosts:
+        options.only, options.requests = ["cut-host"], max(options.requests, 50)
     began, good = time.monotonic(), True
     print(_HEAD + "\n" + "|---" * _HEAD.count(" |") + "|", flush=True)
     with _trickling_host() as host:
@@ -41,7 +48,7 @@ def main() -> int:
                 print(f"chaos: ten minutes are over before {name}", file=sys.stderr)
                 return 1
             scenario = SCENARIOS[name]
-            outcome = run(scenario, options.requests, options.seed, host)
+            outcome = run(scenario, options.requests, options.seed, host, options.hosts)
             print(row(scenario, outcome), flush=True)
             good = good and outcome.verdict.good
             report(name, outcome)

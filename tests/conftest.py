@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from segmind import SegmindClient
 
+from tests.support.collector import Collector, running_collector
 from tests.support.pictures import PictureHost, picture_host
 from tests.support.servers import Server, running_redis, running_server
 
@@ -26,10 +27,23 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The whole server with the demo checkpoint; it may fetch from 127.0.0.1."""
+def collector() -> Iterator[Collector]:
+    """Where the server's processes send their spans."""
+    with running_collector() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Server]:
+    """The whole server with the demo checkpoint; it may fetch from 127.0.0.1. Its log is JSON."""
     data_dir: Path = tmp_path_factory.mktemp("server") / "data"
-    with running_server(data_dir, FETCH_ALLOW_HOSTS="127.0.0.1") as running:
+    with running_server(
+        data_dir,
+        FETCH_ALLOW_HOSTS="127.0.0.1",
+        LOG_FORMAT="json",
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+        OTEL_BSP_SCHEDULE_DELAY="100",
+    ) as running:
         yield running
 
 

@@ -1,5 +1,5 @@
-"""The RQ worker for prepare and finish: forks a work horse for each job, so that what a decoder
-breaks dies alone.
+"""The RQ worker for prepare and finish, and for webhooks: forks a work horse for each job, so that
+what a decoder breaks dies alone.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from rq.queue import Queue
 
 from app.core.processes import die_with_parent
 from worker.lease import ShortLease
+from worker.leaving import BoundedLeave
 
 
-class CpuWorker(ShortLease, Worker):
+class CpuWorker(BoundedLeave, ShortLease, Worker):
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """The forked child. It must not outlive its worker: the job is given to another one."""
         die_with_parent()

@@ -1,50 +1,112 @@
-"""`python -m app.cli doctor`: the device, and how the configured checkpoint would live on it.
-
-Looks and prints; loads no weights and needs no Redis.
+"""What `python -m app.cli doctor` finds about the model: the device, how the configured checkpoint
+would live on it, its weights and their licence. Loads no weights.
 """
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from app.core.settings import load_settings
+from app.core.findings import Finding, fail, ok, warn
+from app.core.settings import Settings
 from models.errors import CheckpointError
 from worker.libraries import quieten
 
 if TYPE_CHECKING:
     import torch
 
+    from models.checkpoints import Checkpoint
 
-def main() -> int:
-    """Print one line a finding; 1 when the checkpoint would not fit."""
+
+def examine_model(settings: Settings, hashing: bool) -> Iterator[Finding]:
+    """hashing: read all weights of the hub and compare their hashes; minutes for the large ones."""
     quieten()
     from models.checkpoints import CHECKPOINTS
     from models.checkpoints.loader import best_device, plan_for
-    from models.flux.attention import choose_attention
-    from models.flux.float8 import native
 
-    device = best_device()
-    checkpoint = CHECKPOINTS[load_settings().checkpoint]
-    print(f"device: {_described(device)}")
-    print(f"attention: {choose_attention(device)}")
-    print(f"8-bit matrix units: {'yes' if native(device) else 'no, fast is not faster here'}")
-    print(f"checkpoint: {checkpoint.name}, {checkpoint.base.licence}")
+    device, checkpoint = best_device(), CHECKPOINTS[settings.checkpoint]
+    yield _driver()
+    yield _device(device, checkpoint)
+    yield from _kernels(device)
     try:
-        print(f"memory plan: {plan_for(checkpoint, device)}")
+        yield ok("memory plan", str(plan_for(checkpoint, device)))
     except CheckpointError as error:
-        print(f"memory plan: none; {error}")
-        return 1
-    return 0
+        remedy = "stop what else is on the card, or take a larger one (docs/performance.md)"
+        yield fail("memory plan", str(error), remedy)
+    yield from _weights(checkpoint, hashing)
+    yield from _licences(checkpoint)
 
 
-def _described(device: torch.device) -> str:
+def _driver() -> Finding:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ok("driver", "none: no nvidia-smi on PATH")
+    command = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    if asked.returncode != 0 or not asked.stdout.strip():
+        said = (asked.stdout or asked.stderr).strip().partition("\n")[0]
+        return fail("driver", f"nvidia-smi fails: {said}", "install NVIDIA's driver, and reboot")
+    return ok("driver", asked.stdout.split()[0])
+
+
+def _device(device: torch.device, checkpoint: Checkpoint) -> Finding:
     import torch
 
     if device.type != "cuda":
-        return "cpu; no CUDA device is seen, and only the demo checkpoint is of use without"
+        said = f"cpu, no CUDA device is seen (torch {torch.__version__})"
+        if checkpoint.footprint is None:
+            return ok("device", said)
+        remedy = (
+            f"{checkpoint.name} needs a GPU: install a driver for CUDA {torch.version.cuda}, give "
+            "a container its devices (--gpus all), or serve CHECKPOINT=demo"
+        )
+        return fail("device", said, remedy)
     properties = torch.cuda.get_device_properties(device)
     free, total = torch.cuda.mem_get_info(device)
-    return (
+    return ok(
+        "device",
         f"{properties.name}, capability {properties.major}.{properties.minor}, "
-        f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free, torch {torch.__version__}"
+        f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free, torch {torch.__version__} "
+        f"for CUDA {torch.version.cuda}",
     )
+
+
+def _kernels(device: torch.device) -> Iterator[Finding]:
+    from models.flux.attention import choose_attention
+    from models.flux.float8 import native
+
+    yield ok("attention", choose_attention(device))
+    said = "yes" if native(device) else "no: the profiles fast and turbo are not faster here"
+    yield ok("8-bit matrix units", said)
+
+
+def _weights(checkpoint: Checkpoint, hashing: bool) -> Iterator[Finding]:
+    from models.checkpoints.weights import damaged, find
+
+    again = f"python -m app.cli models download {checkpoint.name}"
+    for role, part in checkpoint.parts().items():
+        what = f"weights, {role}"
+        if part.repository is None:
+            yield ok(what, "came with the server")
+            continue
+        folder = find(part)
+        if folder is None:
+            yield fail(what, f"{part.repository} is not complete on this disk", again)
+        elif not hashing:
+            yield ok(what, f"{part.repository} is on this disk; --hash compares its hashes")
+        elif wrong := damaged(folder):
+            names = ", ".join(path.name for path in wrong)
+            yield fail(what, f"{part.repository}: {names} is not what its hash says", again)
+        else:
+            yield ok(what, f"{part.repository} is on this disk, as its hashes say")
+
+
+def _licences(checkpoint: Checkpoint) -> Iterator[Finding]:
+    for licence in dict.fromkeys(part.licence for part in checkpoint.parts().values()):
+        if "non-commercial" in licence.lower():
+            remedy = "production use needs a licence of its own; see README"
+            yield warn("licence", f"{checkpoint.name}: {licence}", remedy)
+        else:
+            yield ok("licence", f"{checkpoint.name}: {licence}")

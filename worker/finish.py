@@ -1,54 +1,131 @@
 """Last job, on a cpu worker: crop, encode and deliver; the request is COMPLETED afterwards.
 
-Never imports torch; the pixels come from the gpu worker as raw bytes.
+Never imports torch; the pixels come from the gpu worker as raw bytes. A content filter, where there
+is one, has been loaded by worker.main.
 """
 
 from __future__ import annotations
 
+import io
+import logging
+from typing import Any
+
 from PIL import Image
 
-from app.core.errors import GenerationFailed
+from app.core.errors import ContentWithheld, GenerationFailed
 from app.core.images import content_type, encode
+from app.core.leftovers import drop_leftovers
+from app.core.metadata import embed
+from app.core.receipts import digest, picture_text
 from app.core.requests import RequestRecord, Stage
-from models.geometry import centred_box, generated_size
+from models.geometry import Size, centred_box, generated_size
 from models.spec import image_seed
 from worker.runtime import Runtime, runtime
-from worker.stage import Fields, drop_working_blobs, run_stage
+from worker.stage import Fields, run_stage
+
+log = logging.getLogger(__name__)
 
 
 def finish(request_id: str) -> None:
-    """RQ job: blobs `ID:pixels:i` -> blobs `ID:output:i` and the outputs in the record."""
+    """RQ job: blobs `ID:pixels:i` -> blobs `ID:output:i`, the control map -> `ID:output:map`, and
+    what they are in the record."""
     if run_stage(request_id, Stage.FINISH, _finish):
-        drop_working_blobs(runtime(), request_id)
+        _afterwards(runtime(), request_id)
+
+
+def _afterwards(context: Runtime, request_id: str) -> None:
+    drop_leftovers(context.requests, context.blobs, request_id)
+    record = context.requests.get(request_id)
+    if record is not None and not record.only_map:
+        context.measurements.add(record)
 
 
 def _finish(context: Runtime, record: RequestRecord, _execution: str) -> Fields:
-    params = record.params
-    outputs = []
-    for index in range(params["samples"]):
-        picture = _picture(context, record, index)
-        data = encode(picture, params["image_format"], params["quality"])
-        context.blobs.put(f"{record.id}:output:{index}", data, record.expires_at)
-        outputs.append(
-            {
-                "file_name": f"{index}.{params['image_format']}",
-                "content_type": content_type(params["image_format"]),
-                "file_size": len(data),
-                "width": picture.width,
-                "height": picture.height,
-                "seed": image_seed(params["seed"], index),
-            }
-        )
-    return {"outputs": outputs}
+    control_map = _control_map(context, record)
+    if record.only_map:
+        if control_map is None:
+            raise GenerationFailed("Internal error: the control map was lost")
+        made = _store(context, record, "0", "png", control_map, encode(control_map, "png", 100))
+        return {"outputs": [{**made, "seed": 0}]}
+    _screen(context, record)
+    outputs = [_deliver(context, record, index) for index in range(record.params["samples"])]
+    if control_map is None:  # of a gpu worker that kept none
+        return {"outputs": outputs}
+    data = encode(control_map, "png", 100)
+    return {
+        "outputs": outputs,
+        "control_map": _store(context, record, "map", "png", control_map, data),
+    }
+
+
+def _screen(context: Runtime, record: RequestRecord) -> None:
+    """Raises ContentWithheld before anything is delivered; what there is of the pictures is dropped
+    with the request."""
+    settings = context.settings
+    if not settings.content_filter:
+        return
+    if context.content_filter is None:  # rather no picture than one that nobody judged
+        raise RuntimeError("the content filter is configured but not loaded")
+    for index in range(record.params["samples"]):
+        score = context.content_filter.score(_picture(context, record, index))
+        log.info("request %s: the content filter gives picture %d %.3f", record.id, index, score)
+        if score >= settings.content_filter_threshold:
+            raise ContentWithheld
+
+
+def _deliver(context: Runtime, record: RequestRecord, index: int) -> dict[str, Any]:
+    image_format = record.params["image_format"]
+    picture = _picture(context, record, index)
+    seed = image_seed(record.params["seed"], index)
+    data = encode(picture, image_format, record.params["quality"])
+    if image_format != "png":
+        picture = Image.open(io.BytesIO(data))  # as whoever opens the file will see it
+    if context.settings.output_metadata:
+        text = picture_text(context.receipts, record, seed, digest(picture.tobytes()))
+        data = embed(data, image_format, text)
+    made = _store(context, record, str(index), image_format, picture, data)
+    return {**made, "seed": seed}
+
+
+def _store(
+    context: Runtime,
+    record: RequestRecord,
+    name: str,
+    image_format: str,
+    picture: Image.Image,
+    data: bytes,
+) -> dict[str, Any]:
+    """Put a file where its link will find it, and say what it is."""
+    context.blobs.put(f"{record.id}:output:{name}", data, record.expires_at)
+    return {
+        "file_name": f"{name}.{image_format}",
+        "content_type": content_type(image_format),
+        "file_size": len(data),
+        "width": picture.width,
+        "height": picture.height,
+        "sha256": digest(data),
+        "pixels_sha256": digest(picture.tobytes()),
+    }
 
 
 def _picture(context: Runtime, record: RequestRecord, index: int) -> Image.Image:
-    assert record.width is not None
-    assert record.height is not None
-    target = record.width, record.height
-    generated = generated_size(target)
+    target, generated = _sizes(record)
     pixels = context.blobs.get(f"{record.id}:pixels:{index}")
     if pixels is None:
         raise GenerationFailed("Internal error: the picture was lost before it was delivered")
     picture = Image.frombytes("RGB", generated, pixels)
     return picture if target == generated else picture.crop(centred_box(generated, target))
+
+
+def _control_map(context: Runtime, record: RequestRecord) -> Image.Image | None:
+    """What the ControlNet was shown, its rim included; None when it is lost."""
+    pixels = context.blobs.get(f"{record.id}:{'control' if record.annotated else 'map'}")
+    return None if pixels is None else Image.frombytes("RGB", _sizes(record)[1], pixels)
+
+
+def _sizes(record: RequestRecord) -> tuple[Size, Size]:
+    """What was asked for, and what was generated for it."""
+    assert record.width is not None
+    assert record.height is not None
+    target = record.width, record.height
+    return target, generated_size(target)

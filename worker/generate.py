@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -20,10 +21,11 @@ from app.core.settings import Settings
 from models.checkpoints import LoadedCheckpoint
 from models.errors import ModelError
 from models.geometry import generated_size, resolution_mu
-from models.pipeline import Generation, OnStep
+from models.pipeline import Generation, OnStep, make_control_map
 from models.pipeline import generate as generate_pictures
 from models.spec import GenerationSpec
 from worker.memory import RequestMemory
+from worker.provenance import provenance
 from worker.runtime import Runtime
 from worker.stage import Fields, LostClaim, Rest, run_stage_in_two
 
@@ -33,7 +35,8 @@ EXIT_DEVICE_LOST = 71
 
 
 def generate(request_id: str) -> Rest | None:
-    """RQ job: blob `ID:control` -> blobs `ID:pixels:i` and the measurements in the record.
+    """RQ job: blob `ID:control` -> blobs `ID:pixels:i`, blob `ID:map` (raw RGB, where the map is
+    not in `ID:control` already), and the measurements in the record.
 
     Returns what does not need the device, for the gpu worker to do while the next job has it.
     """
@@ -49,16 +52,20 @@ def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callab
         raise GenerationFailed("Internal error: the control picture was lost")
     picture = Image.frombytes("RGB", (spec.width, spec.height), control)
     context.aside.begin(context.ahead.read)
+    predicted_s = context.measurements.pace().to_end_s(spec.profile, record.work)
     memory = RequestMemory(context, record, execution, _source(context.checkpoint, spec))
     try:
-        made = generate_pictures(
-            context.checkpoint,
-            spec,
-            picture,
-            _reporter(context, record, execution),
-            memory,
-            annotated=record.annotated,
-        )
+        if record.only_map:
+            return _map_only(context, record, picture)
+        with context.meter.working():
+            made = generate_pictures(
+                context.checkpoint,
+                spec,
+                picture,
+                _reporter(context, record, execution),
+                memory,
+                annotated=record.annotated,
+            )
     except SystemExit:  # the worker was told to leave at once
         memory.save()
         raise
@@ -69,17 +76,51 @@ def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callab
         log.critical("the device is lost; leaving", exc_info=True)
         context.aside.settle()
         os._exit(EXIT_DEVICE_LOST)
-    return partial(_keep, memory, made, memory.seconds)
+    return partial(_keep, context, record, spec, memory, made, memory.seconds, predicted_s)
 
 
-def _keep(memory: RequestMemory, made: Generation, inference_s: float) -> Fields:
+def _keep(
+    context: Runtime,
+    record: RequestRecord,
+    spec: GenerationSpec,
+    memory: RequestMemory,
+    made: Generation,
+    inference_s: float,
+    predicted_s: float | None,
+) -> Fields:
+    assert context.checkpoint is not None
     memory.finish()
+    if not record.annotated:
+        _store_map(context, record, made.control_map)
+    prediction = {} if predicted_s is None else {"predicted_s": predicted_s}
     return {
+        **prediction,
         "inference_s": inference_s,
         "evaluations": made.evaluations,
         "controlled": made.controlled,
         "profile": made.profile,
+        "made_with": provenance(context.checkpoint, spec),
     }
+
+
+def _map_only(
+    context: Runtime, record: RequestRecord, picture: Image.Image
+) -> Callable[[], Fields]:
+    """The detector's turn alone."""
+    assert context.checkpoint is not None
+    started = time.perf_counter()
+    control_map = make_control_map(context.checkpoint, record.params["cn_type"], picture)
+    seconds = time.perf_counter() - started
+
+    def keep() -> Fields:
+        _store_map(context, record, control_map)
+        return {"inference_s": seconds}
+
+    return keep
+
+
+def _store_map(context: Runtime, record: RequestRecord, control_map: Image.Image) -> None:
+    context.blobs.put(f"{record.id}:map", control_map.tobytes(), record.expires_at)
 
 
 def _source(checkpoint: LoadedCheckpoint, spec: GenerationSpec) -> str:
@@ -114,6 +155,7 @@ def spec_of(record: RequestRecord, settings: Settings) -> GenerationSpec:
 
 def _reporter(context: Runtime, record: RequestRecord, execution: str) -> OnStep:
     def on_step(step: int, steps: int) -> None:
+        context.meter.step()
         if not context.requests.progress(record.id, execution, step, steps):
             raise LostClaim
 

@@ -25,8 +25,10 @@ from rq.job import Job
 from rq.queue import Queue
 from rq.utils import now
 
-from app.core.queue import MAX_PIXELS_FIELD
+from app.core.workers import MAX_PIXELS_FIELD
+from worker.job_context import about_job
 from worker.lease import BEAT_S, LEASE_S, ShortLease
+from worker.leaving import BoundedLeave
 from worker.runtime import runtime
 from worker.stage import Rest
 
@@ -36,7 +38,7 @@ STUCK_GRACE_S = 30
 EXIT_STUCK = 70
 
 
-class GpuWorker(ShortLease, SimpleWorker):
+class GpuWorker(BoundedLeave, ShortLease, SimpleWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._aside = runtime().aside
@@ -83,8 +85,9 @@ class GpuWorker(ShortLease, SimpleWorker):
 
     def _finish(self, job: Job, queue: Queue, execution: Execution, rest: Rest) -> None:
         try:
-            rest()
-            super()._finalize_success(job, queue, execution, None)
+            with about_job(self.connection, job, "rest"):
+                rest()
+                super()._finalize_success(job, queue, execution, None)
         except Exception:
             # RQ's own ways of failing a job need the main thread. As if the process had died:
             # the lease runs out, and the job is given to another worker.
@@ -107,3 +110,13 @@ class GpuWorker(ShortLease, SimpleWorker):
                     self.maintain_heartbeats(job, execution)
                 except RedisError:
                     log.warning("job %s: its lease could not be renewed", job.id, exc_info=True)
+            self._publish_status()
+
+    def _publish_status(self) -> None:
+        status = runtime().meter.status()
+        if status is None:
+            return
+        try:
+            status.publish(self.connection, self.key)
+        except RedisError:
+            log.debug("the device's status was not published", exc_info=True)

@@ -22,6 +22,8 @@ from rq.queue import Queue
 from rq.utils import now
 from rq.worker import BaseWorker
 
+from worker.job_context import about_job
+
 log = logging.getLogger(__name__)
 
 LEASE_S = 7
@@ -43,6 +45,11 @@ class ShortLease(BaseWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._unstarted_since: dict[str, float] = {}
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """RQ's own; whatever is logged meanwhile, in a work horse too, names the request."""
+        with about_job(self.connection, job):
+            super().execute_job(job, queue)
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002
         """Seconds after which another worker may take the job, whatever the job's timeout."""

@@ -15,5 +15,7 @@ def quieten() -> None:
     for name in ("diffusers", "transformers"):
         logs = importlib.import_module(name).logging
         logs.disable_progress_bar()
+        logs.disable_default_handler()
+        logs.enable_propagation()  # their lines look like all others
         if name == "diffusers":
             logs.set_verbosity_error()

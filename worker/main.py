@@ -1,8 +1,9 @@
-"""The worker processes: `python -m app.cli worker cpu` and `... worker gpu`.
+"""The worker processes: `python -m app.cli worker cpu`, `... worker gpu`, `... worker webhooks`.
 
 Order for the gpu: signals -> load the checkpoint -> warm up -> register with RQ -> work; being
 registered is what readiness means. Exit codes: 0 when asked to stop, 70 when a job was stuck
-(gpu_worker), 71 when the device is lost (generate), 78 when the checkpoint cannot be loaded.
+(gpu_worker), 71 when the device is lost (generate), 78 when the checkpoint of a gpu worker or the
+content filter of a cpu worker cannot be loaded.
 """
 
 from __future__ import annotations
@@ -11,10 +12,8 @@ import importlib
 import logging
 import os
 import signal
-import socket
 import sys
 import time
-import uuid
 from types import FrameType
 
 from PIL import Image
@@ -22,8 +21,9 @@ from redis.exceptions import RedisError
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
-from app.core.queue import CPU, GPU
+from app.core.queue import CPU, GPU, WEBHOOKS
 from app.core.settings import EXIT_CONFIG
+from app.core.workers import name_here
 from models.errors import CheckpointError
 from worker.cpu_worker import CpuWorker
 from worker.lease import BEAT_S
@@ -43,12 +43,26 @@ NICENESS = 10
 
 
 def run_cpu() -> int:
-    """prepare and finish."""
+    """prepare and finish, and the telling of what has ended."""
     os.nice(NICENESS)
-    for module in ("worker.prepare", "worker.finish", "worker.abandoned"):
+    for module in ("worker.prepare", "worker.finish", "worker.ended", "worker.abandoned"):
         importlib.import_module(module)  # before the fork, so that each horse starts at once
     Image.init()  # and finds every decoder imported
+    if runtime().settings.content_filter:
+        from worker.content_filter import load_filter
+
+        try:
+            runtime().content_filter = load_filter(runtime().settings)
+        except CheckpointError as error:
+            log.error("%s", error)
+            return EXIT_CONFIG
     return _work(CpuWorker, CPU)
+
+
+def run_webhooks() -> int:
+    """The sending of webhooks: nothing but waiting for others."""
+    importlib.import_module("worker.webhooks")
+    return _work(CpuWorker, WEBHOOKS)
 
 
 def run_gpu() -> int:
@@ -57,7 +71,7 @@ def run_gpu() -> int:
     signal.signal(signal.SIGINT, _leave)
     quieten()
     from worker.gpu_worker import GpuWorker
-    from worker.model import load_checkpoint
+    from worker.model import load_checkpoint, measured
 
     context = runtime()
     try:
@@ -65,6 +79,7 @@ def run_gpu() -> int:
     except CheckpointError as error:
         log.error("%s", error)
         return EXIT_CONFIG
+    context.meter.device = measured(context.checkpoint)
     return _work(GpuWorker, GPU)
 
 
@@ -100,8 +115,7 @@ def _worker(worker_class: type[BaseWorker], queue_name: str) -> BaseWorker:
     context = runtime()
     return worker_class(
         [context.jobs.queue(queue_name)],
-        # A fixed name would block the restart of a killed worker until its key expires.
-        name=f"{queue_name}-{socket.gethostname()}-{uuid.uuid4().hex[:12]}",
+        name=name_here(queue_name),
         connection=context.redis,
         serializer=JSONSerializer,
         worker_ttl=WORKER_TTL_S,

@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import time
+from functools import partial
 
+import torch
 from PIL import Image
 
 from app.core.settings import Settings
 from models.checkpoints import CHECKPOINTS, LoadedCheckpoint, load
 from models.checkpoints.loader import best_device
+from models.errors import CheckpointError
 from models.pipeline import generate
 from models.spec import CONTROL_NAMES, GenerationSpec
+from worker.meter import Device
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +28,15 @@ attention kernels and the convolutions plan anew for each, so the usual ones are
 def load_checkpoint(settings: Settings) -> LoadedCheckpoint:
     """The checkpoint the settings name, loaded, compiled where there is a GPU, and warmed up.
 
-    Raises CheckpointError when its weights cannot be loaded.
+    Raises CheckpointError when its weights cannot be loaded, or when it needs a GPU and there is
+    none.
     """
+    device = best_device()
+    _check_device(settings.checkpoint, device)
     started = time.perf_counter()
     # Kept beside the data: the next start finds the compiled graphs there.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.data_dir / "compiled"))
-    loaded = load(CHECKPOINTS[settings.checkpoint], best_device())
+    loaded = load(CHECKPOINTS[settings.checkpoint], device)
     read = time.perf_counter()
     _warm_up(loaded, settings.profile)
     log.info(
@@ -41,6 +48,35 @@ def load_checkpoint(settings: Settings) -> LoadedCheckpoint:
         time.perf_counter() - read,
     )
     return loaded
+
+
+def measured(loaded: LoadedCheckpoint) -> Device:
+    """What the meter says of a checkpoint's device."""
+    device = loaded.device
+    cuda = device.type == "cuda"
+    name = torch.cuda.get_device_name(device) if cuda else device.type
+    return Device(
+        loaded.checkpoint.name, name, partial(_memory, device) if cuda else lambda: (0, 0)
+    )
+
+
+def _memory(device: torch.device) -> tuple[int, int]:
+    try:
+        free, total = torch.cuda.mem_get_info(device)
+    except RuntimeError:  # the device is lost; the thread that works on it meets that itself
+        log.debug("no memory figures", exc_info=True)
+        return 0, 0
+    return total - free, total
+
+
+def _check_device(name: str, device: torch.device) -> None:
+    """Raises CheckpointError when the model would take hours for a picture here."""
+    if device.type != "cuda" and CHECKPOINTS[name].footprint is not None:
+        raise CheckpointError(
+            f"checkpoint {name} needs a GPU and no CUDA device is seen: see nvidia-smi, give a "
+            "container its devices (--gpus all), or serve CHECKPOINT=demo; "
+            "python -m app.cli doctor tells more"
+        )
 
 
 def _warm_up(loaded: LoadedCheckpoint, profile: str) -> None:

@@ -12,6 +12,7 @@ import logging
 from redis.exceptions import RedisError
 
 from app.core.blobs import Blobs
+from app.core.errors import BlobsUnavailable
 from app.core.queue import Jobs
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class ReadAhead:
             request_id = self._jobs.next_generation()
             if request_id is not None and (data := self._load(request_id)) is not None:
                 self._kept = request_id, data
-        except RedisError:
+        except (RedisError, BlobsUnavailable):
             log.debug("nothing was read ahead", exc_info=True)
 
     def control(self, request_id: str) -> bytes | None:

@@ -10,17 +10,26 @@ from typing import TYPE_CHECKING
 
 from redis import Redis
 
-from app.core.blobs import Blobs, RedisBlobs
+from app.core.blobs import Blobs, open_blobs
+from app.core.chores import Chores
 from app.core.connection import connect
+from app.core.deliveries import Deliveries
+from app.core.history import History, open_history
 from app.core.links import LinkSigner
+from app.core.outbox import Outbox
+from app.core.pace import Measurements
 from app.core.queue import Jobs
+from app.core.receipts import ReceiptSigner
 from app.core.requests import RequestStore
 from app.core.settings import Settings, load_settings
+from app.core.webhooks import WebhookSecrets
 from worker.aside import Aside
+from worker.meter import Meter
 from worker.read_ahead import ReadAhead
 
 if TYPE_CHECKING:
     from models.checkpoints import LoadedCheckpoint
+    from models.classifier import Classifier
 
 
 @dataclass(slots=True)
@@ -31,9 +40,18 @@ class Runtime:
     blobs: Blobs
     jobs: Jobs
     links: LinkSigner
+    receipts: ReceiptSigner
+    measurements: Measurements
     ahead: ReadAhead
     aside: Aside
+    meter: Meter
+    outbox: Outbox
+    chores: Chores
+    history: History
+    deliveries: Deliveries
+    secrets: WebhookSecrets
     checkpoint: LoadedCheckpoint | None = None
+    content_filter: Classifier | None = None
 
 
 @cache
@@ -41,7 +59,8 @@ def runtime() -> Runtime:
     """This process's runtime; the first call connects."""
     settings = load_settings()
     redis = connect(settings.redis_url)
-    blobs, jobs = RedisBlobs(redis), Jobs(redis, settings.request_ttl_s)
+    blobs = open_blobs(settings.blob_url, redis)
+    jobs = Jobs(redis, settings.request_ttl_s)
     return Runtime(
         settings=settings,
         redis=redis,
@@ -49,6 +68,14 @@ def runtime() -> Runtime:
         blobs=blobs,
         jobs=jobs,
         links=LinkSigner(redis),
+        receipts=ReceiptSigner(redis),
+        measurements=Measurements(redis),
         ahead=ReadAhead(blobs, jobs),
         aside=Aside(),
+        meter=Meter(),
+        outbox=Outbox(redis),
+        chores=Chores(redis, jobs),
+        history=open_history(settings.database_url, redis, settings.history_days),
+        deliveries=Deliveries(redis, settings.webhook_retries_s),
+        secrets=WebhookSecrets(redis),
     )

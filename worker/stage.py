@@ -2,12 +2,14 @@
 
 Owns the meaning of errors inside a job. An error of the request ends it as FAILED and the job is
 done; an error of the infrastructure (Redis away, the process told to stop) leaves the record as
-it is and goes to RQ, which gives the job to another worker.
+it is and goes to RQ, which gives the job to another worker. The store of picture bytes belongs to
+the infrastructure.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,12 +18,17 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError
 from rq.timeouts import JobTimeoutException
 
-from app.core.errors import GenerationFailed, RequestFailed, TimedOut
+from app.core.chores import Chore
+from app.core.errors import BlobsUnavailable, GenerationFailed, RequestFailed, TimedOut
+from app.core.leftovers import drop_leftovers
 from app.core.requests import Claim, RequestRecord, Stage
-from models.spec import SAMPLES_MAX
 from worker.runtime import Runtime, runtime
 
 log = logging.getLogger(__name__)
+
+STORE_PAUSE_S = 10
+"""How long a worker waits before it gives a job back whose bytes cannot be stored or read: with
+RQ's three retries a request outlives 40 s of that."""
 
 Fields = Mapping[str, Any]
 Work = Callable[[Runtime, RequestRecord, str], Fields]
@@ -76,7 +83,9 @@ def _claim(request_id: str, stage: Stage) -> _Claimed | None:
     claim = context.requests.claim(request_id, stage, execution)
     if claim is Claim.AHEAD and stage is not Stage.FINISH:
         # An earlier execution finished this stage but may have died before handing on.
-        context.jobs.enqueue(request_id, stage.next)
+        ahead = context.requests.get(request_id)
+        if ahead is not None:
+            context.jobs.enqueue(request_id, ahead.stage)
     if claim is not Claim.CLAIMED:
         return None
     record = context.requests.get(request_id)
@@ -98,8 +107,13 @@ class _Claimed:
             return work()
         except RedisError:
             raise
+        except BlobsUnavailable:
+            # RQ gives the job to a worker again at once, and does so only a few times.
+            time.sleep(STORE_PAUSE_S)
+            raise
         except LostClaim:
             log.warning("request %s: %s lost its claim", self.record.id, self.stage.name)
+            self._tidy()
         except RequestFailed as error:
             self._fail(error)
         except JobTimeoutException:
@@ -116,22 +130,34 @@ class _Claimed:
         """Store what the stage found and open the next one. False: not ours any more."""
         requests, request_id = self.context.requests, self.record.id
         if self.stage is Stage.FINISH:
-            return requests.complete(request_id, self.execution, fields)
-        advanced = requests.advance(request_id, self.stage, self.execution, fields)
-        if advanced:
-            self.context.jobs.enqueue(request_id, self.stage.next)
-        return advanced
+            stored = requests.complete(request_id, self.execution, fields)
+            if stored:
+                self.context.chores.call(Chore.TELL)
+            else:
+                self._tidy()
+            return stored
+        done = self._done(fields)
+        stored = requests.advance(request_id, done, self.execution, fields)
+        if stored:
+            self.context.jobs.enqueue(request_id, done.next)
+        else:
+            self._tidy()
+        return stored
+
+    def _tidy(self) -> None:
+        """Drop what was stored since the request ended, if it has: it was cancelled meanwhile."""
+        record = self.context.requests.get(self.record.id)
+        if record is not None and record.status.terminal:
+            drop_leftovers(self.context.requests, self.context.blobs, self.record.id)
+
+    def _done(self, fields: Fields) -> Stage:
+        """The last stage that needs no more work: a map alone takes a gpu only to be detected."""
+        mapped = self.record.only_map and fields.get("annotated")
+        return Stage.GENERATE if mapped else self.stage
 
 
 def fail(context: Runtime, request_id: str, execution: str, error: RequestFailed) -> None:
     """End the request for this reason, unless another execution holds it by now."""
     if context.requests.fail(request_id, error, execution):
-        drop_working_blobs(context, request_id)
-
-
-def drop_working_blobs(context: Runtime, request_id: str) -> None:
-    """Forget what the jobs of an ended request handed to each other; outputs stay."""
-    pixels = [f"{request_id}:pixels:{index}" for index in range(SAMPLES_MAX)]
-    record = context.requests.get(request_id)
-    answers = [name for name, _ in record.kept.get("chunks", ())] if record else []
-    context.blobs.delete(f"{request_id}:source", f"{request_id}:control", *pixels, *answers)
+        context.chores.call(Chore.TELL)
+        drop_leftovers(context.requests, context.blobs, request_id)

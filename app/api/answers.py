@@ -6,6 +6,7 @@ Types only; app.api.results makes them.
 from __future__ import annotations
 
 from typing import (
+    Any,
     Literal,
     NotRequired,  # pydantic needs these before Python 3.12
 )
@@ -50,7 +51,10 @@ class Metrics(TypedDict, total=False):
 
 
 class StatusAnswer(TypedDict):
-    """Of a request that has not FAILED. progress: only while PROCESSING."""
+    """Of a request that has not FAILED. progress: only while PROCESSING. queue_position: only
+    while QUEUED, 1 is next. eta_seconds: until the end, while there is one to wait for; null when
+    nothing has been measured yet.
+    """
 
     status: Literal[Status.QUEUED, Status.PROCESSING, Status.COMPLETED]
     request_id: str
@@ -58,6 +62,8 @@ class StatusAnswer(TypedDict):
     response_url: str
     metrics: Metrics
     progress: NotRequired[Progress]
+    queue_position: NotRequired[int]
+    eta_seconds: NotRequired[float | None]
 
 
 class FailedAnswer(TypedDict):
@@ -77,6 +83,17 @@ class Picture(TypedDict):
     seed: str
 
 
+class ControlMap(TypedDict):
+    """What the ControlNet was shown, sides rounded up to multiples of 16."""
+
+    url: str
+    content_type: str
+    file_name: str
+    file_size: int
+    width: int
+    height: int
+
+
 class Timings(TypedDict):
     inference: float | None
 
@@ -93,6 +110,59 @@ class ResultAnswer(TypedDict):
     prompt: str
     timings: Timings
     metrics: Metrics
+    control_map: NotRequired[ControlMap]
+
+
+class ReceiptMap(TypedDict):
+    file_name: str
+    width: int
+    height: int
+    sha256: str
+    pixels_sha256: str
+    url: str
+
+
+class ReceiptPicture(TypedDict):
+    file_name: str
+    width: int
+    height: int
+    sha256: str
+    pixels_sha256: str
+    seed: str
+
+
+class Receipt(TypedDict):
+    """Everything that decided the pixels. sigmas_sha256: of little-endian float32."""
+
+    request_id: str
+    created_at: str
+    ended_at: str
+    parameters: dict[str, Any]
+    width: int
+    height: int
+    evaluations: int
+    controlled: int
+    checkpoint: str
+    weights: dict[str, str]
+    device: str
+    dtype: str
+    mu: float
+    sigmas_sha256: str
+    versions: dict[str, str]
+    control_map: ReceiptMap | None
+    outputs: list[ReceiptPicture]
+
+
+class Signature(TypedDict):
+    algorithm: Literal["HMAC-SHA256"]
+    value: str
+
+
+class ReceiptAnswer(TypedDict):
+    """signature: of `receipt` as JSON with sorted keys and no blanks."""
+
+    receipt: Receipt
+    signature: Signature
 
 
 class PollAnswer(TypedDict):
@@ -122,6 +192,45 @@ class EncodedPictures(TypedDict):
     outputs: int
     image_format: str
     profile: NotRequired[str]
+
+
+# With the hosted service's hyphen. unlimited: the key has no budget, and credits is a large number.
+UserCredits = TypedDict("UserCredits", {"credits": float, "free-credits": float, "unlimited": bool})
+
+
+class KeyAnswer(TypedDict):
+    """A key without its secret. credits: what is left; null without a budget. spent: what its
+    COMPLETED requests cost. Moments are ISO 8601 in UTC."""
+
+    id: str
+    name: str
+    created: str
+    expires: str | None
+    last_used: str | None
+    credits: float | None
+    spent: float
+    rpm: int | None
+    concurrency: int | None
+    admin: bool
+
+
+class NewKey(KeyAnswer):
+    """key: the secret, shown only now."""
+
+    key: str
+
+
+class KeyList(TypedDict):
+    keys: list[KeyAnswer]
+
+
+class Revoked(TypedDict):
+    revoked: str
+
+
+class Balance(TypedDict):
+    id: str
+    credits: float
 
 
 class Liveness(TypedDict):

@@ -10,6 +10,7 @@ from fastapi.security import APIKeyHeader
 from app.api.services import ServicesDep
 from app.core.errors import MissingKey, Unauthorized
 from app.core.keys import Key
+from app.core.telemetry.logs import note
 
 _API_KEY = APIKeyHeader(name="x-api-key", auto_error=False)
 
@@ -32,7 +33,20 @@ async def authenticate(services: ServicesDep, secret: Secret) -> Key:
     key = await services.reads.key(secret)
     if key is None:
         raise Unauthorized
+    note(key_id=key.id)
     return key
+
+
+Caller = Annotated[Key, Depends(authenticate)]
+
+
+async def admitted(request: Request, services: ServicesDep, caller: Caller) -> Key:
+    """The caller's key, when it may submit a request now. Raises Overloaded (503) or RateLimited
+    (429); what its limit leaves it is in `request.state.minute`.
+    """
+    await services.admission.check(services.reads.unfinished)
+    request.state.minute = await services.minutes.hit(caller)
+    return caller
 
 
 def _bearer(header: str | None) -> str | None:
@@ -40,4 +54,4 @@ def _bearer(header: str | None) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-Caller = Annotated[Key, Depends(authenticate)]
+Submitter = Annotated[Key, Depends(admitted)]

@@ -1,4 +1,4 @@
-"""A multipart form as the fields of a request and its picture. Judges no value."""
+"""A multipart form as the fields of a request and its pictures. Judges no value."""
 
 from __future__ import annotations
 
@@ -10,37 +10,36 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from app.api.schemas import FluxControlNetBody
+from app.api.schemas import PICTURE_FIELDS, FluxControlNetBody
 from app.core.errors import InvalidRequest
 
 _PARTS = 64
 
 
-async def read_form(request: Request, max_bytes: int) -> tuple[dict[str, Any], bytes | None]:
-    """The fields, and the bytes of `image` when it came as a file. Raises InvalidRequest."""
+async def read_form(request: Request, max_bytes: int) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The fields, and the bytes of those pictures that came as files. Raises InvalidRequest."""
     _refuse_charset(request.headers["content-type"])
     try:
         form = await request.form(max_files=_PARTS, max_fields=_PARTS, max_part_size=max_bytes)
     except HTTPException as error:
         raise InvalidRequest(f"body: not valid multipart/form-data; {error.detail}") from None
     fields: dict[str, Any] = {}
-    upload = None
+    uploads: dict[str, bytes] = {}
     for name, value in form.multi_items():
         if not isinstance(value, UploadFile):
             fields[name] = value
         elif not value.filename and not value.size:
             continue  # how a browser sends a file input in which nothing was chosen
-        elif name == "image":
-            if upload is not None:
-                raise InvalidRequest("image: more than one file; one picture is needed")
-            upload = await value.read()
-            if not upload:
-                raise InvalidRequest("image: the file is empty; a picture is needed")
+        elif name in PICTURE_FIELDS:
+            if name in uploads:
+                raise InvalidRequest(f"{name}: more than one file; one picture is needed")
+            uploads[name] = await value.read()
+            if not uploads[name]:
+                raise InvalidRequest(f"{name}: the file is empty; a picture is needed")
         elif name in FluxControlNetBody.model_fields:
             raise InvalidRequest(f"{name}: a file is not allowed; only image may be one")
-    if upload is not None:
-        fields["image"] = "a file"  # it wins over a text field of the same name
-    return fields, upload
+    # A file wins over a text field of the same name.
+    return fields | dict.fromkeys(uploads, "a file"), uploads
 
 
 def _refuse_charset(content_type: str) -> None:

@@ -7,32 +7,62 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from app.api.answers import EncodedPictures, ErrorAnswer
-from app.api.schemas import FluxControlNetBody
+from app.api.schemas import PICTURE_FIELDS, FluxControlNetBody, PreprocessBody
+from app.core.uploads import KINDS
 
 Responses = dict[int | str, dict[str, Any]]
 
 
-def _error(description: str) -> dict[str, Any]:
+def error_answer(description: str) -> dict[str, Any]:
     return {"description": description, "model": ErrorAnswer}
 
 
 ALWAYS: Responses = {
-    400: _error("Not a valid request"),
-    408: _error("The request did not arrive in time"),
-    431: _error("The head of the request is too large"),
-    500: _error("A defect of the server"),
-    503: _error("Temporarily unavailable"),
+    400: error_answer("Not a valid request"),
+    408: error_answer("The request did not arrive in time"),
+    431: error_answer("The head of the request is too large"),
+    500: error_answer("A defect of the server"),
+    503: error_answer("Temporarily unavailable"),
 }
 """For FastAPI(responses=...): what any endpoint may answer."""
 
-KEYED: Responses = {401: _error("Missing or invalid key")}
-FOUND: Responses = {404: _error("Unknown, expired or somebody else's")}
+KEYED: Responses = {401: error_answer("Missing or invalid key")}
+FOUND: Responses = {404: error_answer("Unknown, expired or somebody else's")}
 SUBMISSION: Responses = {
     **KEYED,
-    406: _error("Invalid content type"),
-    413: _error("Body too large"),
+    402: error_answer("Insufficient credits (v2)"),
+    406: error_answer("Invalid content type; insufficient credits (v1)"),
+    409: error_answer("The idempotency key was used with another body; or v1: it was cancelled"),
+    413: error_answer("Body too large"),
+    429: error_answer("More submissions in a minute than the key may make; see Retry-After"),
+}
+
+# Of each event, as readers of the document take it for this content type.
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"enum": ["queued", "started", "step", "completed", "failed"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "description": "The part of the status body that the event is about",
+        },
+    },
+}
+
+EVENTS: Responses = {
+    200: {
+        "description": "Events, until the request has ended",
+        "content": {"text/event-stream": {"schema": _EVENT}},
+    },
+    204: {"description": "Ended, and nothing has come after Last-Event-ID"},
+    **KEYED,
+    **FOUND,
 }
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -42,6 +72,13 @@ PICTURE_FILE: Responses = {
     200: {
         "description": "The picture",
         "content": {f"image/{kind}": _BINARY for kind in ("jpeg", "png", "webp")},
+    }
+}
+
+UPLOADED_FILE: Responses = {
+    200: {
+        "description": "The picture",
+        "content": {content_type: _BINARY for content_type in KINDS.values()},
     }
 }
 
@@ -56,8 +93,24 @@ PICTURE: Responses = {
         },
     },
     **SUBMISSION,
-    504: _error("Not finished in time; fetch it by v2"),
+    504: error_answer("Not finished in time; fetch it by v2"),
 }
+
+MAP: Responses = {
+    200: {
+        "description": "The control map",
+        "content": {"image/png": _BINARY},
+        "headers": {name: _TEXT for name in ("x-request-id", "x-output-metadata")},
+    },
+    **SUBMISSION,
+    504: error_answer("Not finished in time; fetch it by v2"),
+}
+
+
+def json_body(kind: type[BaseModel]) -> dict[str, Any]:
+    """For openapi_extra: a body that the endpoint reads by itself."""
+    content = {"application/json": {"schema": kind.model_json_schema()}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def install_openapi(app: FastAPI) -> None:
@@ -83,21 +136,24 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
             if "HTTPValidationError" in str(operation["responses"].get("422")):
                 del operation["responses"]["422"]
         if path.endswith("/flux-controlnet"):
-            operations["post"]["requestBody"] = _submission_body()
+            operations["post"]["requestBody"] = _body(FluxControlNetBody)
+        elif path.endswith("/preprocess"):
+            operations["post"]["requestBody"] = _body(PreprocessBody)
     return document
 
 
-def _submission_body() -> dict[str, Any]:
+def _body(kind: type[BaseModel]) -> dict[str, Any]:
     return {
         "required": True,
         "content": {
-            "application/json": {"schema": FluxControlNetBody.model_json_schema()},
-            "multipart/form-data": {"schema": _form_schema()},
+            "application/json": {"schema": kind.model_json_schema()},
+            "multipart/form-data": {"schema": _form_schema(kind)},
         },
     }
 
 
-def _form_schema() -> dict[str, Any]:
-    schema = FluxControlNetBody.model_json_schema()
+def _form_schema(kind: type[BaseModel]) -> dict[str, Any]:
+    schema = kind.model_json_schema()
     picture = {**_BINARY["schema"], "minLength": 1, "description": "The picture as a file."}
-    return {**schema, "properties": {**schema["properties"], "image": picture}}
+    files = {name: picture for name in PICTURE_FIELDS if name in schema["properties"]}
+    return {**schema, "properties": {**schema["properties"], **files}}

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from fastapi import APIRouter
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
-from redis.exceptions import RedisError
+from prometheus_client import CONTENT_TYPE_LATEST
+from redis.exceptions import RedisError, ResponseError
 
 from app.api.answers import ErrorAnswer, Liveness, Readiness
+from app.api.exposition import render
 from app.api.services import Services, ServicesDep
 from app.core.queue import CPU, GPU
+from app.core.telemetry.snapshot import take_snapshot
 
 router = APIRouter(tags=["operations"])
 metrics = APIRouter(tags=["operations"])
@@ -31,7 +36,8 @@ async def live() -> Liveness:
     },
 )
 def ready(services: ServicesDep) -> JSONResponse:
-    """200 when a request would succeed; 503 with what is missing otherwise."""
+    """200 when a request would succeed; 503 with what is missing otherwise, and as soon as this
+    process has been asked to stop."""
     checks = _checks(services)
     good = all(checks.values())
     body: Readiness = {"status": "ready" if good else "not ready", "checks": checks}
@@ -48,25 +54,23 @@ def ready(services: ServicesDep) -> JSONResponse:
         }
     },
 )
-def prometheus(services: ServicesDep) -> Response:
-    """Queue lengths and live workers; the same from every replica, since all of it is in Redis."""
-    registry = CollectorRegistry()
-    waiting = Gauge("flux_jobs_waiting", "Jobs waiting on a queue", ["queue"], registry=registry)
-    workers = Gauge("flux_workers", "Live workers of a queue", ["queue"], registry=registry)
-    for queue in (CPU, GPU):
-        waiting.labels(queue).set(services.jobs.waiting(queue))
-        workers.labels(queue).set(services.jobs.workers(queue))
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+async def prometheus(services: ServicesDep) -> Response:
+    """Requests, queues, workers, devices; the same from every replica, since all is in Redis."""
+    with suppress(ResponseError):  # a Redis that is full can still be read
+        await services.tally.deliver(services.events)
+    snapshot = await take_snapshot(services.events)
+    return Response(await run_in_threadpool(render, snapshot), media_type=CONTENT_TYPE_LATEST)
 
 
 def _checks(services: Services) -> dict[str, bool]:
     try:
         services.redis.ping()
         return {
-            "api": True,
+            "api": not services.drain.leaving,
             "redis": True,
             "cpu_worker": services.jobs.workers(CPU) > 0,
             "gpu_worker": services.jobs.workers(GPU) > 0,
         }
     except RedisError:
-        return {"api": True, "redis": False, "cpu_worker": False, "gpu_worker": False}
+        api = not services.drain.leaving
+        return {"api": api, "redis": False, "cpu_worker": False, "gpu_worker": False}

@@ -18,11 +18,9 @@ from app.api.answers import (
 )
 from app.api.services import Services
 from app.core.errors import NotFound
+from app.core.forecast import Forecast
 from app.core.links import output_path
 from app.core.requests import RequestRecord, Status
-
-FREE = 0.0
-"""Credits a request costs: keys have no budget yet, so nothing is charged."""
 
 
 def submitted_body(request_id: str, origin: str) -> Submitted:
@@ -36,8 +34,10 @@ def submitted_body(request_id: str, origin: str) -> Submitted:
     }
 
 
-def status_body(record: RequestRecord, origin: str) -> StatusAnswer | FailedAnswer:
-    """The answer of GET /v2/requests/{id}/status."""
+def status_body(
+    record: RequestRecord, origin: str, forecast: Forecast | None
+) -> StatusAnswer | FailedAnswer:
+    """The answer of GET /v2/requests/{id}/status; forecast: of a request that has not ended."""
     if record.status is Status.FAILED:
         return failed_body(record)
     body: StatusAnswer = {
@@ -49,7 +49,15 @@ def status_body(record: RequestRecord, origin: str) -> StatusAnswer | FailedAnsw
     }
     if record.status is Status.PROCESSING:
         body["progress"] = {"step": record.step, "steps": record.steps}
+    if forecast is not None:
+        if record.status is Status.QUEUED:
+            body["queue_position"] = forecast.place(record.id).position
+        body["eta_seconds"] = rounded(forecast.eta_s(record))
     return body
+
+
+def rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def failed_body(record: RequestRecord) -> FailedAnswer:
@@ -103,7 +111,7 @@ def result_body(services: Services, record: RequestRecord, origin: str) -> Resul
         }
         for link, made in zip(links, record.outputs, strict=True)
     ]
-    return {
+    body: ResultAnswer = {
         "status": Status.COMPLETED,
         "error": None,
         "request_id": record.id,
@@ -114,6 +122,17 @@ def result_body(services: Services, record: RequestRecord, origin: str) -> Resul
         "timings": {"inference": record.inference_s},
         "metrics": metrics(record),
     }
+    made = record.control_map
+    if made is not None:
+        body["control_map"] = {
+            "url": file_link(services, record, made["file_name"], origin),
+            "content_type": made["content_type"],
+            "file_name": made["file_name"],
+            "file_size": made["file_size"],
+            "width": made["width"],
+            "height": made["height"],
+        }
+    return body
 
 
 def metrics(record: RequestRecord) -> Metrics:
@@ -130,8 +149,8 @@ def metrics(record: RequestRecord) -> Metrics:
     return {
         **common,
         "total_time": round(record.total_s, 6),
-        "cost": FREE,
-        "remaining_credits": None,
+        "cost": record.cost,
+        "remaining_credits": record.remaining,
         "model_evaluations": record.evaluations,
         "controlled_evaluations": record.controlled,
         "profile": record.profile,
@@ -154,7 +173,11 @@ def encoded_outputs(services: Services, record: RequestRecord) -> list[str]:
 
 
 def output_link(services: Services, record: RequestRecord, index: int, origin: str) -> str:
-    path = output_path(record.id, record.outputs[index]["file_name"])
+    return file_link(services, record, record.outputs[index]["file_name"], origin)
+
+
+def file_link(services: Services, record: RequestRecord, file_name: str, origin: str) -> str:
+    path = output_path(record.id, file_name)
     return origin + services.links.sign(path, int(record.expires_at))
 
 

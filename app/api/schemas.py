@@ -1,4 +1,4 @@
-"""The request body: the hosted service's 17 parameters and our own, with ranges, defaults and
+"""The request bodies: the hosted service's 17 parameters and our own, with ranges, defaults and
 aliases, and what is said when one is wrong. The only place that knows their names on the wire.
 """
 
@@ -6,12 +6,20 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from app.core.errors import InvalidRequest
+from app.core.webhooks import URL_MAX as WEBHOOK_MAX
 from models.geometry import MAX_SIDE, MIN_SIDE
 from models.spec import (
     CONTROL_NAMES,
@@ -24,6 +32,14 @@ from models.spec import (
 )
 
 PROMPT_MAX = 100_000
+# Of what is accepted for certain; addresses are, too, where they are allowed.
+_WEBHOOK = (
+    r"^https?://([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
+    r"(:(80|443|8080|8443))?(/[!-~]*)?$"
+)
+
+PICTURE_FIELDS = ("image", "control_image")
+"""What may come as a file in a form."""
 
 
 def _no_boolean(value: object) -> object:
@@ -55,12 +71,22 @@ def _one_of(names: tuple[str, ...]) -> FieldInfo:
 Integer = Annotated[int, BeforeValidator(_no_boolean)]
 Number = Annotated[float, BeforeValidator(_no_boolean)]
 Text = Annotated[str, BeforeValidator(_no_surrogates)]
+Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE), BeforeValidator(_no_boolean)]
+ControlType = Annotated[str, _one_of(CONTROL_NAMES)]
+
+
+def _either_picture(schema: dict[str, Any]) -> None:
+    """A ready map makes `image` superfluous; pydantic knows no such rule."""
+    schema["required"].remove("image")
+    schema["anyOf"] = [{"required": ["image"]}, {"required": ["control_image"]}]
 
 
 class FluxControlNetBody(BaseModel):
     """Body of POST /v1/flux-controlnet and /v2/flux-controlnet. Unknown keys are ignored."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="ignore", frozen=True, allow_inf_nan=False, json_schema_extra=_either_picture
+    )
 
     image: Text = Field(
         min_length=1,
@@ -73,9 +99,9 @@ class FluxControlNetBody(BaseModel):
     base64: bool = False
     cn_stop: Number = Field(0.5, ge=0, le=1)
     cn_strength: Number = Field(0.45, ge=0, le=2)
-    cn_type: Annotated[str, _one_of(CONTROL_NAMES)] = "pose"
-    custom_height: Integer = Field(1024, ge=MIN_SIDE, le=MAX_SIDE)
-    custom_width: Integer = Field(1024, ge=MIN_SIDE, le=MAX_SIDE)
+    cn_type: ControlType = "pose"
+    custom_height: Side = 1024
+    custom_width: Side = 1024
     guidance: Number = Field(3.5, ge=1, le=15)
     image_format: Annotated[str, _one_of(("jpeg", "png", "webp"))] = "jpeg"
     quality: Integer = Field(95, ge=10, le=100)
@@ -86,12 +112,51 @@ class FluxControlNetBody(BaseModel):
     profile: Annotated[str, _one_of(PROFILE_NAMES)] = Field(
         default_factory=str, description="Speed profile; the server's own when left out."
     )
+    webhook_url: Text = Field(
+        default_factory=str,
+        min_length=1,
+        max_length=WEBHOOK_MAX,
+        description="Where the end of the request is told; outside of the network.",
+        json_schema_extra={"pattern": _WEBHOOK},
+    )
+    control_image: Text = Field(
+        default_factory=str,
+        min_length=1,
+        description="A ready control map, in any form of `image`; `image` is not read then.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _image_is_not_read(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and "control_image" in fields:
+            return {**fields, "image": "not read"}
+        return fields
 
 
-def parse_body(fields: dict[str, Any]) -> FluxControlNetBody:
+class PreprocessBody(BaseModel):
+    """Body of POST /v1/flux-controlnet/preprocess. Unknown keys are ignored, so the body of the
+    picture that is to follow will do.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    image: Text = Field(
+        min_length=1,
+        description="The picture to make the map of: http(s) URL, base64 or a data URI.",
+    )
+    cn_type: ControlType = "pose"
+    custom_height: Side = 1024
+    custom_width: Side = 1024
+    use_input_img_dimension: bool = True
+
+
+Body = TypeVar("Body", FluxControlNetBody, PreprocessBody)
+
+
+def parse_body(kind: type[Body], fields: dict[str, Any]) -> Body:
     """The validated body. Raises InvalidRequest: `field: what is wrong; what is allowed`."""
     try:
-        return FluxControlNetBody.model_validate(fields)
+        return kind.model_validate(fields)
     except ValidationError as error:
         sentences = [_sentence(detail) for detail in error.errors()]
         raise InvalidRequest("; ".join(sentences)) from None
@@ -132,8 +197,7 @@ def _allowed(name: str) -> str:
     if schema["type"] == "boolean":
         return "allowed are true and false"
     if schema["type"] == "string":
-        return "a non-empty string is needed" + (
-            f" of at most {PROMPT_MAX} characters" if name == "prompt" else ""
-        )
+        longest = f" of at most {schema['maxLength']} characters" if "maxLength" in schema else ""
+        return "a non-empty string is needed" + longest
     kind = "an integer" if schema["type"] == "integer" else "a number"
     return f"allowed is {kind} from {schema['minimum']} to {schema['maximum']}"

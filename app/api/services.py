@@ -11,13 +11,29 @@ import redis.asyncio as async_redis
 from fastapi import Depends, Request
 from redis import Redis
 
-from app.core.blobs import Blobs, RedisBlobs
+from app.api.drain import Drain
+from app.api.limits import MinuteLimiter
+from app.core.admission import Admission
+from app.core.blobs import Blobs, open_blobs
+from app.core.chores import Chores
 from app.core.connection import connect, connect_async
+from app.core.credits import Ledger
+from app.core.deliveries import Deliveries
+from app.core.feed import EventFeed
+from app.core.forecast import Forecasts
+from app.core.history import History, open_history
+from app.core.idempotency import IdempotencyKeys
+from app.core.keys import KeyStore
 from app.core.links import LinkSigner
+from app.core.outbox import Outbox
 from app.core.queue import Jobs
 from app.core.reading import Reader
+from app.core.receipts import ReceiptSigner
 from app.core.requests import RequestStore
 from app.core.settings import Settings
+from app.core.telemetry.counters import Tally
+from app.core.uploads import Uploads
+from app.core.webhooks import WebhookSecrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +42,58 @@ class Services:
     redis: Redis
     events: async_redis.Redis
     reads: Reader
+    feed: EventFeed
+    forecasts: Forecasts
     requests: RequestStore
     blobs: Blobs
     jobs: Jobs
     links: LinkSigner
+    admission: Admission
+    minutes: MinuteLimiter
+    keys: KeyStore
+    ledger: Ledger
+    uploads: Uploads
+    outbox: Outbox
+    chores: Chores
+    history: History
+    deliveries: Deliveries
+    secrets: WebhookSecrets
+    receipts: ReceiptSigner
+    idempotency: IdempotencyKeys
+    tally: Tally
+    drain: Drain
 
 
 def make_services(settings: Settings) -> Services:
     redis = connect(settings.redis_url)
     events = connect_async(settings.redis_url)
+    blobs = open_blobs(settings.blob_url, redis)
+    jobs = Jobs(redis, settings.request_ttl_s)
     return Services(
         settings=settings,
         redis=redis,
         events=events,
         reads=Reader(events),
+        feed=EventFeed(events),
+        forecasts=Forecasts(redis, jobs),
         requests=RequestStore(redis, settings.request_ttl_s),
-        blobs=RedisBlobs(redis),
-        jobs=Jobs(redis, settings.request_ttl_s),
+        blobs=blobs,
+        jobs=jobs,
         links=LinkSigner(redis),
+        admission=Admission(events, settings),
+        minutes=MinuteLimiter(events),
+        keys=KeyStore(redis),
+        ledger=Ledger(redis),
+        uploads=Uploads(redis, blobs, settings.upload_ttl_s, settings.upload_quota_bytes),
+        outbox=Outbox(redis),
+        chores=Chores(redis, jobs),
+        history=open_history(settings.database_url, redis, settings.history_days),
+        deliveries=Deliveries(redis, settings.webhook_retries_s),
+        secrets=WebhookSecrets(redis),
+        receipts=ReceiptSigner(redis),
+        idempotency=IdempotencyKeys(redis),
+        tally=Tally(),
+        drain=Drain(),
     )
 
 

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import math
 import resource
 
 import uvicorn
-from starlette.types import ASGIApp
+from fastapi import FastAPI
 
+from app.api.drain import Drain, DrainingServer
 from app.api.protocol import bounded_protocol
 from app.core.settings import Settings
 
 
-def serve(app: ASGIApp, settings: Settings, host: str, port: int) -> None:
-    """Serve until SIGINT or SIGTERM."""
+def serve(app: FastAPI, settings: Settings, host: str, port: int, drain: Drain) -> None:
+    """Serve until SIGINT or SIGTERM; `drain` says when that has come."""
     _allow_many_connections()
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=host,
         port=port,
+        log_config=None,  # its lines go where all others go
         log_level="warning" if settings.log_level == "info" else settings.log_level,
         http=bounded_protocol(settings),
         access_log=False,
         server_header=False,
         # The origin of URLs is PUBLIC_URL or the checked Host, never a forwarded header.
         proxy_headers=False,
-        # Open v1 calls are told 503 rather than left hanging when the process must go.
-        timeout_graceful_shutdown=5,
+        # Then open v1 calls are told 503 rather than left hanging.
+        timeout_graceful_shutdown=math.ceil(settings.grace_s),
     )
+    DrainingServer(config, drain, settings.drain_s).run()
 
 
 def _allow_many_connections() -> None:

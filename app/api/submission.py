@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from redis.exceptions import RedisError
 
-from app.api.auth import Caller
+from app.api.auth import Submitter
 from app.api.forms import read_form
-from app.api.schemas import FluxControlNetBody, parse_body
+from app.api.json_body import json_object
+from app.api.pricing import account_of
+from app.api.schemas import FluxControlNetBody, PreprocessBody, parse_body
 from app.api.services import Services, ServicesDep
-from app.core.errors import InvalidContentType, InvalidRequest
+from app.api.webhooks import webhook_of
+from app.core.errors import (
+    BlobsUnavailable,
+    InsufficientCredits,
+    InvalidContentType,
+    InvalidRequest,
+)
 from app.core.keys import Key
 from app.core.requests import Stage
+from app.core.telemetry.logs import note
 from app.core.urls import MAX_LENGTH as URL_MAX
 from models.geometry import largest_of_shape
 
@@ -25,46 +34,97 @@ _RANDOM_SEEDS = 999_999_999_999_999  # the hosted service's own range for a draw
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A valid body. upload: the bytes of `image` when it came as a file."""
+    """A valid body. upload: the bytes of its picture when that came as a file. webhook: where the
+    end of the request is told, and with which origin in the links. only_map: what is asked for is
+    the control map; whatever the body says of a picture is a default then.
+    """
 
     body: FluxControlNetBody
     upload: bytes | None
+    webhook: Mapping[str, str] | None = None
+    only_map: bool = False
 
 
-async def read_submission(request: Request, services: ServicesDep, caller: Caller) -> Submission:  # noqa: ARG001
-    """Parse and validate; the key is checked first. Raises 400, 401, 406 or 413."""
+async def read_submission(
+    request: Request,
+    services: ServicesDep,
+    caller: Submitter,  # noqa: ARG001
+) -> Submission:
+    """Parse and validate; the key and its limits are checked first. Raises 400, 401, 406, 413, 429
+    or 503."""
+    fields, uploads = await _read_fields(request, services)
+    body = parse_body(FluxControlNetBody, fields)
+    upload = uploads.get("control_image" if body.control_image else "image")
+    return Submission(body, upload, webhook_of(request, services.settings, body.webhook_url))
+
+
+async def read_preprocess(
+    request: Request,
+    services: ServicesDep,
+    caller: Submitter,  # noqa: ARG001
+) -> Submission:
+    """The same for a body that asks for a control map."""
+    fields, uploads = await _read_fields(request, services)
+    asked = parse_body(PreprocessBody, fields)
+    # A map has no seed and takes no step; a record is the same for all requests nevertheless.
+    body = FluxControlNetBody.model_construct(
+        **asked.model_dump(), prompt="", seed=0, image_format="png", steps=0
+    )
+    return Submission(body, uploads.get("image"), only_map=True)
+
+
+async def _read_fields(
+    request: Request, services: Services
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The fields of a body of either type, and the bytes of its files."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    upload = None
     if media_type == "application/json":
-        fields = _json_object(await request.body())
-    elif media_type == "multipart/form-data":
-        fields, upload = await read_form(request, services.settings.max_body_bytes)
-    else:
-        raise InvalidContentType
-    return Submission(parse_body(fields), upload)
+        return json_object(await request.body()), {}
+    if media_type == "multipart/form-data":
+        return await read_form(request, services.settings.max_body_bytes)
+    raise InvalidContentType
 
 
 SubmissionDep = Annotated[Submission, Depends(read_submission)]
+PreprocessDep = Annotated[Submission, Depends(read_preprocess)]
 
 
-def submit(services: Services, caller: Key, submission: Submission) -> str:
-    """Accept: write the record, queue its first job, and say the request's id.
+def submit(
+    services: Services, caller: Key, submission: Submission, request_id: str | None = None
+) -> str:
+    """Accept: write the record, queue its first job, and say the request's id, a new one unless
+    the caller has drawn one.
 
     Raises InvalidRequest for a custom size that no worker could make or for a URL that is too
-    long, and RedisError.
+    long, InsufficientCredits, RedisError and BlobsUnavailable.
     """
     if not submission.body.use_input_img_dimension:
         _check_size(services, submission.body)
-    request_id = secrets.token_hex(16)
-    params = submission.body.model_dump(exclude={"image"})
+    request_id = request_id or secrets.token_hex(16)
+    note(request_id=request_id)
+    params = submission.body.model_dump(exclude={"image", "control_image", "webhook_url"})
+    if submission.only_map:
+        params["only_map"] = True
     if params["seed"] == -1:
         params["seed"] = secrets.randbelow(_RANDOM_SEEDS)
+    account = account_of(
+        caller,
+        submission.body,
+        submission.upload,
+        services.settings,
+        only_map=submission.only_map,
+    )
     expires_at = services.requests.expiry()
     source = _store_source(services, request_id, submission, expires_at)
     try:
-        services.requests.submit(request_id, caller.name, params, source, expires_at)
+        services.requests.submit(
+            request_id, caller.name, params, source, expires_at, submission.webhook, account
+        )
         services.jobs.enqueue(request_id, Stage.PREPARE)
-    except RedisError:
+    except InsufficientCredits:
+        services.blobs.delete(f"{request_id}:source")
+        raise
+    except (RedisError, BlobsUnavailable):
         # Nobody was told this id. A Redis that is full needs the room of the picture at once.
         services.requests.forget(request_id)
         services.blobs.delete(f"{request_id}:source")
@@ -90,28 +150,15 @@ def _store_source(
 
     Raises InvalidRequest for a URL too long to be one.
     """
-    image = submission.body.image
+    field = "control_image" if submission.body.control_image else "image"
+    text: str = getattr(submission.body, field)
     name = f"{request_id}:source"
     if submission.upload is not None:
         services.blobs.put(name, submission.upload, expires_at)
-        return {"kind": "file"}
-    if "://" in image[:16]:
-        if len(image) > URL_MAX:
-            raise InvalidRequest(f"image: a URL has at most {URL_MAX} characters")
-        return {"kind": "url", "url": image}
-    services.blobs.put(name, image.encode(), expires_at)
-    return {"kind": "base64"}
-
-
-def _json_object(raw: bytes) -> dict[str, Any]:
-    try:
-        fields = json.loads(raw, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise InvalidRequest("body: not valid JSON; a JSON object is needed") from None
-    if not isinstance(fields, dict):
-        raise InvalidRequest("body: a JSON object is needed")
-    return fields
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+        return {"field": field, "kind": "file"}
+    if "://" in text[:16]:
+        if len(text) > URL_MAX:
+            raise InvalidRequest(f"{field}: a URL has at most {URL_MAX} characters")
+        return {"field": field, "kind": "url", "url": text}
+    services.blobs.put(name, text.encode(), expires_at)
+    return {"field": field, "kind": "base64"}

@@ -6,6 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import error_response
 from app.core.errors import BodyTooLarge
+from app.core.telemetry.logs import note
 
 
 class PathForms:
@@ -44,6 +45,7 @@ class BodyBound:
         too_large = BodyTooLarge(f"The request body is larger than {self._max_bytes} bytes")
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self._max_bytes:
+            note(refusal=BodyTooLarge.__name__)
             await error_response(too_large)(scope, receive, send)
             return
         received = 0

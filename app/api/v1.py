@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
 from app.api.answers import EncodedPictures, PollAnswer, PollFailed
-from app.api.auth import Caller
+from app.api.auth import Submitter
 from app.api.errors import CLIENT_CLOSED_REQUEST, error_response
+from app.api.idempotency import IdempotencyKey, submit_once
+from app.api.limits import RESET_HEADER, Minute
 from app.api.openapi import FOUND, KEYED, PICTURE
 from app.api.origin import public_origin
-from app.api.results import FREE, encoded_outputs, output_bytes, poll_body, poll_failed
+from app.api.results import encoded_outputs, output_bytes, poll_body, poll_failed
 from app.api.services import Services, ServicesDep
-from app.api.submission import SubmissionDep, submit
+from app.api.submission import SubmissionDep
 from app.api.v2 import OwnRecord
 from app.api.waiting import HungUp, wait_for_end
-from app.core.errors import RequestFailed, ServerError, SyncTimeout, Unavailable
+from app.core.cancelling import cancel
+from app.core.errors import (
+    Cancelled,
+    InsufficientCredits,
+    RequestFailed,
+    ServerError,
+    SyncTimeout,
+    Unavailable,
+)
 from app.core.requests import RequestRecord, Status
 
 router = APIRouter(tags=["v1"])
@@ -36,21 +48,44 @@ _GOES_ON = "the request goes on and its result can be fetched from /v2/requests"
     response_class=Response,
 )
 async def make_picture(
-    request: Request, services: ServicesDep, caller: Caller, submission: SubmissionDep
+    request: Request,
+    services: ServicesDep,
+    caller: Submitter,
+    submission: SubmissionDep,
+    key: IdempotencyKey,
 ) -> Response:
     """Make a picture and answer with it."""
-    request_id = await run_in_threadpool(submit, services, caller, submission)
+    try:
+        request_id = await run_in_threadpool(submit_once, services, caller, submission, key)
+    except InsufficientCredits as error:
+        return JSONResponse({"error": error.text}, status_code=error.v1_status)
+    answer = partial(_answer, minute=request.state.minute)
+    return await answer_at_the_end(request, services, request_id, answer, returns=key is not None)
+
+
+async def answer_at_the_end(
+    request: Request,
+    services: Services,
+    request_id: str,
+    answer: Callable[[Services, RequestRecord], Response],
+    *,
+    returns: bool = False,
+) -> Response:
+    """What `answer` makes of the record once it has ended; 503 or 504 when that is not waited for.
+
+    returns: a client that hangs up may be back at any time and ask for the same.
+    """
     try:
         ended = await wait_for_end(services, request_id, request)
     except HungUp:
-        hung_up = RequestFailed("cancelled: the client hung up before the request began")
-        await run_in_threadpool(services.requests.fail, request_id, hung_up, only_queued=True)
+        if not returns:
+            await run_in_threadpool(_cancel_unbegun, services, request_id)
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     except asyncio.CancelledError:  # this process is told to stop; there is no one to re-raise to
         return _unanswered(Unavailable("The server is stopping; " + _GOES_ON), request_id)
     if ended is None:
         return _unanswered(SyncTimeout("Request timed out; " + _GOES_ON), request_id)
-    return await run_in_threadpool(_answer, services, ended)
+    return await run_in_threadpool(answer, services, ended)
 
 
 @router.get(
@@ -70,6 +105,13 @@ async def poll_request(request: Request, services: ServicesDep, record: OwnRecor
     return JSONResponse(poll_body(services, record, origin))
 
 
+def _cancel_unbegun(services: Services, request_id: str) -> None:
+    reason = Cancelled("cancelled: the client hung up before the request began")
+    cancel(
+        *(services.requests, services.jobs, services.blobs), request_id, reason, only_queued=True
+    )
+
+
 def _unanswered(error: ServerError, request_id: str) -> JSONResponse:
     """v1 ends without a picture, the request does not end."""
     response = error_response(error, request_id=request_id)
@@ -77,19 +119,24 @@ def _unanswered(error: ServerError, request_id: str) -> JSONResponse:
     return response
 
 
-def _answer(services: Services, record: RequestRecord) -> Response:
+def failed_answer(record: RequestRecord) -> Response:
+    return JSONResponse(
+        {"error": record.error},
+        status_code=record.error_status,
+        headers={"x-request-id": record.id},
+    )
+
+
+def _answer(services: Services, record: RequestRecord, minute: Minute | None) -> Response:
     if record.status is Status.FAILED:
-        return JSONResponse(
-            {"error": record.error},
-            status_code=record.error_status,
-            headers={"x-request-id": record.id},
-        )
+        return failed_answer(record)
     first = record.outputs[0]
+    headers = _headers(record) | (_next_minute() if minute is None else minute.headers)
     if not record.params["base64"]:
         return Response(
             output_bytes(services, record, 0),
             media_type=first["content_type"],
-            headers=_headers(record),
+            headers=headers,
         )
     encoded = encoded_outputs(services, record)
     body: EncodedPictures = {
@@ -101,13 +148,12 @@ def _answer(services: Services, record: RequestRecord) -> Response:
     }
     if record.params.get("profile"):  # the hosted service's keys and no others, unless asked
         body["profile"] = record.profile
-    return JSONResponse(body, headers=_headers(record))
+    return JSONResponse(body, headers=headers)
 
 
 def _headers(record: RequestRecord) -> dict[str, str]:
     first = record.outputs[0]
     size = {"height": first["height"], "width": first["width"], "samples": len(record.outputs)}
-    next_minute = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
     return {
         "x-request-id": record.id,
         "x-generation-time": f"{record.inference_s:.6f}",
@@ -116,7 +162,12 @@ def _headers(record: RequestRecord) -> dict[str, str]:
         "x-output-metadata": json.dumps(size),
         "x-profile": record.profile,
         # A key without a budget has no limit; JavaScript and Python both read this as a number.
-        "x-remaining-credits": "Infinity",
-        "x-cost": str(FREE),
-        "x-rate-limit-reset-at-utc": next_minute.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "x-remaining-credits": "Infinity" if record.remaining is None else str(record.remaining),
+        "x-cost": str(record.cost),
     }
+
+
+def _next_minute() -> dict[str, str]:
+    """For a key that is not limited: nothing changes then, but clients read the header."""
+    moment = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
+    return {RESET_HEADER: moment.strftime("%Y-%m-%dT%H:%M:%SZ")}

@@ -1,21 +1,15 @@
-"""Waiting for the end of a request without polling: reads the request's event stream, which keeps
-every event, so nothing is missed when Redis or this process was away for a moment.
-"""
+"""v1's wait for the end of a request, without polling and without a connection of its own."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import cast
 
 from fastapi import Request
 
 from app.api.services import Services
-from app.core.connection import LONGEST_BLOCK_S
-from app.core.requests import RequestRecord, events_key
+from app.core.requests import RequestRecord
 
-_LAST = {b"completed", b"failed"}
-
-Streams = list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]
+_SILENCE_S = 5.0
 
 
 class HungUp(Exception):
@@ -45,20 +39,15 @@ async def wait_for_end(
 
 
 async def _ended(services: Services, request_id: str) -> RequestRecord | None:
-    key, last = events_key(request_id), b"0"
-    while True:
-        streams = cast(
-            Streams, await services.events.xread({key: last}, block=LONGEST_BLOCK_S * 1000)
-        )
-        over = not streams  # nothing for a while: the record may have expired
-        for _, events in streams or []:
-            last, fields = events[-1]
-            over |= fields[b"event"] in _LAST
-        if not over:
-            continue
-        record = await services.reads.record(request_id)
-        if record is None or record.status.terminal:
-            return record
+    with services.feed.following(request_id) as follower:
+        while True:
+            events = await follower.next(_SILENCE_S)
+            if events and not events[-1].last:
+                continue
+            # It has ended, or nothing has happened for a while: it may have expired.
+            record = await services.reads.record(request_id)
+            if record is None or record.status.terminal:
+                return record
 
 
 async def _disconnected(request: Request) -> None:

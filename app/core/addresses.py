@@ -21,6 +21,9 @@ from ipaddress import (
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
+PORTS = frozenset({80, 443, 8080, 8443})
+"""Of hosts that the operator has not named."""
+
 _HOST = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?")
 # The one prefix whose last 32 bits are an IPv4 address for everybody (RFC 6052). In 64:ff9b:1::/48
 # they may stand elsewhere, so it is refused like everything outside of 2000::/3.

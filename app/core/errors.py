@@ -4,32 +4,48 @@ error is always fit to be shown to a client, so it never holds addresses, paths 
 ServerError                    500  an internal error
 ├── InvalidRequest             400  the body is not a valid request
 ├── Unauthorized               401  no key, or a wrong one
+├── InsufficientCredits        402  the key's budget is too small for the request; 406 on v1
+├── Forbidden                  403  the key may not do this
 ├── NotFound                   404  unknown, expired or foreign
 ├── MethodNotAllowed           405
 ├── InvalidContentType         406
 ├── TooSlow                    408  the head or the body did not arrive in time
+├── Conflict                   409  an idempotency key with another body
 ├── BodyTooLarge               413
+├── QuotaExceeded              413  the owner has uploaded as much as it may
+├── RateLimited                429  more requests in a minute than the key may make
 ├── HeadTooLarge               431
 ├── Unavailable                503  Redis is away or nobody can do the work
+│   ├── HistoryUnavailable          the database of the history cannot be reached
+│   ├── BlobsUnavailable            the store of picture bytes is away or full
+│   └── Overloaded                  there is more to do than the server takes on; says when to come
 ├── SyncTimeout                504  v1 gave up waiting; the request goes on
 └── RequestFailed              422  the end of a request that was accepted (v2); v1_status on v1
     ├── ImageRejected               the control picture cannot be fetched or decoded; 400 on v1
     │   └── UrlRejected             its URL, or a host on the way, must not be used
+    ├── OutOfCredits                it costs more than was reserved and is left; 406 on v1
+    ├── ContentWithheld             the content filter refuses the picture; 400 on v1
     ├── GenerationFailed            the model could not make the picture; 500 on v1
-    └── TimedOut                    a job ran longer than it may; 504 on v1
+    ├── TimedOut                    a job ran longer than it may; 504 on v1
+    └── Cancelled                   its owner did not want it any more; 409 on v1
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class ServerError(Exception):
-    """Base of the tree."""
+    """Base of the tree. headers: what the answer carries besides the sentence."""
 
     status = 500
     sentence = "Internal server error"
 
-    def __init__(self, sentence: str | None = None) -> None:
+    def __init__(
+        self, sentence: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(sentence or self.sentence)
+        self.headers = dict(headers or {})
 
     @property
     def text(self) -> str:
@@ -48,6 +64,23 @@ class Unauthorized(ServerError):
 
 class MissingKey(Unauthorized):
     sentence = "Missing Authorization or x-api-key in header"
+
+
+def _too_few(balance: float, cost: float) -> str:
+    return f"Insufficient credits. You have {balance} credits, and this request needs {cost}"
+
+
+class InsufficientCredits(ServerError):
+    status = 402
+    v1_status = 406
+
+    def __init__(self, balance: float, cost: float) -> None:
+        super().__init__(_too_few(balance, cost))
+
+
+class Forbidden(ServerError):
+    status = 403
+    sentence = "This needs an admin key"
 
 
 class NotFound(ServerError):
@@ -70,9 +103,24 @@ class TooSlow(ServerError):
     sentence = "The request did not arrive in time"
 
 
+class Conflict(ServerError):
+    status = 409
+    sentence = "Conflict"
+
+
 class BodyTooLarge(ServerError):
     status = 413
     sentence = "The request body is too large"
+
+
+class QuotaExceeded(ServerError):
+    status = 413
+    sentence = "The uploaded pictures are more than this key's owner may have"
+
+
+class RateLimited(ServerError):
+    status = 429
+    sentence = "Too many requests"
 
 
 class HeadTooLarge(ServerError):
@@ -83,6 +131,22 @@ class HeadTooLarge(ServerError):
 class Unavailable(ServerError):
     status = 503
     sentence = "The service is temporarily unavailable, please try again"
+
+
+class HistoryUnavailable(Unavailable):
+    sentence = "The history is temporarily unavailable, please try again"
+
+
+class BlobsUnavailable(Unavailable):
+    """A job that meets it is done again, as with an error of Redis; the log has the reason."""
+
+
+class Overloaded(Unavailable):
+    def __init__(self, reason: str, retry_after_s: int) -> None:
+        super().__init__(
+            f"The service is overloaded: {reason}. Please try again in {retry_after_s} s",
+            {"retry-after": str(retry_after_s)},
+        )
 
 
 class SyncTimeout(ServerError):
@@ -106,6 +170,19 @@ class ImageRejected(RequestFailed):
 class UrlRejected(ImageRejected):
     def __init__(self, reason: str) -> None:
         super().__init__(f"image: the URL cannot be used: {reason}")
+        self.reason = reason
+
+
+class OutOfCredits(RequestFailed):
+    v1_status = InsufficientCredits.v1_status
+
+    def __init__(self, balance: float, cost: float) -> None:
+        super().__init__(_too_few(balance, cost))
+
+
+class ContentWithheld(RequestFailed):
+    v1_status = 400
+    sentence = "The picture was withheld: it breaks the content policy of this server"
 
 
 class GenerationFailed(RequestFailed):
@@ -115,3 +192,8 @@ class GenerationFailed(RequestFailed):
 class TimedOut(RequestFailed):
     v1_status = 504
     sentence = "The request took longer than it may"
+
+
+class Cancelled(RequestFailed):
+    v1_status = 409
+    sentence = "cancelled"

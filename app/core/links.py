@@ -16,22 +16,34 @@ from urllib.parse import parse_qs, urlsplit
 from redis import Redis
 
 _SECRET_KEY = "secret:links"
-_OUTPUT_PATH = re.compile(r"/files/(?P<request_id>[0-9a-f]{32})/(?P<index>[0-9])\.[a-z]+$")
+_OUTPUT_PATH = re.compile(r"/files/(?P<request_id>[0-9a-f]{32})/(?P<name>[0-9]|map)\.[a-z]+$")
+_UPLOAD_PATH = re.compile(r"/uploads/(?P<sha256>[0-9a-f]{64})\.[a-z]+$")
 
 
 def output_path(request_id: str, file_name: str) -> str:
-    """The path of a finished picture; its file name begins with the picture's index."""
+    """The path of a finished picture, or of a control map; the stem of the file name is the
+    picture's index, or `map`."""
     return f"/files/{request_id}/{file_name}"
+
+
+def upload_path(sha256: str, kind: str) -> str:
+    """The path of an uploaded picture."""
+    return f"/uploads/{sha256}.{kind}"
+
+
+def shared_secret(redis: Redis, name: str) -> bytes:
+    """The random secret of this name that all processes on one Redis share; made when missing."""
+    redis.set(name, secrets.token_bytes(32), nx=True)
+    secret = redis.get(name)
+    assert isinstance(secret, bytes)
+    return secret
 
 
 class LinkSigner:
     """All processes on one Redis share one random secret, so any of them can check a link."""
 
     def __init__(self, redis: Redis) -> None:
-        redis.set(_SECRET_KEY, secrets.token_bytes(32), nx=True)
-        secret = redis.get(_SECRET_KEY)
-        assert isinstance(secret, bytes)
-        self._secret = secret
+        self._secret = shared_secret(redis, _SECRET_KEY)
 
     def sign(self, path: str, expires_at: int) -> str:
         """`path` with its expiry (Unix seconds) and signature as a query."""
@@ -45,21 +57,31 @@ class LinkSigner:
         genuine = hmac.compare_digest(expected.encode(), signature.encode())
         return genuine and time.time() < int(expires_at)
 
-    def own_output(self, url: str) -> tuple[str, int] | None:
-        """(request id, index) when `url` is a valid link to one of our pictures, on any host.
+    def own_output(self, url: str) -> tuple[str, str] | None:
+        """(request id, stem of the file's name) when `url` is a valid link to one of our pictures,
+        on any host.
 
         The signature is proof enough: such a picture need not travel over the network.
         """
+        path = self._own(url, _OUTPUT_PATH)
+        return (path["request_id"], path["name"]) if path is not None else None
+
+    def own_upload(self, url: str) -> str | None:
+        """The SHA-256 of an uploaded picture when `url` is a valid link to one, on any host."""
+        path = self._own(url, _UPLOAD_PATH)
+        return path["sha256"] if path is not None else None
+
+    def _own(self, url: str, pattern: re.Pattern[str]) -> re.Match[str] | None:
         try:
             parts = urlsplit(url)
         except ValueError:
             return None
-        path = _OUTPUT_PATH.search(parts.path)
+        path = pattern.search(parts.path)
         query = parse_qs(parts.query)
         expires_at, signature = (query.get(name, [""])[0] for name in ("exp", "sig"))
         if path is None or not self.valid(path.group(), expires_at, signature):
             return None
-        return path["request_id"], int(path["index"])
+        return path
 
     def _signature(self, path: str, expires_at: int) -> str:
         message = f"{path}\n{expires_at}".encode()

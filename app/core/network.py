@@ -17,10 +17,8 @@ from typing import Any
 
 import httpcore
 
-from app.core.addresses import AllowList, is_public, parse_address
+from app.core.addresses import PORTS, AllowList, is_public, parse_address
 from app.core.errors import UrlRejected
-
-_PORTS = frozenset({80, 443, 8080, 8443})
 
 Resolve = Callable[[str, int], list[str]]
 """(host, port) -> its addresses as numbers; OSError or ValueError when there are none."""
@@ -68,7 +66,11 @@ class _DeadlineStream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ARG002
     ) -> httpcore.NetworkStream:
-        left = self._deadline.left()
+        try:
+            left = self._deadline.left()
+        except httpcore.TimeoutException:
+            self.close()  # httpcore closes it only for what goes wrong in the handshake itself
+            raise
         inner = self._stream.start_tls(ssl_context, server_hostname, timeout=left)
         return _DeadlineStream(inner, self._deadline)
 
@@ -115,7 +117,7 @@ class GuardedBackend(httpcore.NetworkBackend):
         numbers = [parse_address(address) for address in addresses]
         if all(self._allow.holds(number) for number in numbers):
             return addresses
-        if port not in _PORTS:
+        if port not in PORTS:
             raise UrlRejected("its port is not allowed")
         if not all(is_public(number) or self._allow.holds(number) for number in numbers):
             raise UrlRejected("its host is not allowed")

@@ -1,5 +1,7 @@
-"""The only file that imports rq on the submitting side: which stage runs on which queue.
+"""Which stage of a request runs on which RQ queue; the submitting side of RQ.
 
+What is queued is what RQ's own enqueue(unique=True) would queue, but for its place in the list,
+which app.core.fairness decides, and in one round trip.
 Jobs are named after their request and stage, so queueing the same stage twice is one job. An
 abandoned job (its worker died) is taken up again by another worker at most RETRIES times; errors
 of a request itself never reach RQ, the job ends them as FAILED.
@@ -7,18 +9,25 @@ of a request itself never reach RQ, the job ends them as FAILED.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from itertools import chain
 from typing import cast
 
 from redis import Redis
 from rq import Callback, Queue, Retry, Worker
-from rq.exceptions import DuplicateJobError
+from rq.exceptions import NoSuchJobError
+from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
-from rq.worker_registration import WORKERS_BY_QUEUE_KEY
+from rq.utils import now
 
-from app.core.requests import Stage
+from app.core.fairness import ALL_HELD, QUEUE_ONCE, RELEASE_ALL
+from app.core.requests import Stage, record_key
+from app.core.workers import live_workers
 
 CPU = "cpu"
 GPU = "gpu"
+WEBHOOKS = "webhooks"
+QUEUES = (CPU, GPU, WEBHOOKS)
 RETRIES = 3
 
 _QUEUE = {Stage.PREPARE: CPU, Stage.GENERATE: GPU, Stage.FINISH: CPU}
@@ -27,55 +36,101 @@ _FUNCTION = {
     Stage.GENERATE: "worker.generate.generate",
     Stage.FINISH: "worker.finish.finish",
 }
+_PLACE = {Stage.PREPARE: "enter", Stage.GENERATE: "turn", Stage.FINISH: "first"}
+"""A finished picture should not wait behind the downloads of later requests."""
+
 _TIMEOUT_S = {Stage.PREPARE: 90, Stage.GENERATE: 3000, Stage.FINISH: 300}
 _ON_FAILURE = "worker.abandoned.fail_request"
-
-MAX_PIXELS_FIELD = "max_pixels"
-"""Where a gpu worker says, in RQ's own hash of it, how many pixels its card can do."""
 
 
 class Jobs:
     def __init__(self, redis: Redis, ttl_s: int) -> None:
         self._redis = redis
         self._ttl_s = ttl_s
+        self._queue_once = redis.register_script(QUEUE_ONCE)
+        self._release_all = redis.register_script(RELEASE_ALL)
+        self._all_held = redis.register_script(ALL_HELD)
 
     def queue(self, name: str) -> Queue:
         return Queue(name, connection=self._redis, serializer=JSONSerializer)
 
     def enqueue(self, request_id: str, stage: Stage) -> None:
-        """Queue a stage of a request once, however often this is called."""
+        """Queue a stage of a request once, however often this is called. The first one waits, in
+        no list yet, while the request's key has as many in flight as it may."""
+        queue = self.queue(_QUEUE[stage])
+        job = queue.create_job(
+            _FUNCTION[stage],
+            args=(request_id,),
+            job_id=_job_id(request_id, stage),
+            timeout=_TIMEOUT_S[stage],
+            result_ttl=self._ttl_s,
+            failure_ttl=self._ttl_s,
+            ttl=self._ttl_s,
+            status=JobStatus.QUEUED,
+            retry=Retry(max=RETRIES, enqueue_at_front=True),
+            on_failure=Callback(_ON_FAILURE),
+        )
+        job.enqueued_at = now()
+        fields = chain.from_iterable(job.to_dict().items())
+        self._queue_once(
+            keys=[job.key, queue.key, record_key(request_id), Queue.redis_queues_keys],
+            args=[job.id, request_id, _PLACE[stage], self._ttl_s, *fields],
+        )
+
+    def enqueue_anew(self, request_id: str, stage: Stage) -> None:
+        """Queue a stage although RQ remembers a job of it that is neither waiting nor running."""
+        with suppress(NoSuchJobError):
+            self._fetch(request_id, stage).delete()
+        self.enqueue(request_id, stage)
+
+    def withdraw(self, request_id: str) -> None:
+        """Take the jobs of a request that has ended off the queues; what a worker has taken stays
+        with it."""
+        for stage in Stage:
+            queue = self.queue(_QUEUE[stage])
+            if self._redis.lrem(queue.key, 1, _job_id(request_id, stage)):
+                with suppress(NoSuchJobError):
+                    self._fetch(request_id, stage).delete()
+
+    def given_up(self, request_id: str, stage: Stage) -> bool:
+        """Whether RQ has tried this stage as often as it may."""
         try:
-            self.queue(_QUEUE[stage]).enqueue(
-                _FUNCTION[stage],
-                request_id,
-                job_id=f"{request_id}-{stage.name.lower()}",
-                unique=True,
-                job_timeout=_TIMEOUT_S[stage],
-                result_ttl=self._ttl_s,
-                failure_ttl=self._ttl_s,
-                ttl=self._ttl_s,
-                retry=Retry(max=RETRIES, enqueue_at_front=True),
-                # A finished picture should not wait behind the downloads of later requests.
-                at_front=stage is Stage.FINISH,
-                on_failure=Callback(_ON_FAILURE),
-            )
-        except DuplicateJobError:
-            return
+            return self._fetch(request_id, stage).is_failed
+        except NoSuchJobError:
+            return False
+
+    def release_held(self) -> None:
+        """Let requests go that wait for another one of their key which expired or was lost; the
+        end of a request does so itself."""
+        self._release_all()
+
+    def carried(self) -> set[tuple[str, Stage]]:
+        """Every stage of a request that some job carries: waiting, taken, running or put off, or
+        held until its key has room.
+
+        Jobs move between these places, so one that is not found may have been on its way.
+        """
+        held = cast(list[bytes], self._all_held())
+        found = {_job_id(request_id.decode(), Stage.PREPARE) for request_id in held}
+        for name in QUEUES:
+            queue = self.queue(name)
+            found.update(queue.get_job_ids(), queue.intermediate_queue.get_job_ids())
+            for registry in (
+                queue.started_job_registry,
+                queue.scheduled_job_registry,
+                queue.deferred_job_registry,
+            ):
+                found.update(registry.get_job_ids(cleanup=False))
+        return {carried for job_id in found if (carried := carried_by(job_id)) is not None}
 
     def workers(self, name: str) -> int:
         """How many live workers listen on a queue."""
-        return Worker.count(queue=self.queue(name))
+        return len(live_workers(self._redis, name))
 
     def max_pixels(self) -> int | None:
-        """The largest picture that every live gpu worker can make; None when none has a bound.
-
-        One round trip: each worker's field is read on the way through the set of workers, and a
-        worker whose hash has expired has no field.
-        """
-        workers = WORKERS_BY_QUEUE_KEY % GPU
-        found = self._redis.sort(workers, by="nosort", get=[f"*->{MAX_PIXELS_FIELD}"])
-        said = cast(list[bytes | None], found)
-        return min((int(pixels) for pixels in said if pixels is not None), default=None)
+        """The largest picture that every live gpu worker can make; None when none has a bound."""
+        said = [worker.max_pixels for worker in live_workers(self._redis, GPU)]
+        return min((pixels for pixels in said if pixels is not None), default=None)
 
     def allowed_pixels(self, configured: int) -> int:
         """`configured` (MAX_PIXELS), or less where a card can do less."""
@@ -91,7 +146,22 @@ class Jobs:
         """How many jobs wait on a queue."""
         return self.queue(name).count
 
+    def _fetch(self, request_id: str, stage: Stage) -> Job:
+        job_id = _job_id(request_id, stage)
+        return Job.fetch(job_id, connection=self._redis, serializer=JSONSerializer)
+
     def next_generation(self) -> str | None:
         """The request whose job is at the head of the gpu queue; the job stays there."""
         head = self.queue(GPU).get_job_ids(0, 1)
-        return head[0].rpartition("-")[0] if head else None
+        carried = carried_by(head[0]) if head else None
+        return carried[0] if carried else None
+
+
+def _job_id(request_id: str, stage: Stage) -> str:
+    return f"{request_id}-{stage.name.lower()}"
+
+
+def carried_by(job_id: str) -> tuple[str, Stage] | None:
+    """(request id, stage) of a job; None for one that carries no request (app.core.chores)."""
+    request_id, _, stage = job_id.rpartition("-")
+    return (request_id, Stage[stage.upper()]) if stage.upper() in Stage.__members__ else None

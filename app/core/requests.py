@@ -1,12 +1,14 @@
 """The request record and its state machine.
 
-Owns what Redis holds of a request (a hash `req:ID` and a stream of events `req:ID:events`) and
-every change of it. Does not queue jobs, does not know HTTP or what a picture is.
+Owns what Redis holds of a request (a hash `req:ID`, a stream of events `req:ID:events`, its place
+among the unfinished ones, its end in the outbox) and every change of it. Does not queue jobs, does
+not know HTTP or what a picture is.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +18,10 @@ from typing import Any, cast
 from redis import Redis
 
 from app.core import scripts
-from app.core.errors import RequestFailed
+from app.core.credits import to_credits
+from app.core.errors import InsufficientCredits, OutOfCredits, RequestFailed
+from app.core.telemetry import tracing
+from app.core.telemetry.counters import COUNTERS
 
 
 class Status(StrEnum):
@@ -52,8 +57,24 @@ class Claim(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """On whose account a request goes: the id of a key, credits for a unit of work, what to reserve
+    of the key's budget (billionths of a credit), and how many of the key's requests may be in
+    flight (None: any number)."""
+
+    key: str = ""
+    price: float = 0.0
+    reserved: int = 0
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """A request as it was when read. Times are Unix seconds; None means not yet."""
+    """A request as it was when read. Times are Unix seconds; None means not yet.
+
+    cost: in credits, 0 until its size is known. remaining: what the key had left when the request
+    had COMPLETED; None for a key without a budget.
+    """
 
     id: str
     owner: str
@@ -70,6 +91,7 @@ class RequestRecord:
     height: int | None = None
     work: float | None = None
     annotated: bool = False
+    stage: Stage = Stage.PREPARE
     error: str | None = None
     error_status: int = 500
     outputs: tuple[Mapping[str, Any], ...] = ()
@@ -77,7 +99,20 @@ class RequestRecord:
     evaluations: int = 0
     controlled: int = 0
     profile: str = "exact"
+    predicted_s: float | None = None
     kept: Mapping[str, Any] = field(default_factory=dict)
+    webhook: Mapping[str, str] | None = None
+    key: str = ""
+    price: float = 0.0
+    cost: float = 0.0
+    remaining: float | None = None
+    control_map: Mapping[str, Any] | None = None
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def only_map(self) -> bool:
+        """What was asked for is the control map and no picture made with it."""
+        return bool(self.params.get("only_map"))
 
     @property
     def queue_s(self) -> float:
@@ -89,12 +124,26 @@ class RequestRecord:
         return (self.ended_at or time.time()) - self.created_at
 
 
+ID = re.compile("[0-9a-f]{32}")
+"""What every id of a request looks like."""
+
+
 def record_key(request_id: str) -> str:
     return f"req:{request_id}"
 
 
 def events_key(request_id: str) -> str:
     return f"req:{request_id}:events"
+
+
+UNFINISHED = "requests:unfinished"
+"""Sorted set in Redis: ids of the requests that have not ended, oldest first."""
+
+ENDED = "requests:ended"
+"""Hash in Redis, read by app.core.outbox: id -> the record as it ended, until all were told."""
+
+
+_NOBODYS = Account()
 
 
 class RequestStore:
@@ -104,11 +153,14 @@ class RequestStore:
         register = redis.register_script
         self._submit = register(scripts.SUBMIT)
         self._claim = register(scripts.CLAIM)
+        self._charge = register(scripts.CHARGE)
         self._advance = register(scripts.ADVANCE)
         self._progress = register(scripts.PROGRESS)
         self._keep = register(scripts.KEEP)
         self._complete = register(scripts.COMPLETE)
         self._fail = register(scripts.FAIL)
+        self._forget = register(scripts.FORGET)
+        self._strike_off = register(scripts.STRIKE_OFF)
 
     def expiry(self) -> float:
         """When a request submitted now expires."""
@@ -121,10 +173,22 @@ class RequestStore:
         params: Mapping[str, Any],
         source: Mapping[str, str],
         expires_at: float,
+        webhook: Mapping[str, str] | None = None,
+        account: Account = _NOBODYS,
     ) -> None:
-        """Write a new QUEUED record. The id must be new."""
+        """Write a new QUEUED record. The id must be new. Raises InsufficientCredits."""
         fields = {"owner": owner, "params": json.dumps(params), "source": json.dumps(source)}
-        self._run(self._submit, request_id, str(int(expires_at)), *_flat(fields))
+        fields["price"] = repr(account.price)
+        if account.concurrency is not None:
+            fields["concurrency"] = str(account.concurrency)
+        fields |= tracing.carrier()
+        if webhook is not None:
+            fields["webhook"] = json.dumps(webhook)
+        reserved = str(account.reserved)
+        expiry = str(int(expires_at))
+        answer = self._run(self._submit, request_id, expiry, account.key, reserved, *_flat(fields))
+        if isinstance(answer, bytes):
+            raise InsufficientCredits(to_credits(int(answer)), to_credits(account.reserved))
 
     def get(self, request_id: str) -> RequestRecord | None:
         """The record, or None when it is unknown or expired."""
@@ -137,6 +201,16 @@ class RequestStore:
         processing = "1" if stage is Stage.GENERATE else "0"
         answer = self._run(self._claim, request_id, str(int(stage)), execution, processing)
         return Claim(answer.decode())
+
+    def charge(self, request_id: str, execution: str, cost: int) -> bool:
+        """Say what the request costs, in billionths of a credit; that much is reserved from now on.
+
+        False: not ours any more. Raises OutOfCredits when the key has not got as much.
+        """
+        answer = self._run(self._charge, request_id, execution, str(cost))
+        if isinstance(answer, bytes):
+            raise OutOfCredits(to_credits(int(answer)), to_credits(cost))
+        return bool(answer)
 
     def advance(
         self, request_id: str, stage: Stage, execution: str, fields: Mapping[str, Any]
@@ -166,15 +240,42 @@ class RequestStore:
         """End the request as FAILED. Without an execution it is failed whoever holds it."""
         only = "1" if only_queued else "0"
         status = str(error.v1_status)
-        return bool(self._run(self._fail, request_id, execution, only, error.text, status))
+        said = (error.text, status, type(error).__name__)
+        return bool(self._run(self._fail, request_id, execution, only, *said))
 
     def forget(self, request_id: str) -> None:
         """Remove a record whose submission could not be carried through."""
-        self._redis.delete(record_key(request_id), events_key(request_id))
+        self._run(self._forget, request_id)
+
+    def unfinished(self) -> dict[str, Stage]:
+        """Every request that has not ended, oldest first, and the stage it waits for or is in.
+
+        Strikes off those whose records have expired.
+        """
+        ids = [one.decode() for one in cast(list[bytes], self._redis.zrange(UNFINISHED, 0, -1))]
+        with self._redis.pipeline(transaction=False) as pipe:
+            for request_id in ids:
+                pipe.hget(record_key(request_id), "stage")
+            stages = dict(zip(ids, pipe.execute(), strict=True))
+        expired = [one for one, stage in stages.items() if stage is None]
+        if expired:
+            self._strike_off(keys=[UNFINISHED, COUNTERS], args=expired)
+        return {one: Stage(int(stage)) for one, stage in stages.items() if stage is not None}
+
+    def unfinished_of(self, owner: str) -> list[RequestRecord]:
+        """An owner's requests that have not ended, newest first."""
+        ids = [one.decode() for one in cast(list[bytes], self._redis.zrevrange(UNFINISHED, 0, -1))]
+        with self._redis.pipeline(transaction=False) as pipe:
+            for request_id in ids:
+                pipe.hget(record_key(request_id), "owner")
+            owners = pipe.execute()
+        own = [one for one, name in zip(ids, owners, strict=True) if name == owner.encode()]
+        records = (self.get(request_id) for request_id in own)
+        return [record for record in records if record is not None and not record.status.terminal]
 
     def _run(self, script: Any, request_id: str, *args: str) -> Any:
         now = repr(time.time())
-        keys = [record_key(request_id), events_key(request_id)]
+        keys = [record_key(request_id), events_key(request_id), UNFINISHED, ENDED, COUNTERS]
         return script(keys=keys, args=[now, *args])
 
 
@@ -196,6 +297,8 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
     def integer(name: str) -> int | None:
         return int(fields[name]) if name in fields else None
 
+    remaining = integer("remaining")
+
     return RequestRecord(
         id=request_id,
         owner=fields["owner"],
@@ -212,6 +315,7 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
         height=integer("height"),
         work=number("work"),
         annotated=fields.get("annotated") == "true",
+        stage=Stage(int(fields["stage"])),
         error=fields.get("error"),
         error_status=integer("error_status") or 500,
         outputs=tuple(json.loads(fields.get("outputs", "[]"))),
@@ -219,5 +323,13 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
         evaluations=integer("evaluations") or 0,
         controlled=integer("controlled") or 0,
         profile=fields.get("profile", "exact"),
+        predicted_s=number("predicted_s"),
         kept=json.loads(fields.get("kept", "{}")),
+        webhook=json.loads(fields.get("webhook", "null")),
+        key=fields.get("key", ""),
+        price=number("price") or 0.0,
+        cost=to_credits(integer("cost") or 0),
+        remaining=None if remaining is None else to_credits(remaining),
+        control_map=json.loads(fields.get("control_map", "null")),
+        made_with=json.loads(fields.get("made_with", "{}")),
     )

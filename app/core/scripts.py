@@ -1,6 +1,8 @@
 """Lua: every change of a request's state is one of these scripts, so each is atomic.
 
-All take KEYS[1] = the record (hash) and KEYS[2] = its events (stream), and ARGV[1] = the time
+All take KEYS[1] = the record (hash), KEYS[2] = its events (stream), KEYS[3] = the ids of all
+requests that have not ended by the time of their submission (sorted set), KEYS[4] = the outbox
+(hash: id -> the record as it ended), the last key = the counters (hash), and ARGV[1] = the time
 now in seconds. Invariants, whoever calls in whatever order:
 
 - a record that expired is never written again: no script but SUBMIT creates a key;
@@ -8,31 +10,79 @@ now in seconds. Invariants, whoever calls in whatever order:
   is written once;
 - between CLAIM and the end of a stage only the execution that claimed last can write: a worker
   that was stalled, lost its job and wakes up late gets 0 and changes nothing;
-- every key expires when the record does.
+- every key of a request expires when its record does;
+- what SUBMIT reserved of a budget is spent by COMPLETE or given back by FAIL and FORGET, once;
+- a record is in KEYS[3] from SUBMIT to its end; one that expired is taken out by whoever notices;
+- what happens to a request is counted in the call that makes it happen;
+- who ends is in the outbox by the same call, whole, and leaves it only when all have been told.
 """
 
 from __future__ import annotations
 
-_TAIL = """
+from app.core.credits import LEDGER
+from app.core.fairness import FLIGHTS
+from app.core.telemetry.counters import ENDED, ETA_ERROR, EXPIRED, LUA, STAGE, STEPS
+
+NEWS = "requests:news"
+"""Channel on which the id of a request is told whenever its events have grown."""
+
+_TAIL = (
+    LUA
+    + f"""
+local function id() return string.sub(KEYS[1], 5) end  -- without req:
 local function event(name, ...)
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', 500, '*', 'event', name, ...)
   redis.call('EXPIREAT', KEYS[2], redis.call('HGET', KEYS[1], 'expires_at'))
+  redis.call('PUBLISH', '{NEWS}', id())
+end
+local function outbox()
+  redis.call('HSET', KEYS[4], id(), cjson.encode(redis.call('HGETALL', KEYS[1])))
 end
 local function status() return redis.call('HGET', KEYS[1], 'status') end
 local function ended(s) return s == 'COMPLETED' or s == 'FAILED' end
 local function mine(execution)
   return not ended(status()) and redis.call('HGET', KEYS[1], 'execution') == execution
 end
+-- Clocks of hosts differ a little: nothing takes less than no time.
+local function took(stage, since)
+  local began = tonumber(redis.call('HGET', KEYS[1], since))
+  if began then observe(math.max(0, tonumber(ARGV[1]) - began), '{STAGE}', stage) end
+end
+local function count_end(outcome, reason)
+  if reason == 'Cancelled' then outcome = 'cancelled' end
+  count(1, '{ENDED}', outcome, reason)
+  if outcome == 'completed' then
+    took('finish', 'claimed_at')
+    took('total', 'created_at')
+    local predicted = tonumber(redis.call('HGET', KEYS[1], 'predicted_s'))
+    local started = tonumber(redis.call('HGET', KEYS[1], 'started_at'))
+    if predicted and started then
+      observe(math.abs(tonumber(ARGV[1]) - started - predicted), '{ETA_ERROR}')
+    end
+  end
+end
+local function count_steps(done)
+  local before = tonumber(redis.call('HGET', KEYS[1], 'step')) or 0
+  if done > before then count(done - before, '{STEPS}') end  -- a repeated call counts nothing
+end
 """
+)
 
 SUBMIT = (
     _TAIL
+    + LEDGER
     + """
--- ARGV[2] = expires_at, ARGV[3..] = field, value, ...  A record is made once: returns 1 or 0.
+-- ARGV[2] = expires_at, ARGV[3] = key, ARGV[4] = amount to reserve of its budget,
+-- ARGV[5..] = field, value, ...  A record is made once: returns 1 or 0; the balance as text when
+-- it is too small, and then nothing is made.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local balance = reserve(id(), ARGV[3], ARGV[4], ARGV[2])
+if balance then return balance end
 redis.call('HSET', KEYS[1], 'status', 'QUEUED', 'stage', '1', 'execution', '',
-           'created_at', ARGV[1], 'expires_at', ARGV[2], unpack(ARGV, 3))
+           'created_at', ARGV[1], 'expires_at', ARGV[2], 'key', ARGV[3], unpack(ARGV, 5))
 redis.call('EXPIREAT', KEYS[1], ARGV[2])
+redis.call('ZADD', KEYS[3], ARGV[1], id())
+count(1, 'submitted')
 event('queued')
 return 1
 """
@@ -48,12 +98,27 @@ if not s then return 'gone' end
 if ended(s) then return 'ended' end
 local stage = tonumber(redis.call('HGET', KEYS[1], 'stage'))
 if stage > tonumber(ARGV[2]) then return 'ahead' end
-redis.call('HSET', KEYS[1], 'execution', ARGV[3])
+redis.call('HSET', KEYS[1], 'execution', ARGV[3], 'claimed_at', ARGV[1])
 if ARGV[4] == '1' and s == 'QUEUED' then
   redis.call('HSET', KEYS[1], 'status', 'PROCESSING', 'started_at', ARGV[1])
+  took('queue', 'created_at')
   event('started')
 end
 return 'claimed'
+"""
+)
+
+CHARGE = (
+    _TAIL
+    + LEDGER
+    + """
+-- ARGV[2] = execution, ARGV[3] = what the request costs, now that its size is known. Returns 1 or
+-- 0; what could be spent at most, as text, when the budget is too small for it.
+if not status() or not mine(ARGV[2]) then return 0 end
+local most = reserve_instead(id(), ARGV[3])
+if most then return most end
+redis.call('HSET', KEYS[1], 'cost', ARGV[3])
+return 1
 """
 )
 
@@ -62,6 +127,7 @@ ADVANCE = (
     + """
 -- ARGV[2] = execution, ARGV[3] = stage number it finished, ARGV[4..] = field, value, ...
 if not status() or not mine(ARGV[2]) then return 0 end
+took(({'prepare', 'generate'})[tonumber(ARGV[3])], 'claimed_at')
 redis.call('HSET', KEYS[1], 'stage', tonumber(ARGV[3]) + 1, 'execution', '', unpack(ARGV, 4))
 return 1
 """
@@ -72,6 +138,7 @@ PROGRESS = (
     + """
 -- ARGV[2] = execution, ARGV[3] = steps done, ARGV[4] = steps in all.
 if not status() or not mine(ARGV[2]) then return 0 end
+count_steps(tonumber(ARGV[3]))
 redis.call('HSET', KEYS[1], 'step', ARGV[3], 'steps', ARGV[4])
 event('step', 'step', ARGV[3], 'steps', ARGV[4])
 return 1
@@ -88,30 +155,76 @@ return 1
 """
 )
 
+PACE = "requests:pace"
+PACE_LENGTH = 32
+"""A list in Redis of when the last requests COMPLETED, latest first, and how many it holds."""
+
 COMPLETE = (
     _TAIL
+    + LEDGER
+    + FLIGHTS
     + """
 -- ARGV[2] = execution, ARGV[3..] = field, value, ...
 if not status() or not mine(ARGV[2]) then return 0 end
 redis.call('HSET', KEYS[1], 'status', 'COMPLETED', 'ended_at', ARGV[1], 'execution', '',
            unpack(ARGV, 3))
+redis.call('ZREM', KEYS[3], id())
+local cost = redis.call('HGET', KEYS[1], 'cost')
+local balance = cost and spend(id(), redis.call('HGET', KEYS[1], 'key'), cost)
+if balance then redis.call('HSET', KEYS[1], 'remaining', balance) end
+"""
+    + f"""
+redis.call('LPUSH', '{PACE}', ARGV[1])
+redis.call('LTRIM', '{PACE}', 0, {PACE_LENGTH - 1})
+make_room(KEYS[1], id())
+count_end('completed', '')
 event('completed')
+outbox()
 return 1
 """
 )
 
 FAIL = (
     _TAIL
+    + LEDGER
+    + FLIGHTS
     + """
 -- ARGV[2] = execution, or '' for whoever holds it (the supervisor of abandoned jobs),
--- ARGV[3] = '1' to fail it only while QUEUED, ARGV[4] = error text, ARGV[5] = status on v1.
+-- ARGV[3] = '1' to fail it only while QUEUED, ARGV[4] = error text, ARGV[5] = status on v1,
+-- ARGV[6] = the error's class.
 local s = status()
 if not s or ended(s) then return 0 end
 if ARGV[2] ~= '' and not mine(ARGV[2]) then return 0 end
 if ARGV[3] == '1' and s ~= 'QUEUED' then return 0 end
 redis.call('HSET', KEYS[1], 'status', 'FAILED', 'ended_at', ARGV[1], 'execution', '',
            'error', ARGV[4], 'error_status', ARGV[5])
+redis.call('ZREM', KEYS[3], id())
+give_back(id())
+make_room(KEYS[1], id())
+count_end('failed', ARGV[6])
 event('failed')
+outbox()
 return 1
+"""
+)
+
+FORGET = (
+    _TAIL
+    + LEDGER
+    + """
+-- As if it had never been submitted.
+give_back(id())
+redis.call('ZREM', KEYS[3], id())
+return redis.call('DEL', KEYS[1], KEYS[2])
+"""
+)
+
+STRIKE_OFF = (
+    LUA
+    + f"""
+-- KEYS[1] = the ids of the unfinished, ARGV = ids whose records have expired.
+local gone = 0
+for _, id in ipairs(ARGV) do gone = gone + redis.call('ZREM', KEYS[1], id) end
+if gone > 0 then count(gone, '{ENDED}', '{EXPIRED}', '') end
 """
 )

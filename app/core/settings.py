@@ -1,4 +1,5 @@
-"""Every setting, with its default and one sentence. Read from the environment and from `.env`.
+"""Every setting, with its default and one sentence. Read from the environment, from `.env`, and
+from files named after settings in /run/secrets, where Docker and compose mount secrets.
 
 Knows nothing of who uses a setting. A bad value, or an unknown name in `.env`, stops the start
 with one line.
@@ -9,16 +10,29 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
 
-from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from redis import Redis
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from app.core.addresses import AllowList
+from app.core.blobs import check_blob_url
+from app.core.connection import check_redis_url
+from app.core.history import check_database_url
 from models.spec import CHECKPOINT_NAMES, PROFILE_NAMES
 
 EXIT_CONFIG = 78
 """Exit code of a process that cannot start until somebody changes something (sysexits.h)."""
+
+SECRETS = Path("/run/secrets")
 
 CLOSABLE_PATHS = ("/openapi.json", "/metrics")
 
@@ -38,9 +52,15 @@ def _lowered(entries: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(entry.lower() for entry in entries)
 
 
-def _redis_url(url: str) -> str:
-    Redis.from_url(url)  # connects to nothing yet, but reads every part
-    return url
+def _redis_url(url: str, info: ValidationInfo) -> str:
+    """The URL with REDIS_PASSWORD in it, unless it brings a password of its own."""
+    password: SecretStr | None = info.data.get("redis_password")
+    parts = urlsplit(url)
+    if password is not None and parts.password is None:
+        user, _, place = parts.netloc.rpartition("@")
+        secret = quote(password.get_secret_value(), safe="")
+        url = parts._replace(netloc=f"{user}:{secret}@{place}").geturl()
+    return check_redis_url(url)
 
 
 def _plain_url(url: AnyHttpUrl) -> AnyHttpUrl:
@@ -72,12 +92,19 @@ def _one_of(names: tuple[str, ...]) -> AfterValidator:
 
 
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+Pause = Annotated[float, Field(ge=0, le=86_400)]
+Pauses = Annotated[tuple[Pause, ...], NoDecode, BeforeValidator(_split_commas)]
 
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="forbid", frozen=True)
 
-    redis_url: Annotated[str, AfterValidator(_redis_url)] = "redis://127.0.0.1:6379/0"
+    redis_password: SecretStr | None = None
+    """Password of that Redis, for when it is kept apart from the URL: in a secret's file."""
+
+    redis_url: Annotated[str, AfterValidator(_redis_url), Field(validate_default=True)] = (
+        "redis://127.0.0.1:6379/0"
+    )
     """Redis that holds the queues, the records and the small blobs."""
 
     public_url: Annotated[AnyHttpUrl, AfterValidator(_plain_url)] | None = None
@@ -91,7 +118,7 @@ class Settings(BaseSettings):
     """`host` or `host:port` that a request's own Host header may carry into the URLs in answers."""
 
     fetch_allow_hosts: Annotated[CommaList, AfterValidator(_allow_list)] = ()
-    """`host`, `host:port` or CIDR that the fetcher may reach although the address is private."""
+    """`host`, `host:port` or CIDR that fetcher and webhooks may reach although it is private."""
 
     checkpoint: Annotated[str, _one_of(CHECKPOINT_NAMES)] = "demo"
     """Which model the gpu worker serves: a name from models/checkpoints."""
@@ -111,6 +138,12 @@ class Settings(BaseSettings):
     sync_timeout_s: float = Field(300, gt=0)
     """Seconds that v1 waits for a picture before it answers 504."""
 
+    drain_s: float = Field(5, ge=0)
+    """Seconds after SIGTERM in which the api still serves while its readiness says 503."""
+
+    grace_s: float = Field(10, ge=2)
+    """Seconds that what is in hand has after that; then v1 calls get 503, jobs are put back."""
+
     max_pixels: int = Field(16_777_216, ge=64 * 64)
     """Largest picture to generate, in pixels."""
 
@@ -124,6 +157,15 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(67_108_864, ge=1024)
     """Largest request body."""
 
+    max_queued: int = Field(10_000, ge=1)
+    """Requests that have not ended, waiting or running, beyond which a new one is answered 503."""
+
+    memory_watermark: float = Field(0.8, gt=0, le=1)
+    """Share of Redis' maxmemory in use beyond which a new request is answered 503."""
+
+    credits_per_work_unit: float = Field(1.0, ge=1e-6, le=1e6, allow_inf_nan=False)
+    """Price of a unit of work, for keys with a budget."""
+
     head_timeout_s: float = Field(10, gt=0)
     """Seconds in which the head of a request must have arrived."""
 
@@ -136,14 +178,47 @@ class Settings(BaseSettings):
     fetch_timeout_s: float = Field(20, gt=0)
     """Seconds for the whole download of a control picture, redirects included."""
 
-    blob_url: Literal["redis"] = "redis"
-    """Where picture bytes live until the request expires."""
+    blob_url: Annotated[str, AfterValidator(check_blob_url)] = "redis"
+    """Where picture bytes live until they expire: redis, file:///FOLDER or s3://BUCKET/PREFIX."""
+
+    database_url: Annotated[str, AfterValidator(check_database_url)] = ""
+    """Database of the history (sqlite or postgresql); Redis when empty."""
+
+    history_days: int = Field(30, ge=0, le=3650)
+    """Days that finished requests are kept in the history, without pictures; 0 keeps none."""
+
+    upload_ttl_s: int = Field(604_800, ge=1)
+    """Seconds that an uploaded picture lives."""
+
+    upload_quota_bytes: int = Field(268_435_456, ge=0)
+    """Bytes of uploaded pictures that one owner may have at a time."""
+
+    webhook_timeout_s: float = Field(10, gt=0, le=30)
+    """Seconds that a receiver of webhooks has for its answer."""
+
+    webhook_retries_s: Pauses = (5, 60, 600, 3600, 7200, 14_400, 28_800)
+    """Seconds before each further attempt to deliver a webhook; then it is given up."""
+
+    content_filter: str = ""
+    """Image classifier that judges finished pictures (folder or `owner/name@revision`), or none."""
+
+    content_filter_labels: CommaList = ("nsfw",)
+    """Labels of the classifier for which a picture is withheld."""
+
+    content_filter_threshold: float = Field(0.5, gt=0, le=1)
+    """Probability of such a label from which on a picture is withheld."""
+
+    output_metadata: bool = True
+    """Whether pictures carry their resolved parameters, the prompt among them, in their files."""
 
     data_dir: Path = Path("data")
     """Folder for what is made locally: the key, the embedded Redis, compiled code."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the processes log."""
+
+    log_format: Literal["text", "json"] = "text"
+    """A line of text, or one JSON object a line."""
 
 
 def load_settings(**given: Any) -> Settings:
@@ -152,7 +227,12 @@ def load_settings(**given: Any) -> Settings:
     given: values that win over the environment (command-line options).
     """
     try:
-        return Settings(**given)
+        # The argument is the library's own, which warns about a folder that is not there.
+        return Settings(_secrets_dir=SECRETS if SECRETS.is_dir() else None, **given)
+    except SettingsError as error:
+        unreadable = isinstance(error.__cause__, OSError)
+        remedy = "; the user of this process must be able to read it" if unreadable else ""
+        raise SystemExit(f"settings: {error.__cause__ or error}{remedy}") from None
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper()

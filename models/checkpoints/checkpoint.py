@@ -53,6 +53,10 @@ class Checkpoint:
     verified: Path | None = None
     footprint: Footprint | None = None
 
+    def parts(self) -> Mapping[str, Part]:
+        """Its folders of weights by what they are for."""
+        return {"base": self.base, "controlnet": self.controlnet, "annotators": self.annotators}
+
 
 # Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro, model card: canny 0, tile 1, depth 2, blur 3,
 # pose 4, gray 5, low quality 6.

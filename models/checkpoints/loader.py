@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import FluxControlNetModel, FluxControlNetPipeline, FluxTransformer2DModel
-from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
 from transformers import T5EncoderModel
 
 from models.autoencoder import Autoencoder
 from models.cache import TensorCache
 from models.checkpoints.checkpoint import Checkpoint, Part
+from models.checkpoints.revisions import revision_of
+from models.checkpoints.weights import fetch
+from models.control_maps import ControlMaps
 from models.controls import Annotators
 from models.errors import CheckpointError
 from models.flux.attention import choose_attention
@@ -47,10 +51,13 @@ class LoadedCheckpoint:
     text: TextEncoders
     autoencoder: Autoencoder
     annotators: Annotators
+    control_maps: ControlMaps
     device: torch.device
     dtype: torch.dtype
     max_pixels: int | None
     """Of the largest picture that the device's memory holds; None where nothing is known."""
+    weights: Mapping[str, str]
+    """base, controlnet, annotators -> exactly which weights these are."""
 
 
 def best_device() -> torch.device:
@@ -92,8 +99,10 @@ def load(
             _verify(checkpoint.name, checkpoint.verified)
         pipe = _load_pipe(checkpoint, device, dtype, plan)
         annotators = checkpoint.load_annotators(_folder(checkpoint.annotators))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"checkpoint {checkpoint.name} cannot be loaded: {error}") from error
+        weights = _revisions(checkpoint)
+    except (OSError, ValueError, SafetensorError) as error:
+        said = str(error).strip().partition("\n")[0]
+        raise CheckpointError(f"checkpoint {checkpoint.name} cannot be loaded: {said}") from error
     annotators.to(device)
     networks = Networks(
         NetworkPair(pipe.transformer, pipe.controlnet),
@@ -110,9 +119,11 @@ def load(
         TextEncoders(pipe, device, TensorCache(_CACHE_BYTES), checkpoint.text_tokens),
         Autoencoder(pipe.vae, TensorCache(_CACHE_BYTES), plan.tile_above),
         annotators,
+        ControlMaps(annotators, TensorCache(_CACHE_BYTES)),
         device,
         dtype,
         plan.max_pixels,
+        weights,
     )
 
 
@@ -157,18 +168,13 @@ def _verify(name: str, folder: Path) -> None:
             )
 
 
+def _revisions(checkpoint: Checkpoint) -> dict[str, str]:
+    return {name: revision_of(part, _folder(part)) for name, part in checkpoint.parts().items()}
+
+
 def _folder(part: Part) -> Path:
     """The local folder of a part, downloaded first when it is not there."""
     if part.repository is None:
         assert part.folder is not None
         return part.folder
-    folder = Path(
-        snapshot_download(part.repository, revision=part.revision, allow_patterns=[*part.files])
-    )
-    for name, size in part.sizes.items():
-        found = (folder / name).stat().st_size
-        if found != size:
-            raise CheckpointError(
-                f"{part.repository}: {name} has {found} bytes where {size} are expected"
-            )
-    return folder
+    return fetch(part)

@@ -10,6 +10,7 @@ from typing import cast
 import redis.asyncio as async_redis
 from fastapi import FastAPI
 
+from app.api.drain import Drain
 from app.api.serving import serve
 from app.core.settings import load_settings
 
@@ -30,4 +31,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     settings = load_settings()
-    serve(create_bare(settings.redis_url), settings, "127.0.0.1", parser.parse_args().port)
+    app, port = create_bare(settings.redis_url), parser.parse_args().port
+    serve(app, settings, "127.0.0.1", port, Drain())

@@ -31,7 +31,12 @@ class Bench:
     @property
     def polls(self) -> list[str]:
         """One status request for each of as many requests that are being worked on."""
-        return [self._get(f"/v2/requests/{request}/status") for request in self._working()]
+        return [self.get(f"/v2/requests/{request}/status") for request in self._working()]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Of a record."""
+        return parse_body(_BODY).model_dump(exclude={"image"})
 
     def reads(self, polls: list[str]) -> list[str]:
         """The same hashes, from the bare endpoint."""
@@ -45,16 +50,15 @@ class Bench:
             f"content-length: {len(body)}\r\n\r\n{body}"
         )
 
-    def _get(self, path: str) -> str:
+    def get(self, path: str) -> str:
         host = f"host: 127.0.0.1:{self.api.port}"
         return f"GET {path} HTTP/1.1\r\n{host}\r\nx-api-key: {self.secret}\r\n\r\n"
 
     def _working(self) -> list[str]:
         store, made = RequestStore(self.redis, TTL_S), []
-        params = parse_body(_BODY).model_dump(exclude={"image"})
         for _ in range(CONNECTIONS):
             request = secrets.token_hex(16)
-            store.submit(request, self.owner, params, {"kind": "base64"}, store.expiry())
+            store.submit(request, self.owner, self.params, {"kind": "base64"}, store.expiry())
             store.claim(request, Stage.PREPARE, "a")
             size = {"width": 1024, "height": 1024, "work": 20.0}
             store.advance(request, Stage.PREPARE, "a", size)

@@ -56,9 +56,11 @@ def queue_depth(bench: Bench, rounds: int, each: int) -> dict[str, Any]:
     for _ in range(rounds):
         assert jobs.waiting(CPU) >= QUEUED
         full.append(bench.api.load(1, [bench.submit()], requests=each)["p50_ms"])
-        redis.rename(queue, "aside")
+        for name in (queue, f"turns:{queue}"):
+            redis.rename(name, f"aside:{name}")
         empty.append(bench.api.load(1, [bench.submit()], requests=each)["p50_ms"])
-        redis.rename("aside", queue)
+        for name in (queue, f"turns:{queue}"):
+            redis.rename(f"aside:{name}", name)
     _empty(bench)
     pairs = zip(full, empty, strict=True)
     return {
@@ -117,7 +119,7 @@ def _middle(figures: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _empty(bench: Bench) -> None:
     """Forget all submissions; keys, and what is being worked on, stay."""
-    for pattern in ("rq:job:*", "rq:queue:*", "blob:*"):
+    for pattern in ("rq:job:*", "rq:queue:*", "turns:*", "blob:*"):
         names = list(bench.redis.scan_iter(pattern, count=5000))
         for start in range(0, len(names), 1000):
             bench.redis.unlink(*names[start : start + 1000])

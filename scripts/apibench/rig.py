@@ -80,9 +80,11 @@ def running(*module: str, path: str | None, **settings: str) -> Iterator[Process
     port = _free_port() if path else 0
     options = ["--port", str(port)] if path else []
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **settings}
-    process = subprocess.Popen(
-        [sys.executable, "-m", *module, *options], cwd=settings["DATA_DIR"], env=environment
-    )
+    folder = Path(settings["DATA_DIR"])
+    with (folder / "log").open("ab") as sink:  # a line an HTTP call, which costs what it costs
+        process = subprocess.Popen(
+            [sys.executable, "-m", *module, *options], cwd=folder, env=environment, stderr=sink
+        )
     try:
         if path:
             _wait_for(lambda: _answers(port, path), process)

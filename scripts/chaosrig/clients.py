@@ -46,6 +46,11 @@ class Clients:
             thread.join()
 
     @property
+    def satisfied(self) -> bool:
+        """Whether they have taken as many orders as they should."""
+        return len(self.taken) >= self._least
+
+    @property
     def accepted(self) -> set[str]:
         """The requests that the server has promised to carry through."""
         return {order.id for order in list(self.taken) if order.id}

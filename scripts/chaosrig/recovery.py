@@ -13,6 +13,8 @@ from redis.exceptions import RedisError
 from rq import Worker
 from rq.serializers import JSONSerializer
 
+from app.core.queue import carried_by
+
 _POLL_S = 0.02
 _FIELDS = ["stage", "execution", "step", "status"]
 
@@ -22,7 +24,8 @@ def in_hand(redis: Redis, pid: int) -> set[str]:
     for worker in Worker.all(connection=redis, serializer=JSONSerializer):
         if worker.pid == pid:
             executions = worker.get_current_executions(refresh=True)
-            return {execution.job_id.rpartition("-")[0] for execution in executions}
+            carried = (carried_by(execution.job_id) for execution in executions)
+            return {one[0] for one in carried if one is not None}
     return set()
 
 

@@ -17,6 +17,7 @@ from worker.lease import LEASE_S
 _SLOW = Shape(picture_s=1.6)
 _ROUNDS = 3
 _OUTAGE_S = 8.0
+_CUT_S = 20.0
 
 
 def _kill_gpu(trial: Trial) -> None:
@@ -135,6 +136,44 @@ def _until_redis_answers(trial: Trial) -> None:
             time.sleep(0.05)
 
 
+def _clock_jumps(trial: Trial) -> None:
+    """Ahead the worker takes everybody else's leases for expired; back, its own last too long."""
+    part = trial.stack.part("gpu-0")
+    for signum in (signal.SIGUSR1, signal.SIGUSR2):
+        trial.strike(part, signum)
+        trial.wait(4.0, 6.0)
+
+
+def _everything(trial: Trial) -> None:
+    """One process after another, until the clients have had their fill."""
+    while not trial.clients.satisfied:
+        trial.wait(2.0, 6.0)
+        kind = trial.rng.choice(["gpu", "cpu", "api", "redis"])
+        part = trial.rng.choice(trial.stack.workers(kind))
+        standing, since = trial.standing_requests(), time.monotonic()
+        part.signal(signal.SIGKILL)
+        trial.measure(standing, since)
+
+
+def _cut_host(trial: Trial) -> None:
+    """Until long after others have its jobs; what it says when it is back must not count."""
+    held = trial.until_in_hand(trial.stack.part("gpu-0"))
+    trial.stack.network.cut(0)
+    trial.measure(held, time.monotonic())
+    trial.wait(_CUT_S - LEASE_S, _CUT_S - LEASE_S + 2)
+    trial.stack.network.mend(0)
+
+
+def _rolling_restart(trial: Trial) -> None:
+    """Each process is asked to leave and is back before the next one is asked."""
+    for kind in ("gpu", "cpu", "api", "redis"):
+        for part in trial.stack.workers(kind):
+            asked = part.pid
+            part.signal(signal.SIGTERM)
+            while part.pid == asked or not trial.stack.whole():
+                time.sleep(0.1)
+
+
 def _nothing(_trial: Trial) -> None:
     """The fault is in the requests or in the shape."""
 
@@ -162,6 +201,22 @@ SCENARIOS = {
         hostile_path="/trickle",
     ),
     "clock": Scenario(
-        "the clock of a gpu worker 20 s ahead", _nothing, Shape(clock_ahead_s=20, picture_s=1.0)
+        "the clock of a gpu worker jumps 20 s ahead during a job, and back during another",
+        _clock_jumps,
+        Shape(picture_s=1.0),
+    ),
+    "cut-host": Scenario(
+        "one of two worker hosts cut off for 20 s during its job",
+        _cut_host,
+        Shape(hosts=2, picture_s=1.0),
+    ),
+    "rolling": Scenario(
+        "SIGTERM to each of seven processes (two apis behind a balancer), one after another",
+        _rolling_restart,
+        Shape(apis=2, settings={"DRAIN_S": "2"}),
+        may_refuse=False,
+    ),
+    "everything": Scenario(
+        "kill -9 of any of the six processes every few seconds", _everything, least=300
     ),
 }

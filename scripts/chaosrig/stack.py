@@ -13,11 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 from app.core.connection import connect
 from app.core.keys import KeyStore, mint
 from app.core.queue import CPU, GPU, Jobs
 from app.embedded_redis import redis_command, redis_url
+from scripts.chaosrig.balancer import Balancer, is_ready
+from scripts.chaosrig.namespaces import NamespaceHosts
+from scripts.chaosrig.network import Network, Place, ProxiedHosts
 from scripts.chaosrig.part import Part
 from tests.support.servers import ROOT, free_port
 
@@ -26,25 +30,29 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How many workers, and how long the stub of the model takes for a picture."""
+    """How many processes, and how long the stub of the model takes for a picture. With several
+    apis clients go through a load balancer; with hosts the workers are spread over as many."""
 
     gpu_workers: int = 2
     cpu_workers: int = 2
+    apis: int = 1
+    hosts: int = 0
     picture_s: float = 0.4
     settings: dict[str, str] = field(default_factory=dict)
-    clock_ahead_s: float = 0.0
-    """How far the clock of the first gpu worker is ahead of everybody else's."""
+    redis_options: tuple[str, ...] = ()
 
 
 class Stack:
-    """parts by name: redis, api, cpu-0, cpu-1, ..., gpu-0, gpu-1, ..."""
+    """parts by name: redis, api, api-1, ..., cpu-0, cpu-1, ..., gpu-0, gpu-1, ..."""
 
-    def __init__(self, folder: Path, shape: Shape) -> None:
-        self._folder, self._shape = folder, shape
+    def __init__(self, folder: Path, shape: Shape, network: Network) -> None:
+        self._folder, self._shape, self.network = folder, shape, network
         self.redis_url = redis_url(folder)
         self.key = mint()
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.ports = [free_port() for _ in range(shape.apis)]
+        self._balancer = Balancer(self.ports) if shape.apis > 1 else None
+        front = self._balancer.port if self._balancer else self.ports[0]
+        self.url = f"http://{network.api.address}:{front}"
         self.parts: dict[str, Part] = {}
         self._over = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="keeper")
@@ -64,6 +72,14 @@ class Stack:
             jobs = Jobs(redis, 0)
             return jobs.workers(CPU) + jobs.workers(GPU)
 
+    def whole(self) -> bool:
+        """Whether every process that should be there would do its work."""
+        try:
+            workers = self._shape.cpu_workers + self._shape.gpu_workers
+            return all(map(is_ready, self.ports)) and self.registered() >= workers
+        except RedisError:
+            return False
+
     def append_only_size(self) -> int:
         return (self._folder / "redis" / "appendonly.aof").stat().st_size
 
@@ -72,36 +88,48 @@ class Stack:
         return (self._folder / "log").read_text(errors="replace")
 
     def start(self) -> None:
-        self._add("redis", redis_command(self._folder))
+        local = Place(self.redis_url)
+        options = [*self.network.redis_options, *self._shape.redis_options]
+        self._add("redis", [*redis_command(self._folder), *options], local)
         with self.redis() as redis:
             KeyStore(redis).add(self.key, "chaos")
         cli = [sys.executable, "-m", "app.cli"]
-        self._add("api", [*cli, "api", "--port", str(self.port)])
+        api = self.network.api
+        for number, port in enumerate(self.ports):
+            name = f"api-{number}" if number else "api"
+            self._add(name, [*cli, "api", "--host", api.address, "--port", str(port)], api)
         for number in range(self._shape.cpu_workers):
-            self._add(f"cpu-{number}", [*cli, "worker", "cpu"])
+            self._add(f"cpu-{number}", [*cli, "worker", "cpu"], self._host(number))
         program = [sys.executable, str(ROOT / "scripts" / "chaosrig" / "stub_worker.py")]
         for number in range(self._shape.gpu_workers):
-            ahead = self._shape.clock_ahead_s if number == 0 else 0.0
-            self._add(f"gpu-{number}", [*program, str(self._shape.picture_s), str(ahead)])
+            command = [*program, str(self._shape.picture_s)]
+            self._add(f"gpu-{number}", command, self._host(number))
         self._keeper.start()
 
     def end(self) -> None:
         self._over.set()
         if self._keeper.ident is not None:
             self._keeper.join()
+        if self._balancer is not None:
+            self._balancer.close()
         for part in reversed(self.parts.values()):
             part.end()
 
-    def _add(self, name: str, command: Sequence[str]) -> None:
+    def _host(self, worker: int) -> Place:
+        return self.network.hosts[worker % len(self.network.hosts)]
+
+    def _add(self, name: str, command: Sequence[str], place: Place) -> None:
         settings = {
-            "REDIS_URL": self.redis_url,
+            "REDIS_URL": place.redis_url,
             "DATA_DIR": str(self._folder),
             "FETCH_ALLOW_HOSTS": "127.0.0.1",
             "RESUME_EVERY_S": "0.1",
             "OMP_NUM_THREADS": "1",
+            "DRAIN_S": "0.5",
             **self._shape.settings,
         }
-        self.parts[name] = Part(name, command, settings, self._folder / "log")
+        log = self._folder / "log"
+        self.parts[name] = Part(name, [*place.prefix, *command], settings, log)
 
     def _keep(self) -> None:
         # A child dies with the thread that started it, so this one lives as long as the stack.
@@ -111,12 +139,23 @@ class Stack:
 
 
 @contextmanager
-def running_stack(folder: Path, shape: Shape) -> Iterator[Stack]:
+def running_stack(folder: Path, shape: Shape, namespaces: bool = False) -> Iterator[Stack]:
+    """namespaces: the shape's hosts are network namespaces; SystemExit where there can be none."""
     folder.mkdir(parents=True, exist_ok=True)
     os.chmod(folder, 0o700)
-    stack = Stack(folder, shape)
+    network = _network(redis_url(folder), shape.hosts, namespaces)
     try:
-        stack.start()
-        yield stack
+        stack = Stack(folder, shape, network)
+        try:
+            stack.start()
+            yield stack
+        finally:
+            stack.end()
     finally:
-        stack.end()
+        network.close()
+
+
+def _network(redis_url: str, hosts: int, namespaces: bool) -> Network:
+    if not hosts:
+        return Network(redis_url)
+    return NamespaceHosts(redis_url, hosts) if namespaces else ProxiedHosts(redis_url, hosts)

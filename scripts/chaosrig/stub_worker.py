@@ -1,14 +1,15 @@
 """The gpu worker of `scripts/chaos`: the real process around a stub of the model.
 
-Usage: stub_worker.py SECONDS AHEAD
+Usage: stub_worker.py SECONDS
 A picture takes SECONDS and no CPU. Its pixels all have the colour that its seed is as a number, and
 the seed has gone through the real tape, so what was kept of a dead worker's picture is seen in it.
-The clock that leases are written by is AHEAD seconds ahead of the machine's.
+At SIGUSR1 the clock that leases are written by jumps ahead, at SIGUSR2 back.
 """
 
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import time
 from pathlib import Path
@@ -31,6 +32,8 @@ from models.pipeline import Generation, OnStep
 from models.spec import GenerationSpec, image_seed
 from models.tape import Made, Memory, Tape
 from worker.main import run_gpu
+
+JUMP_S = 20.0
 
 
 class StubDenoiser:
@@ -88,16 +91,31 @@ class Stub:
         return made
 
 
-def main(picture_s: float, ahead_s: float) -> int:
+class JumpingClock:
+    def __init__(self) -> None:
+        self._ahead_s = 0.0
+        signal.signal(signal.SIGUSR1, lambda *_: self._jump(JUMP_S))
+        signal.signal(signal.SIGUSR2, lambda *_: self._jump(-JUMP_S))
+
+    def now(self) -> int:
+        return int(time.time() + self._ahead_s)
+
+    def _jump(self, by_s: float) -> None:
+        self._ahead_s += by_s
+
+
+def main(picture_s: float) -> int:
     logging.basicConfig(level=logging.INFO)
-    if ahead_s:
-        for module in (rq.registry, rq.executions):
-            vars(module)["current_timestamp"] = lambda: int(time.time() + ahead_s)
+    clock = JumpingClock()
+    for module in (rq.registry, rq.executions):
+        vars(module)["current_timestamp"] = clock.now
     checkpoint = SimpleNamespace(
         max_pixels=None,
         checkpoint=SimpleNamespace(name="stub"),
         networks=SimpleNamespace(profile=lambda asked: asked),
+        device=torch.device("cpu"),
         dtype="float64",
+        weights={},
     )
     vars(worker.model)["load_checkpoint"] = lambda _settings: checkpoint
     vars(worker.generate)["generate_pictures"] = Stub(picture_s)
@@ -105,4 +123,4 @@ def main(picture_s: float, ahead_s: float) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]), float(sys.argv[2])))
+    sys.exit(main(float(sys.argv[1])))

@@ -38,10 +38,14 @@ class Trial:
         """Until a moment drawn at random."""
         time.sleep(self.rng.uniform(least_s, most_s))
 
+    def until_in_hand(self, part: Part) -> set[str]:
+        """Wait for a drawn moment at which a worker has requests in hand; says which."""
+        self.wait(0.3, 1.5)
+        return until_in_hand(self.redis, part.pid)
+
     def strike(self, part: Part, signum: int) -> set[str]:
         """Signal a worker at a drawn moment while it has requests in hand; says which."""
-        self.wait(0.3, 1.5)
-        held = until_in_hand(self.redis, part.pid)
+        held = self.until_in_hand(part)
         part.signal(signum)
         return held
 
@@ -59,12 +63,17 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """may_fail: what the reasons of the requests to a hostile host match; no other may fail."""
+    """may_fail: what the reasons of the requests to a hostile host match; no other may fail.
+    least: how many requests there are, whatever the command line says. may_refuse: whether a call
+    may be answered with 503 or not at all.
+    """
 
     what: str
     fault: Callable[[Trial], None]
     shape: Shape = field(default_factory=Shape)
     may_fail: str = ""
+    least: int = 0
+    may_refuse: bool = True
     hostile_path: str = ""
 
 
@@ -77,23 +86,33 @@ class Outcome:
     log: str
 
 
-def run(scenario: Scenario, requests: int, seed: int, host: str = "") -> Outcome:
-    """host: origin of the hostile picture host, for a scenario that has a hostile_path."""
+def run(
+    scenario: Scenario, requests: int, seed: int, host: str = "", namespaces: bool = False
+) -> Outcome:
+    """host: origin of the hostile picture host, for a scenario that has a hostile_path.
+    namespaces: hosts of the scenario's shape are network namespaces.
+    """
     rng = random.Random(seed)
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     began = time.monotonic()
     try:
         with ExitStack() as resources:
-            stack = resources.enter_context(running_stack(folder / "data", scenario.shape))
+            stack = resources.enter_context(
+                running_stack(folder / "data", scenario.shape, namespaces)
+            )
             _wait_until_ready(stack)
             redis = resources.enter_context(stack.redis())
             hostile = host + scenario.hostile_path if scenario.hostile_path else ""
-            clients = Clients(stack.url, stack.key, orders(rng, hostile), requests)
+            clients = Clients(
+                stack.url, stack.key, orders(rng, hostile), max(requests, scenario.least)
+            )
             trial = Trial(stack, redis, clients, rng)
             clients.start()
             scenario.fault(trial)
             clients.finish(_PATIENCE_S)
             verdict = judge(redis, clients.taken, scenario.may_fail)
+            if clients.refused and not scenario.may_refuse:
+                verdict.faults.append(f"{clients.refused} calls were refused")
             taken = time.monotonic() - began
             return Outcome(verdict, trial.standing, clients.refused, taken, stack.log())
     finally:
@@ -101,7 +120,9 @@ def run(scenario: Scenario, requests: int, seed: int, host: str = "") -> Outcome
 
 
 def _wait_until_ready(stack: Stack) -> None:
-    wait_for_http(stack.port, "/health/ready", stack.part("api").process)
+    for port, part in zip(stack.ports, stack.workers("api"), strict=True):
+        address = stack.network.api.address
+        wait_for_http(port, "/health/ready", part.process, address)
     deadline = time.monotonic() + _STARTING_S
     while stack.registered() < len(stack.workers("gpu")) + len(stack.workers("cpu")):
         if time.monotonic() > deadline:

@@ -19,6 +19,7 @@ from PIL import Image
 from models.autoencoder import Autoencoder
 from models.cache import TensorCache
 from models.checkpoints import CHECKPOINTS, LoadedCheckpoint
+from models.control_maps import ControlMaps
 from models.denoiser import ControlledDenoiser
 from models.flux.profiles import NetworkPair, Networks
 from models.memory import HOST_PLAN
@@ -89,9 +90,11 @@ def _loaded(pipe: FluxControlNetPipeline, device: torch.device) -> LoadedCheckpo
         text=TextEncoders(pipe, device, TensorCache(0)),
         autoencoder=Autoencoder(vae, TensorCache(0), HOST_PLAN.tile_above),
         annotators=nobody,
+        control_maps=ControlMaps(nobody, TensorCache(0)),
         device=device,
         dtype=weights.DTYPE,
         max_pixels=None,
+        weights={},
     )
 
 

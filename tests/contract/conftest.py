@@ -9,6 +9,8 @@ from contextlib import ExitStack
 
 import httpx
 import pytest
+import schemathesis
+from schemathesis.schemas import BaseSchema
 from segmind import SegmindClient
 
 from tests.support.servers import Server, free_port, running_api
@@ -50,6 +52,12 @@ def http(server: Server, wire: Wire) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, headers=server.headers, timeout=120) as plain:
         wire.watch(plain)
         yield plain
+
+
+@pytest.fixture(scope="session")
+def document(server: Server) -> BaseSchema:
+    """What /openapi.json says, to hold answers against."""
+    return schemathesis.openapi.from_url(f"{server.url}/openapi.json")
 
 
 @pytest.fixture(scope="session")

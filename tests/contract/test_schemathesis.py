@@ -10,12 +10,18 @@ from pathlib import Path
 
 import httpx
 import pytest
-import schemathesis
 from schemathesis.schemas import BaseSchema
 
-from tests.support.bodies import small
+from app.core.connection import connect
+from app.core.keys import KeyStore, Terms
+from tests.support.bodies import slow, small
 from tests.support.servers import Server, a_key, running_api, running_redis
-from tests.support.wire import V1, V2, wait_for_end
+from tests.support.wire import V1, V2, finished, wait_for_end
+
+EVENTS = "/v2/requests/{request_id}/events"
+
+HISTORY = "/inference-request/request-history"
+PREPROCESS = f"{V1}/preprocess"
 
 # Numbers may come as text and booleans as numbers, so what breaks the schema may be accepted.
 CONFIGURATION = """
@@ -37,26 +43,28 @@ def fuzz(folder: Path, url: str, key: str, accepted: list[object], *options: str
 
 
 def test_without_workers(tmp_path: Path) -> None:
-    """Every endpoint but the one that waits; every body that the schema allows is accepted."""
+    """Every endpoint but those that wait; every body that the schema allows is accepted, unless
+    its key is in use (409), and what was accepted may be cancelled (422)."""
     with (
         running_redis(tmp_path / "redis") as redis_url,
         running_api(redis_url, ready=False) as url,
     ):
-        options = ("--exclude-path", V1, "--exclude-path", "/health/ready", "--max-examples", "25")
-        fuzz(tmp_path, url, a_key(redis_url), ["2xx", 401, 404], *options)
+        options: tuple[str, ...] = ("--max-examples", "25")
+        for path in (V1, PREPROCESS, EVENTS, HISTORY, "/upload-asset", "/health/ready"):
+            options += ("--exclude-path", path)
+        fuzz(tmp_path, url, a_key(redis_url), ["2xx", 401, 403, 404, 409, 422], *options)
 
 
 def test_with_workers(tmp_path: Path, server: Server) -> None:
-    """The endpoint that waits, on pictures of a thumb's size; one that cannot be read is 400."""
+    """Those that wait, on pictures of a thumb's size; one that cannot be read is 400, and so is
+    what else a schema cannot say: an upload that is no picture, too many days of history.
+    """
     with running_api(server.redis_url, MAX_PIXELS="4096") as url:
-        options = ("--include-path", V1, "--include-path", "/health/ready")
-        options += ("--phases", "fuzzing", "--max-examples", "25")
-        fuzz(tmp_path, url, server.key, ["2xx", 400], *options)
-
-
-@pytest.fixture(scope="module")
-def document(server: Server) -> BaseSchema:
-    return schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+        options: tuple[str, ...] = ()
+        for path in (V1, PREPROCESS, EVENTS, HISTORY, "/upload-asset"):
+            options += ("--include-path", path)
+        options += ("--include-path", "/health/ready", "--phases", "fuzzing")
+        fuzz(tmp_path, url, server.key, ["2xx", 400, 404, 409], *options, "--max-examples", "25")
 
 
 @pytest.mark.parametrize("encoded", [False, True], ids=["picture", "base64"])
@@ -86,12 +94,73 @@ def test_v2_answers_as_documented(
         document[path]["GET"].validate_response(answer)
 
 
+def test_events_answer_as_documented(http: httpx.Client, document: BaseSchema) -> None:
+    request_id = finished(http, small())["request_id"]
+    path, operation = EVENTS.format(request_id=request_id), document[EVENTS]["GET"]
+    told = http.get(path)
+    operation.validate_response(told)
+    last = told.text.rpartition("id: ")[2].partition("\n")[0]
+    for after, status in ((last, 204), ("none", 400)):
+        answer = http.get(path, headers={"last-event-id": after})
+        assert answer.status_code == status
+        operation.validate_response(answer)
+
+
+@pytest.mark.parametrize("good", [True, False], ids=["completed", "cancelled"])
+def test_cancelling_answers_as_documented(
+    http: httpx.Client, document: BaseSchema, good: bool
+) -> None:
+    path = "/v2/requests/{request_id}"
+    ended = finished(http, small()) if good else http.post(V2, json=slow()).json()
+    answer = http.delete(path.format(request_id=ended["request_id"]))
+    assert answer.json()["status"] == ("COMPLETED" if good else "FAILED")
+    document[path]["DELETE"].validate_response(answer)
+
+
+def test_a_conflict_is_documented(http: httpx.Client, document: BaseSchema) -> None:
+    key = {"idempotency-key": "schemathesis"}
+    http.post(V2, json=small(), headers=key)
+    for path in (V1, V2):
+        answer = http.post(path, json=small(steps=16), headers=key)
+        assert answer.status_code == 409
+        document[path]["POST"].validate_response(answer)
+
+
 def test_a_file_answers_as_documented(http: httpx.Client, document: BaseSchema) -> None:
     submitted = http.post(V2, json=small(image_format="webp"))
     result = wait_for_end(http, submitted.json()["response_url"]).json()
     answer = http.get(result["output"])
     assert answer.headers["content-type"] == "image/webp"
     document["/files/{request_id}/{file_name}"]["GET"].validate_response(answer)
+
+
+def test_keys_and_credits_answer_as_documented(server: Server, document: BaseSchema) -> None:
+    with connect(server.redis_url) as redis:
+        store = KeyStore(redis)
+        secret, admin = store.create("root", Terms(admin=True))
+        with httpx.Client(base_url=server.url, headers={"x-api-key": secret}) as http:
+            path = "/admin/keys"
+            made = http.post(path, json={"name": "a", "credits": 1, "rpm": 2, "expires": "1d"})
+            document[path]["POST"].validate_response(made)
+            document[path]["POST"].validate_response(http.post(path, json={"name": ""}))
+            document[path]["GET"].validate_response(http.get(path))
+            credits = f"{path}/{made.json()['id']}/credits"
+            topped = http.post(credits, json={"credits": 0.5})
+            document[f"{path}/{{key_id}}/credits"]["POST"].validate_response(topped)
+            own = {"x-api-key": made.json()["key"]}
+            left = http.get("/v1/get-user-credits", headers=own)
+            document["/v1/get-user-credits"]["GET"].validate_response(left)
+            assert (topped.status_code, left.json()["credits"]) == (200, 1.5)
+            dear = small(steps=75, samples=4)
+            for slug, status in ((V1, 406), (V2, 402), (V1, 429), (V2, 429)):
+                answer = http.post(slug, json=dear, headers=own)
+                document[slug]["POST"].validate_response(answer)
+                assert answer.status_code == status
+            for _ in range(2):
+                gone = http.delete(credits.removesuffix("/credits"))
+                document[f"{path}/{{key_id}}"]["DELETE"].validate_response(gone)
+            assert gone.status_code == 404
+        store.revoke(admin.id)
 
 
 TEXT = {"content-type": "text/plain"}

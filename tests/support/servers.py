@@ -54,6 +54,7 @@ def free_port() -> int:
 def environment(**settings: str) -> dict[str, str]:
     """The environment of a child: ours without this project's own settings, plus `settings`."""
     own = {"REDIS_URL", "PUBLIC_URL", "ALLOWED_HOSTS", "FETCH_ALLOW_HOSTS", "CHECKPOINT"}
+    own |= {"DATABASE_URL"}
     inherited = {name: value for name, value in os.environ.items() if name not in own}
     return {**inherited, "PYTHONPATH": str(ROOT), **settings}
 
@@ -141,7 +142,7 @@ def running_api(
     process = subprocess.Popen(
         [sys.executable, "-m", "app.cli", "api", "--port", str(port)],
         cwd=ROOT,
-        env=environment(REDIS_URL=redis, **settings),
+        env=environment(**{"REDIS_URL": redis, "DRAIN_S": "0", **settings}),
     )
     try:
         wait_for_http(port, "/health/ready" if ready else "/health/live", process)
@@ -151,11 +152,13 @@ def running_api(
         process.wait(30)
 
 
-def wait_for_http(port: int, path: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
+def wait_for_http(
+    port: int, path: str, process: subprocess.Popen[bytes], address: str = "127.0.0.1"
+) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         assert process.poll() is None, "the process ended before it answered"
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection(address, port, timeout=5)
         try:
             connection.request("GET", path)
             if connection.getresponse().status == 200:
@@ -165,7 +168,7 @@ def wait_for_http(port: int, path: str, process: subprocess.Popen[bytes]) -> Non
         finally:
             connection.close()
         time.sleep(0.05)
-    raise AssertionError(f"no 200 from {path} within 60 s")
+    raise AssertionError(f"no 200 from {path} within {START_TIMEOUT_S:g} s")
 
 
 @contextmanager

@@ -19,8 +19,10 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokeniz
 
 from models.checkpoints import CHECKPOINTS, LoadedCheckpoint, load
 from models.checkpoints import demo as demo_module
+from models.checkpoints.checkpoint import Part
 from models.checkpoints.demo import checkpoint_in
 from models.checkpoints.loader import SUMS_FILE
+from models.checkpoints.revisions import revision_of
 from models.errors import CheckpointError
 from models.pipeline import generate
 from models.spec import CHECKPOINT_NAMES, CONTROL_NAMES, GenerationSpec
@@ -126,7 +128,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
         assert allow_patterns
         return str(folders[repository])
 
-    monkeypatch.setattr("models.checkpoints.loader.snapshot_download", download)
+    monkeypatch.setattr("models.checkpoints.weights.snapshot_download", download)
     return folders
 
 
@@ -143,6 +145,20 @@ def test_the_real_checkpoint_loads_by_the_same_path(hub: dict[str, Path]) -> Non
         spec = GenerationSpec(prompt="x", control=control, width=64, height=64, steps=2)
         made = generate(loaded, spec, astronaut((64, 64)), lambda _step, _steps: None)
         assert made.pictures[0].shape == (64, 64, 3)
+    commits = {name: weights.rpartition("@")[0] for name, weights in loaded.weights.items()}
+    assert commits["base"] == "black-forest-labs/FLUX.1-dev"
+    assert loaded.weights["annotators"] == "lllyasviel/Annotators@annotators"
+
+
+def test_local_weights_are_known_by_their_bytes(tmp_path: Path) -> None:
+    part = Part(licence="none", folder="base")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.bin").write_bytes(b"1")
+    first = revision_of(part, tmp_path)
+    assert first.startswith("sha256:")
+    assert revision_of(part, tmp_path) == first
+    (tmp_path / "a" / "x.bin").write_bytes(b"2")
+    assert revision_of(part, tmp_path) != first
 
 
 @pytest.mark.parametrize("name", list(CHECKPOINTS))

@@ -1,24 +1,67 @@
-"""`doctor` on a machine without a GPU."""
+"""What `doctor` finds about the model on a machine without a GPU, and about weights on its disk."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from app.core.findings import Finding, Level
+from app.core.settings import Settings
+from models.checkpoints import weights
+from worker.doctor import examine_model
 
-@pytest.mark.parametrize("checkpoint", ["demo", "flux-dev-union-pro"])
-def test_it_names_device_attention_and_memory_plan(checkpoint: str) -> None:
-    found = subprocess.run(
-        [sys.executable, "-m", "app.cli", "doctor"],
-        env={"CHECKPOINT": checkpoint, "PATH": "", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert found.returncode == 0, found.stderr
-    lines = dict(line.split(": ", 1) for line in found.stdout.splitlines())
-    assert list(lines) == ["device", "attention", "8-bit matrix units", "checkpoint", "memory plan"]
-    assert lines["checkpoint"].startswith(checkpoint)
-    assert found.stderr == ""
+Examine = Callable[..., dict[str, Finding]]
+
+
+@pytest.fixture
+def examine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Examine:
+    """(checkpoint, hashing=False) -> findings by what they are about, of an empty disk."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    def made(checkpoint: str, hashing: bool = False) -> dict[str, Finding]:
+        settings = Settings(checkpoint=checkpoint, data_dir=tmp_path)
+        return {one.what: one for one in examine_model(settings, hashing)}
+
+    return made
+
+
+def test_the_demo_is_well_anywhere(examine: Examine) -> None:
+    found = examine("demo")
+    assert {one.level for one in found.values()} == {Level.OK}
+    assert found["weights, base"].said == "came with the server"
+    assert found["memory plan"].said.startswith("host: ")
+
+
+def test_the_real_model_lacks_a_gpu_and_its_weights(examine: Examine) -> None:
+    found = examine("flux-dev-union-pro")
+    assert found["device"].level is Level.FAIL
+    assert "--gpus all" in found["device"].remedy
+    base = found["weights, base"]
+    assert base.level is Level.FAIL
+    assert base.remedy == "python -m app.cli models download flux-dev-union-pro"
+    assert found["licence"].level is Level.WARN
+
+
+def test_weights_are_compared_with_their_hashes_when_asked(
+    examine: Examine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "snapshot"
+    folder.mkdir()
+    (folder / ("0" * 64)).write_bytes(b"not what this name says")
+    monkeypatch.setattr(weights, "find", lambda _part: folder)
+    assert examine("flux-dev-union-pro")["weights, base"].level is Level.OK
+    found = examine("flux-dev-union-pro", hashing=True)["weights, base"]
+    assert found.level is Level.FAIL
+    assert "is not what its hash says" in found.said
+
+
+def test_a_driver_that_fails_is_named(examine: Examine, tmp_path: Path) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'Failed to initialize NVML: Driver mismatch'; exit 18\n")
+    tool.chmod(0o755)
+    found = examine("demo")["driver"]
+    assert found.level is Level.FAIL
+    assert "Driver mismatch" in found.said

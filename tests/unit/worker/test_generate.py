@@ -44,6 +44,8 @@ def context(worker_runtime: Runtime) -> Runtime:
         checkpoint=SimpleNamespace(name="stub"),
         networks=SimpleNamespace(profile=lambda asked: asked),
         dtype="float32",
+        device=torch.device("cpu"),
+        weights={"base": "owner/name@commit"},
     )
     expires_at = made.requests.expiry()
     made.requests.submit(ID, "a", PARAMS, {}, expires_at)
@@ -103,6 +105,24 @@ def test_the_model_gets_the_request_and_its_pixels_are_kept(
     assert (record(context).evaluations, record(context).controlled) == (34, 20)
     assert record(context).profile == "exact"
     assert record(context).inference_s is not None
+    assert context.blobs.get(f"{ID}:map") == Image.new("RGB", (112, 64), "red").tobytes()
+    assert record(context).made_with["weights"] == {"base": "owner/name@commit"}
+    assert context.jobs.queue("cpu").job_ids == [f"{ID}-finish"]
+
+
+def test_a_map_alone_asks_for_no_picture(context: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(_loaded: Any, control: str, picture: Image.Image) -> Image.Image:
+        assert (control, picture.size) == ("canny", (112, 64))
+        return Image.new("RGB", picture.size, "blue")
+
+    monkeypatch.setattr(job, "make_control_map", make)
+    context.requests.forget(ID)
+    context.requests.submit(ID, "a", {**PARAMS, "only_map": True}, {}, context.requests.expiry())
+    context.requests.claim(ID, Stage.PREPARE, "e1")
+    context.requests.advance(ID, Stage.PREPARE, "e1", {"width": 100, "height": 60})
+    run()
+    assert context.blobs.get(f"{ID}:map") == Image.new("RGB", (112, 64), "blue").tobytes()
+    assert record(context).made_with == {}
     assert context.jobs.queue("cpu").job_ids == [f"{ID}-finish"]
 
 

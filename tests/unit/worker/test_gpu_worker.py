@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -177,3 +179,25 @@ def test_the_lease_of_every_job_in_hand_is_renewed(
     monkeypatch.setattr(generate, "generate", job)
     assert worker.work(burst=True, logging_level="WARNING")
     assert status(worker_runtime, SECOND) is JobStatus.FINISHED
+
+
+def test_a_job_that_outlasts_the_grace_period_is_put_back(
+    worker: GpuWorker, worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One SIGTERM is enough: the worker asks itself a second time."""
+    worker_runtime.settings = worker_runtime.settings.model_copy(update={"grace_s": 1.2})
+    handlers = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+
+    def endless(_request_id: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait()
+
+    monkeypatch.setattr(generate, "generate", endless)
+    worker_runtime.jobs.enqueue(FIRST, Stage.GENERATE)
+    try:
+        worker.work(logging_level="ERROR")
+    finally:
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
+    assert worker_runtime.jobs.queue(GPU).job_ids == [f"{FIRST}-generate"]
+    assert status(worker_runtime, FIRST) is JobStatus.QUEUED

@@ -9,11 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO, cast
 
+import pytest
 from redis import Redis
 
 from app.core.connection import connect
 from app.core.queue import CPU, Jobs
+from app.core.settings import EXIT_CONFIG, Settings
 from tests.support.servers import ROOT, environment, running_redis
+from worker import main
+from worker.runtime import Runtime
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -53,3 +57,14 @@ def test_a_worker_outlives_a_redis_that_is_full(tmp_path: Path) -> None:
             process.terminate()
             said.read()
         assert process.wait(60) == 0
+
+
+def test_a_content_filter_that_cannot_be_loaded_stops_the_worker(
+    worker_runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather no worker than one that lets every picture pass."""
+    worker_runtime.settings = Settings(content_filter=str(tmp_path / "nothing"))
+    monkeypatch.setattr(main.os, "nice", lambda _: None)  # the process is the tests'
+    monkeypatch.setattr("models.classifier.torch.set_num_threads", lambda _: None)
+    monkeypatch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "0")
+    assert main.run_cpu() == EXIT_CONFIG

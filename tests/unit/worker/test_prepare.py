@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from rq import SimpleWorker
 
-from app.core.queue import GPU, MAX_PIXELS_FIELD
+from app.core.queue import GPU
 from app.core.requests import RequestRecord
+from app.core.workers import MAX_PIXELS_FIELD
 from models.controls import make_plain_map
 from models.geometry import generated_size
 from tests.support.pictures import astronaut, encoded

@@ -8,12 +8,12 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from rq.timeouts import JobTimeoutException
 
-from app.core.errors import ImageRejected
+from app.core.errors import BlobsUnavailable, ImageRejected
 from app.core.queue import CPU, GPU
 from app.core.requests import RequestRecord, Stage, Status
 from worker.abandoned import fail_request
 from worker.runtime import Runtime
-from worker.stage import Fields, LostClaim, run_stage
+from worker.stage import STORE_PAUSE_S, Fields, LostClaim, run_stage
 
 ID = "c" * 32
 
@@ -63,6 +63,25 @@ def test_a_stage_that_died_before_handing_on_only_hands_on(context: Runtime) -> 
     assert record(context).status is Status.QUEUED
 
 
+@pytest.mark.parametrize("died", [False, True], ids=["handed on", "died before"])
+def test_a_map_that_is_there_passes_the_gpu_by(worker_runtime: Runtime, died: bool) -> None:
+    requests = worker_runtime.requests
+    requests.submit(ID, "a", {"only_map": True}, {}, requests.expiry())
+    if died:
+        requests.claim(ID, Stage.PREPARE, "died")
+        requests.advance(ID, Stage.GENERATE, "died", {"annotated": True})
+    run_stage(ID, Stage.PREPARE, lambda *_: {"annotated": True})
+    assert worker_runtime.jobs.queue(GPU).job_ids == []
+    assert worker_runtime.jobs.queue(CPU).job_ids == [f"{ID}-finish"]
+
+
+def test_a_map_that_needs_a_detector_goes_to_the_gpu(worker_runtime: Runtime) -> None:
+    requests = worker_runtime.requests
+    requests.submit(ID, "a", {"only_map": True}, {}, requests.expiry())
+    run_stage(ID, Stage.PREPARE, lambda *_: {"annotated": False})
+    assert worker_runtime.jobs.queue(GPU).job_ids == [f"{ID}-generate"]
+
+
 @pytest.mark.parametrize(
     ("error", "text", "status"),
     [
@@ -90,6 +109,17 @@ def test_an_error_of_the_infrastructure_leaves_the_request_alone(
         run_stage(ID, Stage.PREPARE, raising(error))
     assert record(context).status is Status.QUEUED
     assert run_stage(ID, Stage.PREPARE, nothing)
+
+
+def test_a_store_that_is_full_leaves_the_request_alone_and_is_not_asked_again_at_once(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("worker.stage.time.sleep", waited.append)
+    with pytest.raises(BlobsUnavailable):
+        run_stage(ID, Stage.PREPARE, raising(BlobsUnavailable()))
+    assert waited == [STORE_PAUSE_S]
+    assert record(context).status is Status.QUEUED
 
 
 def test_a_worker_that_lost_its_claim_writes_nothing(context: Runtime) -> None:

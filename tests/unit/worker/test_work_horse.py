@@ -27,13 +27,13 @@ PARAMS = {
     "steps": 15,
     "samples": 1,
 }
-# The worker as it is, with less memory and time for a decoder, so that little exceeds them.
+# The worker as it is, with less memory for a decoder, and time as given: little exceeds them.
 PROGRAM = """
 import sys
 import worker.prepare
 from worker.main import run_cpu
 worker.prepare._ADDRESS_SPACE = 1024**3 // 4 * 3
-worker.prepare._DECODE_S = 3
+worker.prepare._DECODE_S = float(sys.argv[1])
 sys.exit(run_cpu())
 """
 
@@ -51,10 +51,13 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.fixture
-def cpu_worker(worker_runtime: Runtime, redis_server: str) -> Iterator[Runtime]:
+def cpu_worker(worker_runtime: Runtime, redis_server: str, kind: str) -> Iterator[Runtime]:
     """What this process shares with a cpu worker in another one."""
+    decode_s = "3" if kind == "time" else "60"
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], cwd=ROOT, env=environment(REDIS_URL=redis_server)
+        [sys.executable, "-c", PROGRAM, decode_s],
+        cwd=ROOT,
+        env=environment(REDIS_URL=redis_server),
     )
     try:
         yield worker_runtime

@@ -17,9 +17,10 @@ from rq import SimpleWorker
 from app.core.connection import connect
 from app.core.errors import GenerationFailed
 from app.core.keys import KeyStore, mint
-from app.core.queue import GPU, MAX_PIXELS_FIELD, Jobs
+from app.core.queue import GPU, Jobs
 from app.core.requests import RequestStore, Stage
 from app.core.settings import Settings
+from app.core.workers import MAX_PIXELS_FIELD
 from app.main import create_app
 from tests.support.servers import running_redis
 
@@ -60,6 +61,17 @@ def test_a_value_of_any_depth_is_refused(api: TestClient, brackets: tuple[str, s
         assert answer.status_code == 400, depth
         answers.add(answer.json()["error"].partition(" ")[0])
     assert answers == {"steps:", "body:"}
+
+
+def test_a_body_of_nothing_but_brackets_is_not_even_read(api: TestClient) -> None:
+    raw = b'{"image": "x", "prompt": "y", "steps": [' + b"[]," * 200_000 + b"1]}"
+    answer = api.post(
+        "/v2/flux-controlnet", content=raw, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("body: too many values")
+    marks = {**BODY, "prompt": "[{,:" * 25_000}
+    assert api.post("/v2/flux-controlnet", json=marks).status_code == 200
 
 
 def test_a_long_value_is_refused_in_short(api: TestClient) -> None:
@@ -241,8 +253,9 @@ def test_the_openapi_document_knows_every_parameter(api: TestClient) -> None:
     document = api.get("/openapi.json").json()
     post = document["paths"]["/v2/flux-controlnet"]["post"]
     schema = post["requestBody"]["content"]["application/json"]["schema"]
-    assert len(schema["properties"]) == 17 + len(["profile"])
-    assert set(schema["required"]) == {"image", "prompt"}
+    assert len(schema["properties"]) == 17 + len(["profile", "webhook_url", "control_image"])
+    assert set(schema["required"]) == {"prompt"}
+    assert schema["anyOf"] == [{"required": ["image"]}, {"required": ["control_image"]}]
     assert len(schema["properties"]["sampler"]["enum"]) == 29
     assert "422" not in post["responses"]
     assert "422" in document["paths"]["/v2/requests/{request_id}"]["get"]["responses"]
@@ -259,6 +272,21 @@ def test_redis_away_is_503_and_never_a_traceback(
         assert answer.status_code == 503
         assert list(answer.json()) == ["error"]
         assert client.get("/health/ready").json()["checks"]["redis"] is False
+
+
+def test_a_picture_that_cannot_be_stored_is_503_and_no_request(
+    redis_server: str, secret: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "blobs"
+    with application(redis_server, blob_url=f"file://{folder}") as api:
+        api.headers["x-api-key"] = secret
+        folder.rename(tmp_path / "unmounted")
+        with connect(redis_server) as redis:
+            before = set(redis.keys("req:*"))
+            answer = api.post("/v2/flux-controlnet", json=BODY)
+            assert answer.status_code == 503
+            assert "temporarily unavailable" in answer.json()["error"]
+            assert set(redis.keys("req:*")) == before
 
 
 def test_a_request_that_redis_has_no_room_for_leaves_no_picture_behind(

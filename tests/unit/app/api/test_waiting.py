@@ -31,6 +31,7 @@ async def services(url: str) -> AsyncIterator[Services]:
     try:
         yield made
     finally:
+        await made.feed.aclose()
         await made.events.aclose()
         made.redis.close()
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from datetime import timedelta
 
 import pytest
 from redis import Redis
 from rq import SimpleWorker, Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.utils import now, utcformat
 
-from app.core.queue import CPU, GPU, MAX_PIXELS_FIELD, RETRIES, Jobs
+from app.core.queue import CPU, GPU, RETRIES, Jobs
 from app.core.requests import Stage
+from app.core.workers import MAX_PIXELS_FIELD, SILENT_S
 
 ID = "a" * 32
 
@@ -86,6 +89,18 @@ def test_the_smallest_card_of_the_live_gpu_workers_counts(redis: Redis) -> None:
     small.register_death()
     large.register_death()
     assert jobs.max_pixels() is None
+
+
+def test_a_worker_that_is_silent_is_dead(redis: Redis) -> None:
+    jobs = Jobs(redis, ttl_s=77)
+    assert jobs.workers(GPU) == 0
+    gpu_worker(redis, "alive", 9_000_000)
+    killed = gpu_worker(redis, "killed", 100)
+    assert (jobs.workers(GPU), jobs.max_pixels()) == (2, 100)
+    silent_since = now() - timedelta(seconds=SILENT_S + 1)
+    redis.hset(killed.key, "last_heartbeat", utcformat(silent_since))
+    assert (jobs.workers(GPU), jobs.max_pixels()) == (1, 9_000_000)
+    assert jobs.workers(CPU) == 0
 
 
 def test_a_card_only_ever_lowers_what_the_operator_allows(redis: Redis) -> None:

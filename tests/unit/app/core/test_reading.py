@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +13,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from app.core.connection import connect_async
-from app.core.keys import KeyStore, mint
+from app.core.keys import LAST_USED, KeyStore, Terms, mint
 from app.core.reading import Reader
 from app.core.requests import RequestStore, Status
 from tests.support.servers import running_redis
@@ -109,3 +110,41 @@ def test_without_redis_everybody_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     told = reading(url, many)
     assert len(told) == 200
     assert all(isinstance(error, RedisError) for error in told)
+
+
+def test_an_expired_key_is_no_key(redis: Redis, redis_server: str) -> None:
+    store = KeyStore(redis)
+    secret, key = store.create("team-a", Terms(expires_at=time.time() + 60))
+    assert reading(redis_server, lambda reads: reads.key(secret)) == key
+    secret, _ = store.create("team-a", Terms(expires_at=time.time() - 0.001))
+    assert reading(redis_server, lambda reads: reads.key(secret)) is None
+
+
+def test_the_use_of_a_key_is_written_down_once_a_minute(
+    redis: Redis, redis_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, key = KeyStore(redis).create("team-a", Terms())
+    noted: list[bytes | None] = []
+
+    async def poll(reads: Reader) -> None:
+        for moment in (1000.0, 1001.0, 1059.0, 1060.0, 1061.0):
+            monkeypatch.setattr("app.core.reading.time.time", lambda moment=moment: moment)
+            await asyncio.gather(*(reads.key(secret) for _ in range(3)), reads.key("SG_wrong"))
+            noted.append(redis.hget(LAST_USED, key.id))
+
+    reading(redis_server, poll)
+    assert noted == [b"1000.0"] * 3 + [b"1060.0"] * 2
+    assert redis.hkeys(LAST_USED) == [key.id.encode()]
+
+
+def test_it_says_how_many_requests_have_not_ended(redis: Redis, redis_server: str) -> None:
+    store = RequestStore(redis, ttl_s=60)
+    for request_id in ("a", "b"):
+        store.submit(request_id, "team-a", {}, {}, store.expiry())
+
+    async def counted(reads: Reader) -> int:
+        assert reads.unfinished == 0
+        await reads.key("")
+        return reads.unfinished
+
+    assert reading(redis_server, counted) == 2

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.core import settings as settings_module
 from app.core.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -62,6 +63,59 @@ def test_an_unknown_name_in_dotenv_stops_the_start() -> None:
     Path(".env").write_text("REQEST_TTL_S=10\n")
     with pytest.raises(SystemExit, match="REQEST_TTL_S"):
         load_settings()
+
+
+@pytest.fixture
+def secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder where a container finds its secrets."""
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    monkeypatch.setattr(settings_module, "SECRETS", folder)
+    return folder
+
+
+def test_a_file_named_after_a_setting_is_that_setting(secrets: Path) -> None:
+    (secrets / "redis_password").write_text("p@ss/word\n")
+    (secrets / "hf_token").write_text("of somebody else\n")
+    assert load_settings().redis_url == "redis://:p%40ss%2Fword@127.0.0.1:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("url", "full"),
+    [
+        ("rediss://host:1/2", "rediss://:secret@host:1/2"),
+        ("redis://worker@host", "redis://worker:secret@host"),
+        ("redis://:own@host", "redis://:own@host"),
+        ("unix:///run/redis.sock?db=1", "unix://:secret@/run/redis.sock?db=1"),
+    ],
+)
+def test_the_password_completes_the_url(
+    monkeypatch: pytest.MonkeyPatch, url: str, full: str
+) -> None:
+    monkeypatch.setenv("REDIS_PASSWORD", "secret")
+    monkeypatch.setenv("REDIS_URL", url)
+    assert load_settings().redis_url == full
+
+
+def test_the_environment_wins_over_a_secret(monkeypatch: pytest.MonkeyPatch, secrets: Path) -> None:
+    (secrets / "redis_password").write_text("of the file")
+    monkeypatch.setenv("REDIS_PASSWORD", "given")
+    assert load_settings().redis_url == "redis://:given@127.0.0.1:6379/0"
+
+
+def test_a_secret_that_cannot_be_read_stops_the_start_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, secrets: Path
+) -> None:
+    (secrets / "redis_password").write_text("secret")
+
+    def refuse(path: Path, *_args: object, **_options: object) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refuse)  # root can read every file
+    with pytest.raises(SystemExit) as stopped:
+        load_settings()
+    assert f"Permission denied: '{secrets}/redis_password'; the user" in str(stopped.value)
+    assert "\n" not in str(stopped.value)
 
 
 def test_every_setting_is_documented() -> None:

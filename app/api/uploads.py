@@ -1,0 +1,104 @@
+"""POST /upload-asset, in the hosted service's shape: data URIs of pictures in, links out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from typing_extensions import TypedDict
+
+from app.api.auth import Caller
+from app.api.json_body import json_object
+from app.api.openapi import SUBMISSION
+from app.api.origin import public_origin
+from app.api.services import ServicesDep
+from app.core.errors import ImageRejected, InvalidContentType, InvalidRequest
+from app.core.inline import decode_base64
+from app.core.links import upload_path
+from app.core.uploads import KINDS, Upload, picture_of
+
+router = APIRouter(tags=["files"])
+
+MOST = 16
+"""Pictures in one call."""
+
+_NEEDED = f"data_urls: a list of 1 to {MOST} data URIs is needed"
+
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["data_urls"],
+                    "properties": {
+                        "data_urls": {
+                            "type": "array",
+                            "minItems": 1,
+                            "maxItems": MOST,
+                            "items": {"type": "string", "minLength": 1},
+                            "description": "Pictures as `data:image/...;base64,...`.",
+                        }
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+class Uploaded(TypedDict):
+    """file_urls: in the order of data_urls. urls: the same, the older name."""
+
+    file_urls: list[str]
+    message: str
+    urls: list[str]
+
+
+async def _raw_json(request: Request, caller: Caller) -> bytes:  # noqa: ARG001  # the key first
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise InvalidContentType("Invalid content type. Send application/json")
+    return await request.body()
+
+
+@router.post(
+    "/upload-asset",
+    responses={200: {"model": Uploaded}, **SUBMISSION},
+    openapi_extra=BODY,
+)
+def upload_asset(
+    request: Request,
+    services: ServicesDep,
+    caller: Caller,
+    raw: Annotated[bytes, Depends(_raw_json)],
+) -> Uploaded:
+    """Keep pictures for later requests; their links can be sent as `image`."""
+    origin = public_origin(request, services.settings)
+    pictures = _pictures(raw, services.settings.max_image_bytes)
+    expires_at = services.uploads.store(caller.name, pictures)
+    paths = [upload_path(picture.sha256, picture.kind) for picture in pictures]
+    links = [origin + services.links.sign(path, expires_at) for path in paths]
+    return {"file_urls": links, "message": "Files uploaded successfully", "urls": links}
+
+
+def _pictures(raw: bytes, max_bytes: int) -> list[Upload]:
+    texts = json_object(raw).get("data_urls")
+    if not isinstance(texts, list) or not 1 <= len(texts) <= MOST:
+        raise InvalidRequest(_NEEDED)
+    return [_picture(f"data_urls[{at}]", text, max_bytes) for at, text in enumerate(texts)]
+
+
+def _picture(name: str, text: object, max_bytes: int) -> Upload:
+    if not isinstance(text, str):
+        raise InvalidRequest(f"{name}: a data URI is needed")
+    try:
+        data = decode_base64(text)
+    except ImageRejected:
+        raise InvalidRequest(f"{name}: not a base64 data URI") from None
+    if len(data) > max_bytes:
+        raise InvalidRequest(f"{name}: {len(data)} bytes; at most {max_bytes} are allowed")
+    picture = picture_of(data)
+    if picture is None:
+        raise InvalidRequest(f"{name}: not a picture; allowed are {', '.join(KINDS)}")
+    return picture

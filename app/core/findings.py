@@ -1,0 +1,34 @@
+"""What a look at an installation finds: the form that every check of `doctor` answers in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Level(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """what: the thing looked at; said: how it is; remedy: what to do, empty when it is well."""
+
+    what: str
+    level: Level
+    said: str
+    remedy: str = ""
+
+
+def ok(what: str, said: str) -> Finding:
+    return Finding(what, Level.OK, said)
+
+
+def warn(what: str, said: str, remedy: str) -> Finding:
+    return Finding(what, Level.WARN, said, remedy)
+
+
+def fail(what: str, said: str, remedy: str) -> Finding:
+    return Finding(what, Level.FAIL, said, remedy)

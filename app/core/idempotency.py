@@ -1,0 +1,67 @@
+"""Which request an Idempotency-Key stands for. A key belongs to an owner, is bound to one body, and
+lives as long as its request. Knows no HTTP and does not submit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from redis import Redis
+
+# KEYS[1] = the key; ARGV = what it is to hold, when it expires. Returns what it holds already.
+_TAKE = """
+local held = redis.call('GET', KEYS[1])
+if not held then redis.call('SET', KEYS[1], ARGV[1], 'EXAT', ARGV[2]) end
+return held
+"""
+
+# ARGV = what it holds if nobody has taken it over, what it is to hold, '' for nothing.
+_CHANGE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[2] == '' then return redis.call('DEL', KEYS[1]) end
+redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a key is used for. digest: of the body. settled: the request was accepted; until then
+    its submission may still fail."""
+
+    digest: str
+    request_id: str
+    settled: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.digest} {self.request_id} {int(self.settled)}"
+
+
+class IdempotencyKeys:
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._take = redis.register_script(_TAKE)
+        self._change = redis.register_script(_CHANGE)
+
+    def take(self, owner: str, key: str, use: Use, expires_at: float) -> Use | None:
+        """Use the key for this, until expires_at (Unix seconds), or say what it is in use for."""
+        held = self._take(keys=[_name(owner, key)], args=[str(use), int(expires_at)])
+        if held is None:
+            return None
+        digest, request_id, settled = held.decode().split()
+        return Use(digest, request_id, settled == "1")
+
+    def settle(self, owner: str, key: str, use: Use) -> None:
+        """The request was accepted: from now on the key means this one."""
+        settled = Use(use.digest, use.request_id, settled=True)
+        self._change(keys=[_name(owner, key)], args=[str(use), str(settled)])
+
+    def release(self, owner: str, key: str, use: Use) -> None:
+        """There is no such request: let the key be used again."""
+        self._change(keys=[_name(owner, key)], args=[str(use), ""])
+
+
+def _name(owner: str, key: str) -> str:
+    """Of a fixed length, whatever a client sends."""
+    return "idempotency:" + hashlib.sha256(f"{owner}\0{key}".encode()).hexdigest()

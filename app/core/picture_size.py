@@ -1,0 +1,88 @@
+"""How large a picture is, from the first bytes of its file and without a decoder: for an estimate
+in the api, which decodes nothing that a stranger sent. What is said here is checked by nobody; who
+needs the truth decodes the picture (app.core.decoding).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import struct
+
+Size = tuple[int, int]
+
+ENOUGH = 262_144
+"""Bytes of a file within which its size stands, but for files made to be odd."""
+
+_PREFIX = re.compile(r"\s*data:[^,]{0,200},", re.IGNORECASE)
+_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
+_NO_SIZE = frozenset((0xC4, 0xC8, 0xCC))  # tables and extensions among JPEG's frame headers
+
+
+def size_of_base64(text: str) -> Size | None:
+    """Of a picture as base64 or as a data URI; None when it cannot be told."""
+    start = _PREFIX.match(text[:300])
+    encoded = text[start.end() if start else 0 :][: ENOUGH * 4 // 3]
+    plain = _NOT_BASE64.sub("", encoded.replace("-", "+").replace("_", "/"))
+    try:
+        return size_of(base64.b64decode(plain[: len(plain) // 4 * 4]))
+    except binascii.Error:
+        return None
+
+
+def size_of(data: bytes) -> Size | None:
+    """(width, height) as stored, before any turning; None when it cannot be told."""
+    head = data[:ENOUGH]
+    try:
+        size = _read(head)
+    except (struct.error, IndexError):
+        return None
+    return size if size is not None and min(size) > 0 else None
+
+
+def _read(head: bytes) -> Size | None:
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        width, height = struct.unpack_from(">II", head, 16)
+        return width, height
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        width, height = struct.unpack_from("<HH", head, 6)
+        return width, height
+    if head.startswith(b"BM"):
+        width, height = struct.unpack_from("<ii", head, 18)
+        return width, abs(height)
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return _webp(head)
+    if head.startswith(b"\xff\xd8"):
+        return _jpeg(head)
+    return None
+
+
+def _webp(head: bytes) -> Size | None:
+    kind = head[12:16]
+    if kind == b"VP8X":
+        width, height = head[24:27], head[27:30]
+        return int.from_bytes(width, "little") + 1, int.from_bytes(height, "little") + 1
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", head, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", head, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return None
+
+
+def _jpeg(head: bytes) -> Size | None:
+    """From segment to segment to the header of the frame."""
+    at = 2
+    while head[at] == 0xFF:
+        marker = head[at + 1]
+        if marker == 0xFF:  # padding
+            at += 1
+        elif 0xC0 <= marker <= 0xCF and marker not in _NO_SIZE:
+            height, width = struct.unpack_from(">HH", head, at + 5)
+            return width, height
+        else:
+            (length,) = struct.unpack_from(">H", head, at + 2)
+            at += 2 + length
+    return None

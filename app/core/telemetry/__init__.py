@@ -1,0 +1,1 @@
+"""What the server says about itself: numbers (counters, snapshot), log lines, spans."""

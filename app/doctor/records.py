@@ -1,0 +1,111 @@
+"""Redis as this server needs it: reachable, new enough, keeping what it is given, in time with
+this machine, and with workers on both queues. One INFO tells most of it, CONFIG is not needed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, cast
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from app.core.connection import connect, what_is_wrong
+from app.core.findings import Finding, fail, ok, warn
+from app.core.queue import CPU, GPU, Jobs
+from app.core.settings import Settings
+
+_OLDEST = (6, 2)
+"""SET with EXAT."""
+
+_CLOCK_WARN_S = 1.0
+_CLOCK_FAIL_S = 5.0
+"""What a worker's lease can bear (docs/reliability.md)."""
+
+_NEARLY_FULL = 0.8
+
+
+def examine_redis(settings: Settings) -> Iterator[Finding]:
+    """Ends with its first finding when nobody answers."""
+    url = settings.redis_url
+    try:
+        with connect(url, retries=1) as redis:
+            began = time.time()
+            seconds, micros = cast(tuple[int, int], redis.time())
+            between = (began + time.time()) / 2
+            info = cast(dict[str, Any], redis.info())
+            yield _version(info)
+            yield _persistence(info)
+            yield _eviction(info)
+            yield _memory(info)
+            yield _clock(seconds + micros / 1e6 - between)
+            yield from _workers(redis, settings)
+    except RedisError as error:
+        said, _, remedy = what_is_wrong(error, url).partition("; ")
+        yield fail("redis", said, remedy)
+
+
+def _version(info: dict[str, Any]) -> Finding:
+    version = str(info["redis_version"])
+    if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
+        return fail("redis", version, "6.2 or newer is needed")
+    return ok("redis", version)
+
+
+def _persistence(info: dict[str, Any]) -> Finding:
+    what = "redis persistence"
+    if not info.get("aof_enabled"):
+        return warn(
+            what,
+            "no append-only file: a restart of Redis loses the accepted requests",
+            "start it with --appendonly yes",
+        )
+    if info.get("aof_last_write_status", "ok") != "ok":
+        return fail(what, "its file cannot be written", "make room on the disk of Redis")
+    return ok(what, "append-only file")
+
+
+def _eviction(info: dict[str, Any]) -> Finding:
+    policy = str(info.get("maxmemory_policy", "unknown"))
+    if policy == "noeviction":
+        return ok("redis eviction", policy)
+    return fail(
+        "redis eviction",
+        f"{policy}: Redis may throw accepted requests away",
+        "start it with --maxmemory-policy noeviction",
+    )
+
+
+def _memory(info: dict[str, Any]) -> Finding:
+    used, most = int(info["used_memory"]), int(info.get("maxmemory", 0))
+    said = f"{used / 1e6:.0f} MB used, maxmemory {f'{most / 1e6:.0f} MB' if most else 'not set'}"
+    if not most:
+        return warn(
+            "redis memory",
+            said,
+            "set maxmemory below what the machine has: a full Redis then answers 503, "
+            "else the kernel kills it",
+        )
+    if used > _NEARLY_FULL * most:
+        remedy = "raise maxmemory, lower REQUEST_TTL_S, or set BLOB_URL to a folder or a bucket"
+        return warn("redis memory", said, remedy)
+    return ok("redis memory", said)
+
+
+def _clock(ahead_s: float) -> Finding:
+    said = f"Redis is {abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} this machine"
+    remedy = "let both follow NTP: workers lose jobs when clocks differ"
+    if abs(ahead_s) >= _CLOCK_FAIL_S:
+        return fail("clock", said, remedy)
+    return warn("clock", said, remedy) if abs(ahead_s) >= _CLOCK_WARN_S else ok("clock", said)
+
+
+def _workers(redis: Redis, settings: Settings) -> Iterator[Finding]:
+    jobs = Jobs(redis, settings.request_ttl_s)
+    for queue in (CPU, GPU):
+        count, what = jobs.workers(queue), f"{queue} workers"
+        if count:
+            yield ok(what, str(count))
+        else:
+            yield warn(what, "none", f"start one: python -m app.cli worker {queue}")

@@ -1,0 +1,97 @@
+"""A receipt submitted again: the same parameters over HTTP, and whether the same pictures come out.
+
+Talks to a server as any client would; verifies nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.receipt_files import Statement
+
+_POLL_S = 0.2
+_COMPARED = ("checkpoint", "weights", "device", "dtype", "mu", "sigmas_sha256", "versions")
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """A server as the key's owner sees it."""
+
+    url: str
+    key: str
+
+    def call(self, path_or_url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The JSON of an answer. Raises ValueError with the server's sentence."""
+        url = path_or_url if "://" in path_or_url else self.url.rstrip("/") + path_or_url
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"x-api-key": self.key, "content-type": "application/json"}
+        request = urllib.request.Request(url, data, headers)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return dict(json.load(answer))
+        except urllib.error.HTTPError as error:
+            with error:
+                raise ValueError(f"the server answered {error.code}: {_reason(error)}") from None
+        except urllib.error.URLError as error:
+            raise ValueError(f"{self.url} cannot be reached: {error.reason}") from None
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.load(error)["error"])
+    except (ValueError, LookupError, TypeError):
+        return error.reason
+
+
+def body_of(statement: Statement, image: Path | None) -> dict[str, Any]:
+    """The request that the statement is about; its control is `image`, else the map it links.
+
+    Raises ValueError when there is neither, or no prompt.
+    """
+    content = statement.content
+    body = dict(content["parameters"])
+    if "prompt" not in body:
+        raise ValueError("its prompt was too long to be kept in the picture; use the receipt")
+    if image is not None:
+        return {**body, "image": base64.b64encode(image.read_bytes()).decode()}
+    control_map = content.get("control_map")
+    if not control_map:
+        raise ValueError("it links no control map; name the control picture with --image")
+    return {
+        **body,
+        "control_image": control_map["url"],
+        "use_input_img_dimension": False,
+        "custom_width": content["width"],
+        "custom_height": content["height"],
+    }
+
+
+def replay(statement: Statement, image: Path | None, api: Api) -> Iterator[tuple[bool, str]]:
+    """Submit it, wait, and yield for each picture whether its pixels are the same, in words too.
+    What else is different is said beside it. Raises ValueError.
+    """
+    submitted = api.call("/v2/flux-controlnet", body_of(statement, image))
+    while api.call(submitted["status_url"])["status"] != "COMPLETED":
+        time.sleep(_POLL_S)
+    again = api.call(f"{submitted['response_url']}/receipt")["receipt"]
+    for before, after in zip(statement.outputs, again["outputs"], strict=True):
+        same = before["pixels_sha256"] == after["pixels_sha256"]
+        yield same, f"{before['file_name']}: {_compared(before, after)}"
+    for name in _COMPARED:
+        if name in statement.content and statement.content[name] != again[name]:
+            yield True, f"{name}: was {statement.content[name]}, is {again[name]}"
+
+
+def _compared(before: Any, after: Any) -> str:
+    if before["sha256"] == after["sha256"]:
+        return "the same file, bit for bit"
+    same = before["pixels_sha256"] == after["pixels_sha256"]
+    return "the same pixels, another file" if same else "other pixels"

@@ -1,0 +1,167 @@
+"""Weights on this disk: where a part's files are, how they come there from the hub, and whether
+they are what the hub says they are. The hub's own library does the work (it goes on with a download
+that broke off); here its errors become one line with a remedy. Builds no module.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from models.checkpoints.checkpoint import Part
+from models.errors import CheckpointError
+
+_CHUNK = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What a download would fetch. size: bytes; free: bytes on the disk of the hub's cache."""
+
+    files: int
+    size: int
+    free: int
+
+
+def fetch(part: Part) -> Path:
+    """The folder of a part of the hub, downloaded as far as it is not there yet.
+
+    Raises CheckpointError.
+    """
+    assert part.repository is not None
+    with _one_line(part):
+        folder = Path(
+            snapshot_download(part.repository, revision=part.revision, allow_patterns=[*part.files])
+        )
+    _check_sizes(part, folder)
+    return folder
+
+
+def find(part: Part) -> Path | None:
+    """The folder of a part when it is complete on this disk; asks nobody."""
+    assert part.repository is not None
+    try:
+        folder = Path(
+            snapshot_download(
+                part.repository,
+                revision=part.revision,
+                allow_patterns=[*part.files],
+                local_files_only=True,
+            )
+        )
+        _check_sizes(part, folder)
+    except (LocalEntryNotFoundError, FileNotFoundError, CheckpointError):
+        return None
+    return folder
+
+
+def missing(part: Part) -> Missing:
+    """What fetch() would download. Raises CheckpointError, also when the disk has no room."""
+    assert part.repository is not None
+    with _one_line(part):
+        plan = snapshot_download(
+            part.repository, revision=part.revision, allow_patterns=[*part.files], dry_run=True
+        )
+    wanted = [one.file_size or 0 for one in plan if one.will_download]
+    free = shutil.disk_usage(_existing(Path(constants.HF_HUB_CACHE))).free
+    if sum(wanted) > free:
+        raise CheckpointError(
+            f"{part.repository}: {sum(wanted) / 1e9:.1f} GB are missing and {free / 1e9:.1f} GB "
+            f"are free in {constants.HF_HUB_CACHE}; make room or set HF_HOME to a larger disk"
+        )
+    return Missing(len(wanted), sum(wanted), free)
+
+
+def damaged(folder: Path) -> list[Path]:
+    """The files whose content is not what their hash in the hub's cache says; reads all of them."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return [path for path in files if _hash_of(path) not in (None, path.resolve().name)]
+
+
+def forget(path: Path) -> None:
+    """Remove a file of the cache, so that the next download fetches it again."""
+    path.resolve().unlink()
+    path.unlink(missing_ok=True)
+
+
+def _hash_of(path: Path) -> str | None:
+    """By the kind of its name in the cache: SHA-256 of a large file, git's own of a small one.
+    None where the cache has no such names (a file system without links)."""
+    name, size = path.resolve().name, path.stat().st_size
+    if re.fullmatch("[0-9a-f]{64}", name):
+        digest = hashlib.sha256()
+    elif re.fullmatch("[0-9a-f]{40}", name):
+        digest = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
+    else:
+        return None
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _check_sizes(part: Part, folder: Path) -> None:
+    for name, size in part.sizes.items():
+        found = (folder / name).stat().st_size
+        if found != size:
+            raise CheckpointError(
+                f"{part.repository}: {name} has {found} bytes where {size} are expected"
+            )
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+@contextmanager
+def _one_line(part: Part) -> Iterator[None]:
+    """Errors of the hub's library, which speak in paragraphs, as a CheckpointError of one line."""
+    name = part.repository
+    page = f"{constants.ENDPOINT}/{name}"
+    try:
+        yield
+    except GatedRepoError as error:
+        raise CheckpointError(
+            f"{name} is gated: accept the licence at {page} and set HF_TOKEN to a token of that "
+            "account"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise CheckpointError(f"{name} has no revision {part.revision}") from error
+    except RepositoryNotFoundError as error:
+        raise CheckpointError(
+            f"{name} is not to be had at {page}: HF_TOKEN is wrong, or there is no such repository"
+        ) from error
+    except LocalEntryNotFoundError as error:
+        raise CheckpointError(
+            f"{name} is not complete on this disk and the hub cannot be reached: download it "
+            "beforehand (python -m app.cli models download), and see HF_HUB_OFFLINE and HF_HOME"
+        ) from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        raise CheckpointError(
+            f"{name}: {page} answered with HTTP status {status}; try again later"
+        ) from error
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise CheckpointError(
+                f"{name}: no space is left in {constants.HF_HUB_CACHE}; make room or set HF_HOME "
+                "to a larger disk, the download goes on where it stopped"
+            ) from error
+        raise CheckpointError(f"{name}: {str(error).splitlines()[0]}") from error

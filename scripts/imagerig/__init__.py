@@ -1,0 +1,1 @@
+"""What scripts/test_images is made of: images built and run without a container engine."""

@@ -1,0 +1,113 @@
+"""A webhook tells of the end of a request, signed; its log can be read; inside is refused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from standardwebhooks import Webhook
+
+from tests.support.bodies import small
+from tests.support.receivers import Posted, Receiver, receiver
+from tests.support.servers import Server, a_key
+from tests.support.wire import V1, V2, wait_for_end
+
+SECRET = "/v2/webhooks/secret"
+
+
+@pytest.fixture
+def listening() -> Iterator[Receiver]:
+    with receiver() as running:
+        yield running
+
+
+def verified(http: httpx.Client, posted: Posted) -> dict[str, Any]:
+    """The message, its signature checked as a receiver would."""
+    secret = http.get(SECRET).json()["secret"]
+    return dict(Webhook(secret).verify(posted.body, posted.headers))
+
+
+def settled(http: httpx.Client, request_id: str) -> dict[str, Any]:
+    """The log once the attempt that the receiver saw is written down."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        log = http.get(f"/v2/requests/{request_id}/webhook").json()
+        if log.get("attempts"):
+            return dict(log)
+        time.sleep(0.02)
+    raise AssertionError("no attempt in the log")
+
+
+@pytest.mark.parametrize("encoded", [False, True], ids=["links", "base64"])
+def test_it_tells_what_the_result_says(
+    http: httpx.Client, listening: Receiver, encoded: bool
+) -> None:
+    body = small(samples=2, base64=encoded, webhook_url=listening.url)
+    submitted = http.post(V2, json=body).json()
+    message = verified(http, listening.next())
+    assert message["type"] == "request.completed"
+    result = http.get(submitted["response_url"]).json()
+    status = http.get(submitted["status_url"]).json()
+    documented = {**status, **result}
+    assert message["data"] == {name: documented[name] for name in message["data"]}
+    assert httpx.get(message["data"]["images"][0]["url"]).status_code == 200
+    log = settled(http, submitted["request_id"])
+    assert log["webhook_id"] == f"msg_{submitted['request_id']}"
+    assert (log["state"], log["next_attempt_at"]) == ("delivered", None)
+    assert [attempt["status_code"] for attempt in log["attempts"]] == [204]
+
+
+def test_it_tells_of_a_failure_and_of_v1(http: httpx.Client, listening: Receiver) -> None:
+    answer = http.post(V1, json=small(image="no picture", webhook_url=listening.url))
+    assert answer.status_code == 400
+    message = verified(http, listening.next())
+    assert message["type"] == "request.failed"
+    assert message["data"]["error"] == answer.json()["error"]
+    assert message["data"]["request_id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", [V1, V2])
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://10.0.0.1/hook", "its host is not allowed"),
+        ("http://169.254.169.254/", "its host is not allowed"),
+        ("http://localhost/", "its host is not allowed"),
+        ("http://redis/", "its host is not allowed"),
+        ("ftp://a.example/", "only http and https are allowed"),
+    ],
+)
+def test_inside_is_refused_at_submit(http: httpx.Client, path: str, url: str, reason: str) -> None:
+    answer = http.post(path, json=small(webhook_url=url))
+    assert answer.status_code == 400
+    assert answer.json()["error"] == f"webhook_url: the URL cannot be used: {reason}"
+
+
+def test_a_url_that_is_none_is_refused(http: httpx.Client) -> None:
+    for url in ("", 7, "https://a.example/" + "a" * 2048):
+        answer = http.post(V2, json=small(webhook_url=url))
+        assert answer.status_code == 400
+        assert answer.json()["error"].startswith("webhook_url: ")
+
+
+def test_the_log_is_its_owners(server: Server, http: httpx.Client, listening: Receiver) -> None:
+    submitted = http.post(V2, json=small(image="no picture", webhook_url=listening.url)).json()
+    wait_for_end(http, submitted["status_url"])
+    path = f"/v2/requests/{submitted['request_id']}/webhook"
+    settled(http, submitted["request_id"])
+    stranger = {"x-api-key": a_key(server.redis_url)}
+    assert http.get(path, headers=stranger).status_code == 404
+    assert http.get(f"/v2/requests/{'0' * 32}/webhook").status_code == 404
+
+
+def test_a_secret_is_an_owners_and_can_be_rotated(server: Server, http: httpx.Client) -> None:
+    headers = {"x-api-key": a_key(server.redis_url)}
+    first = http.get(SECRET, headers=headers).json()["secret"]
+    assert first.startswith("whsec_")
+    assert http.get(SECRET).json()["secret"] != first
+    second = http.post(f"{SECRET}/rotate", headers=headers).json()["secret"]
+    assert second != first
+    assert http.get(SECRET, headers=headers).json()["secret"] == second

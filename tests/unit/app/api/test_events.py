@@ -1,0 +1,157 @@
+"""What a stream says between the events, and when it ends without one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from app.api import events
+from app.api.services import Services, make_services
+from app.core.errors import Cancelled
+from app.core.feed import BEGINNING
+from app.core.requests import RequestRecord, RequestStore, Stage
+from app.core.settings import Settings
+
+FIRST, SECOND = "a" * 32, "b" * 32
+
+
+@pytest.fixture
+def store(redis: Redis) -> RequestStore:
+    """Two requests that wait."""
+    made = RequestStore(redis, ttl_s=60)
+    for request_id in (FIRST, SECOND):
+        made.submit(request_id, "t", {}, {}, made.expiry())
+    return made
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "_TICK_S", 0.01)
+    monkeypatch.setattr("app.core.forecast._FRESH_S", 0.0)
+
+
+async def stream(made: Services, record: RequestRecord) -> AsyncIterator[str]:
+    chunks = events._chunks(made, events._Story(made, record, "http://test"), BEGINNING)
+    assert await anext(chunks) == "retry: 1000\n\n"
+    return chunks
+
+
+def told(url: str, store: RequestStore, then: Callable[[Services, str], object]) -> list[str]:
+    """All that the second request's client is told; `then` is called after each text."""
+
+    async def run() -> list[str]:
+        made, texts = make_services(Settings(redis_url=url)), []
+        try:
+            record = store.get(SECOND)
+            assert record is not None
+            async for text in await stream(made, record):
+                texts.append(text)
+                await asyncio.to_thread(then, made, text)
+        finally:
+            await made.feed.aclose()
+            await made.events.aclose()
+            made.redis.close()
+        return texts
+
+    return asyncio.run(run())
+
+
+def nothing(_made: Services, _text: str) -> None:
+    return
+
+
+def data(text: str) -> dict[str, object]:
+    return dict(json.loads(text.partition("data: ")[2]))
+
+
+def test_a_move_in_the_queue_is_told_without_an_id(redis_server: str, store: RequestStore) -> None:
+    def go_on(_made: Services, text: str) -> None:
+        if data(text).get("queue_position") == 2:
+            store.fail(FIRST, Cancelled())
+        else:
+            store.fail(SECOND, Cancelled())
+
+    queued, moved, failed = told(redis_server, store, go_on)
+    assert queued.startswith("id: ")
+    assert data(queued) == {"status": "QUEUED", "queue_position": 2, "eta_seconds": None}
+    assert moved.startswith("event: queued\n")
+    assert data(moved) == {"status": "QUEUED", "queue_position": 1, "eta_seconds": None}
+    assert failed.startswith("id: ")
+    assert data(failed)["error"] == "cancelled"
+
+
+def test_a_silent_stream_is_kept_alive(
+    redis_server: str, store: RequestStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "_KEEP_ALIVE_S", 0.05)
+
+    def end(_made: Services, text: str) -> None:
+        if text.startswith(":"):
+            store.fail(SECOND, Cancelled())
+
+    texts = told(redis_server, store, end)
+    assert [text[0] for text in texts] == ["i", ":", "i"]
+
+
+def test_a_process_that_leaves_ends_its_streams(redis_server: str, store: RequestStore) -> None:
+    def leave(made: Services, _text: str) -> None:
+        made.drain.leaving = True
+
+    assert len(told(redis_server, store, leave)) == 1
+
+
+def test_a_request_that_expires_ends_its_stream(
+    redis: Redis, redis_server: str, store: RequestStore
+) -> None:
+    redis.hset(f"req:{SECOND}", "expires_at", str(time.time() - 1))
+    assert len(told(redis_server, store, nothing)) == 1
+
+
+def test_a_record_that_is_gone_ends_its_stream(redis_server: str, store: RequestStore) -> None:
+    def expire(_made: Services, _text: str) -> None:
+        store.claim(SECOND, Stage.GENERATE, "e")
+        store._redis.delete(f"req:{SECOND}")
+
+    assert len(told(redis_server, store, expire)) == 1
+
+
+@contextmanager
+def failing_once(made: Services) -> Iterator[None]:
+    read, failed = made.feed.read, []
+
+    async def fail_once(request_id: str, after: str) -> list[events.Event]:
+        if not failed:
+            failed.append(after)
+            raise RedisConnectionError("away")
+        return await read(request_id, after)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made.feed, "read", fail_once)
+        yield
+
+
+def test_redis_away_costs_no_event(redis_server: str, store: RequestStore) -> None:
+    stack = []
+
+    def end(made: Services, text: str) -> None:
+        if not stack:
+            stack.append(failing_once(made))
+            stack[0].__enter__()
+            store.claim(SECOND, Stage.GENERATE, "e")
+        elif "started" in text:
+            store.fail(SECOND, Cancelled())
+
+    texts = told(redis_server, store, end)
+    stack[0].__exit__(None, None, None)
+    assert [text.split("\n")[1] for text in texts] == [
+        "event: queued",
+        "event: started",
+        "event: failed",
+    ]

@@ -1,0 +1,96 @@
+"""Submissions that do not go through, or whose process dies on the way, do not use up a key."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from app.api import idempotency
+from app.api.idempotency import submit_once
+from app.api.schemas import parse_body
+from app.api.services import Services, make_services
+from app.api.submission import Submission
+from app.core.idempotency import Use
+from app.core.keys import Key
+from app.core.settings import Settings
+
+CALLER = Key("k", "team-a", 0.0)
+SUBMISSION = Submission(parse_body({"image": "aGVsbG8=", "prompt": "x"}), None)
+
+
+@pytest.fixture
+def services(redis: Redis, redis_server: str) -> Iterator[Services]:  # noqa: ARG001
+    made = make_services(Settings(redis_url=redis_server))
+    yield made
+    made.redis.close()
+
+
+def submitted(services: Services) -> str:
+    return submit_once(services, CALLER, SUBMISSION, "key")
+
+
+def requests(services: Services) -> int:
+    return len(services.requests.unfinished())
+
+
+def test_a_submission_that_failed_frees_the_key(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise RedisError("OOM")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(services.jobs), "enqueue", full)
+        with pytest.raises(RedisError):
+            submitted(services)
+    assert requests(services) == 0
+    request_id = submitted(services)
+    assert submitted(services) == request_id
+    assert requests(services) == 1
+
+
+def test_who_comes_second_waits_for_the_first_and_takes_over_when_it_fails(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is held up in the middle until the second has come, and then fails."""
+    begun, waited = threading.Event(), threading.Event()
+    submit = idempotency.submit
+
+    def hold_up(*given: Any) -> str:
+        if not begun.is_set():
+            begun.set()
+            waited.wait()
+            raise RedisError("away")
+        return submit(*given)
+
+    monkeypatch.setattr(idempotency, "submit", hold_up)
+    monkeypatch.setattr(idempotency.time, "sleep", lambda _: waited.set())
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(submitted, services)
+        begun.wait()
+        second = pool.submit(submitted, services)
+        assert isinstance(first.exception(), RedisError)
+        request_id = second.result()
+    assert list(services.requests.unfinished()) == [request_id]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_process_that_died_on_the_way_leaves_the_key_usable(
+    services: Services, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    """Before its request was there, or after: then that is the one."""
+    monkeypatch.setattr(idempotency, "_PATIENCE_S", 0.0)
+    use = Use(idempotency._digest(SUBMISSION), "d" * 32)
+    services.idempotency.take(CALLER.name, "key", use, services.requests.expiry())
+    if there:
+        services.requests.submit("d" * 32, CALLER.name, {}, {}, services.requests.expiry())
+    request_id = submitted(services)
+    assert (request_id == use.request_id) is there
+    assert submitted(services) == request_id
+    assert requests(services) == 1

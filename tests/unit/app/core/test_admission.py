@@ -1,0 +1,80 @@
+"""When the server takes on no more, and what it says how long that will last."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from redis import Redis
+
+from app.core.admission import Admission
+from app.core.connection import connect_async
+from app.core.errors import Overloaded
+from app.core.scripts import PACE
+from app.core.settings import Settings
+
+
+def refusal(url: str, unfinished: int, **settings: float) -> Overloaded | None:
+    async def run() -> Overloaded | None:
+        client = connect_async(url)
+        try:
+            await Admission(client, Settings(redis_url=url, **settings)).check(unfinished)
+        except Overloaded as error:
+            return error
+        finally:
+            await client.aclose()
+        return None
+
+    return asyncio.run(run())
+
+
+def completed(redis: Redis, *seconds_ago: float) -> None:
+    for ago in sorted(seconds_ago, reverse=True):
+        redis.lpush(PACE, repr(time.time() - ago))
+
+
+def test_the_bound_is_on_those_that_have_not_ended(redis: Redis, redis_server: str) -> None:
+    completed(redis, 1)
+    assert refusal(redis_server, 4, max_queued=5) is None
+    error = refusal(redis_server, 5, max_queued=5)
+    assert error is not None
+    assert error.status == 503
+    assert error.text == (
+        "The service is overloaded: 5 requests wait already. Please try again in 2 s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("ago", "excess", "seconds"),
+    [
+        ((), 1, "60"),  # nothing to go by
+        ((0.5, 10, 20, 29.5), 1, "8"),  # one in 7.4 s
+        ((0.5, 10, 20, 29.5), 10, "74"),
+        ((0.0,), 1, "1"),
+        ((500, 3000), 4, "3600"),  # by then all that wait now have expired
+    ],
+)
+def test_the_time_to_wait_is_that_of_the_measured_rate(
+    redis: Redis, redis_server: str, ago: tuple[float, ...], excess: int, seconds: str
+) -> None:
+    completed(redis, *ago)
+    error = refusal(redis_server, 4 + excess, max_queued=5)
+    assert error is not None
+    assert int(error.headers["retry-after"]) in (int(seconds), int(seconds) + 1)
+
+
+def test_the_watermark_is_a_share_of_the_memory_that_redis_may_take(
+    redis: Redis, redis_server: str
+) -> None:
+    assert refusal(redis_server, 0, memory_watermark=0.001) is None  # no bound, no watermark
+    used = redis.info("memory")["used_memory"]
+    redis.config_set("maxmemory", used * 4)
+    try:
+        assert refusal(redis_server, 0, memory_watermark=0.9) is None
+        error = refusal(redis_server, 0, memory_watermark=0.1)
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert error is not None
+    assert "its memory is nearly full" in error.text
+    assert error.headers == {"retry-after": "60"}

@@ -1,0 +1,103 @@
+"""The log of webhooks: when the next attempt is due, and when there is none."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from redis import Redis
+
+from app.core import deliveries as module
+from app.core.deliveries import LEASE_S, Attempt, Deliveries, Delivery, State
+
+ID = "d" * 32
+PAUSES = (5.0, 300.0)
+
+
+def attempt(status: int | None) -> Attempt:
+    return Attempt(time.time(), 0.1, status, None if status else "the receiver is away")
+
+
+@pytest.fixture
+def deliveries(redis: Redis) -> Deliveries:
+    store = Deliveries(redis, PAUSES)
+    assert store.create(ID, "a", "https://a.example/", "{}")
+    return store
+
+
+def read(deliveries: Deliveries) -> Delivery:
+    found = deliveries.get(ID)
+    assert found is not None
+    return found
+
+
+def settle(deliveries: Deliveries, status: int | None) -> State:
+    return deliveries.settle(read(deliveries), attempt(status))
+
+
+def test_it_is_made_once_and_due_at_once(deliveries: Deliveries) -> None:
+    assert not deliveries.create(ID, "b", "https://b.example/", "[]")
+    assert read(deliveries).owner == "a"
+    assert deliveries.due()
+    assert deliveries.take(10) == [ID]
+
+
+def test_who_takes_it_up_has_it_until_the_lease_ends(
+    deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert deliveries.take(10) == [ID]
+    assert not deliveries.due()
+    assert deliveries.take(10) == []
+    now = time.time()
+    monkeypatch.setattr(module.time, "time", lambda: now + LEASE_S + 1)
+    assert deliveries.take(10) == [ID]
+
+
+def test_no_more_are_taken_than_asked_for(deliveries: Deliveries) -> None:
+    deliveries.create("e" * 32, "a", "https://a.example/", "{}")
+    assert len(deliveries.take(1)) == len(deliveries.take(1)) == 1
+
+
+@pytest.mark.parametrize("status", [None, 302, 404, 500])
+def test_pauses_grow_and_then_it_is_given_up(deliveries: Deliveries, status: int | None) -> None:
+    for pause in PAUSES:
+        assert settle(deliveries, status) is State.PENDING
+        due = read(deliveries).next_at
+        assert due is not None
+        assert due == pytest.approx(time.time() + pause, abs=pause / 2)
+    assert settle(deliveries, status) is State.GIVEN_UP
+    ended = read(deliveries)
+    assert ended.state is State.GIVEN_UP
+    assert ended.next_at is None
+    assert [made.status for made in ended.attempts] == [status] * 3
+
+
+@pytest.mark.parametrize(("status", "state"), [(204, State.DELIVERED), (410, State.GIVEN_UP)])
+def test_an_answer_that_ends_it(deliveries: Deliveries, status: int, state: State) -> None:
+    assert settle(deliveries, status) is state
+    assert read(deliveries).state is state
+    assert read(deliveries).next_at is None
+
+
+def test_an_attempt_that_comes_late_reopens_nothing(deliveries: Deliveries) -> None:
+    late = read(deliveries)
+    settle(deliveries, 200)
+    deliveries.settle(late, attempt(None))
+    found = read(deliveries)
+    assert found.state is State.DELIVERED
+    assert found.next_at is None
+    assert len(found.attempts) == 2
+
+
+def test_one_whose_log_has_expired_is_struck_off(deliveries: Deliveries, redis: Redis) -> None:
+    delivery = read(deliveries)
+    redis.delete(f"webhook:{ID}")
+    deliveries.settle(delivery, attempt(200))
+    assert deliveries.get(ID) is None
+    assert redis.zcard(module.DUE) == 0
+
+
+def test_everything_of_it_expires(deliveries: Deliveries, redis: Redis) -> None:
+    settle(deliveries, 500)
+    for key in redis.keys("webhook:*"):
+        assert redis.ttl(key) > module.KEPT_S

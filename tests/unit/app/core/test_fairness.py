@@ -1,0 +1,230 @@
+"""Turns on RQ's own list, and requests that wait for a place among those of their key."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from redis import Redis
+from rq import Queue
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from app.core.errors import GenerationFailed
+from app.core.fairness import CPU_LIST
+from app.core.queue import CPU, GPU, Jobs
+from app.core.requests import Account, RequestStore, Stage, record_key
+
+TTL_S = 600
+
+
+class Rig:
+    """Requests of several keys, without HTTP and without workers. A request's id begins with the
+    name of its key."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self.store = RequestStore(redis, TTL_S)
+        self.jobs = Jobs(redis, TTL_S)
+
+    def submit(self, key: str, number: int = 0, concurrency: int | None = None) -> str:
+        request_id = f"{key}{number}-{uuid4().hex}"
+        account = Account(key, concurrency=concurrency)
+        self.store.submit(request_id, key, {}, {}, self.store.expiry(), account=account)
+        self.jobs.enqueue(request_id, Stage.PREPARE)
+        return request_id
+
+    def prepared(self, key: str, number: int, work: float) -> str:
+        """A request that has come as far as the gpu queue."""
+        request_id = f"{key}{number}-{uuid4().hex}"
+        self.store.submit(request_id, key, {}, {}, self.store.expiry(), account=Account(key))
+        self.store.claim(request_id, Stage.PREPARE, "e")
+        self.store.advance(request_id, Stage.PREPARE, "e", {"work": work})
+        self.jobs.enqueue(request_id, Stage.GENERATE)
+        return request_id
+
+    def waiting(self, queue: str = CPU) -> list[str]:
+        """The requests whose jobs wait, next first, without the random part of their ids."""
+        return [job.partition("-")[0] for job in self.jobs.queue(queue).get_job_ids()]
+
+    def take(self, queue: str = CPU) -> str:
+        """The next job as a worker takes it."""
+        taken = Queue.dequeue_any(
+            [self.jobs.queue(queue)], None, self.redis, serializer=JSONSerializer
+        )
+        assert taken is not None
+        return str(taken[0].id)
+
+
+@pytest.fixture
+def rig(redis: Redis) -> Rig:
+    return Rig(redis)
+
+
+def test_the_list_is_rqs_own(rig: Rig) -> None:
+    assert rig.jobs.queue(CPU).key == CPU_LIST
+
+
+def test_what_is_stored_is_what_rq_would_store(rig: Rig, redis: Redis) -> None:
+    request_id = rig.submit("a")
+    ours = redis.hgetall(f"rq:job:{request_id}-prepare")
+    queue = rig.jobs.queue(CPU)
+    job = Job.fetch(f"{request_id}-prepare", connection=redis, serializer=JSONSerializer)
+    redis.flushall()
+    queue.enqueue_job(job, unique=True)
+    theirs = redis.hgetall(f"rq:job:{request_id}-prepare")
+    moving = {b"data", b"enqueued_at", b"created_at", b"last_heartbeat"}  # compressed, or a moment
+    assert {k: v for k, v in ours.items() if k not in moving} == {
+        k: v for k, v in theirs.items() if k not in moving
+    }
+    assert redis.smembers("rq:queues") == {b"rq:queue:cpu"}
+
+
+def test_one_key_is_served_in_its_own_order(rig: Rig) -> None:
+    for number in range(5):
+        rig.submit("a", number)
+    assert rig.waiting() == ["a0", "a1", "a2", "a3", "a4"]
+
+
+@pytest.mark.parametrize("running", [0, 1, 2])
+def test_another_keys_first_request_is_behind_those_that_run(rig: Rig, running: int) -> None:
+    """Second at the latest."""
+    for number in range(200):
+        rig.submit("a", number)
+    for _ in range(running):
+        rig.take()
+    rig.submit("b")
+    assert rig.waiting().index("b0") == (0 if running else 1)
+    assert len(rig.waiting()) == 201 - running
+
+
+def test_keys_with_requests_waiting_take_turns(rig: Rig) -> None:
+    for number in range(4):
+        rig.submit("a", number)
+    for number in range(3):
+        rig.submit("b", number)
+    rig.submit("c")
+    assert rig.waiting() == ["a0", "b0", "c0", "a1", "b1", "a2", "b2", "a3"]
+
+
+def test_turns_go_on_while_jobs_are_taken_and_added(rig: Rig) -> None:
+    for number in range(6):
+        rig.submit("a", number)
+    rig.submit("b", 0)
+    for taken in ("a0", "b0", "a1"):
+        assert rig.take().startswith(taken)
+    for number in (1, 2):
+        rig.submit("b", number)
+    assert rig.waiting() == ["b1", "a2", "b2", "a3", "a4", "a5"]
+
+
+def test_one_after_the_other_is_no_way_past_the_rest(rig: Rig) -> None:
+    """A key whose last job was just taken has had its turn."""
+    for number in range(3):
+        rig.submit("a", number)
+    rig.take()
+    rig.submit("b", 0)
+    assert rig.take().startswith("b0")
+    rig.submit("b", 1)
+    assert rig.waiting() == ["a1", "b1", "a2"]
+    assert [rig.take()[:2] for _ in range(2)] == ["a1", "b1"]
+    rig.submit("b", 2)
+    assert rig.waiting() == ["a2", "b2"]
+
+
+def test_on_the_gpu_turns_are_in_proportion_to_work(rig: Rig) -> None:
+    for number in range(3):
+        rig.prepared("big", number, work=100)
+    for number in range(7):
+        rig.prepared("small", number, work=40)
+    order = rig.waiting(GPU)
+    assert order[:2] == ["big0", "small0"]
+    assert order.index("big1") == 4  # after 100 units of the other key, begun
+    assert order.index("big2") == 7
+
+
+def test_a_job_that_was_put_back_stays_first(rig: Rig, redis: Redis) -> None:
+    for number in range(3):
+        rig.submit("a", number)
+    taken = rig.take()
+    redis.lpush(CPU_LIST, taken)  # as RQ does with the job of a dead worker
+    rig.submit("b")
+    rig.jobs.enqueue("f-" + uuid4().hex, Stage.FINISH)
+    rig.submit("c")
+    assert rig.waiting()[:2] == ["f", "a0"]
+    assert rig.waiting().index("b0") < rig.waiting().index("a2")
+    assert rig.waiting().index("c0") < rig.waiting().index("a2")
+
+
+def test_requests_that_were_cancelled_cost_their_key_no_turn(rig: Rig, redis: Redis) -> None:
+    gone = [rig.submit("a", number) for number in range(50)]
+    for number in range(3):
+        rig.submit("b", number)
+    for request_id in gone:
+        rig.store.fail(request_id, GenerationFailed())
+        redis.lrem(CPU_LIST, 0, f"{request_id}-prepare")
+    rig.submit("a", 99)
+    assert rig.waiting() == ["b0", "a99", "b1", "b2"]
+
+
+def test_without_what_it_remembers_the_queue_is_first_come_first_served(
+    rig: Rig, redis: Redis
+) -> None:
+    for number in range(3):
+        rig.submit("a", number)
+    redis.delete(*redis.keys("turns:*"))
+    rig.submit("b")
+    assert rig.waiting() == ["a0", "a1", "a2", "b0"]
+
+
+def test_what_it_remembers_expires(rig: Rig, redis: Redis) -> None:
+    rig.submit("a")
+    assert all(0 < redis.ttl(key) <= TTL_S for key in redis.keys("turns:*"))
+
+
+def test_requests_beyond_the_bound_of_a_key_wait_for_one_to_end(rig: Rig) -> None:
+    made = [rig.submit("a", number, concurrency=2) for number in range(5)]
+    assert rig.waiting() == ["a0", "a1"]
+    assert rig.jobs.carried() == {(request_id, Stage.PREPARE) for request_id in made}
+    rig.submit("b")
+    assert rig.waiting() == ["a0", "b0", "a1"]
+    rig.store.fail(made[0], GenerationFailed())
+    assert rig.waiting() == ["a0", "b0", "a1", "a2"]
+    rig.store.claim(made[1], Stage.PREPARE, "e")
+    rig.store.complete(made[1], "e", {})
+    assert rig.waiting() == ["a0", "b0", "a1", "a2", "a3"]
+
+
+def test_a_request_that_is_cancelled_while_it_waits_takes_no_place(rig: Rig) -> None:
+    made = [rig.submit("a", number, concurrency=1) for number in range(4)]
+    assert rig.store.fail(made[1], GenerationFailed(), only_queued=True)
+    assert rig.waiting() == ["a0"]
+    rig.store.fail(made[0], GenerationFailed())
+    assert rig.waiting() == ["a0", "a2"]
+
+
+def test_a_place_of_a_request_that_expired_is_free_again(rig: Rig, redis: Redis) -> None:
+    made = [rig.submit("a", number, concurrency=1) for number in range(3)]
+    redis.delete(record_key(made[0]))
+    assert rig.waiting() == ["a0"]
+    rig.jobs.release_held()
+    assert rig.waiting() == ["a0", "a1"]
+    redis.delete(record_key(made[1]), record_key(made[2]))
+    rig.jobs.release_held()
+    assert rig.waiting() == ["a0", "a1"]
+    assert redis.keys("held*") == []
+
+
+def test_a_stray_of_a_bounded_key_is_queued_again_in_its_own_place(rig: Rig, redis: Redis) -> None:
+    made = [rig.submit("a", number, concurrency=1) for number in range(2)]
+    redis.delete(CPU_LIST)
+    for _ in range(2):
+        rig.jobs.enqueue_anew(made[0], Stage.PREPARE)
+        assert rig.waiting() == ["a0"]
+    assert rig.jobs.carried() == {(request_id, Stage.PREPARE) for request_id in made}
+
+
+def test_later_stages_never_wait_for_a_place(rig: Rig) -> None:
+    made = [rig.submit("a", number, concurrency=1) for number in range(2)]
+    rig.jobs.enqueue(made[0], Stage.GENERATE)
+    assert rig.waiting(GPU) == ["a0"]

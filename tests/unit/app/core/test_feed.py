@@ -1,0 +1,132 @@
+"""Many who follow the events of requests share a connection, and miss nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from redis import Redis
+
+from app.core.connection import connect, connect_async
+from app.core.errors import GenerationFailed
+from app.core.feed import EventFeed, Follower
+from app.core.requests import RequestStore, Stage
+from tests.support.servers import running_redis
+
+T = TypeVar("T")
+PATIENCE_S = 60.0
+
+
+def feeding(url: str, work: Callable[[EventFeed], Awaitable[T]]) -> T:
+    """What `work` finds with a feed of its own."""
+
+    async def run() -> T:
+        client = connect_async(url)
+        feed = EventFeed(client)
+        try:
+            return await work(feed)
+        finally:
+            await feed.aclose()
+            await client.aclose()
+
+    return asyncio.run(run())
+
+
+async def to_the_end(follower: Follower) -> list[str]:
+    """The names of all events, with the step of a step."""
+    names: list[str] = []
+    while not names or names[-1] not in ("completed", "failed"):
+        for event in await follower.next(PATIENCE_S):
+            names.append(event.fields.get("step", event.name))
+    return names
+
+
+def a_life(store: RequestStore, request_id: str) -> None:
+    store.claim(request_id, Stage.PREPARE, "e")
+    store.advance(request_id, Stage.PREPARE, "e", {})
+    store.claim(request_id, Stage.GENERATE, "e")
+    for step in (1, 2, 3):
+        store.progress(request_id, "e", step, 3)
+    store.advance(request_id, Stage.GENERATE, "e", {})
+    store.claim(request_id, Stage.FINISH, "e")
+    store.complete(request_id, "e", {})
+
+
+LIFE = ["queued", "started", "1", "2", "3", "completed"]
+
+
+def test_everybody_hears_everything_on_few_connections(redis: Redis, redis_server: str) -> None:
+    store = RequestStore(redis, ttl_s=60)
+    ids = [f"{number:032x}" for number in range(200)]
+    for request_id in ids:
+        store.submit(request_id, "t", {}, {}, store.expiry())
+    most = 0
+
+    async def follow(feed: EventFeed, request_id: str) -> list[str]:
+        with feed.following(request_id) as follower:
+            return await to_the_end(follower)
+
+    async def all_at_once(feed: EventFeed) -> list[list[str]]:
+        nonlocal most
+        followers = [asyncio.create_task(follow(feed, each)) for each in ids]
+        await asyncio.to_thread(lambda: [a_life(store, each) for each in ids])
+        most = len(redis.client_list())
+        return await asyncio.gather(*followers)
+
+    before = len(redis.client_list())
+    assert feeding(redis_server, all_at_once) == [LIFE] * 200
+    assert most - before <= 2
+
+
+def test_it_goes_on_where_somebody_stopped(redis: Redis, redis_server: str) -> None:
+    store = RequestStore(redis, ttl_s=60)
+    store.submit("a", "t", {}, {}, store.expiry())
+    a_life(store, "a")
+
+    async def twice(feed: EventFeed) -> list[str]:
+        with feed.following("a") as follower:
+            third = (await follower.next(PATIENCE_S))[2]
+        with feed.following("a", third.id) as follower:
+            return await to_the_end(follower)
+
+    assert feeding(redis_server, twice) == LIFE[3:]
+
+
+def test_patience_ends(redis: Redis, redis_server: str) -> None:
+    store = RequestStore(redis, ttl_s=60)
+    store.submit("a", "t", {}, {}, store.expiry())
+
+    async def wait(feed: EventFeed) -> list[int]:
+        with feed.following("a") as follower:
+            return [len(await follower.next(0.01)) for _ in range(2)]
+
+    assert feeding(redis_server, wait) == [1, 0]
+
+
+def test_it_survives_a_restart_of_redis(tmp_path: Path) -> None:
+    async def restart(feed: EventFeed) -> list[str]:
+        with feed.following("a") as follower:
+            first = [event.name for event in await follower.next(PATIENCE_S)]
+            rest = asyncio.create_task(to_the_end(follower))
+            await asyncio.to_thread(another_redis)
+            return first + await rest
+
+    def another_redis() -> None:
+        first.__exit__(None, None, None)
+        second.__enter__()
+        client = connect(url)
+        RequestStore(client, ttl_s=60).fail("a", GenerationFailed())
+        client.close()
+
+    first, second = running_redis(tmp_path), running_redis(tmp_path)
+    url = first.__enter__()
+    client = connect(url)
+    store = RequestStore(client, ttl_s=60)
+    store.submit("a", "t", {}, {}, store.expiry())
+    client.close()
+    try:
+        assert feeding(url, restart) == ["queued", "failed"]
+    finally:
+        second.__exit__(None, None, None)

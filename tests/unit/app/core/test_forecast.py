@@ -1,0 +1,85 @@
+"""Places in the queue and times to the end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from redis import Redis
+
+from app.core.errors import Cancelled
+from app.core.forecast import Forecasts, Place, foresee
+from app.core.pace import Pace
+from app.core.queue import Jobs
+from app.core.requests import RequestStore, Stage
+
+PACE = Pace({"exact": 0.5, "turbo": 0.1}, delivery_s=1.0, work=20.0)
+IDS = [f"{number:032x}" for number in range(4)]
+
+
+def test_times_add_up() -> None:
+    waiting = [("a", "20", "exact"), ("b", "40", "turbo"), ("c", False, False)]
+    forecast = foresee(waiting, [("r", "20", "exact", "15", "20")], PACE, workers=1)
+    assert forecast.place("a") == Place(1, pytest.approx(2.5 + 10 + 1))
+    assert forecast.place("b") == Place(2, pytest.approx(2.5 + 10 + 4 + 1))
+    assert forecast.place("c") == Place(3, pytest.approx(2.5 + 14 + 10 + 1))
+    assert forecast.place("too new to be seen") == Place(4, pytest.approx(2.5 + 24 + 10 + 1))
+
+
+def test_workers_share_what_is_ahead() -> None:
+    waiting = [("a", "20", "exact"), ("b", "20", "exact")]
+    forecast = foresee(waiting, [], PACE, workers=2)
+    assert forecast.place("b") == Place(2, pytest.approx(5 + 10 + 1))
+
+
+@pytest.mark.parametrize(("pace", "workers"), [(Pace({}, 0, 0), 1), (PACE, 0)])
+def test_without_measurements_or_workers_there_is_no_time(pace: Pace, workers: int) -> None:
+    forecast = foresee([("a", "20", "exact")], [("r", "20", "exact", False, False)], pace, workers)
+    assert forecast.place("a") == Place(1, None)
+
+
+@pytest.fixture
+def jobs(redis: Redis) -> Jobs:
+    return Jobs(redis, ttl_s=60)
+
+
+@pytest.fixture
+def store(redis: Redis, jobs: Jobs) -> RequestStore:
+    """Four requests: the first is being made, the third was prepared before the second, the last
+    is not prepared."""
+    store = RequestStore(redis, ttl_s=60)
+    for request_id in IDS:
+        store.submit(request_id, "t", {}, {}, store.expiry())
+        jobs.enqueue(request_id, Stage.PREPARE)
+    for request_id in (IDS[0], IDS[2], IDS[1]):
+        store.claim(request_id, Stage.PREPARE, "e")
+        store.advance(request_id, Stage.PREPARE, "e", {"work": 20.0, "profile": "exact"})
+        jobs.enqueue(request_id, Stage.GENERATE)
+    store.claim(IDS[0], Stage.GENERATE, "e")
+    jobs.withdraw(IDS[0])
+    return store
+
+
+def positions(redis: Redis, jobs: Jobs) -> dict[str, int]:
+    places = Forecasts(redis, jobs).make().places
+    return {request_id: place.position for request_id, place in places.items()}
+
+
+@pytest.mark.usefixtures("store")
+def test_the_order_is_that_of_the_queue(redis: Redis, jobs: Jobs) -> None:
+    assert positions(redis, jobs) == {IDS[2]: 1, IDS[1]: 2, IDS[3]: 3}
+
+
+def test_what_has_ended_takes_no_place(redis: Redis, jobs: Jobs, store: RequestStore) -> None:
+    store.fail(IDS[2], Cancelled())  # its job still stands in the queue
+    assert positions(redis, jobs) == {IDS[1]: 1, IDS[3]: 2}
+
+
+def test_who_asks_at_the_same_time_shares_a_look(redis: Redis, jobs: Jobs) -> None:
+    forecasts = Forecasts(redis, jobs)
+
+    async def ask() -> set[int]:
+        found = await asyncio.gather(*(forecasts.current() for _ in range(20)))
+        return {id(each) for each in [*found, await forecasts.current()]}
+
+    assert len(asyncio.run(ask())) == 1

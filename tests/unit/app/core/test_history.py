@@ -1,0 +1,251 @@
+"""What is kept of finished requests: the same answers from each store, over each restart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+from pydantic import ValidationError
+from redis import Redis
+
+from app.core.connection import connect
+from app.core.errors import HistoryUnavailable
+from app.core.history import (
+    DAY_S,
+    TEXT_MAX,
+    History,
+    HistoryRow,
+    Query,
+    open_history,
+    rows_of,
+)
+from app.core.requests import RequestRecord, Status
+from app.core.settings import Settings, load_settings
+from app.core.sql_history import SqlHistory
+from tests.support.postgres import AVAILABLE, running_postgres
+from tests.support.servers import running_redis
+
+NOW = float(int(time.time()))
+DAYS = 30
+
+Open = Callable[[], History]
+"""The store anew, as a process that starts finds it."""
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with running_postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["redis", "sqlite", *(["postgres"] if AVAILABLE else [])])
+def reopen(request: pytest.FixtureRequest, redis: Redis, tmp_path: Path) -> Iterator[Open]:
+    urls = {"redis": lambda: "", "sqlite": lambda: f"sqlite:///{tmp_path}/history.db"}
+    urls["postgres"] = lambda: request.getfixturevalue("postgres")
+    url = urls[request.param]()
+    opened: list[History] = []
+
+    def make() -> History:
+        opened.append(open_history(url, redis, DAYS))
+        return opened[-1]
+
+    yield make
+    for history in opened:
+        if isinstance(history, SqlHistory):
+            history.close()
+
+
+@pytest.fixture
+def owner(request: pytest.FixtureRequest) -> str:
+    """A name of its own for each test: the database is shared."""
+    return str(request.node.name)[:64]
+
+
+def a_row(owner: str, number: int, **changes: object) -> HistoryRow:
+    row = HistoryRow(
+        request_id=f"{crc32(owner.encode()):024x}{number:08x}",
+        output=0,
+        owner=owner,
+        model="flux-controlnet",
+        status="COMPLETED",
+        created_at=NOW - 1000 + number,
+        started_at=NOW,
+        ended_at=NOW,
+        expires_at=NOW + 3600,
+        cost=0.5,
+        error=None,
+        inputs={"prompt": "ein Bär\0", "image": "(file)", "seed": 1},
+        made={"file_name": "0.png", "seed": 1},
+        inference_s=1.5,
+        queue_s=0.25,
+        work=20.0,
+        evaluations=20,
+        profile="exact",
+    )
+    return replace(row, **changes)  # type: ignore[arg-type]
+
+
+def asked(owner: str, **changes: object) -> Query:
+    return replace(Query(owner, since=0, until=NOW + DAY_S), **changes)  # type: ignore[arg-type]
+
+
+def test_what_is_written_is_there_after_a_restart_and_only_once(reopen: Open, owner: str) -> None:
+    rows = [a_row(owner, 1), replace(a_row(owner, 1), output=1)]
+    reopen().write(rows)
+    reopen().write(rows)  # told twice
+    history = reopen()
+    assert history.of_request(owner, rows[0].request_id) == rows
+    page = history.page(asked(owner))
+    assert (list(page.rows), page.total) == (rows, 2)
+
+
+def test_nobody_sees_anothers(reopen: Open, owner: str) -> None:
+    history, row = reopen(), a_row(owner, 1)
+    history.write([row])
+    assert history.of_request("another", row.request_id) == []
+    assert history.page(asked("another")).total == 0
+    assert history.of_request(owner, "f" * 32) == []
+
+
+def test_pages_filters_and_orders(reopen: Open, owner: str) -> None:
+    history = reopen()
+    first, second = a_row(owner, 1, cost=3.0), a_row(owner, 2, cost=1.0, model="another-model")
+    third = a_row(owner, 3, status="FAILED", error="no", made=None, cost=0.0)
+    history.write([second, third, first])
+
+    def found(**changes: object) -> list[HistoryRow]:
+        return list(history.page(asked(owner, **changes)).rows)
+
+    assert found() == [third, second, first]
+    assert found(descending=False) == [first, second, third]
+    assert found(sort_by="credits_deduction") == [first, second, third]
+    assert found(sort_by="model_name") == [third, first, second]
+    assert found(status="FAILED") == [third]
+    assert found(model="another") == [second]
+    assert found(model="%") == []
+    assert found(since=second.created_at, until=third.created_at) == [second]
+    page = history.page(asked(owner, offset=1, limit=1))
+    assert (list(page.rows), page.total) == ([second], 3)
+    assert history.page(asked(owner, offset=3)).rows == []
+
+
+def test_what_is_too_old_is_neither_seen_nor_kept(reopen: Open, owner: str) -> None:
+    history = reopen()
+    old = a_row(owner, 1, created_at=NOW - DAYS * DAY_S - 60)
+    history.write([old, a_row(owner, 2)])
+    assert history.page(asked(owner)).total == 1
+    assert history.of_request(owner, old.request_id) == []
+    history.prune()
+    if isinstance(history, SqlHistory):
+        with history._engine.connect() as connection:
+            kept = connection.exec_driver_sql(
+                f"select count(*) from history where request_id = '{old.request_id}'"
+            )
+            assert kept.scalar() == 0
+
+
+def test_redis_forgets_by_itself(redis: Redis) -> None:
+    row = a_row("x", 1)
+    open_history("", redis, 1).write([row])
+    for key in (f"history:row:{row.request_id}:0", "history:of:x"):
+        assert 0 < redis.ttl(key) <= DAY_S
+
+
+def test_redis_keeps_it_over_its_own_restart(tmp_path: Path) -> None:
+    row = a_row("x", 1)
+    for started in range(2):
+        with running_redis(tmp_path / "redis") as url:
+            client = connect(url)
+            history = open_history("", client, DAYS)
+            if not started:
+                history.write([row])
+            assert history.of_request("x", row.request_id) == [row]
+            client.close()
+
+
+def test_a_database_that_is_away_is_unavailable_and_comes_back(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    history = SqlHistory(f"sqlite:///{folder}/history.db", DAYS)
+    folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(HistoryUnavailable):
+        history.write([a_row("x", 1)])
+    (tmp_path / "elsewhere").rename(folder)
+    history.write([a_row("x", 1)])
+    assert history.page(asked("x")).total == 1
+    history.close()
+
+
+def a_record(**changes: object) -> RequestRecord:
+    record = RequestRecord(
+        id="a" * 32,
+        owner="x",
+        status=Status.COMPLETED,
+        params={"prompt": "p" * 5000, "seed": 7},
+        source={"kind": "url", "url": "https://store.example/a.png?signature=secret#part"},
+        created_at=NOW,
+        expires_at=NOW + 3600,
+        ended_at=NOW + 2,
+        outputs=({"file_name": "0.png"}, {"file_name": "1.png"}),
+    )
+    return replace(record, **changes)  # type: ignore[arg-type]
+
+
+def test_a_request_is_as_many_rows_as_it_has_pictures() -> None:
+    rows = rows_of(a_record())
+    assert [(row.output, row.made) for row in rows] == [
+        (0, {"file_name": "0.png"}),
+        (1, {"file_name": "1.png"}),
+    ]
+    failed = a_record(status=Status.FAILED, error="no", outputs=())
+    assert [(row.status, row.error, row.made) for row in rows_of(failed)] == [
+        ("FAILED", "no", None)
+    ]
+
+
+def test_texts_are_cut_and_secrets_of_urls_left_out() -> None:
+    inputs = rows_of(a_record())[0].inputs
+    assert inputs == {
+        "image": "https://store.example/a.png",
+        "prompt": "p" * TEXT_MAX,
+        "seed": 7,
+    }
+    assert rows_of(a_record(source={"kind": "base64"}))[0].inputs["image"] == "(base64)"
+    no_url = {"kind": "url", "url": "http://["}
+    assert rows_of(a_record(source=no_url))[0].inputs["image"] == "(url)"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite:////tmp/history.db", "postgresql://u:p@h/n", "postgresql+psycopg://h/n", ""],
+)
+def test_database_urls_that_are_taken(url: str) -> None:
+    assert Settings(database_url=url).database_url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("nonsense", "is not a database URL"),
+        ("sqlite://", "sqlite needs a file"),
+        ("sqlite:////no/such/folder/file", "sqlite needs a file in a folder that exists"),
+        ("mysql://u:secret@h/n", "must be sqlite:////FOLDER/FILE or postgresql://"),
+    ],
+)
+def test_a_bad_database_url_stops_the_start_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, url: str, sentence: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(SystemExit) as stopped:
+        load_settings()
+    line = str(stopped.value)
+    assert line.startswith("settings: DATABASE_URL: ")
+    assert sentence in line
+    assert "\n" not in line
+    assert "secret" not in line
+    with pytest.raises(ValidationError):
+        Settings(database_url=url)

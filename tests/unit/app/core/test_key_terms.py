@@ -1,0 +1,112 @@
+"""What a key may do, how long it lives, and what is told of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from app.core.keys import BY_DIGEST, LAST_USED, Key, KeyStore, Terms, digest, mint, parse_expiry
+
+
+@pytest.mark.parametrize(
+    ("terms", "named"),
+    [
+        ({"credits": 0}, "credits"),
+        ({"credits": -1.5}, "credits"),
+        ({"credits": float("nan")}, "credits"),
+        ({"credits": float("inf")}, "credits"),
+        ({"credits": 1e7}, "credits"),
+        ({"rpm": 0}, "rpm"),
+        ({"rpm": 1_000_001}, "rpm"),
+        ({"concurrency": -1}, "concurrency"),
+        ({"concurrency": 1001}, "concurrency"),
+    ],
+)
+def test_nonsense_is_refused_by_name(terms: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=f"^{named}: allowed is "):
+        Terms(**terms)
+
+
+def test_terms_are_kept(redis: Redis) -> None:
+    store = KeyStore(redis)
+    _, key = store.create("team-a", Terms(2.5, 60, 4, 4e9, admin=True))
+    assert (key.budgeted, key.rpm, key.concurrency, key.expires_at, key.admin) == (
+        *(True, 60, 4, 4e9),
+        True,
+    )
+    assert store.all() == [key]
+    [report] = store.report()
+    assert (report.key, report.credits, report.spent, report.last_used) == (key, 2.5, 0.0, None)
+
+
+def test_an_owner_may_have_several_keys(redis: Redis) -> None:
+    store = KeyStore(redis)
+    secrets = {store.create("team-a", Terms(credits=number))[0] for number in (1.0, 2.0)}
+    assert len(secrets) == 2
+    assert [report.credits for report in store.report()] == [1.0, 2.0]
+
+
+def test_a_key_from_before_there_were_terms_still_works(redis: Redis) -> None:
+    secret = mint()
+    old = {"id": digest(secret)[:12], "name": "team-a", "created_at": 5.0}
+    redis.hset(BY_DIGEST, digest(secret), json.dumps(old))
+    assert KeyStore(redis).all() == [Key(old["id"], "team-a", 5.0)]
+    assert KeyStore(redis).all()[0].live(time.time())
+
+
+def test_a_key_of_a_later_version_can_be_read() -> None:
+    assert Key.from_json('{"id": "a", "name": "b", "created_at": 1.0, "later": 2}').id == "a"
+
+
+def test_adding_a_key_again_keeps_its_terms(redis: Redis) -> None:
+    """As `scripts/up` does with its own key at every start."""
+    store = KeyStore(redis)
+    secret, key = store.create("team-a", Terms(credits=3.0, rpm=7))
+    again = store.add(secret, "default")
+    assert (again.name, again.rpm, again.created_at) == ("default", 7, key.created_at)
+    assert store.report()[0].credits == 3.0
+
+
+def test_revoking_forgets_all_of_a_key(redis: Redis) -> None:
+    store = KeyStore(redis)
+    _, key = store.create("team-a", Terms(credits=3.0))
+    redis.hset(LAST_USED, key.id, "5")
+    assert store.revoke(key.id)
+    assert redis.keys() == []
+    assert store.top_up(key.id, 1.0) is None
+
+
+def test_a_top_up_is_an_amount(redis: Redis) -> None:
+    store = KeyStore(redis)
+    _, key = store.create("team-a", Terms(credits=3.0))
+    for amount in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="credits"):
+            store.top_up(key.id, amount)
+    assert store.top_up(key.id, 0.5) == 3.5
+
+
+def test_an_expiry_is_a_period_or_a_moment() -> None:
+    now = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
+    for text, expected in (
+        ("90s", now + 90),
+        ("45m", now + 2700),
+        ("12h", now + 43_200),
+        ("30d", now + 2_592_000),
+        ("2026-12-01", datetime(2026, 12, 1, tzinfo=UTC).timestamp()),
+        ("2026-11-23T14:00:00+01:00", now + 3600),
+        ("2026-11-23T13:00:00Z", now + 3600),
+    ):
+        assert parse_expiry(text, now) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "0d", "-1h", "1y", "12", "2026-13-01", "2020-01-01", "9" * 9 + "d"]
+)
+def test_anything_else_is_no_expiry(text: str) -> None:
+    with pytest.raises(ValueError, match="^expires: "):
+        parse_expiry(text, time.time())

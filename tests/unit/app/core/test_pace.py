@@ -1,0 +1,78 @@
+"""What finished requests teach about the next ones, and how wrong that was."""
+
+from __future__ import annotations
+
+import pytest
+from redis import Redis
+
+from app.core.pace import MEASURED, Measurements
+from app.core.requests import RequestRecord, Status
+
+
+def finished(
+    model_s: float, work: float = 20.0, predicted_s: float | None = None, profile: str = "exact"
+) -> RequestRecord:
+    """A request that took model_s in the model, and half a second beyond it."""
+    return RequestRecord(
+        *("a", "t", Status.COMPLETED, {}, {}),
+        created_at=90,
+        expires_at=1000,
+        started_at=100.0,
+        ended_at=100.5 + model_s,
+        work=work,
+        inference_s=model_s,
+        profile=profile,
+        predicted_s=predicted_s,
+    )
+
+
+def test_nothing_is_said_before_anything_was_measured(redis: Redis) -> None:
+    assert Measurements(redis).pace().to_end_s("exact", 20) is None
+
+
+def test_the_next_request_will_take_as_long_as_those_before(redis: Redis) -> None:
+    measured = Measurements(redis)
+    measured.add(finished(10))
+    pace = measured.pace()
+    assert pace.to_end_s("exact", 20) == pytest.approx(10.5)
+    assert pace.to_end_s("exact", 40) == pytest.approx(20.5)
+    assert pace.to_end_s("exact", 40, done=0.75) == pytest.approx(5.5)
+    assert pace.in_model_s("exact", None) == pytest.approx(10)  # the average work
+
+
+def test_profiles_are_measured_apart(redis: Redis) -> None:
+    measured = Measurements(redis)
+    measured.add(finished(10))
+    measured.add(finished(4, profile="turbo"))
+    pace = measured.pace()
+    assert pace.in_model_s("turbo", 20) == pytest.approx(4)
+    assert pace.in_model_s("fast", 20) == pytest.approx(10)  # the slowest that is known
+
+
+def test_what_was_measured_long_ago_fades(redis: Redis) -> None:
+    measured = Measurements(redis)
+    measured.add(finished(100))
+    measured.add(finished(50))
+    assert measured.pace().in_model_s("exact", 20) == pytest.approx(75)
+    for _ in range(60):
+        measured.add(finished(10))
+    assert measured.pace().in_model_s("exact", 20) == pytest.approx(10, rel=0.05)
+
+
+def test_the_error_is_kept(redis: Redis) -> None:
+    measured = Measurements(redis)
+    measured.add(finished(9.5))
+    assert redis.hget(MEASURED, "error_s:exact") is None
+    measured.add(finished(9.5, predicted_s=8))
+    measured.add(finished(9.5, predicted_s=11))
+    assert redis.hgetall(MEASURED) | {
+        b"error_s:exact": b"1.5",
+        b"error_ratio:exact": b"0.15",
+        b"requests:exact": b"3",
+        b"predicted:exact": b"2",
+    } == redis.hgetall(MEASURED)
+
+
+def test_a_request_without_work_teaches_nothing(redis: Redis) -> None:
+    Measurements(redis).add(finished(10, work=0))
+    assert redis.exists(MEASURED) == 0

@@ -1,0 +1,99 @@
+"""Uploaded pictures: what is one, who pays, how long it lives."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from redis import Redis
+
+from app.core import uploads as module
+from app.core.blobs import RedisBlobs
+from app.core.decoding import decode
+from app.core.errors import QuotaExceeded
+from app.core.uploads import KINDS, Upload, Uploads, picture_of, upload_blob
+from tests.support.pictures import astronaut, encoded
+
+SMALL = astronaut((16, 16))
+
+
+def of_bytes(size: int, number: int = 0) -> Upload:
+    picture = picture_of(b"BM" + number.to_bytes(4) + bytes(size - 6))
+    assert picture is not None
+    return picture
+
+
+@pytest.fixture
+def blobs(redis: Redis) -> RedisBlobs:
+    return RedisBlobs(redis)
+
+
+@pytest.fixture
+def uploads(redis: Redis, blobs: RedisBlobs) -> Uploads:
+    return Uploads(redis, blobs, ttl_s=100, quota_bytes=1000)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_is_what_it_begins_as(kind: str) -> None:
+    data = encoded(SMALL, kind.upper())
+    picture = picture_of(data)
+    assert picture is not None
+    assert picture.kind == kind
+    assert decode(data, 10**6, 10**6).size == SMALL.size
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"<svg xmlns=", b"\x00\x00\x00\x1cftypheic", b"RIFF0000WAVE", b"%PDF", b"MZ"]
+)
+def test_anything_else_is_none(data: bytes) -> None:
+    assert picture_of(data) is None
+
+
+def test_the_quota_holds_for_all_of_a_call_or_none(uploads: Uploads, blobs: RedisBlobs) -> None:
+    first, second, third = of_bytes(400, 1), of_bytes(400, 2), of_bytes(201, 3)
+    uploads.store("a", [first])
+    with pytest.raises(QuotaExceeded, match="would hold 1001 bytes; at most 1000"):
+        uploads.store("a", [second, third])
+    assert blobs.get(upload_blob(second.sha256)) is None
+    uploads.store("a", [second])
+    uploads.store("b", [third])  # another owner's room is its own
+
+
+def test_the_same_picture_is_paid_for_once(uploads: Uploads) -> None:
+    for _ in range(5):
+        uploads.store("a", [of_bytes(400), of_bytes(400)])
+    uploads.store("a", [of_bytes(600, 1)])
+    with pytest.raises(QuotaExceeded):
+        uploads.store("a", [of_bytes(6, 2)])
+
+
+def test_room_comes_back_when_a_picture_expires(
+    uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = module.time.time()
+    uploads.store("a", [of_bytes(600, 1)])
+    monkeypatch.setattr(module.time, "time", lambda: begin + 50)
+    uploads.store("a", [of_bytes(400, 2)])
+    monkeypatch.setattr(module.time, "time", lambda: begin + 101)
+    uploads.store("a", [of_bytes(600, 3)])
+    with pytest.raises(QuotaExceeded):
+        uploads.store("a", [of_bytes(6, 4)])
+
+
+def test_the_bytes_live_as_long_as_is_said(uploads: Uploads, redis: Redis) -> None:
+    expires_at = uploads.store("a", [of_bytes(10)])
+    left = redis.pttl("blob:" + upload_blob(of_bytes(10).sha256)) / 1000
+    assert 0 < left <= 100
+    assert abs(module.time.time() + left - expires_at) < 2
+
+
+def test_the_quota_is_exact_when_many_come_at_once(uploads: Uploads) -> None:
+    def store(number: int) -> bool:
+        try:
+            uploads.store("a", [of_bytes(100, number)])
+        except QuotaExceeded:
+            return False
+        return True
+
+    with ThreadPoolExecutor(20) as threads:
+        assert sum(threads.map(store, range(40))) == 10

@@ -1,0 +1,144 @@
+"""Where a webhook may go, what it says, and that a receiver can verify it."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from redis import Redis
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from app.core import webhooks as module
+from app.core.addresses import AllowList
+from app.core.errors import UrlRejected
+from app.core.links import LinkSigner
+from app.core.requests import RequestRecord, Status
+from app.core.webhooks import OVERLAP_S, WebhookSecrets, check_target, payload, signature
+
+NOBODY = AllowList.parse(())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/",
+        "http://10.1.2.3/hook",
+        "https://192.168.0.1:8443/",
+        "http://169.254.169.254/latest/meta-data",
+        "http://[::1]/",
+        "http://[::ffff:10.0.0.1]/",
+        "http://[fd00::1]/",
+        "http://2130706433/",
+        "http://0x7f.1/",
+        "http://127.1/",
+        "http://0177.0.0.1/",
+        "http://\uff1127.0.0.1/",
+        "http://localhost/",
+        "http://LOCALHOST./",
+        "http://a.localhost/",
+        "http://redis/",
+        "http://api:8080/",
+        "http://printer.local/",
+        "http://metadata.google.internal/",
+    ],
+)
+def test_what_points_inside_is_refused(url: str) -> None:
+    with pytest.raises(UrlRejected) as refused:
+        check_target(url, NOBODY)
+    assert refused.value.reason == "its host is not allowed"
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("ftp://a.example/", "only http and https are allowed"),
+        ("/relative", "only http and https are allowed"),
+        ("https://user:secret@a.example/", "it must not carry credentials"),
+        ("https://a.example:22/", "its port is not allowed"),
+        ("https://", "it is malformed"),
+        ("https://a b.example/", "its host name is malformed"),
+    ],
+)
+def test_what_is_no_such_url_is_refused(url: str, reason: str) -> None:
+    with pytest.raises(UrlRejected) as refused:
+        check_target(url, NOBODY)
+    assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a.example/x?y=z", "http://93.184.215.14:8080/", "https://[2606:4700::1]/"]
+)
+def test_what_is_outside_is_taken(url: str) -> None:
+    check_target(url, NOBODY)
+
+
+@pytest.mark.parametrize(
+    ("entry", "url"),
+    [
+        ("hooks.internal", "http://hooks.internal:9000/"),
+        ("127.0.0.1:9000", "http://127.0.0.1:9000/"),
+        ("10.0.0.0/8", "http://10.1.2.3:9000/"),
+    ],
+)
+def test_what_the_operator_allows_is_taken(entry: str, url: str) -> None:
+    check_target(url, AllowList.parse((entry,)))
+
+
+def test_a_receiver_verifies_and_sees_what_was_changed(redis: Redis) -> None:
+    keys, now, body = WebhookSecrets(redis).of("a").live(), int(time.time()), '{"a":1}'
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(now),
+        "webhook-signature": signature(keys, "msg_1", now, body),
+    }
+    assert Webhook(keys[0]).verify(body, headers) == {"a": 1}
+    for changed in ({"webhook-id": "msg_2"}, {"webhook-timestamp": str(now - 1)}):
+        with pytest.raises(WebhookVerificationError):
+            Webhook(keys[0]).verify(body, headers | changed)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(keys[0]).verify(body + " ", headers)
+
+
+def test_a_rotated_secret_signs_beside_the_new_one_for_a_while(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = WebhookSecrets(redis)
+    old = store.of("a")
+    assert store.of("a") == old
+    assert store.of("b").current != old.current
+    new = store.rotate("a")
+    assert store.of("a").live() == [new.current, old.current]
+    now = int(time.time())
+    signed = signature(new.live(), "msg_1", now, "{}")
+    for key in (new.current, old.current):
+        headers = {"webhook-id": "msg_1", "webhook-timestamp": str(now)}
+        Webhook(key).verify("{}", headers | {"webhook-signature": signed})
+    monkeypatch.setattr(module.time, "time", lambda: new.rotated_at + OVERLAP_S + 1)
+    assert store.of("a").live() == [new.current]
+
+
+def test_a_failed_request_says_why(redis: Redis) -> None:
+    record = RequestRecord(
+        id="a" * 32,
+        owner="x",
+        status=Status.FAILED,
+        params={},
+        source={},
+        created_at=0.0,
+        expires_at=3600.0,
+        ended_at=1.5,
+        error="image: no",
+        webhook={"url": "https://a.example/", "origin": "https://b.example/api"},
+    )
+    assert json.loads(payload(record, LinkSigner(redis))) == {
+        "type": "request.failed",
+        "timestamp": "1970-01-01T00:00:01.500000Z",
+        "data": {
+            "request_id": record.id,
+            "status": "FAILED",
+            "error": "image: no",
+            "response_url": f"https://b.example/api/v2/requests/{record.id}",
+            "status_url": f"https://b.example/api/v2/requests/{record.id}/status",
+        },
+    }

@@ -1,0 +1,156 @@
+"""`doctor`: what it finds about Redis, the disk, the store of pictures and the image hosts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from app.cli import main
+from app.core.findings import Finding, Level
+from app.core.settings import Settings
+from app.doctor.machine import examine_hosts, examine_machine
+from app.doctor.records import examine_redis
+from tests.support.pictures import PictureHost
+
+
+def of_redis(url: str) -> dict[str, Finding]:
+    return {one.what: one for one in examine_redis(Settings(redis_url=url))}
+
+
+def test_a_redis_as_it_should_be(redis_server: str, redis: Redis) -> None:
+    redis.config_set("maxmemory", "1gb")
+    try:
+        found = of_redis(redis_server)
+    finally:
+        redis.config_set("maxmemory", 0)
+    without = {"cpu workers", "gpu workers"}
+    assert {what for what, one in found.items() if one.level is not Level.OK} == without
+    assert "python -m app.cli worker gpu" in found["gpu workers"].remedy
+    assert list(redis.scan_iter()) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "what", "level", "remedy"),
+    [
+        ("maxmemory-policy", "allkeys-lru", "redis eviction", Level.FAIL, "noeviction"),
+        ("maxmemory", "0", "redis memory", Level.WARN, "set maxmemory"),
+        ("maxmemory", "1000000", "redis memory", Level.WARN, "BLOB_URL"),
+    ],
+)
+def test_a_redis_that_may_lose_requests(
+    redis_server: str,
+    redis: Redis,
+    setting: str,
+    value: str,
+    what: str,
+    level: Level,
+    remedy: str,
+) -> None:
+    before = redis.config_get(setting)[setting]
+    redis.config_set(setting, value)
+    try:
+        found = of_redis(redis_server)[what]
+    finally:
+        redis.config_set("maxmemory", 0)
+        redis.config_set(setting, before)
+    assert found.level is level
+    assert remedy in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("info", "level", "remedy"),
+    [
+        ({"aof_enabled": 0}, Level.WARN, "--appendonly yes"),
+        ({"aof_enabled": 1, "aof_last_write_status": "err"}, Level.FAIL, "make room"),
+    ],
+)
+def test_a_redis_that_does_not_write_down_what_it_is_given(
+    redis_server: str,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    info: dict[str, Any],
+    level: Level,
+    remedy: str,
+) -> None:
+    told = {**redis.info(), **info}
+    monkeypatch.setattr(Redis, "info", lambda _self: told)
+    found = of_redis(redis_server)["redis persistence"]
+    assert found.level is level
+    assert remedy in found.remedy
+
+
+@pytest.mark.parametrize(("ahead_s", "level"), [(0.2, "ok"), (-2, "warn"), (30, "fail")])
+def test_clocks_that_differ(
+    redis_server: str, redis: Redis, monkeypatch: pytest.MonkeyPatch, ahead_s: float, level: str
+) -> None:
+    seconds, micros = redis.time()
+    there = seconds + micros / 1e6
+    monkeypatch.setattr("app.doctor.records.time.time", lambda: there - ahead_s)
+    monkeypatch.setattr(Redis, "time", lambda _self: (seconds, micros))
+    found = of_redis(redis_server)["clock"]
+    assert found.level == level
+    assert ("behind" if ahead_s < 0 else "ahead") in found.said
+
+
+def test_no_redis_is_one_finding() -> None:
+    [found] = examine_redis(Settings(redis_url="redis://:secret@127.0.0.1:9/0"))
+    assert found.level is Level.FAIL
+    assert "secret" not in found.said
+    assert found.remedy == "start it, or correct REDIS_URL"
+
+
+def test_the_disk_and_the_store_of_pictures(
+    redis_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def found(blob_url: str) -> dict[str, Finding]:
+        settings = Settings(redis_url=redis_server, blob_url=blob_url, data_dir=tmp_path / "new")
+        return {one.what: one for one in examine_machine(settings)}
+
+    for url in ("redis", f"file://{tmp_path}/blobs"):
+        assert found(url)["pictures"].said == f"{url}: stored, read and removed"
+    (tmp_path / "file").touch()
+    bad = found(f"file://{tmp_path}/file/x")["pictures"]
+    assert bad.level is Level.FAIL
+    assert "Not a directory" in bad.said
+
+    class Usage:
+        free = 1e8
+
+    monkeypatch.setattr("app.doctor.machine.shutil.disk_usage", lambda _: Usage)
+    assert found("redis")["disk"].level is Level.FAIL
+
+
+def test_the_hosts_of_pictures(host: PictureHost) -> None:
+    url = host.serve("/photo.png", b"bytes")
+    allowed = Settings(fetch_allow_hosts="127.0.0.1")  # type: ignore[arg-type]
+    [good] = examine_hosts(allowed, [url])
+    assert good.said.startswith(f"{url}: 5 bytes in ")
+    [bad] = examine_hosts(Settings(), [url])
+    assert bad.level is Level.FAIL
+    assert "FETCH_ALLOW_HOSTS" in bad.remedy
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_exit_code_and_both_forms(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    redis_server: str,
+    as_json: bool,
+) -> None:
+    def model(*_: Any) -> list[Finding]:
+        return [Finding("device", level, "here", "a remedy")]
+
+    monkeypatch.setenv("REDIS_URL", redis_server)
+    monkeypatch.setattr("worker.doctor.examine_model", model)
+    for level, code in ((Level.OK, 0), (Level.FAIL, 1)):
+        assert main(["doctor", *(["--json"] if as_json else [])]) == code
+        printed = capsys.readouterr().out
+        if as_json:
+            last = {"what": "device", "level": level, "said": "here", "remedy": "a remedy"}
+            assert json.loads(printed)[-1] == last
+        else:
+            assert printed.endswith(f"{level:4}  device: here -> a remedy\n")

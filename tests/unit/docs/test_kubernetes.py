@@ -1,0 +1,126 @@
+"""The example for Kubernetes, against itself and against this code. The schemas of Kubernetes are
+not at hand in a test; the example was checked against them when it was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.api import ops
+from app.cli import _parser
+from app.core.queue import GPU, Jobs
+from app.core.settings import Settings
+
+FOLDER = Path(__file__).resolve().parents[3] / "docs" / "kubernetes"
+Resource = dict[str, Any]
+
+
+def resources() -> list[Resource]:
+    names = kustomization()["resources"]
+    return [one for name in names for one in yaml.safe_load_all((FOLDER / name).read_text())]
+
+
+def kustomization() -> Resource:
+    loaded: Resource = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
+    return loaded
+
+
+def of_kind(*kinds: str) -> list[Resource]:
+    return [one for one in resources() if one["kind"] in kinds]
+
+
+def pods() -> dict[str, Resource]:
+    found = of_kind("Deployment", "StatefulSet")
+    return {one["metadata"]["name"]: one["spec"]["template"] for one in found}
+
+
+def containers() -> Iterator[tuple[str, Resource]]:
+    for name, pod in pods().items():
+        [container] = pod["spec"]["containers"]
+        yield name, container
+
+
+def settings() -> dict[str, str]:
+    [generated] = kustomization()["configMapGenerator"]
+    return dict(literal.split("=", 1) for literal in generated["literals"])
+
+
+def test_every_file_is_named_once() -> None:
+    files = {path.name for path in FOLDER.glob("*.yaml")} - {"kustomization.yaml"}
+    assert sorted(kustomization()["resources"]) == sorted(files)
+
+
+def test_what_selects_pods_finds_them() -> None:
+    labels = {name: pod["metadata"]["labels"] for name, pod in pods().items()}
+    for one in of_kind("Deployment", "StatefulSet"):
+        assert one["spec"]["selector"]["matchLabels"] == labels[one["metadata"]["name"]]
+    for one in of_kind("Service"):
+        assert one["spec"]["selector"] in labels.values()
+    [scaled] = of_kind("ScaledObject")
+    assert scaled["spec"]["scaleTargetRef"]["name"] in labels
+    assert scaled["spec"]["minReplicaCount"] >= 1
+
+
+def test_the_settings_are_settings() -> None:
+    names = {name.lower() for name in settings()}
+    assert names <= set(Settings.model_fields)
+    given: dict[str, Any] = {name.lower(): value for name, value in settings().items()}
+    assert Settings(**given).checkpoint == "flux-dev-union-pro"
+
+
+def test_a_process_that_is_asked_to_leave_has_the_time_for_it() -> None:
+    needed = float(settings()["DRAIN_S"]) + float(settings()["GRACE_S"])
+    for name in ("api", "cpu-worker", "gpu-worker"):
+        assert pods()[name]["spec"]["terminationGracePeriodSeconds"] > needed
+
+
+def test_probes_ask_what_is_answered() -> None:
+    routes = {route.path for route in ops.router.routes if hasattr(route, "path")}
+    container = dict(containers())["api"]
+    assert container["livenessProbe"]["httpGet"]["path"] == "/health/live"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
+    assert {"/health/live", "/health/ready"} <= routes
+
+
+def test_the_command_line_knows_the_arguments() -> None:
+    for name, container in containers():
+        if "args" in container:
+            parsed = _parser().parse_args(container["args"])
+            assert name == f"{parsed.kind.removesuffix('s')}-worker"
+
+
+def test_one_card_one_pod_and_a_list_that_rq_writes(redis_server: str) -> None:
+    from app.core.connection import connect
+
+    assert dict(containers())["gpu-worker"]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    [scaled] = of_kind("ScaledObject")
+    [trigger] = scaled["spec"]["triggers"]
+    with connect(redis_server) as redis:
+        assert trigger["metadata"]["listName"] == Jobs(redis, 0).queue(GPU).key
+
+
+def test_volumes_and_secrets_are_there() -> None:
+    keys = {"redis_password", "hf_token"}
+    for name, pod in pods().items():
+        volumes = {one["name"]: one for one in pod["spec"]["volumes"]}
+        claims = {"data"} if name == "redis" else set()
+        [container] = pod["spec"]["containers"]
+        assert {one["name"] for one in container["volumeMounts"]} == set(volumes) | claims
+        items = volumes["secrets"]["secret"]["items"]
+        assert {one["key"] for one in items} <= keys
+        # A token of the cluster would be mounted inside the folder of the secrets.
+        assert pod["spec"]["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("name", ["api", "cpu-worker", "gpu-worker"])
+def test_containers_may_do_nothing_more_than_they_need(name: str) -> None:
+    context = dict(containers())[name]["securityContext"]
+    assert context["readOnlyRootFilesystem"]
+    assert not context["allowPrivilegeEscalation"]
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert pods()[name]["spec"]["securityContext"]["runAsNonRoot"]

@@ -1,0 +1,49 @@
+"""The content filter's question to a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from models.classifier import Classifier
+from models.errors import CheckpointError
+from tests.support import classifiers
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return classifiers.build(tmp_path_factory.mktemp("classifier"))
+
+
+@pytest.fixture(autouse=True)
+def _as_many_threads_as_before() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_the_score_is_the_probability_of_the_label(folder: Path) -> None:
+    nsfw, safe = (Classifier(str(folder), [label]) for label in ("nsfw", "safe"))
+    for colour, expected in (("white", 1.0), ("black", 0.0)):
+        picture = Image.new("RGB", (100, 60), colour)
+        assert nsfw.score(picture) == pytest.approx(expected, abs=0.01)
+        assert nsfw.score(picture) + safe.score(picture) == pytest.approx(1)
+
+
+def test_the_likeliest_of_several_labels_counts(folder: Path) -> None:
+    both = Classifier(str(folder), ["nsfw", "safe"])
+    assert both.score(Image.new("RGB", (32, 32), "black")) == pytest.approx(1, abs=0.01)
+
+
+def test_a_label_that_the_model_does_not_know_is_an_error(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"labels safe, nsfw and not \['gore'\]"):
+        Classifier(str(folder), ["nsfw", "gore"])
+
+
+def test_a_model_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        Classifier(str(tmp_path / "nothing"), ["nsfw"])

@@ -1,0 +1,135 @@
+"""Everybody is told of every request that has ended, whatever dies in between."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from app.core.chores import Chore, sweep_outbox
+from app.core.errors import GenerationFailed
+from app.core.history import Query
+from app.core.queue import CPU, WEBHOOKS
+from app.core.requests import RequestRecord, Stage
+from worker import ended as job
+from worker.runtime import Runtime
+from worker.stage import run_stage
+
+OWNER = "a"
+PARAMS = {"prompt": "p", "seed": 7}
+HOOK = {"url": "https://a.example/", "origin": "https://b.example"}
+
+
+def submit(context: Runtime, number: int = 0, webhook: dict[str, str] | None = None) -> str:
+    request_id = f"{number:032x}"
+    expires_at = context.requests.expiry()
+    context.requests.submit(request_id, OWNER, PARAMS, {"kind": "file"}, expires_at, webhook)
+    return request_id
+
+
+def kept(context: Runtime) -> list[str]:
+    page = context.history.page(Query(OWNER, since=0, until=2**33))
+    return sorted(row.request_id for row in page.rows)
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_who_ends_a_request_calls_for_the_telling(worker_runtime: Runtime, good: bool) -> None:
+    request_id = submit(worker_runtime)
+    for stage in Stage:
+        run_stage(request_id, stage, lambda *_: {} if good else {}["a fault"])
+    assert [name for name in worker_runtime.jobs.queue(CPU).job_ids if name.startswith("tell-")]
+    job.tell()
+    assert kept(worker_runtime) == [request_id]
+    row = worker_runtime.history.of_request(OWNER, request_id)[0]
+    assert row.status == ("COMPLETED" if good else "FAILED")
+    assert len(worker_runtime.outbox) == 0
+
+
+def test_a_crash_before_the_call_loses_nothing(worker_runtime: Runtime) -> None:
+    request_id = submit(worker_runtime)
+    worker_runtime.requests.fail(request_id, GenerationFailed("no"))  # and nobody calls
+    waiting = worker_runtime.jobs.queue(CPU)
+    assert waiting.count == 0
+    sweep_outbox(worker_runtime.outbox, worker_runtime.chores)
+    assert waiting.count == 1
+    waiting.jobs[0].perform()
+    assert kept(worker_runtime) == [request_id]
+
+
+def test_a_crash_while_telling_tells_again_and_nobody_minds(
+    worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = submit(worker_runtime, webhook=HOOK)
+    worker_runtime.requests.fail(request_id, GenerationFailed("no"))
+
+    def die(_ids: Sequence[str]) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as crash:
+        crash.setattr(type(worker_runtime.outbox), "take_out", lambda _self, ids: die(ids))
+        with pytest.raises(SystemExit):
+            job.tell()
+    job.tell()
+    assert kept(worker_runtime) == [request_id]
+    assert worker_runtime.deliveries.take(10) == [request_id]
+    assert len(worker_runtime.outbox) == 0
+
+
+def test_one_listener_that_fails_is_told_later_and_keeps_nobody(
+    worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = submit(worker_runtime)
+    worker_runtime.requests.fail(request_id, GenerationFailed("no"))
+    told: list[str] = []
+    away = True
+
+    def first(_context: Runtime, _ended: Sequence[RequestRecord]) -> None:
+        if away:
+            raise ConnectionError
+
+    def second(_context: Runtime, ended: Sequence[RequestRecord]) -> None:
+        told.extend(record.id for record in ended)
+
+    monkeypatch.setattr(job, "LISTENERS", (first, second))
+    job.tell()
+    assert (told, worker_runtime.outbox.ids()) == ([request_id], [request_id])
+    away = False
+    job.tell()
+    assert len(worker_runtime.outbox) == 0
+
+
+def test_more_than_fit_in_one_go(worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "_TOGETHER", 2)
+    ids = [submit(worker_runtime, number) for number in range(5)]
+    for request_id in ids:
+        worker_runtime.requests.fail(request_id, GenerationFailed("no"))
+    job.tell()
+    assert kept(worker_runtime) == ids
+
+
+def test_a_webhook_is_put_down_and_called_for(worker_runtime: Runtime) -> None:
+    request_id = submit(worker_runtime, webhook=HOOK)
+    submit(worker_runtime, 1)
+    worker_runtime.requests.fail(request_id, GenerationFailed("no"))
+    job.tell()
+    delivery = worker_runtime.deliveries.get(request_id)
+    assert delivery is not None
+    assert (delivery.owner, delivery.url) == (OWNER, HOOK["url"])
+    assert json.loads(delivery.body)["type"] == "request.failed"
+    assert len(worker_runtime.jobs.queue(WEBHOOKS).job_ids) == 1
+
+
+def test_no_days_no_history(worker_runtime: Runtime) -> None:
+    worker_runtime.settings = worker_runtime.settings.model_copy(update={"history_days": 0})
+    worker_runtime.requests.fail(submit(worker_runtime), GenerationFailed("no"))
+    job.tell()
+    assert kept(worker_runtime) == []
+    assert len(worker_runtime.outbox) == 0
+
+
+def test_what_ends_while_one_tells_calls_for_another(worker_runtime: Runtime) -> None:
+    worker_runtime.chores.call(Chore.TELL)
+    job.tell()
+    worker_runtime.chores.call(Chore.TELL)
+    assert worker_runtime.jobs.waiting(CPU) == 2

@@ -1,0 +1,137 @@
+"""The last job: what is delivered, and what a file says of itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from app.core.errors import ContentWithheld
+from app.core.metadata import embedded
+from app.core.requests import RequestRecord, Stage, Status
+from app.core.settings import Settings
+from tests.support.pictures import astronaut, opened
+from worker import finish as job
+from worker.runtime import Runtime
+
+ID = "f" * 32
+PARAMS = {
+    **{"prompt": "a lighthouse", "cn_type": "depth", "cn_strength": 0.7, "cn_stop": 0.6},
+    **{"guidance": 4.0, "steps": 17, "sampler": "deis", "scheduler": "beta", "seed": 9},
+    **{"samples": 2, "image_format": "jpeg", "quality": 90, "base64": False},
+    **{"use_input_img_dimension": True, "custom_width": 1024, "custom_height": 1024},
+}
+
+
+def ended(context: Runtime, annotated: bool = False, **params: Any) -> RequestRecord:
+    """The record after the job, for pictures of 100x60 made as 112x64."""
+    expires_at = context.requests.expiry()
+    context.requests.submit(ID, "a", {**PARAMS, **params}, {}, expires_at)
+    size = {"width": 100, "height": 60, "annotated": annotated}
+    for stage, found in (
+        (Stage.PREPARE, size),
+        (Stage.GENERATE, {"inference_s": 1.0, "made_with": {"checkpoint": "stub"}}),
+    ):
+        context.requests.claim(ID, stage, "e")
+        context.requests.advance(ID, stage, "e", found)
+    for index in range(2):
+        pixels = astronaut((112, 64)).rotate(index * 90).tobytes()
+        context.blobs.put(f"{ID}:pixels:{index}", pixels, expires_at)
+    for name in ("control", "map"):
+        pixels = astronaut((112, 64)).convert("L").point(lambda x: x // 2).convert("RGB").tobytes()
+        context.blobs.put(
+            f"{ID}:{name}", bytes(len(pixels)) if name == "control" else pixels, expires_at
+        )
+    job.finish(ID)
+    record = context.requests.get(ID)
+    assert record is not None
+    return record
+
+
+def finished(context: Runtime, annotated: bool = False, **params: Any) -> RequestRecord:
+    record = ended(context, annotated, **params)
+    assert record.status is Status.COMPLETED, record.error
+    return record
+
+
+def delivered(context: Runtime, name: str) -> Any:
+    data = context.blobs.get(f"{ID}:output:{name}")
+    assert data is not None
+    return opened(data)
+
+
+@pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
+def test_the_setting_decides_whether_pictures_say_what_made_them(
+    worker_runtime: Runtime, image_format: str
+) -> None:
+    finished(worker_runtime, image_format=image_format)
+    telling = delivered(worker_runtime, "1")
+    text = embedded(telling)
+    assert text is not None
+    said = json.loads(text)
+    assert said["parameters"]["prompt"] == "a lighthouse"
+    assert (said["parameters"]["seed"], said["parameters"]["samples"]) == (10, 1)
+    assert "base64" not in said["parameters"]
+    worker_runtime.requests.forget(ID)
+    worker_runtime.settings = Settings(output_metadata=False)
+    record = finished(worker_runtime, image_format=image_format)
+    silent = delivered(worker_runtime, "1")
+    assert embedded(silent) is None
+    assert "exif" not in silent.info
+    assert silent.tobytes() == telling.tobytes()
+    assert b"lighthouse" not in (worker_runtime.blobs.get(f"{ID}:output:1") or b"")
+    assert record.outputs[1]["pixels_sha256"] == said["pixels_sha256"]
+
+
+@pytest.mark.parametrize("annotated", [True, False])
+def test_the_map_is_delivered_whole(worker_runtime: Runtime, annotated: bool) -> None:
+    """Of prepare where it made one, else of the gpu worker; with the rim that the picture loses."""
+    record = finished(worker_runtime, annotated)
+    control_map = delivered(worker_runtime, "map")
+    assert control_map.size == (112, 64)
+    assert (control_map.getextrema() == ((0, 0),) * 3) is annotated
+    assert record.control_map is not None
+    assert (record.control_map["file_name"], record.control_map["width"]) == ("map.png", 112)
+    for name in ("control", "map", "pixels:0"):
+        assert worker_runtime.blobs.get(f"{ID}:{name}") is None
+
+
+class Judge:
+    """Stands for a classifier that has seen enough."""
+
+    def __init__(self, score: float) -> None:
+        self._score = score
+
+    def score(self, picture: Image.Image) -> float:
+        assert picture.size == (100, 60)
+        return self._score
+
+
+@pytest.mark.parametrize(("score", "status"), [(0.7, Status.FAILED), (0.69, Status.COMPLETED)])
+def test_the_threshold_decides(worker_runtime: Runtime, score: float, status: Status) -> None:
+    settings = Settings(content_filter="any", content_filter_threshold=0.7)
+    worker_runtime.settings = settings
+    worker_runtime.content_filter = Judge(score)  # type: ignore[assignment]
+    record = ended(worker_runtime)
+    assert record.status is status
+    if status is Status.FAILED:
+        assert (record.error, record.error_status) == (ContentWithheld.sentence, 400)
+        assert record.outputs == ()
+        assert worker_runtime.redis.keys(f"blob:{ID}:*") == []
+
+
+def test_a_filter_that_is_not_there_lets_nothing_pass(worker_runtime: Runtime) -> None:
+    worker_runtime.settings = Settings(content_filter="any")
+    record = ended(worker_runtime)
+    assert (record.status, record.error) == (Status.FAILED, "Internal error")
+    assert worker_runtime.redis.keys(f"blob:{ID}:*") == []
+
+
+def test_a_map_alone_is_the_whole_result(worker_runtime: Runtime) -> None:
+    record = finished(worker_runtime, only_map=True)
+    assert [made["file_name"] for made in record.outputs] == ["0.png"]
+    assert record.control_map is None
+    assert delivered(worker_runtime, "0").size == (112, 64)
+    assert embedded(delivered(worker_runtime, "0")) is None

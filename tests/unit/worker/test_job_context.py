@@ -1,0 +1,128 @@
+"""Whom lines are about while a job runs: in a forked work horse, and beside the device."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from rq.serializers import JSONSerializer
+
+from app.core.chores import Chore
+from app.core.errors import ImageRejected
+from app.core.queue import CPU, GPU
+from app.core.requests import Stage
+from app.core.telemetry import logs, tracing
+from worker import generate, prepare
+from worker.cpu_worker import CpuWorker
+from worker.gpu_worker import GpuWorker
+from worker.job_context import about_job
+from worker.runtime import Runtime
+
+ID = "0123456789abcdef0123456789abcdef"
+
+
+def say(path: Path, line: str) -> None:
+    """A file, so that what another process says can be read."""
+    with path.open("a") as file:
+        file.write(f"{line}: {logs.current_request()}\n")
+
+
+def test_a_work_horse_knows_its_request(
+    worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said = tmp_path / "said"
+    monkeypatch.setattr(prepare, "prepare", lambda _: say(said, "horse"))
+    monkeypatch.setattr(CpuWorker, "set_state", lambda *_, **__: say(said, "parent"), raising=True)
+    redis, jobs = worker_runtime.redis, worker_runtime.jobs
+    worker = CpuWorker([jobs.queue(CPU)], connection=redis, serializer=JSONSerializer)
+    jobs.enqueue(ID, Stage.PREPARE)
+    found = worker.dequeue_job_and_maintain_ttl(None)
+    assert found is not None
+    said.unlink(missing_ok=True)
+    worker.execute_job(*found)
+    assert set(said.read_text().splitlines()) == {f"horse: {ID}", f"parent: {ID}"}
+    assert logs.current_request() == ""
+
+
+def test_what_is_done_beside_the_device_is_about_its_own_request(
+    worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said = tmp_path / "said"
+    redis, jobs = worker_runtime.redis, worker_runtime.jobs
+
+    def fake(request_id: str) -> object:
+        say(said, f"device {request_id}")
+        return lambda: say(said, f"rest {request_id}")
+
+    monkeypatch.setattr(generate, "generate", fake)
+    worker = GpuWorker([jobs.queue(GPU)], connection=redis, serializer=JSONSerializer)
+    ids = [digit * 32 for digit in "ab"]
+    for request_id in ids:
+        jobs.enqueue(request_id, Stage.GENERATE)
+    for _ in ids:
+        found = worker.dequeue_job_and_maintain_ttl(None)
+        assert found is not None
+        worker.execute_job(*found)
+    worker.teardown()
+    lines = {f"{part} {one}: {one}" for one in ids for part in ("device", "rest")}
+    assert set(said.read_text().splitlines()) == lines
+
+
+@pytest.fixture
+def spans() -> Iterator[InMemorySpanExporter]:
+    exporter = InMemorySpanExporter()
+    tracing.start("tests", SimpleSpanProcessor(exporter))
+    yield exporter
+    tracing.stop()
+
+
+def test_a_job_is_a_child_of_its_submission(
+    worker_runtime: Runtime, spans: InMemorySpanExporter
+) -> None:
+    requests, jobs = worker_runtime.requests, worker_runtime.jobs
+    client = f"00-{'a' * 32}-{'b' * 16}-01"
+    with tracing.span("submit", client, server=True):
+        requests.submit(ID, "team-a", {}, {"kind": "file"}, requests.expiry())
+    jobs.enqueue(ID, Stage.PREPARE)
+    job = jobs.queue(CPU).fetch_job(f"{ID}-prepare")
+    assert job is not None
+    with about_job(worker_runtime.redis, job):
+        requests.fail(ID, ImageRejected("image: no picture"))
+    submit, prepare_span = spans.get_finished_spans()
+    assert submit.parent is not None
+    assert prepare_span.parent is not None
+    assert submit.context.trace_id == prepare_span.context.trace_id == int("a" * 32, 16)
+    assert submit.parent.span_id == int("b" * 16, 16)
+    assert prepare_span.parent.span_id == submit.context.span_id
+    assert (prepare_span.name, prepare_span.status.description) == ("prepare", "image: no picture")
+    assert prepare_span.attributes == {"request_id": ID}
+
+
+def test_a_request_from_before_tracing_has_a_trace_of_its_own(
+    worker_runtime: Runtime, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs = worker_runtime.jobs
+    jobs.enqueue(ID, Stage.PREPARE)
+    job = jobs.queue(CPU).fetch_job(f"{ID}-prepare")
+    assert job is not None
+    with caplog.at_level(logging.INFO), about_job(worker_runtime.redis, job, "rest"):
+        pass
+    [span] = spans.get_finished_spans()
+    assert (span.name, span.parent) == ("prepare rest", None)
+    assert "prepare rest took" in caplog.text
+
+
+def test_a_chore_is_about_nobody(
+    worker_runtime: Runtime, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker_runtime.chores.call(Chore.TELL)
+    [job] = worker_runtime.jobs.queue(CPU).jobs
+    with caplog.at_level(logging.INFO), about_job(worker_runtime.redis, job):
+        assert logs.current_request() == ""
+    [span] = spans.get_finished_spans()
+    assert (span.name, span.parent) == ("tell", None)
+    assert "tell took" in caplog.text

@@ -1,0 +1,139 @@
+"""A receiver gets every webhook, once it is there; the same one, signed, as often as it takes."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+from standardwebhooks import Webhook
+
+from app.core.chores import sweep_deliveries
+from app.core.deliveries import Deliveries, Delivery, State
+from app.core.queue import WEBHOOKS
+from tests.support.receivers import Posted, Receiver, receiver
+from worker import webhooks as job
+from worker.runtime import Runtime
+
+ID = "a" * 32
+OWNER = "a"
+BODY = '{"type":"request.completed","timestamp":"2026-01-01T00:00:00Z","data":{}}'
+
+
+@pytest.fixture
+def context(worker_runtime: Runtime) -> Runtime:
+    """A worker that may reach 127.0.0.1 and is patient for no time: what fails is due at once."""
+    update = {"fetch_allow_hosts": ("127.0.0.1",)}
+    worker_runtime.settings = worker_runtime.settings.model_copy(update=update)
+    worker_runtime.deliveries = Deliveries(worker_runtime.redis, (0.0, 0.0))
+    return worker_runtime
+
+
+@pytest.fixture
+def listening() -> Iterator[Receiver]:
+    with receiver() as running:
+        yield running
+
+
+def delivery(context: Runtime, request_id: str = ID) -> Delivery:
+    found = context.deliveries.get(request_id)
+    assert found is not None
+    return found
+
+
+def verified(context: Runtime, posted: Posted) -> str:
+    """The id of a message whose signature a receiver accepts."""
+    secret = context.secrets.of(OWNER).current
+    assert Webhook(secret).verify(posted.body, posted.headers) == json.loads(BODY)
+    assert posted.headers["content-type"] == "application/json"
+    return posted.headers["webhook-id"]
+
+
+def test_a_receiver_that_is_down_gets_it_later(context: Runtime) -> None:
+    with socket.socket() as down:
+        down.bind(("127.0.0.1", 0))
+        port = down.getsockname()[1]
+        context.deliveries.create(ID, OWNER, f"http://127.0.0.1:{port}/hook", BODY)
+        job.deliver()
+    assert delivery(context).state is State.PENDING
+    with receiver(port) as up:
+        job.deliver()
+        assert verified(context, up.next()) == f"msg_{ID}"
+    found = delivery(context)
+    assert found.state is State.DELIVERED
+    assert [made.status for made in found.attempts] == [None, 204]
+    assert found.attempts[0].error == "the receiver could not be reached"
+    assert not context.deliveries.due()
+
+
+def test_duplicates_are_one_message(context: Runtime, listening: Receiver) -> None:
+    listening.statuses = [500, 302]
+    context.deliveries.create(ID, OWNER, listening.url, BODY)
+    for _ in range(3):
+        job.deliver()
+    assert {verified(context, listening.next()) for _ in range(3)} == {f"msg_{ID}"}
+    assert [made.status for made in delivery(context).attempts] == [500, 302, 204]
+
+
+def test_one_that_never_takes_it_is_given_up(context: Runtime, listening: Receiver) -> None:
+    listening.statuses = [500] * 4
+    context.deliveries.create(ID, OWNER, listening.url, BODY)
+    for _ in range(4):
+        job.deliver()
+    assert delivery(context).state is State.GIVEN_UP
+    assert len(delivery(context).attempts) == 3
+
+
+def test_what_leads_inside_is_not_sent_whatever_was_accepted(
+    context: Runtime, listening: Receiver
+) -> None:
+    context.settings = context.settings.model_copy(update={"fetch_allow_hosts": ()})
+    context.deliveries.create(ID, OWNER, listening.url, BODY)
+    job.deliver()
+    assert delivery(context).attempts[0].error == "the URL cannot be used: its port is not allowed"
+    assert listening.idle
+
+
+def test_a_silent_receiver_keeps_no_other_waiting(context: Runtime, listening: Receiver) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        first, second = "1" * 32, "2" * 32
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        context.deliveries.create(first, OWNER, url, BODY)
+        context.deliveries.create(second, OWNER, listening.url, BODY)
+        context.settings = context.settings.model_copy(update={"webhook_timeout_s": 0.5})
+        job.deliver()
+    assert delivery(context, second).state is State.DELIVERED
+    assert delivery(context, first).attempts[0].error == "no answer within 0.5 s"
+
+
+def test_more_than_go_at_once_are_called_for_again(
+    context: Runtime, listening: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "AT_ONCE", 2)
+    for number in range(3):
+        context.deliveries.create(f"{number:032x}", OWNER, listening.url, BODY)
+    job.deliver()
+    waiting = context.jobs.queue(WEBHOOKS)
+    assert waiting.count == 1
+    waiting.jobs[0].perform()
+    assert len({listening.next().headers["webhook-id"] for _ in range(3)}) == 3
+    assert not context.deliveries.due()
+
+
+def test_the_sweep_calls_only_when_one_is_due(context: Runtime) -> None:
+    sweep_deliveries(context.deliveries, context.chores)
+    assert context.jobs.waiting(WEBHOOKS) == 0
+    context.deliveries.create(ID, OWNER, "https://a.example/", BODY)
+    for _ in range(2):
+        sweep_deliveries(context.deliveries, context.chores)
+    assert context.jobs.waiting(WEBHOOKS) == 1
+
+
+def test_a_log_that_has_expired_is_forgotten(context: Runtime) -> None:
+    context.deliveries.create(ID, OWNER, "https://a.example/", BODY)
+    context.redis.delete(f"webhook:{ID}")
+    job.deliver()
+    assert not context.deliveries.due()

@@ -1,0 +1,65 @@
+"""Sends the webhooks that are due. RQ job of a queue and a worker of its own, so that a receiver
+that takes its time keeps no picture waiting; and several at a time, so that it keeps no other
+receiver waiting either.
+
+How long until the next attempt, and what an attempt means, is app.core.deliveries' business.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from app.core.addresses import AllowList
+from app.core.chores import Chore, sweep_deliveries
+from app.core.deliveries import Attempt, Delivery
+from app.core.posting import NotPosted, post
+from app.core.telemetry import logs
+from app.core.webhooks import signature
+from worker.runtime import Runtime, runtime
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 16
+
+
+def deliver() -> None:
+    """RQ job: one attempt for each of the deliveries that are due, AT_ONCE of them at most."""
+    context = runtime()
+    context.chores.begin(Chore.DELIVER)
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        list(threads.map(partial(_deliver, context), context.deliveries.take(AT_ONCE)))
+    sweep_deliveries(context.deliveries, context.chores)
+
+
+def _deliver(context: Runtime, request_id: str) -> None:
+    delivery = context.deliveries.get(request_id)
+    if delivery is None:
+        context.deliveries.drop(request_id)
+        return
+    with logs.about(request_id):
+        attempt = _attempt(context, delivery, context.secrets.of(delivery.owner).live())
+        state = context.deliveries.settle(delivery, attempt)
+        log.info("webhook: %s, %s", attempt.error or f"answered with {attempt.status}", state)
+
+
+def _attempt(context: Runtime, delivery: Delivery, keys: Sequence[str]) -> Attempt:
+    settings, at = context.settings, time.time()
+    headers = {
+        "Content-Type": "application/json",
+        "webhook-id": delivery.message_id,
+        "webhook-timestamp": str(int(at)),
+        "webhook-signature": signature(keys, delivery.message_id, int(at), delivery.body),
+    }
+    allow = AllowList.parse(settings.fetch_allow_hosts)
+    begun = time.monotonic()
+    status, error = None, None
+    try:
+        body = delivery.body.encode()
+        status = post(delivery.url, body, headers, allow, settings.webhook_timeout_s)
+    except NotPosted as reason:
+        error = str(reason)
+    return Attempt(at, round(time.monotonic() - begun, 3), status, error)
