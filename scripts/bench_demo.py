@@ -42,16 +42,16 @@ def main() -> None:
     parser.add_argument("--controls", nargs="+", choices=CONTROLS, default=CONTROLS)
     parser.add_argument("--weights", type=Path, help="instead of those in the repository")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--sheets", type=Path, help="a folder for demo-sheet.png, demo-photo.png")
-    parser.add_argument("--photograph", type=Path, help="for demo-photo.png")
+    parser.add_argument("--sheets", type=Path, help="a folder for demo-sheet.jpg, demo-photo.jpg")
+    parser.add_argument("--photograph", type=Path, help="for demo-photo.jpg")
     options = parser.parse_args()
     checkpoint = checkpoint_in(options.weights) if options.weights else CHECKPOINTS["demo"]
     loaded = load(checkpoint, torch.device("cpu"))
     if options.sheets is not None:
-        contact_sheet(loaded, options.sheets / "demo-sheet.png")
+        contact_sheet(loaded, options.sheets / "demo-sheet.jpg")
         if options.photograph is not None:
             photograph = Image.open(options.photograph)
-            photograph_sheet(loaded, photograph, options.sheets / "demo-photo.png")
+            photograph_sheet(loaded, photograph, options.sheets / "demo-photo.jpg")
         return
     rows: dict[str, Row] = {}
     for control in options.controls:

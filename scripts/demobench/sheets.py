@@ -65,7 +65,7 @@ def photograph_sheet(
 
 
 def _titled(picture: Pixels, title: str) -> Pixels:
-    titled = np.ascontiguousarray(picture)
+    titled = picture.copy()
     for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
         cv2.putText(
             titled, title, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, thickness, cv2.LINE_AA
@@ -79,4 +79,4 @@ def _save(columns: list[list[Pixels]], path: Path) -> None:
         return padded
 
     drawn = np.hstack([np.vstack([framed(picture) for picture in column]) for column in columns])
-    Image.fromarray(drawn).save(path, optimize=True)
+    Image.fromarray(drawn).save(path, quality=88, optimize=True)

@@ -67,7 +67,13 @@ class Run:
     scale: Scale
 
     def plan(self, name: str, lr: float) -> Plan:
-        return Plan(name, self.minutes * SHARES[name], lr, self.seed)
+        """A stage that later ones were built on stays as it is, whatever the budget is now."""
+        later = list(SHARES)[list(SHARES).index(name) + 1 :]
+        finished = self._begun(name) and any(self._begun(one) for one in later)
+        return Plan(name, 0.0 if finished else self.minutes * SHARES[name], lr, self.seed)
+
+    def _begun(self, name: str) -> bool:
+        return (self.folder / f"{name}.pt").exists()
 
 
 @dataclass(frozen=True, slots=True)

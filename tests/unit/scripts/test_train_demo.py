@@ -44,6 +44,8 @@ def test_every_stage_runs_and_the_server_reads_what_came_of_it(run: Run, tmp_pat
     assert (run.folder / "losses.png").exists()
     assert (run.folder / "control-sheet.png").exists()
     states = [name.clone() for name in trained.controlnet.state_dict().values()]
+    assert run.plan("control", 1.0).minutes > 0
+    assert run.plan("flow", 1.0).minutes == 0  # the ControlNet was built on it
     again = train_all(run)  # nothing is left to do
     after = again.controlnet.state_dict().values()
     assert all(torch.equal(*pair) for pair in zip(states, after, strict=True))
