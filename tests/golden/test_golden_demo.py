@@ -12,7 +12,7 @@ from models.checkpoints import CHECKPOINTS, load
 from scripts.demobench.measuring import COLOUR_STRENGTH, FULL_STRENGTH, Row, measure
 from scripts.demobench.obedience import CONTROLS
 
-SCENES = 3
+SCENES = 2
 
 LEAST = {"canny": 0.25, "depth": 0.6, "pose": 0.6, "tile": 20.0}
 """Of the metric at strength 1. Canny is held to what these weights reach; what they should reach is

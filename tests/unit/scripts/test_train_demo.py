@@ -36,7 +36,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(folder, seed=3, minutes=0.1, device=torch.device("cpu"), scale=TINY)
 
 
-def test_every_stage_runs_and_the_server_reads_what_came_of_it(run: Run, tmp_path: Path) -> None:
+def test_every_stage_runs_and_the_server_reads_what_came_of_it(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scripts.demotraining.previews._STEPS", 2)
     trained = train_all(run)
     for stage in ("coder", "depth", "pose", "flow", "control"):
         assert (run.folder / f"{stage}.pt").exists()
