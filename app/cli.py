@@ -53,9 +53,10 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         raise SystemExit(f"{arguments.command}: {_of_the_system(error)}") from None
     except ValueError as error:
+        if arguments.command not in _SERVING:
+            raise SystemExit(f"{arguments.command}: {error}") from None
         print(f"{arguments.command}: {error}", file=sys.stderr)
-        # Whoever restarts these two should not go on with it.
-        return EXIT_CONFIG if arguments.command in _SERVING else 1
+        return EXIT_CONFIG  # whoever restarts these two should not go on with it
     finally:
         tracing.stop()
 

@@ -13,6 +13,7 @@ from typing import (
 
 from typing_extensions import TypedDict
 
+from app.core.outputs import Picture
 from app.core.requests import Status
 
 
@@ -71,16 +72,6 @@ class FailedAnswer(TypedDict):
     request_id: str
     error: str
     metrics: Metrics
-
-
-class Picture(TypedDict):
-    url: str
-    content_type: str
-    file_name: str
-    file_size: int
-    width: int
-    height: int
-    seed: str
 
 
 class ControlMap(TypedDict):

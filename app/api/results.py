@@ -9,7 +9,6 @@ import base64
 from app.api.answers import (
     FailedAnswer,
     Metrics,
-    Picture,
     PollAnswer,
     PollFailed,
     ResultAnswer,
@@ -20,6 +19,7 @@ from app.api.services import Services
 from app.core.errors import NotFound
 from app.core.forecast import Forecast
 from app.core.links import output_path
+from app.core.outputs import told
 from app.core.requests import RequestRecord, Status
 
 
@@ -99,18 +99,7 @@ def result_body(services: Services, record: RequestRecord, origin: str) -> Resul
     if record.params["base64"]:
         encoded = encoded_outputs(services, record)
         output = encoded if len(encoded) > 1 else encoded[0]
-    images: list[Picture] = [
-        {
-            "url": link,
-            "content_type": made["content_type"],
-            "file_name": made["file_name"],
-            "file_size": made["file_size"],
-            "width": made["width"],
-            "height": made["height"],
-            "seed": str(made["seed"]),
-        }
-        for link, made in zip(links, record.outputs, strict=True)
-    ]
+    images = [told(made, link) for link, made in zip(links, record.outputs, strict=True)]
     body: ResultAnswer = {
         "status": Status.COMPLETED,
         "error": None,

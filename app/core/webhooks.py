@@ -23,6 +23,7 @@ from redis import Redis
 from app.core.addresses import PORTS, AllowList, is_public, parse_address
 from app.core.errors import UrlRejected
 from app.core.links import LinkSigner, output_path
+from app.core.outputs import Picture, told
 from app.core.requests import RequestRecord, Status
 from app.core.urls import parse_url
 
@@ -91,10 +92,10 @@ def payload(record: RequestRecord, links: LinkSigner) -> str:
     return json.dumps({"type": event, "timestamp": ended, "data": data}, separators=(",", ":"))
 
 
-def _picture(record: RequestRecord, made: Any, links: LinkSigner, origin: str) -> dict[str, Any]:
+def _picture(record: RequestRecord, made: Any, links: LinkSigner, origin: str) -> Picture:
     path = output_path(record.id, made["file_name"])
     url = origin + links.sign(path, int(record.expires_at))
-    return {**made, "url": url, "seed": str(made["seed"])}
+    return told(made, url)
 
 
 @dataclass(frozen=True, slots=True)

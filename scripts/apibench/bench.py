@@ -9,7 +9,7 @@ from typing import Any
 
 from redis import Redis
 
-from app.api.schemas import parse_body
+from app.api.schemas import FluxControlNetBody, parse_body
 from app.core.requests import RequestStore, Stage
 from scripts.apibench.rig import Process
 
@@ -36,7 +36,7 @@ class Bench:
     @property
     def params(self) -> dict[str, Any]:
         """Of a record."""
-        return parse_body(_BODY).model_dump(exclude={"image"})
+        return parse_body(FluxControlNetBody, _BODY).model_dump(exclude={"image"})
 
     def reads(self, polls: list[str]) -> list[str]:
         """The same hashes, from the bare endpoint."""

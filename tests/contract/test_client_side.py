@@ -206,7 +206,9 @@ def test_40_the_model_is_listed(side: SegmindClient) -> None:
     """models.list names flux-controlnet and says what it takes."""
     listed = side.models.list()["models"]
     assert [model["slug"] for model in listed] == [MODEL]
-    assert set(listed[0]["parameters"]["required"]) == {"image", "prompt"}
+    parameters = listed[0]["parameters"]
+    assert parameters["required"] == ["prompt"]
+    assert parameters["anyOf"] == [{"required": ["image"]}, {"required": ["control_image"]}]
 
 
 def test_another_owner_sees_nothing_of_it(server: Server, http: httpx.Client) -> None:

@@ -26,7 +26,7 @@ RUN_BY = {
     "scripts/up\n": "tests/lifecycle/test_up.py",  # through what the script calls
 }
 _BLOCK = re.compile(r"^( *)```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-_NEEDS = re.compile(r"# Needs (a GPU|a cluster|an account|root|minutes)\b")
+_NEEDS = re.compile(r"# Needs (a GPU|a Docker engine|a cluster|an account|root|minutes)\b")
 _INLINE = re.compile(r"python -m (app\.cli [^`#;|\n]+)")
 
 

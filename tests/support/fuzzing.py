@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from app.api.schemas import parse_body
+from app.api.schemas import FluxControlNetBody, parse_body
 from app.core.decoding import decode
 from app.core.errors import ImageRejected, InvalidRequest, UrlRejected
 from app.core.inline import decode_base64
@@ -71,7 +71,7 @@ def _parse_body(text: str) -> str:
     except (ValueError, RecursionError):
         return "no JSON"
     try:
-        parse_body(fields)
+        parse_body(FluxControlNetBody, fields)
     except InvalidRequest as refused:
         name, _, reason = refused.text.partition(": ")
         kind = re.search("is (missing|empty|not allowed)", reason)

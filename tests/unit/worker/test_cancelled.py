@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from rq.serializers import JSONSerializer
 
@@ -101,6 +102,8 @@ def canceller(worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Cance
         checkpoint=SimpleNamespace(name="stub"),
         networks=SimpleNamespace(profile=lambda asked: asked),
         dtype="float32",
+        device=torch.device("cpu"),
+        weights={},
         max_pixels=None,
     )
     return made
@@ -148,5 +151,7 @@ def test_it_frees_the_worker_within_a_step_and_the_next_job_is_untouched(
         assert worker_runtime.blobs.get(f"{following}:pixels:0") == bytes([NEXT]) * 16 * 16 * 3
         assert worker_runtime.redis.keys(f"blob:{victim}:*") == []
     assert worker_runtime.jobs.queue(GPU).job_ids == []
-    finish = worker_runtime.jobs.queue("cpu").job_ids
-    assert sorted(finish) == [f"{number + 1000:032x}-finish" for number in range(100)]
+    # One that was cancelled between its last step and the hand-on may have a job there, too, which
+    # finds it ended.
+    finish = set(worker_runtime.jobs.queue("cpu").job_ids)
+    assert finish >= {f"{number + 1000:032x}-finish" for number in range(100)}

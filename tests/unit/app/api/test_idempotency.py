@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from app.api import idempotency
 from app.api.idempotency import submit_once
-from app.api.schemas import parse_body
+from app.api.schemas import FluxControlNetBody, parse_body
 from app.api.services import Services, make_services
 from app.api.submission import Submission
 from app.core.idempotency import Use
@@ -21,7 +21,7 @@ from app.core.keys import Key
 from app.core.settings import Settings
 
 CALLER = Key("k", "team-a", 0.0)
-SUBMISSION = Submission(parse_body({"image": "aGVsbG8=", "prompt": "x"}), None)
+SUBMISSION = Submission(parse_body(FluxControlNetBody, {"image": "aGVsbG8=", "prompt": "x"}), None)
 
 
 @pytest.fixture
