@@ -181,7 +181,7 @@ def _models(arguments: argparse.Namespace) -> int:
     settings = load_settings()
     if arguments.action == "list":
         return int(weights.list_models(settings))
-    return int(weights.download(arguments.name, settings))
+    return int(weights.download(arguments.name))
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -17,7 +17,6 @@ from torch import Tensor
 from models.cache import TensorCache, Tensors
 from models.denoiser import pack
 
-LATENT_CHANNELS = 16
 LATENT_SCALE = 8
 TILE = 1024
 """Side of a tile in pixels: what FLUX's autoencoder was trained on."""
@@ -36,12 +35,13 @@ class Autoencoder:
 
     def __init__(self, vae: Any, cache: TensorCache, tile_above: int) -> None:
         self._vae, self._cache, self._tile_above = vae, cache, tile_above
+        self.channels: int = vae.config.latent_channels
         self._values = _PIXEL_VALUES.to(vae.device)
         vae.tile_sample_min_size = TILE
         vae.tile_latent_min_size = TILE // LATENT_SCALE
 
     def encode(self, picture: Image.Image) -> Tensor:
-        """Packed latents of an RGB picture, [1, tokens, 64]; kept for the next request.
+        """Packed latents of an RGB picture, [1, tokens, 4 * channels]; kept for the next request.
 
         The mean of the posterior is used, not a draw from it: the same map means the same control
         for every seed and every sample.
@@ -67,7 +67,7 @@ class Autoencoder:
         return self._values[levels.long()].contiguous()
 
     def decode(self, latents: Tensor) -> NDArray[np.uint8]:
-        """[1, 16, H/8, W/8] to uint8 [H, W, 3], scaled and rounded on the device."""
+        """[1, channels, H/8, W/8] to uint8 [H, W, 3], scaled and rounded on the device."""
         vae = self._vae
         height, width = latents.shape[-2:]
         self._choose_tiling(height * width * LATENT_SCALE**2)

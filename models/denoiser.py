@@ -17,7 +17,7 @@ class ControlledDenoiser(Flow):
     """denoise(x, sigma) -> x0 and its velocity, for the pictures of one request; counts its model
     evaluations, and how many of them ran the ControlNet.
 
-    x is [1, 16, H/8, W/8] in the precision the sampler works in; only the model call is cast.
+    x is [1, channels, H/8, W/8] in the precision the sampler works in; only the model call is cast.
     `controlnet` is None where the strength is 0.
     """
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from models.autoencoder import LATENT_CHANNELS, LATENT_SCALE
+from models.autoencoder import LATENT_SCALE
 from models.checkpoints import LoadedCheckpoint
 from models.denoiser import ControlledDenoiser, image_ids
 from models.errors import NonFiniteLatents, OutOfMemory
@@ -133,7 +133,7 @@ def _picture(
         memory.after_step(index, tape)
         on_step(index * steps + step, spec.samples * steps)
 
-    latents = sample(watch, spec, index, loaded.device, after_step)
+    latents = sample(watch, spec, index, loaded, after_step)
     pixels = loaded.autoencoder.decode(latents)
     # Only now: the pixels have been waited for, so these answers are there already.
     watch.raise_for(spec, latents)
@@ -168,7 +168,7 @@ def sample(
     watch: FiniteWatch,
     spec: GenerationSpec,
     index: int,
-    device: torch.device,
+    loaded: LoadedCheckpoint,
     on_step: OnStep,
 ) -> Tensor:
     """Latents of picture `index` of a request, float32; on a GPU they may still be in the making.
@@ -179,9 +179,9 @@ def sample(
     sigmas = sigmas_for(spec.schedule, spec.steps, spec.mu, spec.sampler)
     steps = steps_of(spec.sampler, sigmas)
     seed = image_seed(spec.seed, index)
-    noise = initial_noise(seed, (1, LATENT_CHANNELS, *_latent_size(spec)))
-    x = (sigmas[0] * noise).to(device)
-    pace = Pace(device)
+    noise = initial_noise(seed, (1, loaded.autoencoder.channels, *_latent_size(spec)))
+    x = (sigmas[0] * noise).to(loaded.device)
+    pace = Pace(loaded.device)
 
     def callback(step: int, _x: Tensor, _sigma: Tensor, _denoised: Tensor) -> None:
         watch.step = min(step + 2, steps)

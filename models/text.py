@@ -11,24 +11,28 @@ from diffusers import FluxControlNetPipeline
 from models.cache import TensorCache, Tensors
 from models.flux.networks import TextConditioning
 
-MAX_TOKENS = 512
-"""T5 tokens of a prompt, padding included: what FLUX.1-dev was trained with."""
-
 
 class TextEncoders:
-    """The text half of a FluxControlNetPipeline with the prompts it has encoded."""
+    """The text half of a FluxControlNetPipeline with the prompts it has encoded.
+
+    tokens: T5 tokens of a prompt, padding included, as the checkpoint was trained.
+    """
 
     def __init__(
-        self, pipe: FluxControlNetPipeline, device: torch.device, cache: TensorCache
+        self,
+        pipe: FluxControlNetPipeline,
+        device: torch.device,
+        cache: TensorCache,
+        tokens: int = 512,
     ) -> None:
-        self._pipe, self._device, self._cache = pipe, device, cache
+        self._pipe, self._device, self._cache, self._tokens = pipe, device, cache, tokens
 
     def encode(self, prompt: str) -> TextConditioning:
-        """The conditioning of `prompt`, cut off after 512 tokens; kept for the next request."""
+        """The conditioning of `prompt`, cut off after its tokens; kept for the next request."""
 
         def encode() -> Tensors:
             embeds, pooled, ids = self._pipe.encode_prompt(
-                prompt, None, device=self._device, max_sequence_length=MAX_TOKENS
+                prompt, None, device=self._device, max_sequence_length=self._tokens
             )
             return embeds, pooled, ids
 

@@ -1,8 +1,9 @@
 """What one request costs in counts, ours against diffusers' FluxControlNetPipeline, on the CPU.
 
 Usage: bench_pipeline.py [--json FILE]
-The demo checkpoint, euler/simple, cn_stop 0.5. Counts do not depend on the machine, so they can
-be gates in the tests; seconds are for `scripts/bench gpu`. Takes about a minute on one core.
+A stand-in of random weights, euler/simple, cn_stop 0.5. Counts do not depend on the machine, so
+they can be gates in the tests; seconds are for `scripts/bench gpu`. Takes about a minute on one
+core.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from models.checkpoints import CHECKPOINTS, LoadedCheckpoint, load
+from models.checkpoints import LoadedCheckpoint, load
 from models.flux.compilation import compile_blocks, compiled_graphs
 from models.pipeline import generate
 from models.sampling import sigmas_for
 from models.spec import SAMPLER_NAMES, GenerationSpec
+from scripts.stand_in import stand_in
 
 SPEC = GenerationSpec(
     prompt="a lighthouse", control="tile", width=192, height=128, steps=10, seed=1
@@ -182,8 +184,9 @@ def compile_as_documented(loaded: LoadedCheckpoint) -> None:
 def measure(folder: Path) -> dict[str, dict[str, float]]:
     """Both sides, each on a checkpoint of its own."""
     result = {}
+    checkpoint = stand_in(folder)
     for name, side in (("ours", ours), ("shipped", shipped)):
-        loaded = load(CHECKPOINTS["demo"], folder, torch.device("cpu"))
+        loaded = load(checkpoint, torch.device("cpu"))
         loaded.pipe.set_progress_bar_config(disable=True)
         found = counts(loaded, side(loaded))
         torch._dynamo.reset()

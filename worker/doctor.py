@@ -35,7 +35,7 @@ def examine_model(settings: Settings, hashing: bool) -> Iterator[Finding]:
     except CheckpointError as error:
         remedy = "stop what else is on the card, or take a larger one (docs/performance.md)"
         yield fail("memory plan", str(error), remedy)
-    yield from _weights(checkpoint, settings, hashing)
+    yield from _weights(checkpoint, hashing)
     yield from _licences(checkpoint)
 
 
@@ -82,15 +82,14 @@ def _kernels(device: torch.device) -> Iterator[Finding]:
     yield ok("8-bit matrix units", said)
 
 
-def _weights(checkpoint: Checkpoint, settings: Settings, hashing: bool) -> Iterator[Finding]:
+def _weights(checkpoint: Checkpoint, hashing: bool) -> Iterator[Finding]:
     from models.checkpoints.weights import damaged, find
 
     again = f"python -m app.cli models download {checkpoint.name}"
     for role, part in checkpoint.parts().items():
         what = f"weights, {role}"
         if part.repository is None:
-            here = (settings.data_dir / "checkpoints" / checkpoint.name).exists()
-            yield ok(what, "on this disk" if here else "made at the first start")
+            yield ok(what, "came with the server")
             continue
         folder = find(part)
         if folder is None:

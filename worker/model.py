@@ -36,7 +36,7 @@ def load_checkpoint(settings: Settings) -> LoadedCheckpoint:
     started = time.perf_counter()
     # Kept beside the data: the next start finds the compiled graphs there.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.data_dir / "compiled"))
-    loaded = load(CHECKPOINTS[settings.checkpoint], settings.data_dir, device)
+    loaded = load(CHECKPOINTS[settings.checkpoint], device)
     read = time.perf_counter()
     _warm_up(loaded, settings.profile)
     log.info(

@@ -26,9 +26,7 @@ def list_models(settings: Settings) -> int:
         print(f"{name}{served}")
         for role, part in checkpoint.parts().items():
             if part.repository is None:
-                here = (settings.data_dir / "checkpoints" / name).exists()
-                state = "on this disk" if here else "made at the first start"
-                print(f"  {role}: {state}; {part.licence}")
+                print(f"  {role}: came with the server; {part.licence}")
             else:
                 state = "on this disk" if find(part) else "not on this disk"
                 at = f"@{part.revision}" if part.revision else ""
@@ -36,7 +34,7 @@ def list_models(settings: Settings) -> int:
     return 0
 
 
-def download(name: str, settings: Settings) -> int:
+def download(name: str) -> int:
     """Fetch what is missing, then read and check all of it; the exit code says whether it is good.
 
     A download that broke off goes on where it stopped. A file that is damaged is removed, so that
@@ -52,7 +50,7 @@ def download(name: str, settings: Settings) -> int:
         return _USAGE
     parts = {role: part for role, part in checkpoint.parts().items() if part.repository}
     if not parts:
-        print(f"{name}: nothing to download; it is made in {settings.data_dir} at the first start")
+        print(f"{name}: nothing to download; it came with the server")
     try:
         for role, part in parts.items():
             wanted = missing(part)

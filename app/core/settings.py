@@ -212,7 +212,7 @@ class Settings(BaseSettings):
     """Whether pictures carry their resolved parameters, the prompt among them, in their files."""
 
     data_dir: Path = Path("data")
-    """Folder for what is made locally: the demo checkpoint, the key, the embedded Redis."""
+    """Folder for what is made locally: the key, the embedded Redis, compiled code."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the processes log."""

@@ -14,13 +14,13 @@ from models.memory import Footprint
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A folder of weights: a repository of the Hugging Face hub, or one made locally.
+    """A folder of weights: a repository of the Hugging Face hub, or one on this machine.
 
-    repository: `owner/name`, or None when `build` makes the folder.
+    repository: `owner/name`, or None for a folder on this machine.
     revision: commit, branch or tag of the repository.
     files: patterns of the files that are needed.
     sizes: file -> bytes it must have, where a revision is not known.
-    folder: of a part that is made locally, below the checkpoint's own folder.
+    folder: where a part without a repository is.
     """
 
     licence: str
@@ -28,7 +28,7 @@ class Part:
     revision: str | None = None
     files: tuple[str, ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
-    folder: str = ""
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,9 @@ class Checkpoint:
 
     modes: control type -> index of the ControlNet's mode embedding, None where it has none.
     load_annotators: folder of the annotators -> detectors.
-    build: makes the local parts below a folder; None when every part is downloaded.
+    text_tokens: T5 tokens of a prompt, padding included, as the networks were trained.
+    verified: a folder whose files must have the SHA-256 sums that it states; None for weights that
+        are known by repository and revision.
     footprint: what it needs of a card's memory; None when that is next to nothing.
     """
 
@@ -47,7 +49,8 @@ class Checkpoint:
     annotators: Part
     modes: Mapping[str, int | None]
     load_annotators: Callable[[Path], Annotators]
-    build: Callable[[Path], None] | None = None
+    text_tokens: int = 512
+    verified: Path | None = None
     footprint: Footprint | None = None
 
     def parts(self) -> Mapping[str, Part]:

@@ -5,9 +5,8 @@ Decides dtype and memory plan; knows neither settings nor who serves the model.
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,9 @@ from models.memory import HOST_PLAN, MemoryPlan, choose_plan
 from models.text import TextEncoders
 
 log = logging.getLogger(__name__)
+
+SUMS_FILE = "SHA256SUMS"
+"""In a verified folder: what sha256sum prints of its files."""
 
 _CACHE_BYTES = 256 * 1024**2  # some 60 prompts of FLUX, or as many control maps at 2048x2048
 
@@ -82,25 +84,22 @@ def plan_for(checkpoint: Checkpoint, device: torch.device) -> MemoryPlan:
 
 def load(
     checkpoint: Checkpoint,
-    data_dir: Path,
     device: torch.device,
     dtype: torch.dtype | None = None,
 ) -> LoadedCheckpoint:
     """Load every part: bfloat16 on CUDA, float32 on the CPU, unless `dtype` says otherwise.
 
-    A checkpoint that is made locally is made below data_dir on the first call. Raises
-    CheckpointError when weights are missing, gated or damaged.
+    Raises CheckpointError when weights are missing, gated or damaged.
     """
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
-    home = data_dir / "checkpoints" / checkpoint.name
-    if checkpoint.build is not None and not home.exists():
-        _build(checkpoint, home)
     plan = plan_for(checkpoint, device)
     log.info("memory plan %s; attention on %s", plan, choose_attention(device))
     try:
-        pipe = _load_pipe(checkpoint, home, device, dtype, plan)
-        annotators = checkpoint.load_annotators(_folder(checkpoint.annotators, home))
-        weights = _revisions(checkpoint, home)
+        if checkpoint.verified is not None:
+            _verify(checkpoint.name, checkpoint.verified)
+        pipe = _load_pipe(checkpoint, device, dtype, plan)
+        annotators = checkpoint.load_annotators(_folder(checkpoint.annotators))
+        weights = _revisions(checkpoint)
     except (OSError, ValueError, SafetensorError) as error:
         said = str(error).strip().partition("\n")[0]
         raise CheckpointError(f"checkpoint {checkpoint.name} cannot be loaded: {said}") from error
@@ -117,7 +116,7 @@ def load(
         checkpoint,
         pipe,
         networks,
-        TextEncoders(pipe, device, TensorCache(_CACHE_BYTES)),
+        TextEncoders(pipe, device, TensorCache(_CACHE_BYTES), checkpoint.text_tokens),
         Autoencoder(pipe.vae, TensorCache(_CACHE_BYTES), plan.tile_above),
         annotators,
         ControlMaps(annotators, TensorCache(_CACHE_BYTES)),
@@ -129,10 +128,10 @@ def load(
 
 
 def _load_pipe(
-    checkpoint: Checkpoint, home: Path, device: torch.device, dtype: torch.dtype, plan: MemoryPlan
+    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, plan: MemoryPlan
 ) -> FluxControlNetPipeline:
     """The pipeline with its large parts read straight to where they will live."""
-    base, controlnet = _folder(checkpoint.base, home), _folder(checkpoint.controlnet, home)
+    base, controlnet = _folder(checkpoint.base), _folder(checkpoint.controlnet)
 
     def large(model_class: Any, folder: Path, waits: bool, **options: Any) -> Any:
         place = torch.device("cpu") if waits else device
@@ -159,36 +158,23 @@ def _load_pipe(
     return pipe
 
 
-def _build(checkpoint: Checkpoint, home: Path) -> None:
-    """Make a local checkpoint beside its place and move it there, so that half is never seen."""
-    assert checkpoint.build is not None
-    draft = home.with_name(f".{home.name}-{os.getpid()}")
-    try:
-        checkpoint.build(draft)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise CheckpointError(
-            f"checkpoint {checkpoint.name} cannot be made in {home.parent}: {error}; make room, or "
-            "set DATA_DIR to a folder that can be written"
-        ) from error
-    try:
-        draft.rename(home)
-    except OSError:
-        if not home.exists():  # else another process was first, and its copy is as good
-            raise
+def _verify(name: str, folder: Path) -> None:
+    """Raises CheckpointError unless every file that the folder states has its sum."""
+    for line in (folder / SUMS_FILE).read_text().splitlines():
+        stated, file = line.split(maxsplit=1)
+        if hashlib.sha256((folder / file).read_bytes()).hexdigest() != stated:
+            raise CheckpointError(
+                f"checkpoint {name}: {file} is damaged, it has not the SHA-256 sum {stated}"
+            )
 
 
-def _revisions(checkpoint: Checkpoint, home: Path) -> dict[str, str]:
-    parts = {
-        "base": checkpoint.base,
-        "controlnet": checkpoint.controlnet,
-        "annotators": checkpoint.annotators,
-    }
-    return {name: revision_of(part, _folder(part, home)) for name, part in parts.items()}
+def _revisions(checkpoint: Checkpoint) -> dict[str, str]:
+    return {name: revision_of(part, _folder(part)) for name, part in checkpoint.parts().items()}
 
 
-def _folder(part: Part, home: Path) -> Path:
+def _folder(part: Part) -> Path:
     """The local folder of a part, downloaded first when it is not there."""
     if part.repository is None:
-        return home / part.folder
+        assert part.folder is not None
+        return part.folder
     return fetch(part)

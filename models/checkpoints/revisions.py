@@ -11,7 +11,7 @@ from models.checkpoints.checkpoint import Part
 
 
 def revision_of(part: Part, folder: Path) -> str:
-    """`owner/name@commit` of a downloaded part, `sha256:...` of one that was made locally.
+    """`owner/name@commit` of a downloaded part, `sha256:...` of one that came with the server.
 
     folder: where its files are; of a download the snapshot, which is named after its commit.
     """

@@ -97,9 +97,9 @@ class ControlNet(_Conditioned):
         mode: int | None,
         strength: float,
     ) -> None:
-        """latents: packed latents of the control map, [1, tokens, 64]. mode: index of a Union
-        ControlNet's mode embedding, None where it has none. strength: factor on every residual,
-        0..2."""
+        """latents: packed latents of the control map, [1, tokens, 4 * channels]. mode: index of a
+        Union ControlNet's mode embedding, None where it has none. strength: factor on every
+        residual, 0..2."""
         if mode is not None:  # it is one more text token, at the place of the first
             text = replace(text, ids=torch.cat((text.ids[:1], text.ids)))
         super().__init__(network, text, image_ids, guidance)
@@ -134,7 +134,7 @@ class ControlNet(_Conditioned):
 
 
 class Transformer(_Conditioned):
-    """(tokens, sigma, residuals) -> velocity tokens [1, tokens, 64]."""
+    """(tokens, sigma, residuals) -> velocity tokens [1, tokens, 4 * channels]."""
 
     _network: FluxTransformer2DModel
 

@@ -16,7 +16,7 @@ from diffusers.models.attention_dispatch import attention_backend
 from PIL import Image
 
 from models import pipeline
-from models.autoencoder import LATENT_CHANNELS, LATENT_SCALE
+from models.autoencoder import LATENT_SCALE
 from models.denoiser import pack
 from models.sampling import control_active, initial_noise, sigmas_for
 from models.spec import GenerationSpec
@@ -28,7 +28,13 @@ def shipped(rig: Rig, spec: GenerationSpec, control: Image.Image) -> Picture:
     sigmas = sigmas_for(spec.schedule, spec.steps, spec.mu, spec.sampler)[:-1].tolist()
     controlled = sum(control_active(sigma, spec.stop, spec.mu) for sigma in sigmas)
     noise = initial_noise(
-        spec.seed, (1, LATENT_CHANNELS, spec.height // LATENT_SCALE, spec.width // LATENT_SCALE)
+        spec.seed,
+        (
+            1,
+            rig.loaded.autoencoder.channels,
+            spec.height // LATENT_SCALE,
+            spec.width // LATENT_SCALE,
+        ),
     )
     made = rig.pipe(
         spec.prompt,

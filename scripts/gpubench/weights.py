@@ -20,11 +20,11 @@ from diffusers import (
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
-from models.autoencoder import LATENT_CHANNELS
-from models.checkpoints.demo_tokenizers import clip_tokenizer, t5_tokenizer
+from scripts.demotraining.tokenizers import clip_tokenizer, t5_tokenizer
 from scripts.gpubench.shapes import Shape
 
 DTYPE = torch.bfloat16
+LATENT_CHANNELS = 16
 _CERTAIN = -30.0
 """Log variance of the encoder's latents: its draw is its mean, so all ways make one picture."""
 

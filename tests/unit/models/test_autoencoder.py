@@ -15,36 +15,38 @@ from models.denoiser import pack, unpack
 from tests.support.pictures import astronaut
 
 
-def of(demo: LoadedCheckpoint, tile_above: int = 2048**2) -> Autoencoder:
-    return Autoencoder(demo.pipe.vae, TensorCache(0), tile_above)
+def of(stand_in: LoadedCheckpoint, tile_above: int = 2048**2) -> Autoencoder:
+    return Autoencoder(stand_in.pipe.vae, TensorCache(0), tile_above)
 
 
 @torch.inference_mode()
-def test_encoding_equals_the_image_processors_bit_for_bit(demo: LoadedCheckpoint) -> None:
+def test_encoding_equals_the_image_processors_bit_for_bit(stand_in: LoadedCheckpoint) -> None:
     picture = astronaut().resize((96, 64))
-    pixels = demo.pipe.image_processor.preprocess(picture).contiguous()
-    config = demo.pipe.vae.config
-    mean = demo.pipe.vae.encode(pixels).latent_dist.mode()
+    pixels = stand_in.pipe.image_processor.preprocess(picture).contiguous()
+    config = stand_in.pipe.vae.config
+    mean = stand_in.pipe.vae.encode(pixels).latent_dist.mode()
     expected = pack((mean - config.shift_factor) * config.scaling_factor)
-    assert torch.equal(of(demo).encode(picture), expected)
+    assert torch.equal(of(stand_in).encode(picture), expected)
 
 
 @torch.inference_mode()
-def test_decoding_equals_the_image_processors(demo: LoadedCheckpoint) -> None:
+def test_decoding_equals_the_image_processors(stand_in: LoadedCheckpoint) -> None:
     latents = torch.randn(1, 16, 8, 12, generator=torch.Generator().manual_seed(0))
-    config = demo.pipe.vae.config
-    decoded = demo.pipe.vae.decode(latents / config.scaling_factor + config.shift_factor)[0]
-    (expected,) = demo.pipe.image_processor.postprocess(decoded, output_type="pil")
-    made = of(demo).decode(latents)
+    config = stand_in.pipe.vae.config
+    decoded = stand_in.pipe.vae.decode(latents / config.scaling_factor + config.shift_factor)[0]
+    (expected,) = stand_in.pipe.image_processor.postprocess(decoded, output_type="pil")
+    made = of(stand_in).decode(latents)
     assert made.shape == (64, 96, 3)
     assert np.array_equal(made, np.asarray(expected))
 
 
 @pytest.mark.parametrize("size", [(1088, 64), (64, 1600), (1536, 1040)])
 @torch.inference_mode()
-def test_tiles_join_without_a_visible_seam(demo: LoadedCheckpoint, size: tuple[int, int]) -> None:
+def test_tiles_join_without_a_visible_seam(
+    stand_in: LoadedCheckpoint, size: tuple[int, int]
+) -> None:
     picture = astronaut().resize(size)
-    whole, tiled = of(demo), of(demo, tile_above=1)
+    whole, tiled = of(stand_in), of(stand_in, tile_above=1)
     tokens = whole.encode(picture)
     assert tiled.encode(picture).shape == tokens.shape
     latents: Tensor = unpack(tokens, size[1] // 8, size[0] // 8)
@@ -59,10 +61,10 @@ def test_tiles_join_without_a_visible_seam(demo: LoadedCheckpoint, size: tuple[i
         assert steps.max() < 1.3 * usual.max()
 
 
-def test_small_pictures_are_not_tiled_after_a_large_one(demo: LoadedCheckpoint) -> None:
-    coder = of(demo, tile_above=64 * 64)
+def test_small_pictures_are_not_tiled_after_a_large_one(stand_in: LoadedCheckpoint) -> None:
+    coder = of(stand_in, tile_above=64 * 64)
     with torch.inference_mode():
         coder.decode(torch.zeros(1, 16, 16, 16))
-        assert demo.pipe.vae.use_tiling
+        assert stand_in.pipe.vae.use_tiling
         coder.encode(Image.new("RGB", (64, 64)))
-    assert not demo.pipe.vae.use_tiling
+    assert not stand_in.pipe.vae.use_tiling

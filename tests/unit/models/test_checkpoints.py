@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,11 +20,21 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokeniz
 from models.checkpoints import CHECKPOINTS, LoadedCheckpoint, load
 from models.checkpoints import demo as demo_module
 from models.checkpoints.checkpoint import Part
+from models.checkpoints.demo import checkpoint_in
+from models.checkpoints.loader import SUMS_FILE
 from models.checkpoints.revisions import revision_of
 from models.errors import CheckpointError
 from models.pipeline import generate
 from models.spec import CHECKPOINT_NAMES, CONTROL_NAMES, GenerationSpec
+from scripts.stand_in import stand_in
 from tests.support.pictures import astronaut
+
+DEMO = Path(demo_module.__file__).with_name("demo_weights")
+
+
+@pytest.fixture(scope="module")
+def demo() -> LoadedCheckpoint:
+    return load(CHECKPOINTS["demo"], torch.device("cpu"))
 
 
 def test_the_demo_is_made_of_the_real_classes(demo: LoadedCheckpoint) -> None:
@@ -43,17 +52,19 @@ def test_the_demo_is_made_of_the_real_classes(demo: LoadedCheckpoint) -> None:
     assert isinstance(demo.annotators.pose, OpenposeDetector)
 
 
-def test_a_second_load_reads_the_same_weights(demo: LoadedCheckpoint, tmp_path: Path) -> None:
-    again = load(CHECKPOINTS["demo"], tmp_path, torch.device("cpu"))
-    ours, theirs = demo.pipe.transformer.state_dict(), again.pipe.transformer.state_dict()
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert not list((tmp_path / "checkpoints").glob(".*"))
+def test_the_demo_is_small_enough_for_a_repository() -> None:
+    files = [path for path in DEMO.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 24 * 1024**2
+    stated = {line.split(maxsplit=1)[1] for line in (DEMO / SUMS_FILE).read_text().splitlines()}
+    weights = {path.relative_to(DEMO).as_posix() for path in files if path.suffix == ".safetensors"}
+    assert len(weights) == 7
+    assert weights <= stated
 
 
 def test_two_builds_number_their_words_alike() -> None:
     """In processes of their own: the order of a hash is another in each."""
     program = (
-        "from models.checkpoints.demo_tokenizers import clip_tokenizer, t5_tokenizer\n"
+        "from scripts.demotraining.tokenizers import clip_tokenizer, t5_tokenizer\n"
         "for tokenizer in (clip_tokenizer(), t5_tokenizer()):\n"
         "    print(sorted(tokenizer.get_vocab().items()))\n"
     )
@@ -72,31 +83,34 @@ def test_prompts_of_any_script_are_encoded(demo: LoadedCheckpoint) -> None:
     assert demo.pipe.tokenizer("naïve 日本 🎨")["input_ids"]
 
 
-def test_a_full_disk_is_said_and_leaves_no_half_of_a_model(tmp_path: Path) -> None:
-    def build(folder: Path) -> None:
-        folder.mkdir(parents=True)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "base"))
-
-    with pytest.raises(CheckpointError, match="No space left.*; make room, or set DATA_DIR"):
-        load(replace(CHECKPOINTS["demo"], build=build), tmp_path, torch.device("cpu"))
-    assert list((tmp_path / "checkpoints").iterdir()) == []
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """The demo's weights where they may be damaged."""
+    return Path(shutil.copytree(DEMO, tmp_path / "copied"))
 
 
-def test_damaged_weights_are_named(tmp_path: Path) -> None:
-    load(CHECKPOINTS["demo"], tmp_path, torch.device("cpu"))
-    weights = tmp_path / "checkpoints/demo/annotators/depth.safetensors"
-    weights.unlink()
+def test_a_changed_byte_is_found_and_named(copied: Path) -> None:
+    weights = copied / "base/transformer/diffusion_pytorch_model.safetensors"
+    changed = bytearray(weights.read_bytes())
+    changed[-1] ^= 1
+    weights.write_bytes(changed)
+    with pytest.raises(CheckpointError, match="demo: base/transformer/.* is damaged"):
+        load(checkpoint_in(copied), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("missing", ["annotators/depth.safetensors", SUMS_FILE])
+def test_missing_weights_are_named(copied: Path, missing: str) -> None:
+    (copied / missing).unlink()
     with pytest.raises(CheckpointError, match="demo"):
-        load(CHECKPOINTS["demo"], tmp_path, torch.device("cpu"))
+        load(checkpoint_in(copied), torch.device("cpu"))
 
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """A hub that holds the demo's weights under the real repositories' names, and annotators of
+    """A hub that holds random weights under the real repositories' names, and annotators of
     the real architectures with random weights.
     """
-    demo_home = tmp_path / "demo"
-    demo_module.build(demo_home)
+    small = stand_in(tmp_path / "weights")
     annotators = tmp_path / "annotators"
     annotators.mkdir()
     depth = DPTDepthModel(path=None, backbone="vitb_rn50_384", non_negative=True)
@@ -104,8 +118,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     body = {name.split(".", 1)[1]: w for name, w in bodypose_model().state_dict().items()}
     torch.save(body, annotators / "body_pose_model.pth")
     folders = {
-        "black-forest-labs/FLUX.1-dev": demo_home / "base",
-        "Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro": demo_home / "controlnet",
+        "black-forest-labs/FLUX.1-dev": small.base.folder,
+        "Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro": small.controlnet.folder,
         "lllyasviel/Annotators": annotators,
     }
 
@@ -119,14 +133,14 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
-def test_the_real_checkpoint_loads_by_the_same_path(hub: dict[str, Path], tmp_path: Path) -> None:
+def test_the_real_checkpoint_loads_by_the_same_path(hub: dict[str, Path]) -> None:
     real = CHECKPOINTS["flux-dev-union-pro"]
     with pytest.raises(CheckpointError, match="6603953920 are expected"):
-        load(real, tmp_path, torch.device("cpu"))
+        load(real, torch.device("cpu"))
     weights = hub[real.controlnet.repository or ""] / "diffusion_pytorch_model.safetensors"
     sizes = {weights.name: weights.stat().st_size}
     real = replace(real, controlnet=replace(real.controlnet, sizes=sizes))
-    loaded = load(real, tmp_path, torch.device("cpu"))
+    loaded = load(real, torch.device("cpu"))
     for control in CONTROL_NAMES:
         spec = GenerationSpec(prompt="x", control=control, width=64, height=64, steps=2)
         made = generate(loaded, spec, astronaut((64, 64)), lambda _step, _steps: None)

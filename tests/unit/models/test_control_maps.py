@@ -18,15 +18,15 @@ SIZE = (128, 128)
 
 
 @pytest.fixture
-def maps(demo: LoadedCheckpoint) -> ControlMaps:
-    return ControlMaps(demo.annotators, TensorCache(2 * 128 * 128 * 3))
+def maps(stand_in: LoadedCheckpoint) -> ControlMaps:
+    return ControlMaps(stand_in.annotators, TensorCache(2 * 128 * 128 * 3))
 
 
-def test_a_repeated_picture_costs_one_run(maps: ControlMaps, demo: LoadedCheckpoint) -> None:
+def test_a_repeated_picture_costs_one_run(maps: ControlMaps, stand_in: LoadedCheckpoint) -> None:
     first = maps.make("depth", astronaut(SIZE), SIZE)
     again = maps.make("depth", astronaut(SIZE), SIZE)
     assert maps.detected == 1
-    expected = make_control_map("depth", astronaut(SIZE), SIZE, demo.annotators)
+    expected = make_control_map("depth", astronaut(SIZE), SIZE, stand_in.annotators)
     assert first.tobytes() == again.tobytes() == expected.tobytes()
 
 
@@ -47,12 +47,12 @@ def test_plain_maps_ask_no_detector(maps: ControlMaps) -> None:
     assert maps.detected == 0
 
 
-def test_a_map_made_alone_is_the_one_of_the_picture(demo: LoadedCheckpoint) -> None:
+def test_a_map_made_alone_is_the_one_of_the_picture(stand_in: LoadedCheckpoint) -> None:
     """Preview, then generate: one run of the detector for both."""
     picture = astronaut(SIZE).rotate(7)
-    before = demo.control_maps.detected
-    alone = make_alone(demo, "pose", picture)
+    before = stand_in.control_maps.detected
+    alone = make_alone(stand_in, "pose", picture)
     spec = GenerationSpec("x", "pose", *SIZE, steps=2)
-    made = generate(demo, spec, picture, lambda _step, _steps: None)
+    made = generate(stand_in, spec, picture, lambda _step, _steps: None)
     assert made.control_map.tobytes() == alone.tobytes()
-    assert demo.control_maps.detected == before + 1
+    assert stand_in.control_maps.detected == before + 1

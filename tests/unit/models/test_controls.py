@@ -17,16 +17,16 @@ SIZES = [(512, 512), (320, 208), (64, 64), (16, 16), (1024, 64), (64, 1024), (40
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("control", CONTROL_NAMES)
 def test_a_map_has_the_exact_size(
-    demo: LoadedCheckpoint, control: str, size: tuple[int, int]
+    stand_in: LoadedCheckpoint, control: str, size: tuple[int, int]
 ) -> None:
-    control_map = make_control_map(control, astronaut(size), size, demo.annotators)
+    control_map = make_control_map(control, astronaut(size), size, stand_in.annotators)
     assert control_map.size == size
     assert control_map.mode == "RGB"
 
 
-def test_a_map_is_made_at_a_size_other_than_the_pictures(demo: LoadedCheckpoint) -> None:
+def test_a_map_is_made_at_a_size_other_than_the_pictures(stand_in: LoadedCheckpoint) -> None:
     for control in CONTROL_NAMES:
-        made = make_control_map(control, astronaut(), (272, 400), demo.annotators)
+        made = make_control_map(control, astronaut(), (272, 400), stand_in.annotators)
         assert made.size == (272, 400)
 
 
@@ -47,17 +47,17 @@ def test_tile_is_the_picture() -> None:
     assert np.array_equal(np.asarray(tile.make(picture, (128, 128))), np.asarray(picture))
 
 
-def test_depth_uses_the_whole_range(demo: LoadedCheckpoint) -> None:
-    depth = np.asarray(make_control_map("depth", astronaut(), (512, 512), demo.annotators))
+def test_depth_uses_the_whole_range(stand_in: LoadedCheckpoint) -> None:
+    depth = np.asarray(make_control_map("depth", astronaut(), (512, 512), stand_in.annotators))
     assert depth.min() < 20
     assert depth.max() > 235
 
 
-def test_a_flat_picture_has_a_depth_too(demo: LoadedCheckpoint) -> None:
+def test_a_flat_picture_has_a_depth_too(stand_in: LoadedCheckpoint) -> None:
     flat = Image.new("RGB", (128, 128), "grey")
-    assert make_control_map("depth", flat, (128, 128), demo.annotators).size == (128, 128)
+    assert make_control_map("depth", flat, (128, 128), stand_in.annotators).size == (128, 128)
 
 
-def test_an_unknown_control_is_refused(demo: LoadedCheckpoint) -> None:
+def test_an_unknown_control_is_refused(stand_in: LoadedCheckpoint) -> None:
     with pytest.raises(ValueError, match="sketch"):
-        make_control_map("sketch", astronaut(), (64, 64), demo.annotators)
+        make_control_map("sketch", astronaut(), (64, 64), stand_in.annotators)

@@ -1,4 +1,4 @@
-"""The whole mathematics on the demo checkpoint, against itself."""
+"""The whole mathematics on a stand-in of random weights, against itself."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ SPEC = GenerationSpec(
 )
 
 
-def run(demo: LoadedCheckpoint, spec: GenerationSpec) -> Generation:
-    return generate(demo, spec, astronaut(), lambda _step, _steps: None)
+def run(stand_in: LoadedCheckpoint, spec: GenerationSpec) -> Generation:
+    return generate(stand_in, spec, astronaut(), lambda _step, _steps: None)
 
 
 @contextmanager
@@ -43,24 +43,24 @@ def counted(module: torch.nn.Module) -> Iterator[list[None]]:
         handle.remove()
 
 
-def test_strength_zero_is_no_controlnet_bit_for_bit(demo: LoadedCheckpoint) -> None:
-    with counted(demo.pipe.controlnet.x_embedder) as calls:
-        off = run(demo, replace(SPEC, strength=0.0, stop=1.0))
+def test_strength_zero_is_no_controlnet_bit_for_bit(stand_in: LoadedCheckpoint) -> None:
+    with counted(stand_in.pipe.controlnet.x_embedder) as calls:
+        off = run(stand_in, replace(SPEC, strength=0.0, stop=1.0))
     assert calls == []
     assert off.controlled == 0
-    plain = _without_controlnet(demo, SPEC)
+    plain = _without_controlnet(stand_in, SPEC)
     assert np.array_equal(off.pictures[0], plain.pictures[0])
 
 
-def _without_controlnet(demo: LoadedCheckpoint, spec: GenerationSpec) -> Generation:
+def _without_controlnet(stand_in: LoadedCheckpoint, spec: GenerationSpec) -> Generation:
     """A run that has no ControlNet at all: calling it would raise."""
-    pair = NetworkPair(demo.pipe.transformer, None)
-    networks = Networks(pair, demo.device, HOST_PLAN, compiled=False)
-    return run(replace(demo, networks=networks), replace(spec, strength=0.0))
+    pair = NetworkPair(stand_in.pipe.transformer, None)
+    networks = Networks(pair, stand_in.device, HOST_PLAN, compiled=False)
+    return run(replace(stand_in, networks=networks), replace(spec, strength=0.0))
 
 
-def test_strength_changes_the_picture(demo: LoadedCheckpoint) -> None:
-    made = [run(demo, replace(SPEC, strength=value, stop=1.0)) for value in (0.0, 0.5, 1.0)]
+def test_strength_changes_the_picture(stand_in: LoadedCheckpoint) -> None:
+    made = [run(stand_in, replace(SPEC, strength=value, stop=1.0)) for value in (0.0, 0.5, 1.0)]
     assert not np.array_equal(made[0].pictures[0], made[1].pictures[0])
     assert not np.array_equal(made[1].pictures[0], made[2].pictures[0])
 
@@ -81,28 +81,28 @@ def test_strength_changes_the_picture(demo: LoadedCheckpoint) -> None:
     ],
 )
 def test_the_window_follows_sigma(
-    demo: LoadedCheckpoint, sampler: str, stop: float, controlled: int, evaluations: int
+    stand_in: LoadedCheckpoint, sampler: str, stop: float, controlled: int, evaluations: int
 ) -> None:
     spec = replace(SPEC, width=64, height=64, steps=20, sampler=sampler, stop=stop)
-    networks = demo.pipe.controlnet.x_embedder, demo.pipe.transformer.x_embedder
+    networks = stand_in.pipe.controlnet.x_embedder, stand_in.pipe.transformer.x_embedder
     with counted(networks[0]) as control, counted(networks[1]) as model:
-        made = run(demo, spec)
+        made = run(stand_in, spec)
     assert (len(control), len(model)) == (controlled, evaluations)
     assert (made.controlled, made.evaluations) == (controlled, evaluations)
 
 
-def test_the_same_seed_is_the_same_picture(demo: LoadedCheckpoint) -> None:
-    first, second = run(demo, SPEC), run(demo, SPEC)
+def test_the_same_seed_is_the_same_picture(stand_in: LoadedCheckpoint) -> None:
+    first, second = run(stand_in, SPEC), run(stand_in, SPEC)
     assert np.array_equal(first.pictures[0], second.pictures[0])
-    other = run(demo, replace(SPEC, seed=1))
+    other = run(stand_in, replace(SPEC, seed=1))
     assert not np.array_equal(first.pictures[0], other.pictures[0])
 
 
-def test_picture_i_is_the_picture_of_seed_plus_i(demo: LoadedCheckpoint) -> None:
-    many = run(demo, replace(SPEC, seed=41, samples=4))
+def test_picture_i_is_the_picture_of_seed_plus_i(stand_in: LoadedCheckpoint) -> None:
+    many = run(stand_in, replace(SPEC, seed=41, samples=4))
     assert len(many.pictures) == 4
     for index, picture in enumerate(many.pictures):
-        single = run(demo, replace(SPEC, seed=41 + index))
+        single = run(stand_in, replace(SPEC, seed=41 + index))
         assert np.array_equal(picture, single.pictures[0])
 
 
@@ -110,19 +110,19 @@ def test_picture_i_is_the_picture_of_seed_plus_i(demo: LoadedCheckpoint) -> None
     "change",
     [{"prompt": "a green dog"}, {"guidance": 9.0}, {"steps": 25}, {"schedule": "karras"}],
 )
-def test_every_setting_matters(demo: LoadedCheckpoint, change: dict[str, Any]) -> None:
-    before, after = run(demo, SPEC), run(demo, replace(SPEC, **change))
+def test_every_setting_matters(stand_in: LoadedCheckpoint, change: dict[str, Any]) -> None:
+    before, after = run(stand_in, SPEC), run(stand_in, replace(SPEC, **change))
     assert not np.array_equal(before.pictures[0], after.pictures[0])
 
 
-def test_progress_counts_the_steps_of_all_samples(demo: LoadedCheckpoint) -> None:
+def test_progress_counts_the_steps_of_all_samples(stand_in: LoadedCheckpoint) -> None:
     seen: list[tuple[int, int]] = []
     spec = replace(SPEC, width=64, height=64, samples=2, sampler="heun")
-    generate(demo, spec, astronaut(), lambda step, steps: seen.append((step, steps)))
+    generate(stand_in, spec, astronaut(), lambda step, steps: seen.append((step, steps)))
     assert seen == [(step, 30) for step in range(1, 31)]
 
 
-def test_an_exception_from_the_callback_stops_at_that_step(demo: LoadedCheckpoint) -> None:
+def test_an_exception_from_the_callback_stops_at_that_step(stand_in: LoadedCheckpoint) -> None:
     class Stop(Exception):
         pass
 
@@ -130,8 +130,8 @@ def test_an_exception_from_the_callback_stops_at_that_step(demo: LoadedCheckpoin
         if step == 3:
             raise Stop
 
-    with counted(demo.pipe.transformer.x_embedder) as calls, pytest.raises(Stop):
-        generate(demo, SPEC, astronaut(), stop)
+    with counted(stand_in.pipe.transformer.x_embedder) as calls, pytest.raises(Stop):
+        generate(stand_in, SPEC, astronaut(), stop)
     assert len(calls) == 3
 
 
@@ -140,53 +140,53 @@ def test_an_exception_from_the_callback_stops_at_that_step(demo: LoadedCheckpoin
     [("euler", 4, 4), ("euler", 15, 15), ("heun", 8, 4), ("heun", 1, 1), ("dpm_adaptive", 1, 1)],
 )
 def test_non_finite_latents_are_an_error_that_names_the_step(
-    demo: LoadedCheckpoint, sampler: str, evaluation: int, step: int
+    stand_in: LoadedCheckpoint, sampler: str, evaluation: int, step: int
 ) -> None:
     def poison(_module: Any, _inputs: Any, output: Tensor) -> Tensor:
         calls.append(None)
         return output * float("nan") if len(calls) == evaluation else output
 
     calls: list[None] = []
-    handle = demo.pipe.transformer.proj_out.register_forward_hook(poison)
+    handle = stand_in.pipe.transformer.proj_out.register_forward_hook(poison)
     expected = f"sampler {sampler}, scheduler simple at step {step} of 15"
     try:
         with pytest.raises(NonFiniteLatents, match=expected):
-            run(demo, replace(SPEC, sampler=sampler))
+            run(stand_in, replace(SPEC, sampler=sampler))
     finally:
         handle.remove()
 
 
-def test_a_repeated_prompt_and_map_are_encoded_once(demo: LoadedCheckpoint) -> None:
+def test_a_repeated_prompt_and_map_are_encoded_once(stand_in: LoadedCheckpoint) -> None:
     spec = replace(SPEC, prompt="asked for nowhere else", control="tile", width=208, samples=3)
-    encoders = demo.pipe.text_encoder, demo.pipe.text_encoder_2, demo.pipe.vae.encoder
+    encoders = stand_in.pipe.text_encoder, stand_in.pipe.text_encoder_2, stand_in.pipe.vae.encoder
     counts = []
     for _ in range(2):
         with ExitStack() as stack:
             calls = [stack.enter_context(counted(encoder)) for encoder in encoders]
-            made = run(demo, spec)
+            made = run(stand_in, spec)
         counts.append([len(each) for each in calls])
     assert counts == [[1, 1, 1], [0, 0, 0]]
     fresh = replace(
-        demo,
-        text=TextEncoders(demo.pipe, demo.device, TensorCache(0)),
-        autoencoder=Autoencoder(demo.pipe.vae, TensorCache(0), HOST_PLAN.tile_above),
+        stand_in,
+        text=TextEncoders(stand_in.pipe, stand_in.device, TensorCache(0)),
+        autoencoder=Autoencoder(stand_in.pipe.vae, TensorCache(0), HOST_PLAN.tile_above),
     )
     assert np.array_equal(made.pictures[2], run(fresh, spec).pictures[2])
 
 
 def test_no_memory_is_an_error_that_names_the_size_and_the_next_request_works(
-    demo: LoadedCheckpoint,
+    stand_in: LoadedCheckpoint,
 ) -> None:
     def full(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    handle = demo.pipe.transformer.x_embedder.register_forward_pre_hook(full)
+    handle = stand_in.pipe.transformer.x_embedder.register_forward_pre_hook(full)
     try:
         with pytest.raises(OutOfMemory, match="192x128 with samples 2"):
-            run(demo, replace(SPEC, samples=2))
+            run(stand_in, replace(SPEC, samples=2))
     finally:
         handle.remove()
-    assert run(demo, SPEC).pictures
+    assert run(stand_in, SPEC).pictures
 
 
 def test_pack_is_undone_by_unpack() -> None:

@@ -1,15 +1,14 @@
-"""The profiles end to end on the demo checkpoint."""
+"""The profiles end to end on a stand-in of random weights."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from models.checkpoints import CHECKPOINTS, LoadedCheckpoint, load
+from models.checkpoints import Checkpoint, LoadedCheckpoint, load
 from models.flux.profiles import NetworkPair, Networks
 from models.memory import MemoryPlan
 from models.pipeline import Generation, generate
@@ -25,18 +24,20 @@ def run(loaded: LoadedCheckpoint, spec: GenerationSpec) -> Generation:
 
 @pytest.mark.parametrize("profile", PROFILE_NAMES)
 @pytest.mark.parametrize("sampler", SAMPLER_NAMES)
-def test_every_sampler_in_every_profile(demo: LoadedCheckpoint, sampler: str, profile: str) -> None:
+def test_every_sampler_in_every_profile(
+    stand_in: LoadedCheckpoint, sampler: str, profile: str
+) -> None:
     spec = replace(SPEC, width=64, height=64, sampler=sampler, steps=15, profile=profile)
-    made = run(demo, spec)
+    made = run(stand_in, spec)
     assert made.profile == profile
     assert made.pictures[0].std() > 1
 
 
-def test_turbo_runs_fewer_evaluations_and_stays_near(demo: LoadedCheckpoint) -> None:
-    exact, fast, turbo = (run(demo, replace(SPEC, profile=name)) for name in PROFILE_NAMES)
+def test_turbo_runs_fewer_evaluations_and_stays_near(stand_in: LoadedCheckpoint) -> None:
+    exact, fast, turbo = (run(stand_in, replace(SPEC, profile=name)) for name in PROFILE_NAMES)
     assert (exact.evaluations, fast.evaluations) == (20, 20)
     assert turbo.evaluations <= 14
-    other = run(demo, replace(SPEC, seed=1))
+    other = run(stand_in, replace(SPEC, seed=1))
 
     def distance(made: Generation) -> float:
         return float(np.abs(made.pictures[0].astype(int) - exact.pictures[0]).mean())
@@ -45,20 +46,20 @@ def test_turbo_runs_fewer_evaluations_and_stays_near(demo: LoadedCheckpoint) -> 
     assert 0 < distance(turbo) < distance(other) / 2
 
 
-def test_turbo_makes_the_same_picture_twice(demo: LoadedCheckpoint) -> None:
+def test_turbo_makes_the_same_picture_twice(stand_in: LoadedCheckpoint) -> None:
     spec = replace(SPEC, profile="turbo", samples=2)
-    first, second = run(demo, spec), run(demo, spec)
+    first, second = run(stand_in, spec), run(stand_in, spec)
     assert all(map(np.array_equal, first.pictures, second.pictures))
-    single = run(demo, replace(SPEC, profile="turbo", seed=1))
+    single = run(stand_in, replace(SPEC, profile="turbo", seed=1))
     assert np.array_equal(first.pictures[1], single.pictures[0])
 
 
 @pytest.mark.parametrize("blocks_wait", [False, True])
 def test_a_card_without_room_for_exact_serves_fast_and_says_so(
-    demo: LoadedCheckpoint, tmp_path: Path, blocks_wait: bool
+    stand_in: LoadedCheckpoint, stand_in_checkpoint: Checkpoint, blocks_wait: bool
 ) -> None:
-    fast = run(demo, replace(SPEC, profile="fast"))
-    small = load(CHECKPOINTS["demo"], tmp_path, torch.device("cpu"))
+    fast = run(stand_in, replace(SPEC, profile="fast"))
+    small = load(stand_in_checkpoint, torch.device("cpu"))
     plan = MemoryPlan("small", encoders_wait=True, float8=True, blocks_wait=blocks_wait)
     networks = Networks(
         NetworkPair(small.pipe.transformer, small.pipe.controlnet), small.device, plan, False

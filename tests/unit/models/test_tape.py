@@ -60,24 +60,24 @@ def undisturbed(_step: int, _steps: int) -> None:
     pass
 
 
-def model_calls(demo: LoadedCheckpoint) -> tuple[list[None], torch.utils.hooks.RemovableHandle]:
+def model_calls(stand_in: LoadedCheckpoint) -> tuple[list[None], torch.utils.hooks.RemovableHandle]:
     calls: list[None] = []
-    layer = demo.pipe.transformer.x_embedder
+    layer = stand_in.pipe.transformer.x_embedder
     return calls, layer.register_forward_pre_hook(lambda *_: calls.append(None))
 
 
 @pytest.mark.parametrize("sampler", SAMPLER_NAMES)
-def test_every_sampler_goes_on_where_it_was(demo: LoadedCheckpoint, sampler: str) -> None:
+def test_every_sampler_goes_on_where_it_was(stand_in: LoadedCheckpoint, sampler: str) -> None:
     spec = replace(SPEC, sampler=sampler)
-    whole = generate(demo, spec, astronaut(), undisturbed)
+    whole = generate(stand_in, spec, astronaut(), undisturbed)
     kept = Kept()
     with pytest.raises(Crash):
-        generate(demo, spec, astronaut(), crash_at(4), kept)
+        generate(stand_in, spec, astronaut(), crash_at(4), kept)
     recorded = len(kept.tapes[0])
     assert recorded >= 4
-    calls, handle = model_calls(demo)
+    calls, handle = model_calls(stand_in)
     try:
-        made = generate(demo, spec, astronaut(), undisturbed, kept)
+        made = generate(stand_in, spec, astronaut(), undisturbed, kept)
     finally:
         handle.remove()
     assert np.array_equal(made.pictures[0], whole.pictures[0])
@@ -86,28 +86,28 @@ def test_every_sampler_goes_on_where_it_was(demo: LoadedCheckpoint, sampler: str
 
 
 @pytest.mark.parametrize("profile", ["fast", "turbo"])
-def test_the_other_profiles_go_on_too(demo: LoadedCheckpoint, profile: str) -> None:
+def test_the_other_profiles_go_on_too(stand_in: LoadedCheckpoint, profile: str) -> None:
     spec = replace(SPEC, profile=profile, steps=20)
-    whole = generate(demo, spec, astronaut(), undisturbed)
+    whole = generate(stand_in, spec, astronaut(), undisturbed)
     kept = Kept(every=3)
     for step in (5, 11, 17):
         with pytest.raises(Crash):
-            generate(demo, spec, astronaut(), crash_at(step), kept)
-    made = generate(demo, spec, astronaut(), undisturbed, kept)
+            generate(stand_in, spec, astronaut(), crash_at(step), kept)
+    made = generate(stand_in, spec, astronaut(), undisturbed, kept)
     assert np.array_equal(made.pictures[0], whole.pictures[0])
     assert made.evaluations == whole.evaluations
 
 
-def test_finished_samples_are_not_made_again(demo: LoadedCheckpoint) -> None:
+def test_finished_samples_are_not_made_again(stand_in: LoadedCheckpoint) -> None:
     spec = replace(SPEC, samples=3, sampler="euler_ancestral")
-    whole = generate(demo, spec, astronaut(), undisturbed)
+    whole = generate(stand_in, spec, astronaut(), undisturbed)
     kept = Kept()
     with pytest.raises(Crash):
-        generate(demo, spec, astronaut(), crash_at(2 * 15 + 7), kept)
+        generate(stand_in, spec, astronaut(), crash_at(2 * 15 + 7), kept)
     assert set(kept.pictures) == {0, 1}
-    calls, handle = model_calls(demo)
+    calls, handle = model_calls(stand_in)
     try:
-        made = generate(demo, spec, astronaut(), undisturbed, kept)
+        made = generate(stand_in, spec, astronaut(), undisturbed, kept)
     finally:
         handle.remove()
     assert len(calls) == 15 - 7

@@ -31,7 +31,7 @@ def examine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Examine:
 def test_the_demo_is_well_anywhere(examine: Examine) -> None:
     found = examine("demo")
     assert {one.level for one in found.values()} == {Level.OK}
-    assert found["weights, base"].said == "made at the first start"
+    assert found["weights, base"].said == "came with the server"
     assert found["memory plan"].said.startswith("host: ")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,8 @@ import torch
 from PIL import Image
 
 from app.core.requests import Stage, Status
-from models.checkpoints import CHECKPOINTS, LoadedCheckpoint, load
+from models.checkpoints import Checkpoint, LoadedCheckpoint, load
+from scripts.stand_in import stand_in
 from tests.support.pictures import astronaut
 from worker import generate as job
 from worker.runtime import Runtime
@@ -39,15 +39,20 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> LoadedCheckpoint:
-    return load(CHECKPOINTS["demo"], tmp_path_factory.mktemp("demo"), torch.device("cpu"))
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return stand_in(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="module")
+def loaded(checkpoint: Checkpoint) -> LoadedCheckpoint:
+    return load(checkpoint, torch.device("cpu"))
 
 
 @pytest.fixture
-def context(worker_runtime: Runtime, demo: LoadedCheckpoint) -> Runtime:
+def context(worker_runtime: Runtime, loaded: LoadedCheckpoint) -> Runtime:
     """A gpu worker that saves after every step, and two requests for the same pictures."""
     context = worker_runtime
-    context.checkpoint = demo
+    context.checkpoint = loaded
     context.settings = context.settings.model_copy(update={"resume_every_s": 1e-9})
     expires_at = context.requests.expiry()
     for request_id in (ID, UNDISTURBED):
@@ -88,9 +93,9 @@ def killed_at(
 
 
 @contextmanager
-def counted(demo: LoadedCheckpoint) -> Iterator[list[None]]:
+def counted(loaded: LoadedCheckpoint) -> Iterator[list[None]]:
     calls: list[None] = []
-    layer = demo.pipe.transformer.x_embedder
+    layer = loaded.pipe.transformer.x_embedder
     handle = layer.register_forward_pre_hook(lambda *_: calls.append(None))
     yield calls
     handle.remove()
@@ -106,12 +111,12 @@ def blobs_of_answers(context: Runtime) -> list[bytes]:
 
 @pytest.mark.parametrize("steps", [[4], [15], [20], [31, 38], [2, 9, 17, 44]])
 def test_the_next_worker_goes_on(
-    context: Runtime, demo: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch, steps: list[int]
+    context: Runtime, loaded: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch, steps: list[int]
 ) -> None:
     run(UNDISTURBED)
     whole = context.requests.get(UNDISTURBED)
     assert whole is not None
-    with counted(demo) as calls:
+    with counted(loaded) as calls:
         for step in steps:
             killed_at(monkeypatch, step)
         run(ID)
@@ -126,10 +131,10 @@ def test_the_next_worker_goes_on(
 
 
 def test_being_told_to_leave_at_once_saves_what_there_is(
-    context: Runtime, demo: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch
+    context: Runtime, loaded: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context.settings = context.settings.model_copy(update={"resume_every_s": 1000})
-    with counted(demo) as calls:
+    with counted(loaded) as calls:
         killed_at(monkeypatch, 9, SystemExit)
         before = len(calls)
         run(ID)
@@ -149,15 +154,18 @@ def test_short_requests_leave_nothing(context: Runtime, monkeypatch: pytest.Monk
 
 
 def test_a_worker_with_another_model_starts_over(
-    context: Runtime, demo: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    context: Runtime,
+    checkpoint: Checkpoint,
+    loaded: LoadedCheckpoint,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     killed_at(monkeypatch, 20)
-    context.checkpoint = load(CHECKPOINTS["demo"], tmp_path, torch.device("cpu"), torch.bfloat16)
+    context.checkpoint = load(checkpoint, torch.device("cpu"), torch.bfloat16)
     run(ID)
     half = pixels(context, ID)
     run(UNDISTURBED)
     assert half == pixels(context, UNDISTURBED)
-    assert replace(demo, dtype=torch.bfloat16).dtype is context.checkpoint.dtype
+    assert replace(loaded, dtype=torch.bfloat16).dtype is context.checkpoint.dtype
 
 
 def test_lost_answers_cost_time_and_nothing_else(

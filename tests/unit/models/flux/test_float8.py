@@ -61,8 +61,8 @@ def test_the_matrix_unit_and_the_stand_in_agree() -> None:
     assert float((unit - stand_in).norm() / stand_in.norm()) < 0.01
 
 
-def test_a_network_shares_all_but_its_large_linears(demo: LoadedCheckpoint) -> None:
-    network = demo.pipe.transformer
+def test_a_network_shares_all_but_its_large_linears(stand_in: LoadedCheckpoint) -> None:
+    network = stand_in.pipe.transformer
     copied = in_float8(network, CPU, native=False)
     rounded = [name for name, part in copied.named_modules() if isinstance(part, Float8Linear)]
     assert rounded

@@ -1,0 +1,1 @@
+"""Measures whether the demo obeys its control pictures and its prompts."""

@@ -1,0 +1,1 @@
+"""Trains the demo checkpoint on pictures that are generated here; the product never imports it."""

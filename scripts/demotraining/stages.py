@@ -1,0 +1,146 @@
+"""The four stages of the training in their order, each with its data, its size and its share of the
+time; what one has learnt goes to the next. Owns no mathematics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, FluxControlNetModel, FluxTransformer2DModel
+
+from models.checkpoints.checkpoint import UNION_MODES
+from models.checkpoints.demo_annotators import BodyPoseNet, DepthNet
+from scripts.demotraining import networks
+from scripts.demotraining.annotators import DepthLoss, PoseLoss, draw_lessons
+from scripts.demotraining.coder import CoderLoss, coder_sheet, draw_pool, set_latent_scale
+from scripts.demotraining.control import ControlLoss
+from scripts.demotraining.flow import Flow, FlowLoss, Phase
+from scripts.demotraining.lessons import Lessons, Order, Words, lessons
+from scripts.demotraining.previews import control_sheet, flow_sheet
+from scripts.demotraining.tokenizers import clip_tokenizer, t5_tokenizer
+from scripts.demotraining.training import Plan, draw_curves, losses_in, train
+
+SHARES = {"coder": 0.18, "pose": 0.07, "depth": 0.05, "flow": 0.38, "control": 0.32}
+"""Of the whole budget, for each stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much data: pictures for the autoencoder, scenes for the annotators, sets for the rest;
+    and which sets the transformer and the ControlNet learn from, when.
+    """
+
+    pool: tuple[int, int]
+    annotated: int
+    orders: tuple[Order, ...]
+    phases: tuple[Phase, ...]
+
+
+FULL = Scale(
+    pool=(400, 250),
+    annotated=3000,
+    orders=(
+        Order((128, 128), scenes=5000, textures=400, mapped=3000),
+        Order((256, 256), scenes=600, textures=60, mapped=500),
+        Order((384, 256), scenes=30, textures=4, mapped=30),
+        Order((512, 512), scenes=24, textures=3, mapped=24),
+    ),
+    # Small pictures are four times cheaper: what things are and what words mean is learnt there.
+    phases=(
+        Phase(0.55, (("128x128", 32, 1.0),)),
+        Phase(0.93, (("128x128", 32, 0.3), ("256x256", 12, 0.7))),
+        Phase(1.0, (("256x256", 12, 0.82), ("384x256", 8, 0.1), ("512x512", 3, 0.08))),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where the state of a training lives, its seed, its budget, its scale."""
+
+    folder: Path
+    seed: int
+    minutes: float
+    device: torch.device
+    scale: Scale
+
+    def plan(self, name: str, lr: float) -> Plan:
+        """A stage that later ones were built on stays as it is, whatever the budget is now."""
+        later = list(SHARES)[list(SHARES).index(name) + 1 :]
+        finished = self._begun(name) and any(self._begun(one) for one in later)
+        return Plan(name, 0.0 if finished else self.minutes * SHARES[name], lr, self.seed)
+
+    def _begun(self, name: str) -> bool:
+        return (self.folder / f"{name}.pt").exists()
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Everything that has been learnt."""
+
+    vae: AutoencoderKL
+    depth: DepthNet
+    pose: BodyPoseNet
+    flow: Flow
+    controlnet: FluxControlNetModel
+
+    @property
+    def transformer(self) -> FluxTransformer2DModel:
+        return self.flow.transformer
+
+
+def train_all(run: Run) -> Trained:
+    """Every stage in order; each goes on where its file says it was."""
+    vae = train_coder(run)
+    depth, pose = train_depth(run), train_pose(run)
+    clip, t5 = clip_tokenizer(), t5_tokenizer()
+    words = Words(clip, t5)
+    sets = _sets(run, vae, words)
+    torch.manual_seed(run.seed)
+    flow = Flow(networks.transformer(), networks.text_encoders(clip, t5)).to(run.device)
+    loss = FlowLoss(flow, sets, run.scale.phases, words)
+    flow = train(run.plan("flow", 3e-3), flow, loss, run.folder, flow_sheet(vae, words))
+    torch.manual_seed(run.seed)
+    controlnet = networks.controlnet(flow.transformer, len(UNION_MODES) + 3).to(run.device)
+    controlled = ControlLoss(controlnet, flow, sets, run.scale.phases, words)
+    sheet = control_sheet(vae, words, flow)
+    controlnet = train(run.plan("control", 2e-3), controlnet, controlled, run.folder, sheet)
+    draw_curves({name: losses_in(run.folder, name) for name in SHARES}, run.folder / "losses.png")
+    return Trained(vae, depth, pose, flow, controlnet)
+
+
+def train_coder(run: Run) -> AutoencoderKL:
+    """Stage 1; afterwards its latents have mean 0 and variance 1."""
+    pool = draw_pool(run.seed, *run.scale.pool)
+    torch.manual_seed(run.seed)
+    vae = networks.autoencoder().to(run.device, memory_format=torch.channels_last)
+    made = train(run.plan("coder", 2e-3), vae, CoderLoss(vae, pool), run.folder, coder_sheet(pool))
+    made.eval()
+    set_latent_scale(made, pool[:: max(1, len(pool) // 64)])
+    return made
+
+
+def train_depth(run: Run) -> DepthNet:
+    """Stage 2, first half."""
+    torch.manual_seed(run.seed)
+    network = DepthNet().to(run.device, memory_format=torch.channels_last)
+    told = draw_lessons(run.seed, run.scale.annotated, None)
+    return train(run.plan("depth", 2e-3), network, DepthLoss(network, told), run.folder)
+
+
+def train_pose(run: Run) -> BodyPoseNet:
+    """Stage 2, second half; one scene in eleven has nobody in it."""
+    torch.manual_seed(run.seed)
+    network = BodyPoseNet().to(run.device, memory_format=torch.channels_last)
+    told = draw_lessons(run.seed, run.scale.annotated, True)
+    told += draw_lessons(run.seed, run.scale.annotated // 10, False)
+    return train(run.plan("pose", 2e-3), network, PoseLoss(network, told), run.folder)
+
+
+def _sets(run: Run, vae: AutoencoderKL, words: Words) -> dict[str, Lessons]:
+    return {
+        f"{order.size[0]}x{order.size[1]}": lessons(run.folder, order, vae, words, run.seed)
+        for order in run.scale.orders
+    }
