@@ -20,6 +20,7 @@ from app.core.receipts import digest, picture_text
 from app.core.requests import RequestRecord, Stage
 from models.geometry import Size, centred_box, generated_size
 from models.spec import image_seed
+from worker.map_file import map_file
 from worker.runtime import Runtime, runtime
 from worker.stage import Fields, run_stage
 
@@ -51,7 +52,7 @@ def _finish(context: Runtime, record: RequestRecord, _execution: str) -> Fields:
     outputs = [_deliver(context, record, index) for index in range(record.params["samples"])]
     if control_map is None:  # of a gpu worker that kept none
         return {"outputs": outputs}
-    data = encode(control_map, "png", 100)
+    data = map_file(context, record, control_map)
     return {
         "outputs": outputs,
         "control_map": _store(context, record, "map", "png", control_map, data),

@@ -27,6 +27,7 @@ from app.core.uploads import upload_blob
 from models.controls import make_plain_map
 from models.evaluations import evaluations_of
 from models.geometry import MAX_SIDE, Size, fit_within, generated_size, work_units
+from worker.map_file import store_early
 from worker.runtime import Runtime, runtime
 from worker.stage import Fields, LostClaim, fail, run_stage
 from worker.time_limit import time_limit
@@ -41,6 +42,7 @@ def prepare(request_id: str) -> None:
     _bound_memory()
     if run_stage(request_id, Stage.PREPARE, _prepare):
         runtime().blobs.delete(f"{request_id}:source")
+        store_early(runtime(), request_id)
 
 
 def _bound_memory() -> None:

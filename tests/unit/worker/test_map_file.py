@@ -1,0 +1,67 @@
+"""The control map's file: made early where there is a map, once, and not for who has failed."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from app.core.errors import Cancelled
+from app.core.requests import RequestRecord, Stage
+from worker.map_file import map_file, store_early
+from worker.runtime import Runtime
+
+ID = "d" * 32
+NAME = f"{ID}:output:map"
+PIXELS = bytes(range(256)) * 3  # 16x16
+
+
+def prepared(context: Runtime, **fields: Any) -> RequestRecord:
+    expires_at = context.requests.expiry()
+    context.requests.submit(ID, "t", {}, {}, expires_at)
+    context.requests.claim(ID, Stage.PREPARE, "e")
+    found = {"width": 16, "height": 16, "annotated": True, **fields}
+    context.requests.advance(ID, Stage.PREPARE, "e", found)
+    context.blobs.put(f"{ID}:control", PIXELS, expires_at)
+    record = context.requests.get(ID)
+    assert record is not None
+    return record
+
+
+def pixels_of(file: bytes) -> bytes:
+    return Image.open(io.BytesIO(file)).tobytes()
+
+
+def test_a_map_that_is_there_becomes_a_file_early(worker_runtime: Runtime) -> None:
+    record = prepared(worker_runtime)
+    store_early(worker_runtime, ID)
+    early = worker_runtime.blobs.get(NAME)
+    assert early is not None
+    assert pixels_of(early) == PIXELS
+    worker_runtime.blobs.put(NAME, b"as it was", record.expires_at)
+    assert map_file(worker_runtime, record, Image.new("RGB", (16, 16))) == b"as it was"
+
+
+def test_a_picture_that_a_detector_has_yet_to_see_does_not(worker_runtime: Runtime) -> None:
+    record = prepared(worker_runtime, annotated=False)
+    store_early(worker_runtime, ID)
+    assert worker_runtime.blobs.get(NAME) is None
+    seen = Image.frombytes("RGB", (16, 16), PIXELS)
+    assert pixels_of(map_file(worker_runtime, record, seen)) == PIXELS
+
+
+def test_a_request_that_fails_meanwhile_leaves_no_file(
+    worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared(worker_runtime)
+    put = worker_runtime.blobs.put
+
+    def put_and_cancelled(name: str, data: bytes, expires_at: float) -> None:
+        put(name, data, expires_at)
+        worker_runtime.requests.fail(ID, Cancelled())
+
+    monkeypatch.setattr(worker_runtime.blobs, "put", put_and_cancelled)
+    store_early(worker_runtime, ID)
+    assert worker_runtime.blobs.get(NAME) is None

@@ -1,0 +1,36 @@
+"""The control map as a file beside the result. Compressing it takes longer than the rest of finish,
+and nobody has to wait for it: prepare does so, for the maps that it has, while the gpu is at work.
+"""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from app.core.images import encode
+from app.core.requests import RequestRecord, Status
+from models.geometry import generated_size
+from worker.runtime import Runtime
+
+
+def store_early(context: Runtime, request_id: str) -> None:
+    """For whoever has prepared the request: its map, if it has been made already, as a file."""
+    record = context.requests.get(request_id)
+    if record is None or record.status.terminal or record.only_map or not record.annotated:
+        return
+    pixels = context.blobs.get(f"{request_id}:control")
+    if pixels is None or record.width is None or record.height is None:
+        return
+    picture = Image.frombytes("RGB", generated_size((record.width, record.height)), pixels)
+    context.blobs.put(_name(request_id), encode(picture, "png", 100), record.expires_at)
+    ended = context.requests.get(request_id)
+    if ended is not None and ended.status is Status.FAILED:  # meanwhile, and nobody looks again
+        context.blobs.delete(_name(request_id))
+
+
+def map_file(context: Runtime, record: RequestRecord, control_map: Image.Image) -> bytes:
+    """The file, made now unless it has been."""
+    return context.blobs.get(_name(record.id)) or encode(control_map, "png", 100)
+
+
+def _name(request_id: str) -> str:
+    return f"{request_id}:output:map"
