@@ -81,10 +81,11 @@ def _deliver(context: Runtime, record: RequestRecord, index: int) -> dict[str, A
     data = encode(picture, image_format, record.params["quality"])
     if image_format != "png":
         picture = Image.open(io.BytesIO(data))  # as whoever opens the file will see it
+    pixels_sha256 = digest(picture.tobytes())
     if context.settings.output_metadata:
-        text = picture_text(context.receipts, record, seed, digest(picture.tobytes()))
+        text = picture_text(context.receipts, record, seed, pixels_sha256)
         data = embed(data, image_format, text)
-    made = _store(context, record, str(index), image_format, picture, data)
+    made = _store(context, record, str(index), image_format, picture, data, pixels_sha256)
     return {**made, "seed": seed}
 
 
@@ -95,6 +96,7 @@ def _store(
     image_format: str,
     picture: Image.Image,
     data: bytes,
+    pixels_sha256: str | None = None,
 ) -> dict[str, Any]:
     """Put a file where its link will find it, and say what it is."""
     context.blobs.put(f"{record.id}:output:{name}", data, record.expires_at)
@@ -105,7 +107,7 @@ def _store(
         "width": picture.width,
         "height": picture.height,
         "sha256": digest(data),
-        "pixels_sha256": digest(picture.tobytes()),
+        "pixels_sha256": pixels_sha256 or digest(picture.tobytes()),
     }
 
 
