@@ -53,7 +53,7 @@ class Calls:
             try:
                 await self._app(scope, receive, watched)
             except Exception:
-                status = 500  # answered further out
+                status = 500  # whatever it is: it goes on, and is answered further out
                 raise
             finally:
                 self._record(scope, subject, status, time.perf_counter() - began)

@@ -9,10 +9,10 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.auth import Caller
+from app.api.auth import Caller, authenticate
 from app.api.history_rows import (
     Generation,
     Generations,
@@ -174,8 +174,10 @@ def recent_generations(
     return {"generations": [generation(services, row, origin) for row in rows]}
 
 
-@router.get("/inference-model-information/list", responses=KEYED)
-async def models(caller: Caller) -> Models:  # noqa: ARG001
+@router.get(
+    "/inference-model-information/list", responses=KEYED, dependencies=[Depends(authenticate)]
+)
+async def models() -> Models:
     """The models of this server."""
     return models_list()
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime
-from typing import Any, Literal, NotRequired
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
 from app.api.schemas import FluxControlNetBody
 from app.api.services import Services
-from app.core.history import MODEL, HistoryRow
+from app.core.history import MODEL, HistoryRow, RowStatus
 from app.core.links import output_path
 
 
@@ -35,7 +35,7 @@ class RequestRow(TypedDict):
 
     request_id: str
     model_name: str
-    model_status: Literal["COMPLETED", "FAILED", "PENDING"]
+    model_status: RowStatus
     credits_deduction: float
     request_body: str
     generation_url: str | None
@@ -71,7 +71,7 @@ class Generation(TypedDict):
     request_id: str
     generation_url: str | None
     model_name: str
-    status: Literal["COMPLETED", "FAILED", "PENDING"]
+    status: RowStatus
     credits_deduction: float
     latency_ms: int | None
     prompt: str | None
@@ -108,7 +108,7 @@ def request_row(services: Services, row: HistoryRow, origin: str) -> RequestRow:
     return {
         "request_id": row.request_id,
         "model_name": row.model,
-        "model_status": row.status,  # type: ignore[typeddict-item]  # one of the three
+        "model_status": row.status,
         "credits_deduction": row.cost,
         "request_body": json.dumps(row.inputs),
         "generation_url": _link(services, row, origin),
@@ -141,7 +141,7 @@ def generation(services: Services, row: HistoryRow, origin: str) -> Generation:
         "request_id": row.request_id,
         "generation_url": _link(services, row, origin),
         "model_name": row.model,
-        "status": row.status,  # type: ignore[typeddict-item]  # one of the three
+        "status": row.status,
         "credits_deduction": row.cost,
         "latency_ms": _latency_ms(row),
         "prompt": row.inputs.get("prompt"),

@@ -48,7 +48,7 @@ class Submission:
 async def read_submission(
     request: Request,
     services: ServicesDep,
-    caller: Submitter,  # noqa: ARG001
+    caller: Submitter,  # noqa: ARG001  # asked for so that nothing is read without a key
 ) -> Submission:
     """Parse and validate; the key and its limits are checked first. Raises 400, 401, 406, 413, 429
     or 503."""
@@ -61,7 +61,7 @@ async def read_submission(
 async def read_preprocess(
     request: Request,
     services: ServicesDep,
-    caller: Submitter,  # noqa: ARG001
+    caller: Submitter,  # noqa: ARG001  # asked for so that nothing is read without a key
 ) -> Submission:
     """The same for a body that asks for a control map."""
     fields, uploads = await _read_fields(request, services)

@@ -50,8 +50,8 @@ def connect(url: str, retries: int | None = None, timeout_s: float | None = None
     sentinels = _Sentinels.parse(url)
     if sentinels is None:
         return Redis.from_url(url, **options)
-    asked = Sentinel(sentinels.hosts, sentinel_kwargs=_PATIENCE)  # type: ignore[no-untyped-call]
-    found = asked.master_for(sentinels.service, **sentinels.login, **options)  # type: ignore[no-untyped-call]
+    asked = Sentinel(sentinels.hosts, sentinel_kwargs=_PATIENCE)  # type: ignore[no-untyped-call]  # redis-py leaves it so
+    found = asked.master_for(sentinels.service, **sentinels.login, **options)  # type: ignore[no-untyped-call]  # redis-py leaves it so
     return cast(Redis, found)
 
 
@@ -67,7 +67,7 @@ def connect_async(url: str) -> async_redis.Redis:
     sentinels = _Sentinels.parse(url)
     if sentinels is None:
         return async_redis.Redis.from_url(url, **options)
-    asked = AsyncSentinel(sentinels.hosts, sentinel_kwargs=_PATIENCE)  # type: ignore[no-untyped-call]
+    asked = AsyncSentinel(sentinels.hosts, sentinel_kwargs=_PATIENCE)  # type: ignore[no-untyped-call]  # redis-py leaves it so
     found = asked.master_for(sentinels.service, **sentinels.login, **options)
     return cast(async_redis.Redis, found)
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from redis import Redis
@@ -19,8 +19,11 @@ from redis import Redis
 from app.core.requests import RequestRecord, Status
 
 MODEL = "flux-controlnet"
-PENDING = "PENDING"
+PENDING: Final = "PENDING"
 """The hosted service's word, in lists, for what has not ended."""
+
+RowStatus = Literal["COMPLETED", "FAILED", "PENDING"]
+_ENDS: dict[Status, RowStatus] = {Status.COMPLETED: "COMPLETED", Status.FAILED: "FAILED"}
 
 TEXT_MAX = 2000
 """Characters that are kept of a prompt or a URL."""
@@ -42,7 +45,7 @@ class HistoryRow:
     output: int
     owner: str
     model: str
-    status: str
+    status: RowStatus
     created_at: float
     started_at: float | None
     ended_at: float | None
@@ -120,7 +123,7 @@ def _row(record: RequestRecord, number: int, made: Mapping[str, Any] | None) -> 
         output=number,
         owner=record.owner,
         model=MODEL,
-        status=record.status if record.status.terminal else PENDING,
+        status=_ENDS.get(record.status, PENDING),
         created_at=record.created_at,
         started_at=record.started_at,
         ended_at=record.ended_at,
