@@ -154,12 +154,15 @@ def test_a_picture_from_elsewhere_is_settled_when_its_size_is_known(
     assert balance(http) == 15
 
 
-def test_fifty_threads_on_a_budget_for_twenty(caller: Caller, new_key: MakeKey) -> None:
-    """Most send a picture that cannot be read; what those that were accepted cost comes back."""
+def test_fifty_threads_on_a_budget_for_twenty(
+    server: Server, caller: Caller, new_key: MakeKey
+) -> None:
+    """Most send a picture that cannot be read; what those that were accepted cost comes back. No
+    picture is read before the last answer: the credits of a failed one would buy a twenty-first."""
     http = caller(new_key(credits=20 * COST))
     size = {"use_input_img_dimension": False, "custom_width": 128, "custom_height": 128}
     bodies = [small(**size), small(**size, image="aGVsbG8=")]
-    with ThreadPoolExecutor(50) as threads:
+    with paused(server, "worker cpu"), ThreadPoolExecutor(50) as threads:
         answers = list(threads.map(lambda i: http.post(V2, json=bodies[i % 8 > 0]), range(50)))
     accepted = [answer for answer in answers if answer.status_code == 200]
     refused = {answer.status_code for answer in answers} - {200}
