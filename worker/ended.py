@@ -14,7 +14,7 @@ from rq.timeouts import JobTimeoutException
 
 from app.core.chores import Chore
 from app.core.history import rows_of
-from app.core.requests import RequestRecord
+from app.core.record import RequestRecord
 from app.core.webhooks import payload
 from worker.runtime import Runtime, runtime
 

@@ -17,7 +17,7 @@ from app.core.images import content_type, encode
 from app.core.leftovers import drop_leftovers
 from app.core.metadata import embed
 from app.core.receipts import digest, picture_text
-from app.core.requests import RequestRecord, Stage
+from app.core.record import RequestRecord, Stage
 from models.geometry import Size, centred_box, generated_size
 from models.spec import image_seed
 from worker.map_file import map_file

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from app.core.errors import GenerationFailed
-from app.core.requests import RequestRecord, Stage
+from app.core.record import RequestRecord, Stage
 from app.core.settings import Settings
 from models.checkpoints import LoadedCheckpoint
 from models.errors import ModelError

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from rq.job import Job
 
 from app.core.queue import carried_by
-from app.core.requests import Status, record_key
+from app.core.record import Status, record_key
 from app.core.telemetry import logs, tracing
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from app.core.errors import ImageRejected
 from app.core.fetch import fetch_image
 from app.core.images import fit
 from app.core.inline import decode_base64
-from app.core.requests import RequestRecord, Stage
+from app.core.record import RequestRecord, Stage
 from app.core.uploads import upload_blob
 from models.controls import make_plain_map
 from models.evaluations import evaluations_of

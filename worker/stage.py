@@ -21,7 +21,8 @@ from rq.timeouts import JobTimeoutException
 from app.core.chores import Chore
 from app.core.errors import BlobsUnavailable, GenerationFailed, RequestFailed, TimedOut
 from app.core.leftovers import drop_leftovers
-from app.core.requests import Claim, RequestRecord, Stage
+from app.core.record import RequestRecord, Stage
+from app.core.requests import Claim
 from worker.runtime import Runtime, runtime
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from typing import (
 from typing_extensions import TypedDict
 
 from app.core.outputs import Picture
-from app.core.requests import Status
+from app.core.record import Status
 
 
 class ErrorAnswer(TypedDict):

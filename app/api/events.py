@@ -26,7 +26,7 @@ from app.api.v2 import OwnRecord
 from app.core.errors import InvalidRequest
 from app.core.feed import BEGINNING, Event
 from app.core.forecast import Forecast
-from app.core.requests import RequestRecord, Status
+from app.core.record import RequestRecord, Status
 
 log = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from app.core import history
 from app.core.errors import InvalidRequest, NotFound
 from app.core.history import PENDING, HistoryRow, SortBy, rows_of
 from app.core.keys import Key
-from app.core.requests import ID, Status
+from app.core.record import ID, Status
 
 router = APIRouter(tags=["history"])
 

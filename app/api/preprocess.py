@@ -18,7 +18,7 @@ from app.api.results import output_bytes
 from app.api.services import Services, ServicesDep
 from app.api.submission import PreprocessDep, submit
 from app.api.v1 import answer_at_the_end, failed_answer
-from app.core.requests import RequestRecord, Status
+from app.core.record import RequestRecord, Status
 
 router = APIRouter(tags=["v1"])
 

@@ -13,7 +13,7 @@ from app.api.services import ServicesDep
 from app.api.v2 import OwnRecord
 from app.core.errors import NotFound
 from app.core.receipts import ALGORITHM, receipt_of
-from app.core.requests import Status
+from app.core.record import Status
 
 router = APIRouter(tags=["v2"])
 

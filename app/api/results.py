@@ -20,7 +20,7 @@ from app.core.errors import NotFound
 from app.core.forecast import Forecast
 from app.core.links import output_path
 from app.core.outputs import told
-from app.core.requests import RequestRecord, Status
+from app.core.record import RequestRecord, Status
 
 
 def submitted_body(request_id: str, origin: str) -> Submitted:

@@ -24,7 +24,7 @@ from app.core.errors import (
     InvalidRequest,
 )
 from app.core.keys import Key
-from app.core.requests import Stage
+from app.core.record import Stage
 from app.core.telemetry.logs import note
 from app.core.urls import MAX_LENGTH as URL_MAX
 from models.geometry import largest_of_shape

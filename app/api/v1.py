@@ -33,7 +33,7 @@ from app.core.errors import (
     SyncTimeout,
     Unavailable,
 )
-from app.core.requests import RequestRecord, Status
+from app.core.record import RequestRecord, Status
 
 router = APIRouter(tags=["v1"])
 

@@ -18,7 +18,7 @@ from app.api.submission import SubmissionDep
 from app.core.cancelling import cancel
 from app.core.errors import Cancelled, NotFound, RequestFailed, Unauthorized
 from app.core.forecast import Forecast
-from app.core.requests import ID, RequestRecord, Status
+from app.core.record import ID, RequestRecord, Status
 from app.core.telemetry.logs import note
 
 router = APIRouter(tags=["v2"])

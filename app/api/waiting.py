@@ -7,7 +7,7 @@ import asyncio
 from fastapi import Request
 
 from app.api.services import Services
-from app.core.requests import RequestRecord
+from app.core.record import RequestRecord
 
 _SILENCE_S = 5.0
 

@@ -18,7 +18,7 @@ from app.api.services import ServicesDep
 from app.core.addresses import AllowList
 from app.core.deliveries import Attempt
 from app.core.errors import InvalidRequest, NotFound, UrlRejected
-from app.core.requests import ID
+from app.core.record import ID
 from app.core.settings import Settings
 from app.core.webhooks import OVERLAP_S, check_target
 

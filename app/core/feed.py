@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from app.core.batching import Batch
 from app.core.connection import LONGEST_BLOCK_S
-from app.core.requests import events_key
+from app.core.record import events_key
 from app.core.scripts import NEWS
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,8 @@ from redis import Redis
 
 from app.core.pace import Measurements, Pace
 from app.core.queue import GPU, Jobs
-from app.core.requests import UNFINISHED, RequestRecord, Status
+from app.core.record import RequestRecord, Status
+from app.core.requests import UNFINISHED
 
 _FRESH_S = 0.5
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from redis import Redis
 
-from app.core.requests import RequestRecord, Status
+from app.core.record import RequestRecord, Status
 
 MODEL = "flux-controlnet"
 PENDING: Final = "PENDING"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from app.core.blobs import Blobs
-from app.core.requests import RequestStore, Status
+from app.core.record import Status
+from app.core.requests import RequestStore
 from models.spec import SAMPLES_MAX
 
 

@@ -15,7 +15,8 @@ from typing import cast
 
 from redis import Redis
 
-from app.core.requests import ENDED, RequestRecord, record_from
+from app.core.record import RequestRecord, record_from
+from app.core.requests import ENDED
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from typing import cast
 
 from redis import Redis
 
-from app.core.requests import RequestRecord
+from app.core.record import RequestRecord
 
 MEASURED = "measured"
 

@@ -21,7 +21,7 @@ from rq.serializers import JSONSerializer
 from rq.utils import now
 
 from app.core.fairness import ALL_HELD, QUEUE_ONCE, RELEASE_ALL
-from app.core.requests import Stage, record_key
+from app.core.record import Stage, record_key
 from app.core.workers import live_workers
 
 CPU = "cpu"

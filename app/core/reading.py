@@ -17,7 +17,8 @@ import redis.asyncio as async_redis
 
 from app.core.batching import Batch
 from app.core.keys import BY_DIGEST, LAST_USED, Key, digest, key_id_of
-from app.core.requests import UNFINISHED, RequestRecord, record_from, record_key
+from app.core.record import RequestRecord, record_from, record_key
+from app.core.requests import UNFINISHED
 
 _USE_NOTED_S = 60.0
 _NOTED_AT_MOST = 10_000

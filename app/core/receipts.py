@@ -16,7 +16,7 @@ from typing import Any
 from redis import Redis
 
 from app.core.links import shared_secret
-from app.core.requests import RequestRecord
+from app.core.record import RequestRecord
 
 ALGORITHM = "HMAC-SHA256"
 MAX_TEXT = 60_000

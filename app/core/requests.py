@@ -1,18 +1,17 @@
-"""The request record and its state machine.
+"""The request store: every change of a request record, each one script.
 
-Owns what Redis holds of a request (a hash `req:ID`, a stream of events `req:ID:events`, its place
-among the unfinished ones, its end in the outbox) and every change of it. Does not queue jobs, does
+Owns what Redis holds of a request besides its hash (a stream of events `req:ID:events`, its place
+among the unfinished ones, its end in the outbox) and the state machine. Does not queue jobs, does
 not know HTTP or what a picture is.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, cast
 
 from redis import Redis
@@ -20,31 +19,9 @@ from redis import Redis
 from app.core import scripts
 from app.core.credits import to_credits
 from app.core.errors import InsufficientCredits, OutOfCredits, RequestFailed
+from app.core.record import RequestRecord, Stage, events_key, record_from, record_key
 from app.core.telemetry import tracing
 from app.core.telemetry.counters import COUNTERS
-
-
-class Status(StrEnum):
-    QUEUED = "QUEUED"
-    PROCESSING = "PROCESSING"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-
-    @property
-    def terminal(self) -> bool:
-        return self in (Status.COMPLETED, Status.FAILED)
-
-
-class Stage(IntEnum):
-    """The three jobs of a request, in order; the number is what the record holds."""
-
-    PREPARE = 1
-    GENERATE = 2
-    FINISH = 3
-
-    @property
-    def next(self) -> Stage:
-        return Stage(self + 1)
 
 
 class Claim(StrEnum):
@@ -66,74 +43,6 @@ class Account:
     price: float = 0.0
     reserved: int = 0
     concurrency: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RequestRecord:
-    """A request as it was when read. Times are Unix seconds; None means not yet.
-
-    cost: in credits, 0 until its size is known. remaining: what the key had left when the request
-    had COMPLETED; None for a key without a budget.
-    """
-
-    id: str
-    owner: str
-    status: Status
-    params: Mapping[str, Any]
-    source: Mapping[str, str]
-    created_at: float
-    expires_at: float
-    started_at: float | None = None
-    ended_at: float | None = None
-    step: int = 0
-    steps: int = 0
-    width: int | None = None
-    height: int | None = None
-    work: float | None = None
-    annotated: bool = False
-    stage: Stage = Stage.PREPARE
-    error: str | None = None
-    error_status: int = 500
-    outputs: tuple[Mapping[str, Any], ...] = ()
-    inference_s: float | None = None
-    evaluations: int = 0
-    controlled: int = 0
-    profile: str = "exact"
-    predicted_s: float | None = None
-    kept: Mapping[str, Any] = field(default_factory=dict)
-    webhook: Mapping[str, str] | None = None
-    key: str = ""
-    price: float = 0.0
-    cost: float = 0.0
-    remaining: float | None = None
-    control_map: Mapping[str, Any] | None = None
-    made_with: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def only_map(self) -> bool:
-        """What was asked for is the control map and no picture made with it."""
-        return bool(self.params.get("only_map"))
-
-    @property
-    def queue_s(self) -> float:
-        """Seconds between acceptance and the moment a gpu worker began (or the end, or now)."""
-        return (self.started_at or self.ended_at or time.time()) - self.created_at
-
-    @property
-    def total_s(self) -> float:
-        return (self.ended_at or time.time()) - self.created_at
-
-
-ID = re.compile("[0-9a-f]{32}")
-"""What every id of a request looks like."""
-
-
-def record_key(request_id: str) -> str:
-    return f"req:{request_id}"
-
-
-def events_key(request_id: str) -> str:
-    return f"req:{request_id}:events"
 
 
 UNFINISHED = "requests:unfinished"
@@ -284,52 +193,3 @@ def _flat(fields: Mapping[str, Any]) -> list[str]:
     for name, value in fields.items():
         flat += [name, value if isinstance(value, str) else json.dumps(value)]
     return flat
-
-
-def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | None:
-    """The record that a hash of Redis is, or None when there is none."""
-    if "status" not in fields:  # nothing at all, or a rest that expired between two commands
-        return None
-
-    def number(name: str) -> float | None:
-        return float(fields[name]) if name in fields else None
-
-    def integer(name: str) -> int | None:
-        return int(fields[name]) if name in fields else None
-
-    remaining = integer("remaining")
-
-    return RequestRecord(
-        id=request_id,
-        owner=fields["owner"],
-        status=Status(fields["status"]),
-        params=json.loads(fields["params"]),
-        source=json.loads(fields["source"]),
-        created_at=float(fields["created_at"]),
-        expires_at=float(fields["expires_at"]),
-        started_at=number("started_at"),
-        ended_at=number("ended_at"),
-        step=integer("step") or 0,
-        steps=integer("steps") or 0,
-        width=integer("width"),
-        height=integer("height"),
-        work=number("work"),
-        annotated=fields.get("annotated") == "true",
-        stage=Stage(int(fields["stage"])),
-        error=fields.get("error"),
-        error_status=integer("error_status") or 500,
-        outputs=tuple(json.loads(fields.get("outputs", "[]"))),
-        inference_s=number("inference_s"),
-        evaluations=integer("evaluations") or 0,
-        controlled=integer("controlled") or 0,
-        profile=fields.get("profile", "exact"),
-        predicted_s=number("predicted_s"),
-        kept=json.loads(fields.get("kept", "{}")),
-        webhook=json.loads(fields.get("webhook", "null")),
-        key=fields.get("key", ""),
-        price=number("price") or 0.0,
-        cost=to_credits(integer("cost") or 0),
-        remaining=None if remaining is None else to_credits(remaining),
-        control_map=json.loads(fields.get("control_map", "null")),
-        made_with=json.loads(fields.get("made_with", "{}")),
-    )

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from app.core.errors import GenerationFailed
 from app.core.queue import Jobs
-from app.core.requests import RequestStore, Stage
+from app.core.record import Stage
+from app.core.requests import RequestStore
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from app.core.addresses import PORTS, AllowList, is_public, parse_address
 from app.core.errors import UrlRejected
 from app.core.links import LinkSigner, output_path
 from app.core.outputs import Picture, told
-from app.core.requests import RequestRecord, Status
+from app.core.record import RequestRecord, Status
 from app.core.urls import parse_url
 
 URL_MAX = 2048

@@ -10,7 +10,8 @@ from typing import Any
 from redis import Redis
 
 from app.api.schemas import FluxControlNetBody, parse_body
-from app.core.requests import RequestStore, Stage
+from app.core.record import Stage
+from app.core.requests import RequestStore
 from scripts.apibench.rig import Process
 
 CONNECTIONS = 64

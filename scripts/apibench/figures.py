@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image
 
 from app.core.queue import CPU, Jobs
-from app.core.requests import Stage
+from app.core.record import Stage
 from scripts.apibench.bench import CONNECTIONS, TTL_S, Bench
 
 QUEUED = 2000

@@ -12,7 +12,8 @@ import threading
 import time
 from typing import Any
 
-from app.core.requests import RequestStore, Stage
+from app.core.record import Stage
+from app.core.requests import RequestStore
 from scripts.apibench.bench import CONNECTIONS, TTL_S, Bench
 from scripts.apibench.rig import ROOT
 

@@ -9,7 +9,8 @@ from typing import cast
 
 from redis import Redis
 
-from app.core.requests import RequestStore, events_key
+from app.core.record import events_key
+from app.core.requests import RequestStore
 from scripts.chaosrig.orders import Order
 
 Events = list[tuple[bytes, dict[bytes, bytes]]]

@@ -20,7 +20,8 @@ from app.core.blobs import RedisBlobs
 from app.core.connection import connect
 from app.core.errors import ContentWithheld
 from app.core.queue import GPU, Jobs
-from app.core.requests import RequestStore, Stage
+from app.core.record import Stage
+from app.core.requests import RequestStore
 from models.geometry import generated_size
 from tests.support import classifiers
 from tests.support.bodies import small

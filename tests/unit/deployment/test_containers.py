@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from app.core.queue import _TIMEOUT_S
-from app.core.requests import Stage
+from app.core.record import Stage
 from app.core.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -11,7 +11,7 @@ from app.core.chores import Chore, sweep_outbox
 from app.core.errors import GenerationFailed
 from app.core.history import Query
 from app.core.queue import CPU, WEBHOOKS
-from app.core.requests import RequestRecord, Stage
+from app.core.record import RequestRecord, Stage
 from worker import ended as job
 from worker.runtime import Runtime
 from worker.stage import run_stage

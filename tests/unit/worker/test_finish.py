@@ -10,7 +10,7 @@ from PIL import Image
 
 from app.core.errors import ContentWithheld
 from app.core.metadata import embedded
-from app.core.requests import RequestRecord, Stage, Status
+from app.core.record import RequestRecord, Stage, Status
 from app.core.settings import Settings
 from tests.support.pictures import astronaut, opened
 from worker import finish as job

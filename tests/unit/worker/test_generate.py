@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from app.core.requests import RequestRecord, Stage, Status
+from app.core.record import RequestRecord, Stage, Status
 from app.core.settings import Settings
 from models.errors import NonFiniteLatents
 from models.geometry import resolution_mu

@@ -14,7 +14,7 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from app.core.queue import GPU
-from app.core.requests import Stage
+from app.core.record import Stage
 from worker import generate, gpu_worker
 from worker.gpu_worker import GpuWorker
 from worker.runtime import Runtime

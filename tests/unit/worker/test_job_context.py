@@ -14,7 +14,7 @@ from rq.serializers import JSONSerializer
 from app.core.chores import Chore
 from app.core.errors import ImageRejected
 from app.core.queue import CPU, GPU
-from app.core.requests import Stage
+from app.core.record import Stage
 from app.core.telemetry import logs, tracing
 from worker import generate, prepare
 from worker.cpu_worker import CpuWorker

@@ -11,7 +11,7 @@ from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
 from app.core.queue import GPU
-from app.core.requests import Stage
+from app.core.record import Stage
 from worker import generate
 from worker.gpu_worker import GpuWorker
 from worker.lease import BEAT_S, LEASE_S, UNSTARTED_S

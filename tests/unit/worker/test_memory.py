@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from app.core.requests import Stage, Status
+from app.core.record import Stage, Status
 from models.checkpoints import Checkpoint, LoadedCheckpoint, load
 from scripts.stand_in import stand_in
 from tests.support.pictures import astronaut

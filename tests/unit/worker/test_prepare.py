@@ -8,7 +8,7 @@ import pytest
 from rq import SimpleWorker
 
 from app.core.queue import GPU
-from app.core.requests import RequestRecord
+from app.core.record import RequestRecord
 from app.core.workers import MAX_PIXELS_FIELD
 from models.controls import make_plain_map
 from models.geometry import generated_size

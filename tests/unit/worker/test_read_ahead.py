@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.core.queue import GPU
-from app.core.requests import Stage
+from app.core.record import Stage
 from worker.runtime import Runtime
 
 FIRST, SECOND = "a" * 32, "b" * 32

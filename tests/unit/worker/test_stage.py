@@ -10,7 +10,7 @@ from rq.timeouts import JobTimeoutException
 
 from app.core.errors import BlobsUnavailable, ImageRejected
 from app.core.queue import CPU, GPU
-from app.core.requests import RequestRecord, Stage, Status
+from app.core.record import RequestRecord, Stage, Status
 from worker.abandoned import fail_request
 from worker.runtime import Runtime
 from worker.stage import STORE_PAUSE_S, Fields, LostClaim, run_stage

@@ -18,7 +18,8 @@ from app.core.connection import connect
 from app.core.errors import GenerationFailed
 from app.core.keys import KeyStore, mint
 from app.core.queue import GPU, Jobs
-from app.core.requests import RequestStore, Stage
+from app.core.record import Stage
+from app.core.requests import RequestStore
 from app.core.settings import Settings
 from app.core.workers import MAX_PIXELS_FIELD
 from app.main import create_app

@@ -16,7 +16,8 @@ from app.api import events
 from app.api.services import Services, make_services
 from app.core.errors import Cancelled
 from app.core.feed import BEGINNING
-from app.core.requests import RequestRecord, RequestStore, Stage
+from app.core.record import RequestRecord, Stage
+from app.core.requests import RequestStore
 from app.core.settings import Settings
 
 FIRST, SECOND = "a" * 32, "b" * 32

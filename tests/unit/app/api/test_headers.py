@@ -14,7 +14,8 @@ from redis import Redis
 from app.api.headers import SAFE_HEADERS
 from app.core.blobs import RedisBlobs
 from app.core.links import LinkSigner, output_path
-from app.core.requests import RequestStore, Stage
+from app.core.record import Stage
+from app.core.requests import RequestStore
 from app.core.settings import Settings
 from app.main import create_app
 

@@ -14,7 +14,8 @@ from redis import Redis
 from app.core.errors import GenerationFailed
 from app.core.keys import KeyStore, Terms
 from app.core.queue import CPU, GPU, Jobs
-from app.core.requests import RequestStore, Stage
+from app.core.record import Stage
+from app.core.requests import RequestStore
 from app.core.settings import Settings
 from app.main import create_app
 from tests.support.bodies import small

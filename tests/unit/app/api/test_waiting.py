@@ -13,7 +13,8 @@ from redis import Redis
 from app.api.services import Services, make_services
 from app.api.waiting import wait_for_end
 from app.core.errors import GenerationFailed
-from app.core.requests import RequestRecord, RequestStore, Stage, Status
+from app.core.record import RequestRecord, Stage, Status
+from app.core.requests import RequestStore
 from app.core.settings import Settings
 
 

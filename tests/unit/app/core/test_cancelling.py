@@ -9,7 +9,8 @@ from app.core.blobs import RedisBlobs
 from app.core.cancelling import cancel
 from app.core.errors import Cancelled
 from app.core.queue import CPU, GPU, Jobs
-from app.core.requests import RequestStore, Stage, Status
+from app.core.record import Stage, Status
+from app.core.requests import RequestStore
 
 ID, OTHER = "a" * 32, "b" * 32
 

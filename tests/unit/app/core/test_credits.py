@@ -11,7 +11,8 @@ from redis import Redis
 
 from app.core.credits import BILLION, Ledger, cost_of, to_amount, to_credits
 from app.core.errors import GenerationFailed, InsufficientCredits, OutOfCredits
-from app.core.requests import Account, RequestRecord, RequestStore, Stage, record_key
+from app.core.record import RequestRecord, Stage, record_key
+from app.core.requests import Account, RequestStore
 
 KEY = "k" * 12
 

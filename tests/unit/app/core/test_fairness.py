@@ -13,7 +13,8 @@ from rq.serializers import JSONSerializer
 from app.core.errors import GenerationFailed
 from app.core.fairness import CPU_LIST
 from app.core.queue import CPU, GPU, Jobs
-from app.core.requests import Account, RequestStore, Stage, record_key
+from app.core.record import Stage, record_key
+from app.core.requests import Account, RequestStore
 
 TTL_S = 600
 

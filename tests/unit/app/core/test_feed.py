@@ -12,7 +12,8 @@ from redis import Redis
 from app.core.connection import connect, connect_async
 from app.core.errors import GenerationFailed
 from app.core.feed import EventFeed, Follower
-from app.core.requests import RequestStore, Stage
+from app.core.record import Stage
+from app.core.requests import RequestStore
 from tests.support.servers import running_redis
 
 T = TypeVar("T")

@@ -11,7 +11,8 @@ from app.core.errors import Cancelled
 from app.core.forecast import Forecasts, Place, foresee
 from app.core.pace import Pace
 from app.core.queue import Jobs
-from app.core.requests import RequestStore, Stage
+from app.core.record import Stage
+from app.core.requests import RequestStore
 
 PACE = Pace({"exact": 0.5, "turbo": 0.1}, delivery_s=1.0, work=20.0)
 IDS = [f"{number:032x}" for number in range(4)]

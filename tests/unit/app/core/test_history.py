@@ -23,7 +23,7 @@ from app.core.history import (
     open_history,
     rows_of,
 )
-from app.core.requests import RequestRecord, Status
+from app.core.record import RequestRecord, Status
 from app.core.settings import Settings, load_settings
 from app.core.sql_history import SqlHistory
 from tests.support.postgres import AVAILABLE, running_postgres

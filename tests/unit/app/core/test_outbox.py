@@ -12,7 +12,8 @@ from app.core.chores import Chore, Chores, sweep_outbox
 from app.core.errors import GenerationFailed
 from app.core.outbox import Outbox
 from app.core.queue import CPU, Jobs
-from app.core.requests import ENDED, RequestStore, Stage, Status, record_key
+from app.core.record import Stage, Status, record_key
+from app.core.requests import ENDED, RequestStore
 
 ID = "e" * 32
 

@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from app.core.pace import MEASURED, Measurements
-from app.core.requests import RequestRecord, Status
+from app.core.record import RequestRecord, Status
 
 
 def finished(

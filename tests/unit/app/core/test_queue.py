@@ -13,7 +13,7 @@ from rq.serializers import JSONSerializer
 from rq.utils import now, utcformat
 
 from app.core.queue import CPU, GPU, RETRIES, Jobs
-from app.core.requests import Stage
+from app.core.record import Stage
 from app.core.workers import MAX_PIXELS_FIELD, SILENT_S
 
 ID = "a" * 32

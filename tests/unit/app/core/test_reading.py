@@ -15,7 +15,8 @@ from redis.exceptions import RedisError
 from app.core.connection import connect_async
 from app.core.keys import LAST_USED, KeyStore, Terms, mint
 from app.core.reading import Reader
-from app.core.requests import RequestStore, Status
+from app.core.record import Status
+from app.core.requests import RequestStore
 from tests.support.servers import running_redis
 
 T = TypeVar("T")

@@ -9,7 +9,8 @@ import pytest
 from redis import Redis
 
 from app.core.errors import ImageRejected, TimedOut
-from app.core.requests import Claim, RequestRecord, RequestStore, Stage, Status
+from app.core.record import RequestRecord, Stage, Status
+from app.core.requests import Claim, RequestStore
 
 ID = "0123456789abcdef0123456789abcdef"
 

@@ -9,7 +9,8 @@ from rq.job import JobStatus
 from rq.registry import FailedJobRegistry
 
 from app.core.queue import CPU, GPU, Jobs
-from app.core.requests import RequestStore, Stage, Status
+from app.core.record import Stage, Status
+from app.core.requests import RequestStore
 from app.core.strays import settle_strays
 
 ID = "0123456789abcdef0123456789abcdef"

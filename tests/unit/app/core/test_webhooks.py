@@ -13,7 +13,7 @@ from app.core import webhooks as module
 from app.core.addresses import AllowList
 from app.core.errors import UrlRejected
 from app.core.links import LinkSigner
-from app.core.requests import RequestRecord, Status
+from app.core.record import RequestRecord, Status
 from app.core.webhooks import OVERLAP_S, WebhookSecrets, check_target, payload, signature
 
 NOBODY = AllowList.parse(())

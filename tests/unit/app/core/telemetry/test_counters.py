@@ -14,7 +14,8 @@ from app.api.exposition import render
 from app.core.connection import connect_async
 from app.core.errors import Cancelled, GenerationFailed, ImageRejected
 from app.core.queue import GPU, Jobs
-from app.core.requests import RequestStore, Stage
+from app.core.record import Stage
+from app.core.requests import RequestStore
 from app.core.telemetry.counters import HTTP, HTTP_SECONDS, Tally
 from app.core.telemetry.devices import DeviceStatus
 from app.core.telemetry.snapshot import take_snapshot
