@@ -91,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--concurrency", type=int, help="unfinished requests at a time")
     create.add_argument("--expires", help="a period (12h, 30d), or a date or time (ISO 8601)")
     create.add_argument("--admin", action="store_true", help="may manage keys over HTTP")
+    create.add_argument(
+        "--webhook-url", default="", help="where the ends of its requests are told by default"
+    )
     keys.add_parser("list", help="all keys, their bounds and what is left of their budgets")
     keys.add_parser("revoke", help="end a key at once").add_argument("id")
     top_up = keys.add_parser("topup", help="add to a key's budget")
@@ -227,13 +230,15 @@ def _replay(arguments: argparse.Namespace, statement: Statement) -> int:
 
 def _keys(arguments: argparse.Namespace) -> int:
     from app.core.access import require_access
+    from app.core.addresses import AllowList
     from app.core.connection import connect
     from app.core.keys import KeyStore
     from app.keys_command import run
 
-    url = load_settings().redis_url
-    require_access(url)
-    return run(KeyStore(connect(url)), arguments)
+    settings = load_settings()
+    require_access(settings.redis_url)
+    allow = AllowList.parse(settings.fetch_allow_hosts)
+    return run(KeyStore(connect(settings.redis_url)), allow, arguments)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,16 @@ import time
 from argparse import Namespace
 from datetime import UTC, datetime
 
+from app.core.addresses import AllowList
 from app.core.keys import KeyReport, KeyStore, Terms, parse_expiry
+from app.core.webhooks import check_key_target
 
 
-def run(store: KeyStore, arguments: Namespace) -> int:
-    """Exit code. Raises ValueError, fit to be shown, for what a key cannot have."""
+def run(store: KeyStore, allow: AllowList, arguments: Namespace) -> int:
+    """Exit code. allow: hosts inside that a webhook may go to. Raises ValueError, fit to be shown,
+    for what a key cannot have."""
+    if arguments.action == "create":
+        check_key_target(arguments.webhook_url, allow)
     actions = {"create": _create, "list": _list, "revoke": _revoke, "topup": _top_up}
     return actions[arguments.action](store, arguments)
 
@@ -24,6 +29,7 @@ def _create(store: KeyStore, arguments: Namespace) -> int:
         concurrency=arguments.concurrency,
         expires_at=None if expires is None else parse_expiry(expires, time.time()),
         admin=arguments.admin,
+        webhook_url=arguments.webhook_url,
     )
     secret, key = store.create(arguments.name, terms)
     print(f"id: {key.id}  key: {secret}  (shown only now)")
@@ -63,6 +69,7 @@ def _line(report: KeyReport) -> str:
         "expires": key.expires_at and _moment(key.expires_at),
         "used": report.last_used and _moment(report.last_used),
         "admin": key.admin or None,
+        "webhook": key.webhook_url or None,
     }
     words = [f"{name}: {value}" for name, value in said.items() if value is not None]
     return "  ".join([key.id, key.name, f"created: {_moment(key.created_at)}", *words])

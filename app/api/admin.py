@@ -14,7 +14,8 @@ from app.api.answers import Balance, KeyAnswer, KeyList, NewKey, Revoked
 from app.api.auth import Caller
 from app.api.json_body import json_object
 from app.api.openapi import FOUND, KEYED, Responses, error_answer, json_body
-from app.api.services import ServicesDep
+from app.api.services import Services, ServicesDep
+from app.core.addresses import AllowList
 from app.core.credits import MOST_CREDITS
 from app.core.errors import Forbidden, InvalidRequest, NotFound
 from app.core.keys import (
@@ -22,10 +23,10 @@ from app.core.keys import (
     MOST_IN_FLIGHT,
     Key,
     KeyReport,
-    KeyStore,
     Terms,
     parse_expiry,
 )
+from app.core.webhooks import check_key_target
 
 _ADMIN: Responses = {**KEYED, 403: error_answer("Not an admin key")}
 _BODY: Responses = {413: error_answer("Body too large")}
@@ -62,6 +63,9 @@ class KeyOrder(BaseModel):
         None, description="A period from now (12h, 30d), or a date or time (ISO 8601)."
     )
     admin: bool = Field(False, description="May manage keys.")
+    webhook_url: str = Field(
+        "", description="Where the ends of its requests are told that have no webhook_url."
+    )
 
 
 class TopUp(BaseModel):
@@ -76,7 +80,7 @@ class TopUp(BaseModel):
 async def create_key(request: Request, services: ServicesDep) -> NewKey:
     """Make a key. Its secret is in this answer and nowhere else."""
     order = await _read(request, KeyOrder)
-    secret, key = await run_in_threadpool(_create, services.keys, order)
+    secret, key = await run_in_threadpool(_create, services, order)
     report = KeyReport(key, order.credits, 0.0, None)
     return {**_answer(report), "key": secret}
 
@@ -109,11 +113,18 @@ async def top_up(request: Request, services: ServicesDep, key_id: KeyId) -> Bala
     return {"id": key_id, "credits": balance}
 
 
-def _create(keys: KeyStore, order: KeyOrder) -> tuple[str, Key]:
+def _create(services: Services, order: KeyOrder) -> tuple[str, Key]:
     try:
-        expires_at = None if order.expires is None else parse_expiry(order.expires, time.time())
-        terms = Terms(order.credits, order.rpm, order.concurrency, expires_at, order.admin)
-        return keys.create(order.name, terms)
+        check_key_target(order.webhook_url, AllowList.parse(services.settings.fetch_allow_hosts))
+        terms = Terms(
+            order.credits,
+            order.rpm,
+            order.concurrency,
+            None if order.expires is None else parse_expiry(order.expires, time.time()),
+            order.admin,
+            order.webhook_url,
+        )
+        return services.keys.create(order.name, terms)
     except ValueError as error:
         raise InvalidRequest(str(error)) from None
 
@@ -145,6 +156,7 @@ def _answer(report: KeyReport) -> KeyAnswer:
         "rpm": key.rpm,
         "concurrency": key.concurrency,
         "admin": key.admin,
+        "webhook_url": key.webhook_url or None,
     }
 
 

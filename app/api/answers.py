@@ -203,6 +203,7 @@ class KeyAnswer(TypedDict):
     rpm: int | None
     concurrency: int | None
     admin: bool
+    webhook_url: str | None
 
 
 class NewKey(KeyAnswer):

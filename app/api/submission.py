@@ -48,14 +48,15 @@ class Submission:
 async def read_submission(
     request: Request,
     services: ServicesDep,
-    caller: Submitter,  # noqa: ARG001  # asked for so that nothing is read without a key
+    caller: Submitter,
 ) -> Submission:
     """Parse and validate; the key and its limits are checked first. Raises 400, 401, 406, 413, 429
     or 503."""
     fields, uploads = await _read_fields(request, services)
     body = parse_body(FluxControlNetBody, fields)
     upload = uploads.get("control_image" if body.control_image else "image")
-    return Submission(body, upload, webhook_of(request, services.settings, body.webhook_url))
+    webhook = webhook_of(request, services.settings, body.webhook_url, caller)
+    return Submission(body, upload, webhook)
 
 
 async def read_preprocess(

@@ -18,6 +18,7 @@ from app.api.services import ServicesDep
 from app.core.addresses import AllowList
 from app.core.deliveries import Attempt
 from app.core.errors import InvalidRequest, NotFound, UrlRejected
+from app.core.keys import Key
 from app.core.record import ID
 from app.core.settings import Settings
 from app.core.webhooks import OVERLAP_S, check_target
@@ -52,10 +53,11 @@ class WebhookAnswer(TypedDict):
     attempts: list[AttemptAnswer]
 
 
-def webhook_of(request: Request, settings: Settings, url: str) -> dict[str, str] | None:
-    """What a record keeps of `webhook_url`. Raises InvalidRequest when it must not be used, or
-    when the links in its message would lead to a stranger.
+def webhook_of(request: Request, settings: Settings, url: str, key: Key) -> dict[str, str] | None:
+    """What a record keeps of `webhook_url`, the key's own when that is "". Raises InvalidRequest
+    when it must not be used, or when the links in its message would lead to a stranger.
     """
+    url = url or key.webhook_url
     if not url:
         return None
     try:

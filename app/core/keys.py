@@ -44,7 +44,8 @@ class Terms:
     """What a key may do; None is without that bound. ValueError, naming the field, for nonsense.
 
     credits: its budget. rpm: submissions in any 60 s. concurrency: unfinished requests at a time;
-    more than that wait. expires_at: Unix seconds. admin: may manage keys.
+    more than that wait. expires_at: Unix seconds. admin: may manage keys. webhook_url: where the
+    ends of its requests are told that name no other place; "" for nowhere.
     """
 
     credits: float | None = None
@@ -52,6 +53,7 @@ class Terms:
     concurrency: int | None = None
     expires_at: float | None = None
     admin: bool = False
+    webhook_url: str = ""
 
     def __post_init__(self) -> None:
         if self.credits is not None:
@@ -77,6 +79,7 @@ class Key:
     rpm: int | None = None
     concurrency: int | None = None
     admin: bool = False
+    webhook_url: str = ""
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Key:
@@ -178,6 +181,7 @@ def _made(key_id: str, name: str, terms: Terms) -> Key:
         rpm=terms.rpm,
         concurrency=terms.concurrency,
         admin=terms.admin,
+        webhook_url=terms.webhook_url,
     )
 
 

@@ -59,6 +59,17 @@ def check_target(url: str, allow: AllowList) -> None:
         raise UrlRejected("its host is not allowed")
 
 
+def check_key_target(url: str, allow: AllowList) -> None:
+    """check_target() for the webhook of a key, "" for none. ValueError, naming the field."""
+    if len(url) > URL_MAX:
+        raise ValueError(f"webhook_url: a URL has at most {URL_MAX} characters")
+    if url:
+        try:
+            check_target(url, allow)
+        except UrlRejected as error:
+            raise ValueError(f"webhook_url: the URL cannot be used: {error.reason}") from None
+
+
 def _literal(host: str) -> Any:
     """The address that a host is, also where only a resolver would see it (127.1, 0x7f000001)."""
     try:

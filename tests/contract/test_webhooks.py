@@ -10,6 +10,8 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
+from app.core.connection import connect
+from app.core.keys import KeyStore, Terms
 from tests.support.bodies import small
 from tests.support.receivers import Posted, Receiver, receiver
 from tests.support.servers import Server, a_key
@@ -67,6 +69,24 @@ def test_it_tells_of_a_failure_and_of_v1(http: httpx.Client, listening: Receiver
     assert message["type"] == "request.failed"
     assert message["data"]["error"] == answer.json()["error"]
     assert message["data"]["request_id"] == answer.headers["x-request-id"]
+
+
+def test_a_key_may_have_one_of_its_own(server: Server, listening: Receiver) -> None:
+    """For requests that name none; told to whoever holds the key."""
+    redis = connect(server.redis_url)
+    with receiver() as named:
+        secret, key = KeyStore(redis).create("tests", Terms(webhook_url=listening.url))
+        with httpx.Client(base_url=server.url, headers={"x-api-key": secret}, timeout=60) as http:
+            ids = [
+                http.post(V2, json=small(**more)).json()["request_id"]
+                for more in ({"webhook_url": named.url}, {})
+            ]
+            told = [verified(http, one.next())["data"]["request_id"] for one in (named, listening)]
+            listed = http.get(f"/v2/requests/{ids[1]}/webhook").json()["webhook_url"]
+    assert told == ids
+    assert listed == listening.url
+    assert KeyStore(redis).revoke(key.id)
+    redis.close()
 
 
 @pytest.mark.parametrize("path", [V1, V2])

@@ -34,11 +34,11 @@ def test_nonsense_is_refused_by_name(terms: dict[str, Any], named: str) -> None:
 
 def test_terms_are_kept(redis: Redis) -> None:
     store = KeyStore(redis)
-    _, key = store.create("team-a", Terms(2.5, 60, 4, 4e9, admin=True))
-    assert (key.budgeted, key.rpm, key.concurrency, key.expires_at, key.admin) == (
-        *(True, 60, 4, 4e9),
-        True,
+    _, key = store.create(
+        "team-a", Terms(2.5, 60, 4, 4e9, admin=True, webhook_url="https://a.example")
     )
+    assert (key.budgeted, key.rpm, key.concurrency, key.expires_at) == (True, 60, 4, 4e9)
+    assert (key.admin, key.webhook_url) == (True, "https://a.example")
     assert store.all() == [key]
     [report] = store.report()
     assert (report.key, report.credits, report.spent, report.last_used) == (key, 2.5, 0.0, None)
