@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from models.checkpoints.checkpoint import UNION_MODES
 from models.denoiser import pack, unpack
 from models.sampling import sigmas_for
+from scripts.demotraining.batches import told
 from scripts.demotraining.coder import to_picture, to_tensor
-from scripts.demotraining.flow import Flow, told
+from scripts.demotraining.flow import Flow
 from scripts.demotraining.lessons import Words
 from scripts.demotraining.maps import canny_map, depth_map, pose_map
 from scripts.demotraining.painting import Pixels, paint

@@ -14,15 +14,16 @@ from models.checkpoints.checkpoint import UNION_MODES
 from models.checkpoints.demo_annotators import BodyPoseNet, DepthNet
 from scripts.demotraining import networks
 from scripts.demotraining.annotators import DepthLoss, PoseLoss, draw_lessons
+from scripts.demotraining.batches import Batches, Phase, Shares
 from scripts.demotraining.coder import CoderLoss, coder_sheet, draw_pool, set_latent_scale
-from scripts.demotraining.control import ControlLoss
-from scripts.demotraining.flow import Flow, FlowLoss, Phase
+from scripts.demotraining.control import CONTROL_SHARES, ControlLoss
+from scripts.demotraining.flow import FLOW_SHARES, Flow, FlowLoss
 from scripts.demotraining.lessons import Lessons, Order, Words, lessons
 from scripts.demotraining.previews import control_sheet, flow_sheet
 from scripts.demotraining.tokenizers import clip_tokenizer, t5_tokenizer
 from scripts.demotraining.training import Plan, draw_curves, losses_in, train
 
-SHARES = {"coder": 0.18, "pose": 0.07, "depth": 0.05, "flow": 0.38, "control": 0.32}
+SHARES = {"coder": 0.12, "pose": 0.05, "depth": 0.05, "flow": 0.38, "control": 0.4}
 """Of the whole budget, for each stage."""
 
 
@@ -42,10 +43,10 @@ FULL = Scale(
     pool=(400, 250),
     annotated=3000,
     orders=(
-        Order((128, 128), scenes=5000, textures=400, mapped=3000),
-        Order((256, 256), scenes=600, textures=60, mapped=500),
-        Order((384, 256), scenes=30, textures=4, mapped=30),
-        Order((512, 512), scenes=24, textures=3, mapped=24),
+        Order((128, 128), scenes=16000, textures=800, mapped=16000),
+        Order((256, 256), scenes=2400, textures=240, mapped=2400),
+        Order((384, 256), scenes=60, textures=8, mapped=60),
+        Order((512, 512), scenes=48, textures=8, mapped=48),
     ),
     # Small pictures are four times cheaper: what things are and what words mean is learnt there.
     phases=(
@@ -98,13 +99,17 @@ def train_all(run: Run) -> Trained:
     clip, t5 = clip_tokenizer(), t5_tokenizer()
     words = Words(clip, t5)
     sets = _sets(run, vae, words)
+
+    def batches(shares: Shares) -> Batches:
+        return Batches(sets, run.scale.phases, shares, words([""]), run.device)
+
     torch.manual_seed(run.seed)
     flow = Flow(networks.transformer(), networks.text_encoders(clip, t5)).to(run.device)
-    loss = FlowLoss(flow, sets, run.scale.phases, words)
+    loss = FlowLoss(flow, batches(FLOW_SHARES))
     flow = train(run.plan("flow", 3e-3), flow, loss, run.folder, flow_sheet(vae, words))
     torch.manual_seed(run.seed)
     controlnet = networks.controlnet(flow.transformer, len(UNION_MODES) + 3).to(run.device)
-    controlled = ControlLoss(controlnet, flow, sets, run.scale.phases, words)
+    controlled = ControlLoss(controlnet, flow, batches(CONTROL_SHARES))
     sheet = control_sheet(vae, words, flow)
     controlnet = train(run.plan("control", 2e-3), controlnet, controlled, run.folder, sheet)
     draw_curves({name: losses_in(run.folder, name) for name in SHARES}, run.folder / "losses.png")

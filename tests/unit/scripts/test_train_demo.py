@@ -15,8 +15,8 @@ from models.checkpoints import load
 from models.checkpoints.demo import checkpoint_in
 from models.pipeline import generate
 from models.spec import CONTROL_NAMES, GenerationSpec
+from scripts.demotraining.batches import Phase
 from scripts.demotraining.export import export
-from scripts.demotraining.flow import Phase
 from scripts.demotraining.lessons import Order
 from scripts.demotraining.stages import Run, Scale, train_all
 from scripts.demotraining.training import Plan, train
