@@ -39,6 +39,9 @@ from models.tape import Forgetful, Made, Memory, Tape
 OnStep = Callable[[int, int], None]
 """(steps done, steps in all), counted over all samples; may raise to stop the generation."""
 
+OnSeen = Callable[[Tensor], None]
+"""(the clean latents that the model sees in this step, [1, C, h, w]), before OnStep is called."""
+
 
 @dataclass(frozen=True, slots=True)
 class Generation:
@@ -73,6 +76,7 @@ def generate(
     memory: Memory | None = None,
     *,
     annotated: bool = False,
+    on_seen: OnSeen | None = None,
 ) -> Generation:
     """Make spec.samples pictures controlled by `picture` (any size; its map gets the spec's), or
     what is missing of them where `memory` has kept something of an earlier run. `annotated` when
@@ -86,7 +90,7 @@ def generate(
         if not annotated:
             size = spec.width, spec.height
             control_map = loaded.control_maps.make(spec.control, picture, size)
-        return _generate(loaded, spec, control_map, on_step, memory or Forgetful())
+        return _generate(loaded, spec, control_map, on_step, on_seen, memory or Forgetful())
     except torch.OutOfMemoryError:
         pass  # the traceback holds the tensors: it must be gone before memory is given back
     gc.collect()
@@ -106,6 +110,7 @@ def _generate(
     spec: GenerationSpec,
     control_map: Image.Image,
     on_step: OnStep,
+    on_seen: OnSeen | None,
     memory: Memory,
 ) -> Generation:
     spec = replace(spec, profile=loaded.networks.profile(spec.profile))
@@ -113,7 +118,7 @@ def _generate(
     made = []
     for index in range(spec.samples):
         kept = memory.made(index)
-        made.append(kept or _picture(loaded, denoiser, spec, index, on_step, memory))
+        made.append(kept or _picture(loaded, denoiser, spec, index, on_step, on_seen, memory))
     return Generation(tuple(made), control_map, spec.profile)
 
 
@@ -123,6 +128,7 @@ def _picture(
     spec: GenerationSpec,
     index: int,
     on_step: OnStep,
+    on_seen: OnSeen | None,
     memory: Memory,
 ) -> Made:
     before = denoiser.evaluations, denoiser.controlled
@@ -133,7 +139,7 @@ def _picture(
         memory.after_step(index, tape)
         on_step(index * steps + step, spec.samples * steps)
 
-    latents = sample(watch, spec, index, loaded, after_step)
+    latents = sample(watch, spec, index, loaded, after_step, on_seen)
     pixels = loaded.autoencoder.decode(latents)
     # Only now: the pixels have been waited for, so these answers are there already.
     watch.raise_for(spec, latents)
@@ -170,6 +176,7 @@ def sample(
     index: int,
     loaded: LoadedCheckpoint,
     on_step: OnStep,
+    on_seen: OnSeen | None = None,
 ) -> Tensor:
     """Latents of picture `index` of a request, float32; on a GPU they may still be in the making.
     on_step counts the steps of this picture.
@@ -183,9 +190,11 @@ def sample(
     x = (sigmas[0] * noise).to(loaded.device)
     pace = Pace(loaded.device)
 
-    def callback(step: int, _x: Tensor, _sigma: Tensor, _denoised: Tensor) -> None:
+    def callback(step: int, _x: Tensor, _sigma: Tensor, denoised: Tensor) -> None:
         watch.step = min(step + 2, steps)
         pace.step()
+        if on_seen is not None:
+            on_seen(denoised)
         on_step(step + 1, steps)
 
     try:

@@ -96,8 +96,7 @@ class Stub:
         control: Image.Image,
         on_step: OnStep,
         memory: Memory | None = None,
-        *,
-        annotated: bool = False,  # noqa: ARG002 - the model's signature
+        **_more: Any,
     ) -> Generation:
         started = self._marks.mark(CALLED)
         for step in range(1, _STEPS + 1):

@@ -21,13 +21,14 @@ from app.core.settings import Settings
 from models.checkpoints import LoadedCheckpoint
 from models.errors import ModelError
 from models.geometry import generated_size, resolution_mu
-from models.pipeline import Generation, OnStep, make_control_map
+from models.pipeline import Generation, make_control_map
 from models.pipeline import generate as generate_pictures
 from models.spec import GenerationSpec
 from worker.memory import RequestMemory
+from worker.progress import Progress
 from worker.provenance import provenance
 from worker.runtime import Runtime
-from worker.stage import Fields, LostClaim, Rest, run_stage_in_two
+from worker.stage import Fields, Rest, run_stage_in_two
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callab
     picture = Image.frombytes("RGB", (spec.width, spec.height), control)
     context.aside.begin(context.ahead.read)
     predicted_s = context.measurements.pace().to_end_s(spec.profile, record.work)
+    progress = Progress(context, record, execution)
     memory = RequestMemory(context, record, execution, _source(context.checkpoint, spec))
     try:
         if record.only_map:
@@ -62,9 +64,10 @@ def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callab
                 context.checkpoint,
                 spec,
                 picture,
-                _reporter(context, record, execution),
+                progress.on_step,
                 memory,
                 annotated=record.annotated,
+                on_seen=progress.on_seen,
             )
     except SystemExit:  # the worker was told to leave at once
         memory.save()
@@ -151,12 +154,3 @@ def spec_of(record: RequestRecord, settings: Settings) -> GenerationSpec:
         mu=resolution_mu((width, height)) if mu == "auto" else float(mu),
         profile=params.get("profile") or settings.profile,
     )
-
-
-def _reporter(context: Runtime, record: RequestRecord, execution: str) -> OnStep:
-    def on_step(step: int, steps: int) -> None:
-        context.meter.step()
-        if not context.requests.progress(record.id, execution, step, steps):
-            raise LostClaim
-
-    return on_step

@@ -134,6 +134,8 @@ class _Story:
             step, steps = int(event.fields["step"]), int(event.fields["steps"])
             body["progress"] = {"step": step, "steps": steps}
             done = step / steps
+            if "preview" in event.fields:
+                body["preview"] = event.fields["preview"]
         if event.name == "queued":
             body["status"] = Status.QUEUED
         if forecast is None:

@@ -112,6 +112,7 @@ class FluxControlNetBody(BaseModel):
     profile: Annotated[str, _one_of(PROFILE_NAMES)] = Field(
         default_factory=str, description="Speed profile; the server's own when left out."
     )
+    preview: bool = Field(False, description="Events of steps carry a small picture.")
     webhook_url: Text = Field(
         default_factory=str,
         min_length=1,

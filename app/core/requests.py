@@ -128,9 +128,13 @@ class RequestStore:
         flat = _flat(fields)
         return bool(self._run(self._advance, request_id, execution, str(int(stage)), *flat))
 
-    def progress(self, request_id: str, execution: str, step: int, steps: int) -> bool:
-        """Record step k of n. False: this execution has lost the request and should stop."""
-        return bool(self._run(self._progress, request_id, execution, str(step), str(steps)))
+    def progress(
+        self, request_id: str, execution: str, step: int, steps: int, preview: str = ""
+    ) -> bool:
+        """Record step k of n; `preview` is told with it. False: this execution has lost the request
+        and should stop."""
+        said = (str(step), str(steps), preview)
+        return bool(self._run(self._progress, request_id, execution, *said))
 
     def keep(self, request_id: str, execution: str, kept: Mapping[str, Any]) -> bool:
         """Note what of this execution's work a later one can go on with. False: not ours."""

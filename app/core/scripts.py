@@ -136,11 +136,13 @@ return 1
 PROGRESS = (
     _TAIL
     + """
--- ARGV[2] = execution, ARGV[3] = steps done, ARGV[4] = steps in all.
+-- ARGV[2] = execution, ARGV[3] = steps done, ARGV[4] = steps in all, ARGV[5] = a preview or ''.
 if not status() or not mine(ARGV[2]) then return 0 end
 count_steps(tonumber(ARGV[3]))
 redis.call('HSET', KEYS[1], 'step', ARGV[3], 'steps', ARGV[4])
-event('step', 'step', ARGV[3], 'steps', ARGV[4])
+local said = {'step', ARGV[3], 'steps', ARGV[4]}
+if ARGV[5] ~= '' then said[5], said[6] = 'preview', ARGV[5] end
+event('step', unpack(said))
 return 1
 """
 )

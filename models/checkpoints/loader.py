@@ -29,6 +29,7 @@ from models.flux.attention import choose_attention
 from models.flux.profiles import NetworkPair, Networks
 from models.flux.visiting import let_visit
 from models.memory import HOST_PLAN, MemoryPlan, choose_plan
+from models.preview import Preview
 from models.text import TextEncoders
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class LoadedCheckpoint:
     networks: Networks
     text: TextEncoders
     autoencoder: Autoencoder
+    preview: Preview
     annotators: Annotators
     control_maps: ControlMaps
     device: torch.device
@@ -112,12 +114,14 @@ def load(
     )
     if plan.float8:
         pipe.transformer = pipe.controlnet = None  # their copies serve, and need the room
+    autoencoder = Autoencoder(pipe.vae, TensorCache(_CACHE_BYTES), plan.tile_above)
     return LoadedCheckpoint(
         checkpoint,
         pipe,
         networks,
         TextEncoders(pipe, device, TensorCache(_CACHE_BYTES), checkpoint.text_tokens),
-        Autoencoder(pipe.vae, TensorCache(_CACHE_BYTES), plan.tile_above),
+        autoencoder,
+        Preview(autoencoder),
         annotators,
         ControlMaps(annotators, TensorCache(_CACHE_BYTES)),
         device,

@@ -65,8 +65,7 @@ class Stub:
         control: Image.Image,
         on_step: OnStep,
         memory: Memory,
-        *,
-        annotated: bool = False,  # noqa: ARG002 - the model's signature
+        **_more: Any,
     ) -> Generation:
         made = []
         for index in range(spec.samples):

@@ -23,6 +23,7 @@ from models.control_maps import ControlMaps
 from models.denoiser import ControlledDenoiser
 from models.flux.profiles import NetworkPair, Networks
 from models.memory import HOST_PLAN
+from models.preview import Preview
 from models.spec import GenerationSpec
 from models.text import TextEncoders
 from scripts.gpubench import weights
@@ -83,12 +84,14 @@ def _loaded(pipe: FluxControlNetPipeline, device: torch.device) -> LoadedCheckpo
     vae = copy.deepcopy(pipe.vae)  # the shipped pipeline keeps the layout that it ships with
     if device.type == "cuda":
         vae.to(memory_format=torch.channels_last)
+    autoencoder = Autoencoder(vae, TensorCache(0), HOST_PLAN.tile_above)
     return LoadedCheckpoint(
         checkpoint=CHECKPOINTS["flux-dev-union-pro"],
         pipe=pipe,
         networks=_networks(pipe.transformer, pipe.controlnet, device),
         text=TextEncoders(pipe, device, TensorCache(0)),
-        autoencoder=Autoencoder(vae, TensorCache(0), HOST_PLAN.tile_above),
+        autoencoder=autoencoder,
+        preview=Preview(autoencoder),
         annotators=nobody,
         control_maps=ControlMaps(nobody, TensorCache(0)),
         device=device,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 from redis import Redis
 
 from app.core.keys import KeyStore
@@ -38,10 +41,24 @@ def test_a_stream_tells_a_whole_life_and_ends(plain: httpx.Client) -> None:
     assert names == ["queued", "started", *["step"] * 30, "completed"]
     steps = [event.data["progress"] for event in named if event.name == "step"]
     assert steps == [{"step": step, "steps": 30} for step in range(1, 31)]
+    assert not any("preview" in event.data for event in seen)
     assert len({event.id for event in named}) == len(named)
     states = [event.data["status"] for event in seen]
     assert states == sorted(states, key=("QUEUED", "PROCESSING", "COMPLETED").index)
     assert seen[-1].data == plain.get(f"/v2/requests/{request_id}/status").json()
+
+
+def test_steps_carry_previews_for_who_asks(plain: httpx.Client) -> None:
+    seen = all_events(plain, submitted(plain, small(preview=True)))
+    previews = [event.data["preview"] for event in seen if event.name == "step"]
+    assert len(previews) == 15
+    for preview in previews:
+        head, _, data = preview.partition(",")
+        assert head == "data:image/jpeg;base64"
+        with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
+            assert picture.size == (16, 16)
+    assert len(set(previews)) > 1
+    assert not any("preview" in event.data for event in seen if event.name != "step")
 
 
 def test_a_stream_of_an_ended_request_is_told_again(plain: httpx.Client) -> None:

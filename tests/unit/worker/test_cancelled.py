@@ -86,8 +86,7 @@ def canceller(worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Cance
         picture: Image.Image,
         on_step: OnStep,
         memory: Memory,
-        *,
-        annotated: bool,  # noqa: ARG001
+        **_more: Any,
     ) -> Generation:
         for step in range(1, STEPS + 1):
             if spec.seed == VICTIM:

@@ -15,7 +15,7 @@ from app.core.record import RequestRecord, Stage, Status
 from app.core.settings import Settings
 from models.errors import NonFiniteLatents
 from models.geometry import resolution_mu
-from models.pipeline import Generation, OnStep
+from models.pipeline import Generation, OnSeen, OnStep
 from models.spec import GenerationSpec
 from models.tape import Made, Memory
 from worker import generate as job
@@ -85,8 +85,10 @@ def test_the_model_gets_the_request_and_its_pixels_are_kept(
         memory: Memory,
         *,
         annotated: bool,
+        on_seen: OnSeen | None,
     ) -> Generation:
         assert not annotated
+        assert on_seen is None
         asked.append(spec)
         assert picture.getpixel((0, 0)) == (255, 0, 0)
         on_step(5, 34)

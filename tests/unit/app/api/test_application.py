@@ -254,7 +254,9 @@ def test_the_openapi_document_knows_every_parameter(api: TestClient) -> None:
     document = api.get("/openapi.json").json()
     post = document["paths"]["/v2/flux-controlnet"]["post"]
     schema = post["requestBody"]["content"]["application/json"]["schema"]
-    assert len(schema["properties"]) == 17 + len(["profile", "webhook_url", "control_image"])
+    ours = {"profile", "preview", "webhook_url", "control_image"}
+    assert len(schema["properties"]) == 17 + len(ours)
+    assert ours < set(schema["properties"])
     assert set(schema["required"]) == {"prompt"}
     assert schema["anyOf"] == [{"required": ["image"]}, {"required": ["control_image"]}]
     assert len(schema["properties"]["sampler"]["enum"]) == 29

@@ -1,0 +1,98 @@
+"""A preview shows what the decoder would show, without the decoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from models.checkpoints import CHECKPOINTS, LoadedCheckpoint, load
+from models.denoiser import unpack
+from models.pipeline import generate
+from models.preview import LONGER_SIDE, Preview
+from models.spec import GenerationSpec
+from tests.support.pictures import astronaut
+
+
+@pytest.fixture(scope="module")
+def demo() -> LoadedCheckpoint:
+    return load(CHECKPOINTS["demo"], torch.device("cpu"))
+
+
+def likeness(one: Image.Image, other: Image.Image) -> float:
+    """Correlation of all levels, at the smaller one's size."""
+    levels = [np.asarray(each.resize(one.size), np.float64).ravel() for each in (one, other)]
+    return float(np.corrcoef(*levels)[0, 1])
+
+
+def test_a_picture_is_known_by_its_latents(demo: LoadedCheckpoint) -> None:
+    picture = astronaut((256, 128))
+    latents = unpack(demo.autoencoder.encode(picture), 16, 32)
+    made = demo.preview(latents)
+    assert made.size == (32, 16)
+    assert likeness(made, picture.resize((32, 16), Image.Resampling.BOX)) > 0.9
+
+
+def test_a_large_picture_has_no_larger_preview(demo: LoadedCheckpoint) -> None:
+    made = demo.preview(torch.zeros(1, demo.autoencoder.channels, 256, 192))
+    assert made.size == (96, LONGER_SIDE)
+
+
+def test_it_is_fitted_once_and_to_its_own_autoencoder(demo: LoadedCheckpoint) -> None:
+    asked = []
+
+    class Watched:
+        def encode(self, picture: Image.Image) -> Tensor:
+            asked.append(picture)
+            return demo.autoencoder.encode(picture)
+
+    watched: Any = Watched()
+    preview = Preview(watched)
+    latents = torch.randn(1, demo.autoencoder.channels, 8, 8)
+    assert preview(latents).tobytes() == preview(latents).tobytes()
+    assert len(asked) == 1
+
+
+def test_latents_that_are_not_finite_are_shown_all_the_same(demo: LoadedCheckpoint) -> None:
+    latents = torch.full((1, demo.autoencoder.channels, 8, 8), torch.nan)
+    assert demo.preview(latents).size == (8, 8)
+
+
+def test_previews_become_the_picture(demo: LoadedCheckpoint) -> None:
+    """And whether anybody looks makes no difference to it."""
+    spec = GenerationSpec(
+        prompt="a red ball on a beige background",
+        control="tile",
+        width=64,
+        height=64,
+        strength=1.0,
+        stop=1.0,
+        steps=15,
+        seed=3,
+        samples=2,
+    )
+    shown: list[Image.Image] = []
+    steps: list[int] = []
+
+    def on_seen(denoised: Tensor) -> None:
+        assert len(shown) == len(steps)  # before the step is told
+        shown.append(demo.preview(denoised))
+
+    def on_step(step: int, _steps: int) -> None:
+        steps.append(step)
+
+    source = astronaut((64, 64))
+    watched = generate(demo, spec, source, on_step, on_seen=on_seen)
+    alone = generate(demo, spec, source, lambda _step, _steps: None)
+    for one, other in zip(watched.pictures, alone.pictures, strict=True):
+        assert np.array_equal(one, other)
+    assert len(shown) == len(steps) == 30
+    for index, pixels in enumerate(watched.pictures):
+        picture = Image.fromarray(pixels).resize((8, 8), Image.Resampling.BOX)
+        first, last = shown[15 * index], shown[15 * index + 14]
+        assert likeness(last, picture) > 0.9
+        assert likeness(last, picture) > likeness(first, picture)
