@@ -82,6 +82,15 @@ class GpuWorker(BoundedLeave, ShortLease, SimpleWorker):
             super()._finalize_success(job, queue, execution, None)
         else:
             self._aside.leave(partial(self._finish, job, queue, execution, return_value))
+            if not self._others_wait(queue):  # RQ has some twenty round trips to do before it looks
+                self._aside.begin()
+
+    def _others_wait(self, queue: Queue) -> bool:
+        try:
+            return bool(queue.count)
+        except RedisError:  # to be met again by who takes the next job
+            log.debug("the queue could not be asked", exc_info=True)
+            return True
 
     def _finish(self, job: Job, queue: Queue, execution: Execution, rest: Rest) -> None:
         try:

@@ -50,7 +50,7 @@ FULL = Scale(
     ),
     # Small pictures are four times cheaper: what things are and what words mean is learnt there.
     phases=(
-        Phase(0.55, (("128x128", 32, 1.0),)),
+        Phase(0.45, (("128x128", 32, 1.0),)),
         Phase(0.93, (("128x128", 32, 0.3), ("256x256", 12, 0.7))),
         Phase(1.0, (("256x256", 12, 0.82), ("384x256", 8, 0.1), ("512x512", 3, 0.08))),
     ),

@@ -88,13 +88,16 @@ def test_a_job_without_a_rest_ends_at_once(
 def test_a_job_is_not_finished_before_its_rest_is(
     worker: GpuWorker, worker_runtime: Runtime, rests: dict[str, Rest | None]
 ) -> None:
-    begun, go = threading.Event(), threading.Event()
+    begun, go, last = threading.Event(), threading.Event(), threading.Event()
 
     def rest() -> None:
         begun.set()
         go.wait()
 
-    rests[FIRST], rests[SECOND] = rest, lambda: None
+    def last_rest() -> None:
+        last.wait()
+
+    rests[FIRST], rests[SECOND] = rest, last_rest
     step(worker)
     assert not begun.is_set()
     assert status(worker_runtime, FIRST) is JobStatus.STARTED
@@ -108,6 +111,7 @@ def test_a_job_is_not_finished_before_its_rest_is(
     worker.execute_job(*found)
     assert status(worker_runtime, FIRST) is JobStatus.FINISHED
     assert status(worker_runtime, SECOND) is JobStatus.STARTED
+    last.set()
     worker.teardown()
     assert status(worker_runtime, SECOND) is JobStatus.FINISHED
     assert in_hand(worker) == []
@@ -120,7 +124,17 @@ def test_without_a_next_job_the_rest_is_done_at_once(
     rests[SECOND] = done.set
     step(worker)
     step(worker)
+    assert done.wait(60)
+
+
+def test_when_another_worker_took_the_next_job_the_rest_is_done(
+    worker: GpuWorker, worker_runtime: Runtime, rests: dict[str, Rest | None]
+) -> None:
+    done = threading.Event()
+    rests[FIRST] = done.set
+    step(worker)
     assert not done.is_set()
+    worker_runtime.jobs.queue(GPU).empty()
     step(worker)
     assert done.wait(60)
 
