@@ -1,6 +1,6 @@
 """Trains the demo checkpoint from nothing and writes it.
 
-Usage: train_demo.py --folder RUN [--budget-minutes 100] [--seed 1] [--out WEIGHTS]
+Usage: train_demo.py --folder RUN [--budget-minutes 120] [--seed 1] [--out WEIGHTS]
 RUN keeps the state (a stopped run goes on where it was), a loss curve and a sheet of pictures for
 each stage. On CUDA when there is a card, else on the CPU; without an --out nothing is written but
 RUN. docs/demo-model.md says what came of it.
@@ -28,7 +28,7 @@ from scripts.demotraining.stages import FULL, Run, train_all
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="where the run's state lives")
-    parser.add_argument("--budget-minutes", type=float, default=100)
+    parser.add_argument("--budget-minutes", type=float, default=120)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="where the checkpoint is written")
     options = parser.parse_args()

@@ -26,7 +26,7 @@ Shares = dict[str, float]
 _LEFT_OUT = 0.08
 """Share of prompts that are dropped."""
 
-_TEXTURES = {PLAIN: 0.08, "tile": 0.5, "canny": 0.15}
+_TEXTURES = {PLAIN: 0.08, "tile": 0.5, "canny": 0.25}
 """Shares of textures, which are no scenes, among the pictures of a type."""
 
 _SIGMA_LOGIT = 1.5, 1.4

@@ -51,8 +51,8 @@ FULL = Scale(
     # Small pictures are four times cheaper: what things are and what words mean is learnt there.
     phases=(
         Phase(0.45, (("128x128", 32, 1.0),)),
-        Phase(0.93, (("128x128", 32, 0.3), ("256x256", 12, 0.7))),
-        Phase(1.0, (("256x256", 12, 0.82), ("384x256", 8, 0.1), ("512x512", 3, 0.08))),
+        Phase(0.85, (("128x128", 32, 0.3), ("256x256", 12, 0.65), ("512x512", 3, 0.05))),
+        Phase(1.0, (("256x256", 12, 0.7), ("384x256", 8, 0.1), ("512x512", 3, 0.2))),
     ),
 )
 
@@ -131,17 +131,19 @@ def train_depth(run: Run) -> DepthNet:
     """Stage 2, first half."""
     torch.manual_seed(run.seed)
     network = DepthNet().to(run.device, memory_format=torch.channels_last)
-    told = draw_lessons(run.seed, run.scale.annotated, None)
-    return train(run.plan("depth", 2e-3), network, DepthLoss(network, told), run.folder)
+    plan = run.plan("depth", 2e-3)
+    told = draw_lessons(run.seed, run.scale.annotated, None) if plan.minutes else []
+    return train(plan, network, DepthLoss(network, told), run.folder)
 
 
 def train_pose(run: Run) -> BodyPoseNet:
     """Stage 2, second half; one scene in eleven has nobody in it."""
     torch.manual_seed(run.seed)
     network = BodyPoseNet().to(run.device, memory_format=torch.channels_last)
-    told = draw_lessons(run.seed, run.scale.annotated, True)
-    told += draw_lessons(run.seed, run.scale.annotated // 10, False)
-    return train(run.plan("pose", 2e-3), network, PoseLoss(network, told), run.folder)
+    plan = run.plan("pose", 2e-3)
+    told = draw_lessons(run.seed, run.scale.annotated, True) if plan.minutes else []
+    told += draw_lessons(run.seed, run.scale.annotated // 10, False) if plan.minutes else []
+    return train(plan, network, PoseLoss(network, told), run.folder)
 
 
 def _sets(run: Run, vae: AutoencoderKL, words: Words) -> dict[str, Lessons]:
