@@ -21,10 +21,11 @@ _SHOWN_FROM = 100
 """Held-out scenes beyond those that are measured."""
 
 _GAP = 4
-PHOTO_PROMPTS = {
-    "tile": "a photo",
-    "canny": "a person in an orange shirt and white trousers on a light blue background",
+PHOTOGRAPH = {
+    "tile": ("a photo", 1.0),
+    "canny": ("a person in an orange shirt and white trousers on a black background", 1.3),
 }
+"""Control type -> prompt and strength."""
 
 
 def contact_sheet(loaded: LoadedCheckpoint, path: Path, scenes: int = 2) -> None:
@@ -43,16 +44,16 @@ def contact_sheet(loaded: LoadedCheckpoint, path: Path, scenes: int = 2) -> None
 def photograph_sheet(
     loaded: LoadedCheckpoint, photograph: Image.Image, path: Path, side: int = 512
 ) -> None:
-    """The photograph, and for tile and canny its control map and the output at strength 1."""
+    """The photograph, and for tile and canny its control map and the output."""
     picture = photograph.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
     columns = [[_titled(np.asarray(picture), "photograph")]]
-    for control, prompt in PHOTO_PROMPTS.items():
+    for control, (prompt, strength) in PHOTOGRAPH.items():
         spec = GenerationSpec(
             prompt=prompt,
             control=control,
             width=side,
             height=side,
-            strength=1.0,
+            strength=strength,
             stop=1.0,
             steps=STEPS,
             seed=1,

@@ -12,13 +12,15 @@ from models.checkpoints import CHECKPOINTS, load
 from scripts.demobench.measuring import COLOUR_STRENGTH, FULL_STRENGTH, Row, measure
 from scripts.demobench.obedience import CONTROLS
 
-SCENES = 2
+SCENES = 3
 
-LEAST = {"canny": 0.25, "depth": 0.6, "pose": 0.6, "tile": 20.0}
-"""Of the metric at strength 1. Canny is held to what these weights reach; what they should reach is
-0.55 (docs/demo-model.md)."""
+LEAST = {"canny": 0.55, "depth": 0.6, "pose": 0.6, "tile": 20.0}
+"""Of the metric at strength 1."""
 
-OVER_CHANCE = {"canny": 0.15, "depth": 0.25, "pose": 0.25, "tile": 4.0}
+LEAST_COLOUR = 0.8
+"""How often the named thing has its colour at strength 0.6, over all control types."""
+
+OVER_CHANCE = {"canny": 0.4, "depth": 0.3, "pose": 0.3, "tile": 8.0}
 """How far strength 1 is above strength 0, and above what another scene's control would get."""
 
 
@@ -47,6 +49,5 @@ def test_a_control_that_stops_early_is_obeyed_less(rows: dict[str, Row], control
     assert rows[control]["stop 0.2"] < rows[control]["strength 1"]
 
 
-def test_a_tile_keeps_the_named_colour(rows: dict[str, Row]) -> None:
-    # Of a tile alone: under the other controls these weights do not give things their colours yet.
-    assert rows["tile"]["colour"] >= 0.6
+def test_things_have_the_colours_of_their_names(rows: dict[str, Row]) -> None:
+    assert sum(row["colour"] for row in rows.values()) / len(rows) >= LEAST_COLOUR
