@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -16,6 +16,7 @@ from models.checkpoints import Checkpoint, LoadedCheckpoint, load
 from scripts.stand_in import stand_in
 from tests.support.pictures import astronaut
 from worker import generate as job
+from worker.progress import Progress
 from worker.runtime import Runtime
 
 ID, UNDISTURBED = "c" * 32, "d" * 32
@@ -78,16 +79,15 @@ def killed_at(
 ) -> None:
     """The next run ends after `step` steps of all its pictures."""
 
-    def reporter(context: Runtime, record: Any, execution: str) -> Callable[[int, int], None]:
-        def on_step(done: int, steps: int) -> None:
-            context.requests.progress(record.id, execution, done, steps)
-            if done == step:
-                raise error
+    told = Progress.on_step
 
-        return on_step
+    def on_step(progress: Progress, done: int, steps: int) -> None:
+        told(progress, done, steps)
+        if done == step:
+            raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(job, "_reporter", reporter)
+        patch.setattr(Progress, "on_step", on_step)
         with pytest.raises(error):
             job.generate(ID)
 
@@ -182,16 +182,13 @@ def test_lost_answers_cost_time_and_nothing_else(
 def test_a_worker_that_lost_the_request_saves_nothing(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def reporter(context: Runtime, record: Any, _execution: str) -> Callable[[int, int], None]:
-        def on_step(done: int, _steps: int) -> None:
-            if done == 3:
-                context.requests.claim(record.id, Stage.GENERATE, "another")
-                noted.append(context.requests.get(record.id))
-
-        return on_step
+    def on_step(_progress: Progress, done: int, _steps: int) -> None:
+        if done == 3:
+            context.requests.claim(ID, Stage.GENERATE, "another")
+            noted.append(context.requests.get(ID))
 
     noted: list[Any] = []
-    monkeypatch.setattr(job, "_reporter", reporter)
+    monkeypatch.setattr(Progress, "on_step", on_step)
     assert job.generate(ID) is None
     record = context.requests.get(ID)
     assert record is not None
