@@ -74,7 +74,7 @@ class CoderLoss:
 
 
 def _divergence(posterior: object) -> Tensor:
-    mean, logvar = posterior.mean.float(), posterior.logvar.float()  # type: ignore[attr-defined]
+    mean, logvar = posterior.mean.float(), posterior.logvar.float()  # type: ignore[attr-defined]  # untyped
     divergence: Tensor = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
     return divergence
 
