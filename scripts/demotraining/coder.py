@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
@@ -73,8 +74,8 @@ class CoderLoss:
         return to_tensor(crop)
 
 
-def _divergence(posterior: object) -> Tensor:
-    mean, logvar = posterior.mean.float(), posterior.logvar.float()  # type: ignore[attr-defined]  # untyped
+def _divergence(posterior: DiagonalGaussianDistribution) -> Tensor:
+    mean, logvar = posterior.mean.float(), posterior.logvar.float()
     divergence: Tensor = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
     return divergence
 

@@ -42,7 +42,8 @@ SKIN: tuple[Colour, ...] = ((245, 205, 175), (220, 170, 130), (165, 112, 76), (1
 def lit(colour: Colour, nearness: float) -> Colour:
     """`colour` as it is seen at a depth: full light at 1, DIMMEST at 0."""
     light = DIMMEST + (1.0 - DIMMEST) * nearness
-    return tuple(round(level * light) for level in colour)  # type: ignore[return-value]  # of three, as it came
+    red, green, blue = (round(level * light) for level in colour)
+    return red, green, blue
 
 
 def name_of(pixel: NDArray[np.floating] | NDArray[np.uint8]) -> str:

@@ -25,7 +25,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "weight_decay": 0.01})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # overloaded
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # torch: two overloads
         assert closure is None
         for group in self.param_groups:
             for weight in group["params"]:
