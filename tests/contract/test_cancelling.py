@@ -12,6 +12,7 @@ from app.core.keys import KeyStore
 from tests.support.bodies import slow, small
 from tests.support.servers import Server, a_key
 from tests.support.sse import all_events, events
+from tests.support.waiting import until
 from tests.support.wire import V1, V2, finished, wait_for_end
 
 
@@ -54,10 +55,8 @@ def test_a_queued_request_ends_at_once_and_leaves_nothing(
     assert body["metrics"]["inference_time"] == 0
     http.delete(f"/v2/requests/{first}")
     with Redis.from_url(server.redis_url) as redis:
-        deadline = time.monotonic() + 60
-        while left := [*redis.scan_iter(f"blob:{second}:*"), *redis.scan_iter(f"blob:{first}:*")]:
-            assert time.monotonic() < deadline, left
-            time.sleep(0.02)
+        until(lambda: not redis.keys(f"blob:{first}:*"), "nothing kept of the first")
+        until(lambda: not redis.keys(f"blob:{second}:*"), "nothing kept of the second")
 
 
 def test_what_has_ended_is_answered_as_it_ended(http: httpx.Client) -> None:

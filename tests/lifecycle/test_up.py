@@ -7,8 +7,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -25,13 +23,7 @@ from tests.support.servers import (
     start_server,
     stop_server,
 )
-
-
-def until(condition: Callable[[], bool], what: str, timeout_s: float = 90) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(0.05)
+from tests.support.waiting import until
 
 
 def processes_of(server: Server) -> dict[int, str]:

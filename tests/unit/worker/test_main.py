@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -16,15 +14,9 @@ from app.core.connection import connect
 from app.core.queue import CPU, Jobs
 from app.core.settings import EXIT_CONFIG, Settings
 from tests.support.servers import ROOT, environment, running_redis
+from tests.support.waiting import until
 from worker import main
 from worker.runtime import Runtime
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def worker_names(redis: Redis) -> set[bytes]:

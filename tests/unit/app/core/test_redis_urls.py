@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,13 +21,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from app.core.connection import check_redis_url, connect, connect_async, what_is_wrong
 from app.embedded_redis import redis_command
 from tests.support.servers import free_port
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+from tests.support.waiting import until
 
 
 @dataclass
