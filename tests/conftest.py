@@ -15,8 +15,16 @@ import pytest
 from segmind import SegmindClient
 
 from tests.support.collector import Collector, running_collector
+from tests.support.logs import as_before
 from tests.support.pictures import PictureHost, picture_host
 from tests.support.servers import Server, running_redis, running_server
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A command that runs in this process writes to what is its standard error then."""
+    with as_before():
+        yield
 
 
 @pytest.fixture(scope="session")

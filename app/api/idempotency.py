@@ -72,7 +72,8 @@ def submit_once(services: Services, caller: Key, submission: Submission, key: st
 
 
 def _digest(submission: Submission) -> str:
-    """Of what was asked for: a seed that is to be drawn is -1 here, whatever was drawn."""
+    """Of what was asked for: a seed that is to be drawn is -1 here, whatever was drawn; a control
+    map alone takes no step, which no picture does."""
     fields = json.dumps(submission.body.model_dump(), sort_keys=True)
     digest = hashlib.sha256(fields.encode())
     if submission.upload is not None:

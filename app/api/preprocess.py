@@ -13,10 +13,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from app.api.auth import Submitter
+from app.api.idempotency import IdempotencyKey, submit_once
 from app.api.openapi import MAP
 from app.api.results import output_bytes
 from app.api.services import Services, ServicesDep
-from app.api.submission import PreprocessDep, submit
+from app.api.submission import PreprocessDep
 from app.api.v1 import answer_at_the_end, failed_answer
 from app.core.record import RequestRecord, Status
 
@@ -25,11 +26,15 @@ router = APIRouter(tags=["v1"])
 
 @router.post("/v1/flux-controlnet/preprocess", responses=MAP, response_class=Response)
 async def make_control_map(
-    request: Request, services: ServicesDep, caller: Submitter, submission: PreprocessDep
+    request: Request,
+    services: ServicesDep,
+    caller: Submitter,
+    submission: PreprocessDep,
+    key: IdempotencyKey,
 ) -> Response:
     """Make a control map and answer with it; canny and tile need no gpu."""
-    request_id = await run_in_threadpool(submit, services, caller, submission)
-    return await answer_at_the_end(request, services, request_id, _answer)
+    request_id = await run_in_threadpool(submit_once, services, caller, submission, key)
+    return await answer_at_the_end(request, services, request_id, _answer, returns=key is not None)
 
 
 def _answer(services: Services, record: RequestRecord) -> Response:

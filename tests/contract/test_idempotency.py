@@ -1,4 +1,4 @@
-"""The Idempotency-Key header of both submissions."""
+"""The Idempotency-Key header of both submissions, and of a control map alone."""
 
 from __future__ import annotations
 
@@ -51,6 +51,16 @@ def test_another_body_is_409(http: httpx.Client, key: str, path: str) -> None:
     answer = http.post(path, json=small(steps=16), headers=header(key))
     assert answer.status_code == 409
     assert answer.json() == {"error": "Idempotency-Key: was used with another body"}
+
+
+def test_a_map_is_made_once_and_is_no_picture(http: httpx.Client, key: str) -> None:
+    first, again = (
+        http.post(f"{V1}/preprocess", json=small(cn_type="canny"), headers=header(key))
+        for _ in range(2)
+    )
+    assert first.headers["x-request-id"] == again.headers["x-request-id"]
+    assert (first.status_code, first.content) == (200, again.content)
+    assert http.post(V2, json=small(cn_type="canny"), headers=header(key)).status_code == 409
 
 
 def test_a_file_is_part_of_the_body(http: httpx.Client, key: str) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from app.core.telemetry import logs
+from tests.support.logs import as_before
 
 ID, OTHER = "0123456789abcdef0123456789abcdef", "f" * 32
 KEY = "SG_" + "0a" * 16
@@ -26,17 +27,11 @@ log = logging.getLogger("tests.logs")
 
 @contextmanager
 def installed(log_format: Any) -> Iterator[io.StringIO]:
-    """What goes to standard error; all that install() changes is as before afterwards."""
-    root, hooks = logging.getLogger(), (sys.excepthook, threading.excepthook)
-    handlers, level, show = list(root.handlers), root.level, warnings.showwarning
+    """What goes to standard error."""
     sink = io.StringIO()
-    with redirect_stderr(sink):
+    with as_before(), redirect_stderr(sink):
         logs.install("cpu worker", "info", log_format)
         yield sink
-    logging.captureWarnings(False)
-    root.handlers[:], warnings.showwarning = handlers, show
-    root.setLevel(level)
-    sys.excepthook, threading.excepthook = hooks
 
 
 @contextmanager
