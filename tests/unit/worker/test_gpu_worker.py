@@ -199,7 +199,7 @@ def test_a_job_that_outlasts_the_grace_period_is_put_back(
     worker: GpuWorker, worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One SIGTERM is enough: the worker asks itself a second time."""
-    worker_runtime.settings = worker_runtime.settings.model_copy(update={"grace_s": 1.2})
+    worker_runtime.settings = worker_runtime.settings.model_copy(update={"grace_s": 3})
     handlers = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
 
     def endless(_request_id: str) -> None:

@@ -37,7 +37,7 @@ def ready_checks(client: httpx.Client) -> tuple[int, bool]:
 
 def test_it_says_so_and_serves_on_before_it_leaves(redis_server: str) -> None:
     with (
-        api_process(redis_server, DRAIN_S="1.5") as (process, url),
+        api_process(redis_server, DRAIN_S="5") as (process, url),
         httpx.Client(base_url=url, timeout=10) as client,
     ):
         before = client.get("/health/live")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -98,7 +99,8 @@ def test_a_silent_stream_is_kept_alive(
             store.fail(SECOND, Cancelled())
 
     texts = told(redis_server, store, end)
-    assert [text[0] for text in texts] == ["i", ":", "i"]
+    kinds = "".join(text[0] for text in texts)
+    assert re.fullmatch("i:+i", kinds), kinds
 
 
 def test_a_process_that_leaves_ends_its_streams(redis_server: str, store: RequestStore) -> None:

@@ -25,6 +25,12 @@ BODY = {"image": "aGVsbG8=", "prompt": "x"}
 Make = Callable[..., TestClient]
 
 
+@pytest.fixture(autouse=True)
+def _no_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is counted reaches Redis by /metrics and at the end only, not by the clock."""
+    monkeypatch.setattr("app.api.calls.DELIVERY_PERIOD_S", 3600.0)
+
+
 @pytest.fixture
 def application(redis: Redis, redis_server: str) -> Iterator[Make]:  # noqa: ARG001  # empty
     made: list[TestClient] = []

@@ -76,7 +76,10 @@ def test_what_has_ended_takes_no_place(redis: Redis, jobs: Jobs, store: RequestS
     assert positions(redis, jobs) == {IDS[1]: 1, IDS[3]: 2}
 
 
-def test_who_asks_at_the_same_time_shares_a_look(redis: Redis, jobs: Jobs) -> None:
+def test_who_asks_at_the_same_time_shares_a_look(
+    redis: Redis, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.core.forecast._FRESH_S", 60.0)
     forecasts = Forecasts(redis, jobs)
 
     async def ask() -> set[int]:

@@ -71,6 +71,7 @@ def test_room_comes_back_when_a_picture_expires(
     uploads: Uploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin = module.time.time()
+    monkeypatch.setattr(module.time, "time", lambda: begin)
     uploads.store("a", [of_bytes(600, 1)])
     monkeypatch.setattr(module.time, "time", lambda: begin + 50)
     uploads.store("a", [of_bytes(400, 2)])
