@@ -52,7 +52,8 @@ def _reason(error: urllib.error.HTTPError) -> str:
 
 
 def body_of(statement: Statement, image: Path | None) -> dict[str, Any]:
-    """The request that the statement is about; its control is `image`, else the map it links.
+    """The request that the statement is about; its control is `image`, as the parameter that it
+    was then (a picture or a ready map), else the map it links.
 
     Raises ValueError when there is neither, or no prompt.
     """
@@ -61,7 +62,8 @@ def body_of(statement: Statement, image: Path | None) -> dict[str, Any]:
     if "prompt" not in body:
         raise ValueError("its prompt was too long to be kept in the picture; use the receipt")
     if image is not None:
-        return {**body, "image": base64.b64encode(image.read_bytes()).decode()}
+        field = content.get("control", "image")
+        return {**body, field: base64.b64encode(image.read_bytes()).decode()}
     control_map = content.get("control_map")
     if not control_map:
         raise ValueError("it links no control map; name the control picture with --image")

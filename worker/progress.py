@@ -26,8 +26,10 @@ class Progress:
 
     @property
     def on_seen(self) -> OnSeen | None:
-        """What takes the model's predictions; None where nobody wants to look at them."""
-        return self._see if self._record.params.get("preview") else None
+        """What takes the model's predictions; None where nobody wants to look at them, and where
+        nobody may before the content filter has judged the picture."""
+        judged = bool(self._context.settings.content_filter)
+        return self._see if self._record.params.get("preview") and not judged else None
 
     def _see(self, denoised: Tensor) -> None:
         self._seen = denoised

@@ -113,8 +113,9 @@ class _Claimed:
             time.sleep(STORE_PAUSE_S)
             raise
         except LostClaim:
-            log.warning("request %s: %s lost its claim", self.record.id, self.stage.name)
-            self._tidy()
+            ended = self._tidy()
+            level = logging.INFO if ended else logging.WARNING  # cancelled, or another one has it
+            log.log(level, "request %s: %s lost its claim", self.record.id, self.stage.name)
         except RequestFailed as error:
             self._fail(error)
         except JobTimeoutException:
@@ -145,11 +146,13 @@ class _Claimed:
             self._tidy()
         return stored
 
-    def _tidy(self) -> None:
+    def _tidy(self) -> bool:
         """Drop what was stored since the request ended, if it has: it was cancelled meanwhile."""
         record = self.context.requests.get(self.record.id)
-        if record is not None and record.status.terminal:
+        ended = record is not None and record.status.terminal
+        if ended:
             drop_leftovers(self.context.requests, self.context.blobs, self.record.id)
+        return ended
 
     def _done(self, fields: Fields) -> Stage:
         """The last stage that needs no more work: a map alone takes a gpu only to be detected."""

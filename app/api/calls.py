@@ -23,7 +23,16 @@ log = logging.getLogger("app.access")
 
 DELIVERY_PERIOD_S = 1.0
 _METHODS = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS".split())
-_SUBMISSIONS = frozenset({"/v1/flux-controlnet", "/v2/flux-controlnet", "/flux-controlnet"})
+_SUBMISSIONS = frozenset(
+    {
+        "/v1/flux-controlnet",
+        "/v2/flux-controlnet",
+        "/flux-controlnet",
+        "/v1/flux-controlnet/preprocess",
+    }
+)
+_PROBES = "/health/"
+"""Asked every second or so by whoever watches; their lines would bury the others."""
 _NO_ROUTE = "none"  # paths are the callers' choice, and each would be a series of its own
 _NO_ANSWER = 499
 _LONGEST_PATH = 200
@@ -65,12 +74,13 @@ class Calls:
         self._tally.observe(seconds, HTTP_SECONDS, method, route)
         if subject.refusal and _is_submission(scope):
             self._tally.count(REFUSED, str(status), subject.refusal)
-        if log.isEnabledFor(logging.INFO):
-            _write_line(scope, method, subject, status, seconds)
+        level = logging.DEBUG if scope["path"].startswith(_PROBES) else logging.INFO
+        if log.isEnabledFor(level):
+            _write_line(level, scope, method, subject, status, seconds)
 
 
 def _write_line(
-    scope: Scope, method: str, subject: logs.Subject, status: int, seconds: float
+    level: int, scope: Scope, method: str, subject: logs.Subject, status: int, seconds: float
 ) -> None:
     path = quote(scope["path"][:_LONGEST_PATH], safe="/:@!$&'()*+,;=~")
     fields: dict[str, object] = {"method": method, "path": path, "status": status}
@@ -81,7 +91,7 @@ def _write_line(
         fields["refusal"] = subject.refusal
     by = f" by {subject.key_id}" if subject.key_id else ""
     extra = {"fields": fields}
-    log.info("%s %s %d in %.4f s%s", method, path, status, seconds, by, extra=extra)
+    log.log(level, "%s %s %d in %.4f s%s", method, path, status, seconds, by, extra=extra)
 
 
 async def deliver_tally(tally: Tally, redis: async_redis.Redis, stop: asyncio.Event) -> None:

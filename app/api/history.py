@@ -217,6 +217,8 @@ def _window(first: date | None, last: date | None) -> tuple[float, float]:
     """From the begin of the first day to the end of the last, in UTC. Raises InvalidRequest."""
     last = last or datetime.now(UTC).date()
     first = first or date.fromordinal(max(1, last.toordinal() - DEFAULT_DAYS))
+    if first > last:
+        raise InvalidRequest(f"from_date: {first} is after to_date ({last})")
     if (last - first).days > WINDOW_DAYS:
         raise InvalidRequest(
             f"from_date: {first} is more than {WINDOW_DAYS} days before to_date ({last})"

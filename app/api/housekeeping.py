@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from app.api.services import Services
 from app.core.chores import sweep_deliveries, sweep_outbox
 from app.core.errors import BlobsUnavailable
+from app.core.expiring import end_expiring
 from app.core.strays import settle_strays
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,10 @@ Duty = Callable[[Services], None]
 
 def _settle_strays(services: Services) -> None:
     settle_strays(services.requests, services.jobs, partial(time.sleep, _SECOND_LOOK_S))
+
+
+def _end_expiring(services: Services) -> None:
+    end_expiring(services.requests, services.jobs, services.blobs, services.chores)
 
 
 def _give_back_expired(services: Services) -> None:
@@ -65,6 +70,7 @@ def _sweep_blobs(services: Services) -> None:
 
 
 DUTIES: tuple[Duty, ...] = (
+    _end_expiring,
     _settle_strays,
     _give_back_expired,
     _release_held,

@@ -16,6 +16,7 @@ from app.api.submission import Submission, submit
 from app.core.errors import Conflict, InvalidRequest
 from app.core.idempotency import Use
 from app.core.keys import Key
+from app.core.telemetry.logs import note
 
 _KEY = re.compile("[!-~]{1,255}")
 _PATIENCE_S = 5.0
@@ -55,6 +56,7 @@ def submit_once(services: Services, caller: Key, submission: Submission, key: st
         if held.digest != use.digest:
             raise Conflict("Idempotency-Key: was used with another body")
         if held.settled:
+            note(request_id=held.request_id)
             return held.request_id
         if time.monotonic() < deadline:
             time.sleep(_PAUSE_S)  # another call is about to submit it

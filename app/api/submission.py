@@ -109,11 +109,7 @@ def submit(
     if params["seed"] == -1:
         params["seed"] = secrets.randbelow(_RANDOM_SEEDS)
     account = account_of(
-        caller,
-        submission.body,
-        submission.upload,
-        services.settings,
-        only_map=submission.only_map,
+        caller, submission.body, submission.upload, services, only_map=submission.only_map
     )
     expires_at = services.requests.expiry()
     source = _store_source(services, request_id, submission, expires_at)

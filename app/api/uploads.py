@@ -56,8 +56,14 @@ class Uploaded(TypedDict):
     urls: list[str]
 
 
-async def _raw_json(request: Request, caller: Caller) -> bytes:  # noqa: ARG001  # the key first
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+async def _raw_json(
+    request: Request,
+    services: ServicesDep,
+    caller: Caller,  # noqa: ARG001  # the key first
+) -> bytes:
+    await services.admission.check_memory()
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
         raise InvalidContentType("Invalid content type. Send application/json")
     return await request.body()
 

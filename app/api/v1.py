@@ -34,6 +34,7 @@ from app.core.errors import (
     Unavailable,
 )
 from app.core.record import RequestRecord, Status
+from app.core.telemetry.logs import note
 
 router = APIRouter(tags=["v1"])
 
@@ -58,6 +59,7 @@ async def make_picture(
     try:
         request_id = await run_in_threadpool(submit_once, services, caller, submission, key)
     except InsufficientCredits as error:
+        note(refusal=type(error).__name__)  # it does not reach the handler of refusals
         return JSONResponse({"error": error.text}, status_code=error.v1_status)
     answer = partial(_answer, minute=request.state.minute)
     return await answer_at_the_end(request, services, request_id, answer, returns=key is not None)
@@ -107,9 +109,8 @@ async def poll_request(request: Request, services: ServicesDep, record: OwnRecor
 
 def _cancel_unbegun(services: Services, request_id: str) -> None:
     reason = Cancelled("cancelled: the client hung up before the request began")
-    cancel(
-        *(services.requests, services.jobs, services.blobs), request_id, reason, only_queued=True
-    )
+    parts = services.requests, services.jobs, services.blobs, services.chores
+    cancel(*parts, request_id, reason, only_queued=True)
 
 
 def _unanswered(error: ServerError, request_id: str) -> JSONResponse:

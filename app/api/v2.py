@@ -109,7 +109,7 @@ def cancel_request(request: Request, services: ServicesDep, record: OwnRecord) -
     the body says how. So the call can be repeated, and losing the race with the end is no error.
     """
     if not record.status.terminal:
-        parts = services.requests, services.jobs, services.blobs
+        parts = services.requests, services.jobs, services.blobs, services.chores
         cancel(*parts, record.id, Cancelled())
     ended = services.requests.get(record.id)
     if ended is None:  # it has expired meanwhile

@@ -38,6 +38,10 @@ class Admission:
         if unfinished >= self._max_queued:
             wait_s = await self._seconds_for(unfinished - self._max_queued + 1)
             raise Overloaded(f"{self._max_queued} requests wait already", wait_s)
+        await self.check_memory()
+
+    async def check_memory(self) -> None:
+        """The half of it for whatever else takes room in Redis."""
         if await self._memory() >= self._watermark:
             wait_s = await self._seconds_for(1)
             raise Overloaded("its memory is nearly full", wait_s)

@@ -115,8 +115,9 @@ def to_credits(amount: int) -> float:
 
 
 def cost_of(work: float, price: float) -> int:
-    """What `work` (in units) costs at `price` (credits a unit), in billionths; at least one."""
-    return max(1, to_amount(work * price))
+    """What `work` (in units) costs at `price` (credits a unit), in billionths: at least one, but
+    no work costs nothing."""
+    return max(1, to_amount(work * price)) if work else 0
 
 
 class Ledger:

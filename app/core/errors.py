@@ -27,6 +27,7 @@ ServerError                    500  an internal error
     ├── ContentWithheld             the content filter refuses the picture; 400 on v1
     ├── GenerationFailed            the model could not make the picture; 500 on v1
     ├── TimedOut                    a job ran longer than it may; 504 on v1
+    ├── Expired                     nobody made it while its record lived; 504 on v1
     └── Cancelled                   its owner did not want it any more; 409 on v1
 """
 
@@ -192,6 +193,11 @@ class GenerationFailed(RequestFailed):
 class TimedOut(RequestFailed):
     v1_status = 504
     sentence = "The request took longer than it may"
+
+
+class Expired(RequestFailed):
+    v1_status = 504
+    sentence = "expired: it was not made within the time that a request is kept"
 
 
 class Cancelled(RequestFailed):

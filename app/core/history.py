@@ -130,7 +130,7 @@ def _row(record: RequestRecord, number: int, made: Mapping[str, Any] | None) -> 
         expires_at=record.expires_at,
         cost=record.cost if record.status is Status.COMPLETED else 0.0,
         error=record.error if record.status is Status.FAILED else None,
-        inputs={"image": _image(record.source), **_bounded(record.params)},
+        inputs={record.source.get("field", "image"): _image(record.source), **_asked(record)},
         made=made,
         inference_s=record.inference_s,
         queue_s=record.queue_s,
@@ -140,10 +140,12 @@ def _row(record: RequestRecord, number: int, made: Mapping[str, Any] | None) -> 
     )
 
 
-def _bounded(params: Mapping[str, Any]) -> dict[str, Any]:
+def _asked(record: RequestRecord) -> dict[str, Any]:
+    """The parameters as they could be sent again: no profile where none was named."""
     return {
         name: value[:TEXT_MAX] if isinstance(value, str) else value
-        for name, value in params.items()
+        for name, value in record.params.items()
+        if name != "profile" or value
     }
 
 

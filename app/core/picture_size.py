@@ -17,6 +17,7 @@ ENOUGH = 262_144
 
 _PREFIX = re.compile(r"\s*data:[^,]{0,200},", re.IGNORECASE)
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _NO_SIZE = frozenset((0xC4, 0xC8, 0xCC))  # tables and extensions among JPEG's frame headers
 
 
@@ -55,6 +56,8 @@ def _read(head: bytes) -> Size | None:
         return _webp(head)
     if head.startswith(b"\xff\xd8"):
         return _jpeg(head)
+    if head.startswith((b"II*\0", b"MM\0*")):
+        return _tiff(head)
     return None
 
 
@@ -70,6 +73,19 @@ def _webp(head: bytes) -> Size | None:
         (bits,) = struct.unpack_from("<I", head, 21)
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     return None
+
+
+def _tiff(head: bytes) -> Size | None:
+    """From the first directory, where that stands within the first bytes."""
+    order = "<" if head.startswith(b"II") else ">"
+    (at,) = struct.unpack_from(f"{order}I", head, 4)
+    (entries,) = struct.unpack_from(f"{order}H", head, at)
+    found = {}
+    for entry in range(at + 2, at + 2 + 12 * entries, 12):
+        tag, kind = struct.unpack_from(f"{order}HH", head, entry)
+        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT):
+            (found[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), head, entry + 8)
+    return (found[_TIFF_WIDTH], found[_TIFF_HEIGHT]) if len(found) == 2 else None
 
 
 def _jpeg(head: bytes) -> Size | None:

@@ -52,6 +52,12 @@ ENDED = "requests:ended"
 """Hash in Redis, read by app.core.outbox: id -> the record as it ended, until all were told."""
 
 
+NOTICE_S = 15.0
+"""How long before its record expires a request is ended that has not ended by itself: time enough
+for whoever looks now and then (app/api/housekeeping.py). A quarter of their life for short ones."""
+
+_SLACK_S = 5.0  # between the moment that an expiry counts from and that of the submission
+
 _NOBODYS = Account()
 
 
@@ -174,6 +180,17 @@ class RequestStore:
         if expired:
             self._strike_off(keys=[UNFINISHED, COUNTERS], args=expired)
         return {one: Stage(int(stage)) for one, stage in stages.items() if stage is not None}
+
+    def expiring(self) -> list[str]:
+        """Requests that have not ended and whose records expire within NOTICE_S."""
+        latest = time.time() + min(NOTICE_S, self._ttl_s / 4)
+        oldest = self._redis.zrangebyscore(UNFINISHED, "-inf", latest - self._ttl_s + _SLACK_S)
+        ids = [one.decode() for one in cast(list[bytes], oldest)]
+        with self._redis.pipeline(transaction=False) as pipe:
+            for request_id in ids:
+                pipe.hget(record_key(request_id), "expires_at")
+            expiries = dict(zip(ids, pipe.execute(), strict=True))
+        return [one for one, at in expiries.items() if at is not None and float(at) <= latest]
 
     def unfinished_of(self, owner: str) -> list[RequestRecord]:
         """An owner's requests that have not ended, newest first."""

@@ -50,6 +50,7 @@ local function took(stage, since)
 end
 local function count_end(outcome, reason)
   if reason == 'Cancelled' then outcome = 'cancelled' end
+  if reason == 'Expired' then outcome = '{EXPIRED}' end
   count(1, '{ENDED}', outcome, reason)
   if outcome == 'completed' then
     took('finish', 'claimed_at')

@@ -71,7 +71,7 @@ class Canceller:
 
     def _cancel(self) -> None:
         context = self._context
-        parts = context.requests, context.jobs, context.blobs
+        parts = context.requests, context.jobs, context.blobs, context.chores
         assert cancel(*parts, self.request_id, Cancelled())
         self._done.set()
 

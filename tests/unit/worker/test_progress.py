@@ -59,6 +59,11 @@ def test_a_preview_comes_with_its_step(context: Runtime) -> None:
         assert (picture.format, picture.size) == ("JPEG", (8, 6))
 
 
+def test_nobody_sees_what_the_content_filter_has_not_judged(context: Runtime) -> None:
+    context.settings = context.settings.model_copy(update={"content_filter": "a/classifier"})
+    assert progress(context, preview=True).on_seen is None
+
+
 def test_a_step_of_a_lost_request_is_the_last(context: Runtime) -> None:
     told = progress(context)
     context.requests.claim(ID, Stage.GENERATE, "another's")

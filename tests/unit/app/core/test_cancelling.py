@@ -7,8 +7,9 @@ from redis import Redis
 
 from app.core.blobs import RedisBlobs
 from app.core.cancelling import cancel
+from app.core.chores import Chore, Chores
 from app.core.errors import Cancelled
-from app.core.queue import CPU, GPU, Jobs
+from app.core.queue import CPU, GPU, Jobs, carried_by
 from app.core.record import Stage, Status
 from app.core.requests import RequestStore
 
@@ -24,7 +25,9 @@ def store(redis: Redis) -> RequestStore:
 
 
 def cancelled(redis: Redis, store: RequestStore, **options: bool) -> bool:
-    return cancel(store, Jobs(redis, 60), RedisBlobs(redis), ID, Cancelled(), **options)
+    jobs = Jobs(redis, 60)
+    chores = Chores(redis, jobs)
+    return cancel(store, jobs, RedisBlobs(redis), chores, ID, Cancelled(), **options)
 
 
 @pytest.mark.parametrize(("stage", "queue"), [(Stage.PREPARE, CPU), (Stage.GENERATE, GPU)])
@@ -36,11 +39,18 @@ def test_it_takes_no_place_any_more(
         jobs.enqueue(request_id, stage)
         blobs.put(f"{request_id}:control", b"x", store.expiry())
     assert cancelled(redis, store)
-    assert jobs.queue(queue).job_ids == [f"{OTHER}-{stage.name.lower()}"]
+    left = [job_id for job_id in jobs.queue(queue).job_ids if carried_by(job_id)]
+    assert left == [f"{OTHER}-{stage.name.lower()}"]
     assert not redis.exists(f"rq:job:{ID}-{stage.name.lower()}")
     assert blobs.get(f"{ID}:control") is None
     assert blobs.get(f"{OTHER}:control") == b"x"
     assert store.unfinished().keys() == {OTHER}
+
+
+def test_its_end_is_told_at_once(redis: Redis, store: RequestStore) -> None:
+    assert cancelled(redis, store)
+    [called] = Jobs(redis, 60).queue(CPU).job_ids
+    assert called.startswith(f"{Chore.TELL}-")
 
 
 def test_it_is_cancelled_once(redis: Redis, store: RequestStore) -> None:

@@ -21,6 +21,8 @@ KINDS: list[tuple[str, dict[str, object]]] = [
     ("WEBP", {}),
     ("WEBP", {"lossless": True}),
     ("WEBP", {"exif": b"Exif\0\0" + bytes(100)}),
+    ("TIFF", {}),
+    ("TIFF", {"compression": "tiff_lzw"}),
 ]
 
 

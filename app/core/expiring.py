@@ -1,0 +1,18 @@
+"""The end of requests that were not made in time: FAILED shortly before their records expire, so
+that who waits for them is told, their history is kept and no worker goes on with them.
+"""
+
+from __future__ import annotations
+
+from app.core.blobs import Blobs
+from app.core.cancelling import cancel
+from app.core.chores import Chores
+from app.core.errors import Expired
+from app.core.queue import Jobs
+from app.core.requests import RequestStore
+
+
+def end_expiring(requests: RequestStore, jobs: Jobs, blobs: Blobs, chores: Chores) -> None:
+    """End every request whose time is nearly over."""
+    for request_id in requests.expiring():
+        cancel(requests, jobs, blobs, chores, request_id, Expired())
