@@ -54,7 +54,7 @@ def read_statement(file: Path) -> Statement:
             text, pixels = embedded(picture), digest(picture.tobytes())
     except UnidentifiedImageError:
         raise ValueError(f"{file.name} is neither a receipt nor a picture") from None
-    except (OSError, SyntaxError):
+    except (OSError, SyntaxError, Image.DecompressionBombError):
         raise ValueError(f"{file.name} is a damaged picture") from None
     if text is None:
         raise ValueError(f"{file.name} is a picture that carries no receipt")

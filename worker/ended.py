@@ -34,8 +34,12 @@ def _schedule_webhooks(context: Runtime, ended: Sequence[RequestRecord]) -> None
     called = [record for record in ended if record.webhook is not None]
     for record in called:
         assert record.webhook is not None
-        body = payload(record, context.links)
-        context.deliveries.create(record.id, record.owner, record.webhook["url"], body)
+        try:
+            body = payload(record, context.links)
+            context.deliveries.create(record.id, record.owner, record.webhook["url"], body)
+        except (TypeError, ValueError):
+            # One that cannot be written must not keep the others from being told for ever.
+            log.exception("request %s: its webhook cannot be made", record.id)
     if called:
         context.chores.call(Chore.DELIVER)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.api.schemas import PICTURE_FIELDS, FluxControlNetBody
 from app.core.errors import InvalidRequest
@@ -19,10 +19,26 @@ _PARTS = 64
 async def read_form(request: Request, max_bytes: int) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The fields, and the bytes of those pictures that came as files. Raises InvalidRequest."""
     _refuse_charset(request.headers["content-type"])
+    parser = _WholeForm(
+        request.headers,
+        request.stream(),
+        max_files=_PARTS,
+        max_fields=_PARTS,
+        max_part_size=max_bytes,
+    )
     try:
-        form = await request.form(max_files=_PARTS, max_fields=_PARTS, max_part_size=max_bytes)
-    except HTTPException as error:
-        raise InvalidRequest(f"body: not valid multipart/form-data; {error.detail}") from None
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise InvalidRequest(f"body: not valid multipart/form-data; {error.message}") from None
+    if not parser.ended:
+        raise InvalidRequest("body: not valid multipart/form-data; its last boundary is missing")
+    try:
+        return await _parts_of(form)
+    finally:
+        await form.close()
+
+
+async def _parts_of(form: FormData) -> tuple[dict[str, Any], dict[str, bytes]]:
     fields: dict[str, Any] = {}
     uploads: dict[str, bytes] = {}
     for name, value in form.multi_items():
@@ -40,6 +56,25 @@ async def read_form(request: Request, max_bytes: int) -> tuple[dict[str, Any], d
             raise InvalidRequest(f"{name}: a file is not allowed; only image may be one")
     # A file wins over a text field of the same name.
     return fields | dict.fromkeys(uploads, "a file"), uploads
+
+
+class _WholeForm(MultiPartParser):
+    """Starlette's parser takes a form that was cut for a whole one, and text that is no UTF-8 for
+    Latin-1."""
+
+    ended = False
+
+    def on_end(self) -> None:
+        self.ended = True
+        super().on_end()
+
+    def on_part_end(self) -> None:
+        if self._current_part.file is None:
+            try:
+                self._current_part.data.decode()
+            except UnicodeDecodeError:
+                raise MultiPartException("its text must be UTF-8") from None
+        super().on_part_end()
 
 
 def _refuse_charset(content_type: str) -> None:

@@ -1,17 +1,19 @@
 """uvicorn's HTTP protocol with the bounds it lacks: on how long the head and the body of a request
 may take to arrive and an answer to be taken, on the size of a head, on requests sent ahead.
 
-Also our envelope: what is refused before it is a request at all is JSON too. Knows no endpoint;
-the size of a body is bounded in app.api.transport.
+Also our envelope: what is refused before it is a request at all is JSON too. And an offer to speak
+another protocol is not taken up (RFC 9110, 7.8): the request is read as if it had not been made.
+Knows no endpoint; the size of a body is bounded in app.api.transport.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import ClassVar
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.api.refusals import HEAD_TOO_LARGE, MAX_HEAD_BYTES, MAX_HEADERS, raw_answer
@@ -41,6 +43,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _receiving: Awaited | None = None  # the part of a request that has begun and not ended
     _unread = 0  # bytes that have come since the last progress of the request
     _deaf = False
+    _offered = False  # the head in hand offers another protocol
     _refusal: ServerError | None = None
 
     # ---- the connection
@@ -58,11 +61,34 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deaf:
             return
         self._unread += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
         # Heads, trailers and chunk extensions alike: what never becomes a request or its body.
         if self._unread > MAX_HEAD_BYTES:
             self._refuse(HEAD_TOO_LARGE)
         self._follow()
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as stopped:
+            if not self._offered:  # CONNECT, which is answered as any method that is unknown
+                return
+            # The parser takes what follows for the other protocol and not for the body.
+            self._offered = False
+            head = self._head_without_offer()
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+            self.parser.feed_data(head + data[stopped.args[0] :])
+
+    def _head_without_offer(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%s: %s" % pair for pair in self.headers if pair[0] != b"upgrade"]
+        return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -91,6 +117,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
             self._refusal = HEAD_TOO_LARGE
             raise self._refusal
+        if not _names_one_host(self.headers, self.parser.get_http_version()):
+            self._refusal = InvalidRequest("Host: exactly one is needed")
+            raise self._refusal
+        self._offered = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if self._offered:
+            return
         super().on_headers_complete()
         self._receiving = Awaited.BODY
         self._unread = 0
@@ -100,6 +132,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unread = 0
 
     def on_message_complete(self) -> None:
+        if self._offered:
+            return
         super().on_message_complete()
         self._receiving = None
         self._unread = 0
@@ -161,6 +195,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.close()
+
+
+def _names_one_host(headers: Sequence[tuple[bytes, bytes]], version: str) -> bool:
+    """RFC 9112, 3.2: a proxy before us may have looked at another one of several."""
+    hosts = sum(name == b"host" for name, _ in headers)
+    return hosts == 1 or (hosts == 0 and version == "1.0")
 
 
 def bounded_protocol(settings: Settings) -> type[BoundedProtocol]:

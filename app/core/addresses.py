@@ -77,8 +77,8 @@ class AllowList:
         for entry in entries:
             if "/" in entry:
                 networks.append(ip_network(entry, strict=False))
-            elif _HOST.fullmatch(entry):
-                hosts.add(entry.lower())
+            elif (found := _HOST.fullmatch(entry)) is not None:
+                hosts.add(_spelt(found[1]) + (found[2] or ""))
             else:
                 raise ValueError(f"{entry!r} is no host, host:port or CIDR")
         return cls(frozenset(hosts), tuple(networks))
@@ -92,6 +92,14 @@ class AllowList:
     def holds(self, address: Address) -> bool:
         """True when a CIDR of the operator holds this address."""
         return any(address in network for network in self.networks)
+
+
+def _spelt(host: str) -> str:
+    """As app.core.urls spells the host of a URL: punycode in lower case, no final dot."""
+    try:
+        return host.encode("idna").decode().lower().removesuffix(".")
+    except UnicodeError:
+        raise ValueError(f"{host!r} is no host name") from None
 
 
 def parse_address(text: str) -> Address:

@@ -27,6 +27,11 @@ def plain_rgb(picture: Image.Image) -> Image.Image:
         raise ImageRejected(
             f"image: {picture.mode} pixels are not read; use 8 or 16 bits of grey, RGB or CMYK"
         )
+    key = picture.info.get("transparency")
+    if isinstance(key, tuple) and max(key) > 255:
+        # A colour of 16 bits; the pixels have 8 by now, and another one may look like it.
+        picture = picture.copy()
+        del picture.info["transparency"]
     alpha = _alpha(picture)
     colours = _in_srgb(picture.convert(base), profile)
     plain = Image.new("RGB", picture.size, "white")

@@ -10,8 +10,9 @@ import io
 import struct
 import warnings
 import zlib
+from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from app.core.colours import plain_rgb
 from app.core.errors import ImageRejected
@@ -22,7 +23,12 @@ _DAMAGE = (
     *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError),
     *(OSError, RuntimeError, SyntaxError, TypeError, ValueError, struct.error, zlib.error),
 )
+# A chunk of text or a profile is dropped, so its size is no reason to refuse a picture; what all of
+# them may unpack to is bounded by the other figure.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
+
 _ORIENTATION_TAG = 0x0112
+_PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 262, 0
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -49,7 +55,8 @@ def decode(data: bytes, max_bytes: int, max_pixels: int) -> Image.Image:
             picture = Image.open(io.BytesIO(data), formats=_FORMATS)
             _check_pixels(picture.size, max_pixels)
             picture.load()
-            return plain_rgb(_upright(picture))
+            plain = plain_rgb(_upright(picture))
+            return ImageOps.invert(plain) if _is_negative(picture) else plain
         except MemoryError:
             raise ImageRejected("image: decoding it takes more memory than it may") from None
         except Image.DecompressionBombError:
@@ -68,6 +75,14 @@ def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
         raise ImageRejected(
             f"image: {width}x{height} pixels; at most {max_pixels} pixels are allowed"
         )
+
+
+def _is_negative(picture: Image.Image) -> bool:
+    """A TIFF whose 0 is white. Pillow turns those of 8 bits itself, those of 16 bits not."""
+    if picture.format != "TIFF" or not picture.mode.startswith("I;16"):
+        return False
+    tags: Any = getattr(picture, "tag_v2", {})
+    return bool(tags.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO)
 
 
 def _upright(picture: Image.Image) -> Image.Image:

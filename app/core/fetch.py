@@ -71,4 +71,9 @@ def _get(pool: httpcore.ConnectionPool, url: str, max_bytes: int) -> tuple[str |
 
 def _location(response: httpcore.Response) -> str | None:
     found = [value for name, value in response.headers if name.lower() == b"location"]
-    return found[0].decode("latin-1") if found else None
+    if not found:
+        return None
+    try:
+        return found[0].decode()
+    except UnicodeDecodeError:
+        return found[0].decode("latin-1")

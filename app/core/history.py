@@ -153,7 +153,9 @@ def _image(source: Mapping[str, str]) -> str:
     if "url" not in source:
         return f"({source.get('kind', 'unknown')})"
     try:
-        return urlunsplit(urlsplit(source["url"])._replace(query="", fragment=""))[:TEXT_MAX]
+        parts = urlsplit(source["url"])
+        host = parts.netloc.rpartition("@")[2]  # a password may stand before it
+        return urlunsplit(parts._replace(netloc=host, query="", fragment=""))[:TEXT_MAX]
     except ValueError:  # it was no URL, which is why the request failed
         return "(url)"
 

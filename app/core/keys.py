@@ -202,6 +202,7 @@ def parse_expiry(text: str, now: float) -> float:
         else:
             moment = datetime.fromisoformat(text)
         expires_at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        datetime.fromtimestamp(expires_at, UTC)  # the last hours of the year 9999 cannot be shown
     except (ValueError, OverflowError):
         raise ValueError(
             "expires: a period such as 12h or 30d is needed, or a date such as 2030-01-31"

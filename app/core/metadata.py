@@ -30,6 +30,8 @@ def embedded(picture: Image.Image) -> str | None:
     text = picture.info.get(PNG_KEYWORD)
     if text is None:
         comment = picture.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT, b"")
+        if not isinstance(comment, bytes):  # another camera's, of a type that is not ours
+            return None
         text = comment.removeprefix(_CODE).decode("ascii", "replace") if comment else None
     return text if isinstance(text, str) else None
 

@@ -53,6 +53,7 @@ def parse_url(text: str) -> Url:
 
 def redirected(text: str, location: str) -> str:
     """The URL that a redirect of `text` names. Raises UrlRejected when it leaves TLS."""
+    text = text.strip()  # as parse_url does, for urljoin knows only ASCII's spaces
     try:
         joined = urljoin(text, location)
         left_tls = urlsplit(text).scheme == "https" and urlsplit(joined).scheme == "http"

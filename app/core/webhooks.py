@@ -42,6 +42,10 @@ def check_target(url: str, allow: AllowList) -> None:
     change, and the api looks nothing up. Here: addresses in every spelling, names that can only
     be inside, and ports.
     """
+    try:
+        url.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: nothing could store or send it
+        raise UrlRejected("it is malformed") from None
     to = parse_url(url)
     port = to.port or (443 if to.scheme == "https" else 80)
     if allow.names(to.host, port):

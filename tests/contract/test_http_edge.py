@@ -237,6 +237,49 @@ def test_requests_sent_ahead_are_not_kept(patient: str) -> None:
     assert answer.headers["connection"] == "close"
 
 
+@pytest.mark.parametrize("offer", ["h2c", "websocket", "x"])
+@pytest.mark.parametrize("framing", ["content-length", "chunked"])
+@pytest.mark.parametrize("apart", [False, True], ids=["in one go", "body later"])
+def test_an_offer_of_another_protocol_is_not_taken_up(
+    patient: str, offer: str, framing: str, apart: bool
+) -> None:
+    """Java's client and `curl --http2` make it with every request; the body is no second one."""
+    inside = b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(inside), inside)
+    body = chunks if framing == "chunked" else inside
+    length = (
+        "transfer-encoding: chunked" if framing == "chunked" else f"content-length: {len(body)}"
+    )
+    head = post("no key", f"upgrade: {offer}", "connection: upgrade", length)
+    with connected(patient) as connection:
+        connection.sendall(head if apart else head + body)
+        if apart:
+            trickle(connection, [body])
+        connection.sendall(post("no key", "content-length: 0", "connection: close"))
+        first, *rest = answers(everything(connection))
+    assert first.status == 401
+    assert {answer.status for answer in rest} <= {401}
+
+
+def test_the_body_behind_an_offer_is_read(patient: str, key: str) -> None:
+    offers = "connection: upgrade, http2-settings, close", "upgrade: h2c", "http2-settings: AAMA"
+    (answer,) = told(patient, post(key, *offers, f"content-length: {len(BODY)}", body=BODY))
+    assert answer.status == 200
+    assert json.loads(answer.body)["status"] == "QUEUED"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "status"),
+    [(b"", 400), (b"host: localhost\r\nhost: evil.example\r\n", 400), (b"host: a\r\n", 200)],
+)
+def test_exactly_one_host_is_needed(patient: str, hosts: bytes, status: int) -> None:
+    raw = b"GET /health/live HTTP/1.1\r\n" + hosts + b"connection: close\r\n\r\n"
+    (answer,) = told(patient, raw)
+    assert answer.status == status
+    (older,) = told(patient, b"GET /health/live HTTP/1.0\r\n\r\n")
+    assert older.status == 200
+
+
 # ---- many at once
 
 
@@ -267,6 +310,37 @@ def test_a_form_in_another_charset_is_refused(patient: str, key: str, charset: s
     (answer,) = told(patient, raw.encode() + body)
     assert answer.status == 400
     assert "UTF-8" in answer.error
+
+
+FORM = b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n%s\r\n--x--\r\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (FORM % b"caf\xe9", "UTF-8"),
+        (FORM[:-8] % b"a cat", "boundary"),
+        (FORM[:-6] % b"a cat", "boundary"),
+    ],
+    ids=["Latin-1", "cut before its last boundary", "cut within it"],
+)
+def test_a_form_that_could_be_read_otherwise_is_refused(
+    patient: str, key: str, body: bytes, named: str
+) -> None:
+    raw = post(key, f"content-length: {len(body)}", "connection: close")
+    raw = raw.replace(b"application/json", b"multipart/form-data; boundary=x")
+    (answer,) = told(patient, raw + body)
+    assert answer.status == 400
+    assert named in answer.error
+
+
+def test_numbers_of_thousands_of_digits_are_refused_unread(patient: str, key: str) -> None:
+    body = b'{"x": [%s]}' % b",".join([b"1" * 4000] * 20)
+    (answer,) = told(
+        patient, post(key, f"content-length: {len(body)}", "connection: close", body=body)
+    )
+    assert answer.status == 400
+    assert answer.error.startswith("body: not valid JSON")
 
 
 # ---- what every answer carries

@@ -120,6 +120,16 @@ def test_a_webhook_is_put_down_and_called_for(worker_runtime: Runtime) -> None:
     assert len(worker_runtime.jobs.queue(WEBHOOKS).job_ids) == 1
 
 
+def test_a_webhook_that_cannot_be_written_keeps_no_other(worker_runtime: Runtime) -> None:
+    broken = submit(worker_runtime, 1, {**HOOK, "url": "https://a.example/\ud800"})
+    sound = submit(worker_runtime, 2, HOOK)
+    for request_id in (broken, sound):
+        worker_runtime.requests.fail(request_id, GenerationFailed("no"))
+    job.tell()
+    assert worker_runtime.deliveries.get(sound) is not None
+    assert len(worker_runtime.outbox) == 0
+
+
 def test_no_days_no_history(worker_runtime: Runtime) -> None:
     worker_runtime.settings = worker_runtime.settings.model_copy(update={"history_days": 0})
     worker_runtime.requests.fail(submit(worker_runtime), GenerationFailed("no"))

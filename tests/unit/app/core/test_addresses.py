@@ -42,6 +42,13 @@ def test_the_allow_list_knows_hosts_ports_and_networks() -> None:
     assert not allow.holds(ip_address("10.1.2.3"))
 
 
+def test_names_are_known_in_every_spelling() -> None:
+    allow = AllowList.parse(("Bücher.intern", "pics.intern.", "a.intern.:81"))
+    assert allow.names("xn--bcher-kva.intern", 80)
+    assert allow.names("pics.intern", 80)
+    assert allow.names("a.intern", 81)
+
+
 def test_a_bad_network_is_refused() -> None:
     with pytest.raises(ValueError, match="10.0.0.0/99"):
         AllowList.parse(("10.0.0.0/99",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from app.core.colours import plain_rgb
 from app.core.decoding import decode
 from app.core.errors import ImageRejected
-from tests.support.picture_files import filled, no_colours, png16, saved, tiff_rgb16
+from tests.support.picture_files import filled, no_colours, png16, png_chunk, saved, tiff_rgb16
 from tests.support.profiles import blue_cmyk, linear_grey, rotated_rgb
 
 RED, CLEAR_RED = (255, 0, 0), (255, 0, 0, 0)
@@ -75,6 +76,20 @@ def test_16_bit_grey_is_rounded() -> None:
 @pytest.mark.parametrize("file", [png16(2, 0xFFFF, 0x8080, 0), tiff_rgb16(0xFFFF, 0x8080, 0)])
 def test_16_bit_colours(file: bytes) -> None:
     assert colour(file) == (255, 128, 0)
+
+
+def test_16_bit_grey_that_counts_from_white() -> None:
+    """A TIFF of 0x1000 of white's distance; 8 bits of the same come out alike."""
+    deep = saved(filled("I;16", 0x1000), "TIFF", tiffinfo={262: 0})
+    assert colour(deep) == (239, 239, 239)
+
+
+def test_a_key_of_16_bits_hides_no_other_colour() -> None:
+    """The low byte of the key is the high byte of the pixels."""
+    key = png_chunk(b"tRNS", struct.pack(">3H", 0x1234, 0x1234, 0x1234))
+    whole = png16(2, 0x3434, 0x3434, 0x3434)
+    at = whole.index(b"IDAT") - 4
+    assert colour(whole[:at] + key + whole[at:]) == (0x34, 0x34, 0x34)
 
 
 # ---- transparency

@@ -228,6 +228,12 @@ def test_of_a_gif_that_is_a_script_only_pixels_are_left() -> None:
     assert SECRET.encode() not in delivered(gif, "png")
 
 
+def test_a_large_text_of_a_png_is_no_damage() -> None:
+    text = PngInfo()
+    text.add_text("Comment", "x" * 3_000_000, zip=True)
+    assert decoded(saved(filled(), "PNG", pnginfo=text)).size == SIZE
+
+
 def test_text_of_a_png_is_dropped() -> None:
     text = PngInfo()
     text.add_text("Comment", HTML.decode())

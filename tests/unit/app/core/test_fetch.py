@@ -72,6 +72,13 @@ def test_redirects_are_followed(host: PictureHost, status: int) -> None:
     assert fetch(start) == b"end"
 
 
+def test_a_redirect_may_be_named_in_utf_8(host: PictureHost) -> None:
+    host.serve("/b%C3%BC.png", b"end")
+
+    head = "HTTP/1.1 302 Found\r\nlocation: /bü.png\r\ncontent-length: 0\r\n\r\n"
+    assert fetch(host.answer("/to-utf-8", raw(head.encode()))) == b"end"
+
+
 def chain(host: PictureHost, hops: int) -> str:
     """A URL that redirects so many times, then answers."""
     host.serve("/hop0", b"end")

@@ -207,6 +207,13 @@ def test_a_request_is_as_many_rows_as_it_has_pictures() -> None:
     ]
 
 
+def test_inputs_are_named_as_they_came() -> None:
+    """So that they can be sent again: a ready map as one, and no profile where none was named."""
+    source = {"field": "control_image", "kind": "file"}
+    record = a_record(source=source, params={"prompt": "p", "profile": ""})
+    assert rows_of(record)[0].inputs == {"control_image": "(file)", "prompt": "p"}
+
+
 def test_texts_are_cut_and_secrets_of_urls_left_out() -> None:
     inputs = rows_of(a_record())[0].inputs
     assert inputs == {
@@ -215,6 +222,9 @@ def test_texts_are_cut_and_secrets_of_urls_left_out() -> None:
         "seed": 7,
     }
     assert rows_of(a_record(source={"kind": "base64"}))[0].inputs["image"] == "(base64)"
+    with_password = {"kind": "url", "url": "https://u:secret@store.example/a.png?sig=1"}
+    kept = rows_of(a_record(source=with_password))[0].inputs["image"]
+    assert kept == "https://store.example/a.png"
     no_url = {"kind": "url", "url": "http://["}
     assert rows_of(a_record(source=no_url))[0].inputs["image"] == "(url)"
 

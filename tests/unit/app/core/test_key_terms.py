@@ -105,7 +105,19 @@ def test_an_expiry_is_a_period_or_a_moment() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "soon", "0d", "-1h", "1y", "12", "2026-13-01", "2020-01-01", "9" * 9 + "d"]
+    "text",
+    [
+        "",
+        "soon",
+        "0d",
+        "-1h",
+        "1y",
+        "12",
+        "2026-13-01",
+        "2020-01-01",
+        "9" * 9 + "d",
+        "9999-12-31T23:59:59-01:00",
+    ],
 )
 def test_anything_else_is_no_expiry(text: str) -> None:
     with pytest.raises(ValueError, match="^expires: "):

@@ -48,3 +48,12 @@ def test_other_metadata_is_not_ours() -> None:
     exif[0x0112] = 3
     astronaut((8, 8)).save(buffer, "JPEG", exif=exif)
     assert embedded(opened(buffer.getvalue())) is None
+
+
+@pytest.mark.parametrize("comment", ["a camera's text", 7])
+def test_a_comment_of_another_type_is_not_ours(comment: object) -> None:
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[USER_COMMENT] = comment
+    astronaut((8, 8)).save(buffer, "JPEG", exif=exif)
+    assert embedded(opened(buffer.getvalue())) is None

@@ -99,6 +99,8 @@ def test_redirected(text: str, location: str, url: str) -> None:
 def test_a_redirect_does_not_leave_tls() -> None:
     with pytest.raises(UrlRejected, match="from https to http"):
         redirected("https://example.com/a", "HTTP://example.com/a")
+    with pytest.raises(UrlRejected, match="from https to http"):
+        redirected("\u00a0https://example.com/a", "http://example.com/a")
 
 
 def test_a_redirect_to_a_malformed_address() -> None:

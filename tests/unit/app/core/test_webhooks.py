@@ -57,6 +57,7 @@ def test_what_points_inside_is_refused(url: str) -> None:
         ("https://user:secret@a.example/", "it must not carry credentials"),
         ("https://a.example:22/", "its port is not allowed"),
         ("https://", "it is malformed"),
+        ("https://a.example/\ud800", "it is malformed"),
         ("https://a b.example/", "its host name is malformed"),
     ],
 )
