@@ -12,6 +12,7 @@ from redis import Redis
 from rq.job import Job
 
 from app.core.errors import GenerationFailed
+from app.core.queue import carried_by
 from worker.runtime import runtime
 
 
@@ -25,6 +26,9 @@ def fail_request(
     """RQ failure callback."""
     if job.retries_left:
         return
-    request_id = str(job.args[0])
+    carried = carried_by(job.id)
+    assert carried is not None
+    request_id, stage = carried
     error = GenerationFailed("Internal error: the workers that took this request did not survive")
-    runtime().requests.fail(request_id, error)
+    # Its last execution may have opened the next stage before it died: then the request goes on.
+    runtime().requests.fail(request_id, error, stage=stage)

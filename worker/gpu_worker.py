@@ -120,6 +120,14 @@ class GpuWorker(BoundedLeave, ShortLease, SimpleWorker):
                 except RedisError:
                     log.warning("job %s: its lease could not be renewed", job.id, exc_info=True)
             self._publish_status()
+            if self.executions:  # a long job; an idle worker does it by itself
+                self._announce_or_log()
+
+    def _announce_or_log(self) -> None:
+        try:
+            self.announce()
+        except RedisError:
+            log.debug("the worker was not announced", exc_info=True)
 
     def _publish_status(self) -> None:
         status = runtime().meter.status()

@@ -21,6 +21,7 @@ from rq.job import Job
 from rq.queue import Queue
 from rq.utils import now
 from rq.worker import BaseWorker
+from rq.worker_registration import register
 
 from worker.job_context import about_job
 
@@ -42,6 +43,9 @@ return redis.call('LPUSH', KEYS[2], ARGV[1])
 class ShortLease(BaseWorker):
     """Mixin before an RQ worker class; whoever uses it renews the lease every BEAT_S."""
 
+    # RQ doubles its pauses up to a minute while Redis is away, and redis-py has waited by then.
+    max_connection_wait_time = 1.0
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._unstarted_since: dict[str, float] = {}
@@ -61,6 +65,19 @@ class ShortLease(BaseWorker):
         just_sent = last is not None and now() - last < _HEARTBEAT_PAUSE
         if pipeline is not None or timeout is not None or not just_sent:
             super().heartbeat(timeout, pipeline)
+            if pipeline is None and not self.is_horse:
+                self.announce()
+
+    def announce(self) -> None:
+        """Write again what RQ writes at a worker's birth: after a silence of more than a minute,
+        its own or Redis', others have struck it off, and RQ itself would not come back to that."""
+        if self.birth_date is None:
+            return
+        with self.connection.pipeline() as pipeline:
+            pipeline.hset(self.key, mapping=self.serialize())
+            pipeline.expire(self.key, self.worker_ttl + 60)
+            register(self, pipeline)
+            pipeline.execute()
 
     def _finalize_success(
         self, job: Job, queue: Queue, execution: Execution, return_value: Any

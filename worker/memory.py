@@ -81,7 +81,11 @@ class RequestMemory:
             name = f"{self._record.id}:answers:{self._execution}:{len(self._chunks)}"
             self._context.blobs.put(name, b"".join(answers), self._record.expires_at)
             self._chunks.append((name, len(answers)))
-            self._note()
+            try:
+                self._note()
+            except LostClaim:
+                self._context.blobs.delete(name)  # nobody else knows of it
+                raise
         self._saved = time.monotonic()
 
     def after_picture(self, index: int, made: Made) -> None:
@@ -97,10 +101,10 @@ class RequestMemory:
         self._forget(chunks)
 
     def finish(self) -> None:
-        """Store the last picture. May run on another thread, once the generation has returned."""
+        """Store the last picture. May run on another thread, once the generation has returned. The
+        answers stay until the request has ended: nobody knows yet that they are not needed."""
         if self._last is not None:
             self._store(self._record.params["samples"] - 1, self._last)
-        self._forget(self._chunks)
 
     def _store(self, index: int, made: Made) -> None:
         name = _pixels(self._record.id, index)

@@ -85,7 +85,10 @@ async def keep_house(services: Services) -> None:
     """Every PERIOD_S, for as long as the process lives, unless another replica was first."""
     while True:
         await asyncio.sleep(PERIOD_S)
-        await run_in_threadpool(do_duties, services)
+        try:
+            await run_in_threadpool(do_duties, services)
+        except Exception:  # no thread to be had, for instance: another time, then
+            log.exception("housekeeping")
 
 
 def do_duties(services: Services) -> bool:

@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 import time
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Depends, Header
@@ -16,6 +17,7 @@ from app.api.submission import Submission, submit
 from app.core.errors import Conflict, InvalidRequest
 from app.core.idempotency import Use
 from app.core.keys import Key
+from app.core.requests import KeyTaken
 from app.core.telemetry.logs import note
 
 _KEY = re.compile("[!-~]{1,255}")
@@ -52,25 +54,34 @@ def submit_once(services: Services, caller: Key, submission: Submission, key: st
     keys, owner = services.idempotency, caller.name
     use = Use(_digest(submission), secrets.token_hex(16))
     deadline = time.monotonic() + _PATIENCE_S
-    while (held := keys.take(owner, key, use, services.requests.expiry())) is not None:
-        if held.digest != use.digest:
+    while True:
+        held = keys.take(owner, key, use, services.requests.expiry())
+        if held is None or held == use:  # held: Redis was asked twice, the first answer was lost
+            with suppress(KeyTaken):
+                return _submit(services, caller, submission, key, use)
+        elif held.digest != use.digest:
             raise Conflict("Idempotency-Key: was used with another body")
-        if held.settled:
+        elif held.settled and services.requests.get(held.request_id) is not None:
             note(request_id=held.request_id)
             return held.request_id
-        if time.monotonic() < deadline:
-            time.sleep(_PAUSE_S)  # another call is about to submit it
-        elif services.requests.get(held.request_id) is not None:
-            keys.settle(owner, key, held)  # its process died when the request was there
+        elif held.settled or time.monotonic() > deadline:
+            # Its record was taken back or has just expired; or its process is slow or dead.
+            keys.release(owner, key, held)
+            deadline = time.monotonic() + _PATIENCE_S
         else:
-            keys.release(owner, key, held)  # and here before it was
+            time.sleep(_PAUSE_S)  # another call is about to submit it
+
+
+def _submit(services: Services, caller: Key, submission: Submission, key: str, use: Use) -> str:
+    """Raises KeyTaken when another call has taken the key over meanwhile."""
+    keys, owner = services.idempotency, caller.name
     try:
-        submit(services, caller, submission, use.request_id)
+        return submit(services, caller, submission, use.request_id, keys.hold(owner, key, use))
+    except KeyTaken:
+        raise
     except BaseException:
         keys.release(owner, key, use)
         raise
-    keys.settle(owner, key, use)
-    return use.request_id
 
 
 def _digest(submission: Submission) -> str:

@@ -25,6 +25,7 @@ from app.core.errors import (
 )
 from app.core.keys import Key
 from app.core.record import Stage
+from app.core.requests import Hold, KeyTaken
 from app.core.telemetry.logs import note
 from app.core.urls import MAX_LENGTH as URL_MAX
 from models.geometry import largest_of_shape
@@ -91,13 +92,17 @@ PreprocessDep = Annotated[Submission, Depends(read_preprocess)]
 
 
 def submit(
-    services: Services, caller: Key, submission: Submission, request_id: str | None = None
+    services: Services,
+    caller: Key,
+    submission: Submission,
+    request_id: str | None = None,
+    hold: Hold | None = None,
 ) -> str:
     """Accept: write the record, queue its first job, and say the request's id, a new one unless
-    the caller has drawn one.
+    the caller has drawn one. hold: by which it is made once.
 
     Raises InvalidRequest for a custom size that no worker could make or for a URL that is too
-    long, InsufficientCredits, RedisError and BlobsUnavailable.
+    long, InsufficientCredits, RedisError, BlobsUnavailable, and KeyTaken.
     """
     if not submission.body.use_input_img_dimension:
         _check_size(services, submission.body)
@@ -115,10 +120,17 @@ def submit(
     source = _store_source(services, request_id, submission, expires_at)
     try:
         services.requests.submit(
-            request_id, caller.name, params, source, expires_at, submission.webhook, account
+            request_id,
+            caller.name,
+            params,
+            source,
+            expires_at,
+            webhook=submission.webhook,
+            account=account,
+            hold=hold or Hold(),
         )
         services.jobs.enqueue(request_id, Stage.PREPARE)
-    except InsufficientCredits:
+    except (InsufficientCredits, KeyTaken):
         services.blobs.delete(f"{request_id}:source")
         raise
     except (RedisError, BlobsUnavailable):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from fastapi import Request
+from redis.exceptions import RedisError
 
 from app.api.services import Services
 from app.core.record import RequestRecord
 
+log = logging.getLogger(__name__)
+
 _SILENCE_S = 5.0
+_PAUSE_S = 1.0
 
 
 class HungUp(Exception):
@@ -41,11 +46,17 @@ async def wait_for_end(
 async def _ended(services: Services, request_id: str) -> RequestRecord | None:
     with services.feed.following(request_id) as follower:
         while True:
-            events = await follower.next(_SILENCE_S)
-            if events and not events[-1].last:
+            try:
+                events = await follower.next(_SILENCE_S)
+                if events and not events[-1].last:
+                    continue
+                # It has ended, or nothing has happened for a while: it may have expired.
+                record = await services.reads.record(request_id)
+            except RedisError as error:
+                # The request goes on; without an answer its client would send it again.
+                log.warning("request %s: v1 waits on without Redis: %s", request_id, error)
+                await asyncio.sleep(_PAUSE_S)
                 continue
-            # It has ended, or nothing has happened for a while: it may have expired.
-            record = await services.reads.record(request_id)
             if record is None or record.status.terminal:
                 return record
 

@@ -14,6 +14,7 @@ with stays below 2^53.
 from __future__ import annotations
 
 import time
+import uuid
 from typing import cast
 
 from redis import Redis
@@ -98,8 +99,12 @@ end
 )
 
 _TOP_UP = """
--- KEYS[1] = balances, ARGV = key, amount. The new balance; nothing for a key without a budget.
+-- KEYS[1] = balances, ARGV = key, amount, a name of this top-up: a client library that waited in
+-- vain for the answer asks again. The new balance; nothing for a key without a budget.
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return false end
+if not redis.call('SET', 'topup:' .. ARGV[3], '1', 'NX', 'EX', 3600) then
+  return redis.call('HGET', KEYS[1], ARGV[1])
+end
 return redis.call('HINCRBY', KEYS[1], ARGV[1], ARGV[2])
 """
 
@@ -137,7 +142,7 @@ class Ledger:
 
     def top_up(self, key_id: str, credits: float) -> float | None:
         """Add to a budget; the new balance, or None when the key has no budget to add to."""
-        balance = self._top_up(keys=[BALANCES], args=[key_id, to_amount(credits)])
+        balance = self._top_up(keys=[BALANCES], args=[key_id, to_amount(credits), uuid.uuid4().hex])
         return None if balance is None else to_credits(int(balance))
 
     def balances(self) -> dict[str, float]:

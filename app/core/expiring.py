@@ -4,15 +4,22 @@ that who waits for them is told, their history is kept and no worker goes on wit
 
 from __future__ import annotations
 
+import logging
+
 from app.core.blobs import Blobs
 from app.core.cancelling import cancel
 from app.core.chores import Chores
-from app.core.errors import Expired
+from app.core.errors import BlobsUnavailable, Expired
 from app.core.queue import Jobs
 from app.core.requests import RequestStore
+
+log = logging.getLogger(__name__)
 
 
 def end_expiring(requests: RequestStore, jobs: Jobs, blobs: Blobs, chores: Chores) -> None:
     """End every request whose time is nearly over."""
     for request_id in requests.expiring():
-        cancel(requests, jobs, blobs, chores, request_id, Expired())
+        try:
+            cancel(requests, jobs, blobs, chores, request_id, Expired())
+        except BlobsUnavailable as error:  # it has ended; its bytes expire by themselves
+            log.warning("request %s: %s", request_id, error)

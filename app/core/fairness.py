@@ -76,6 +76,17 @@ local function place(queue, job, key, cost, ttl)
   redis.call('EXPIRE', starts, ttl)
   redis.call('EXPIRE', ends, ttl)
 end
+
+-- Puts a job before all that take turns, and behind those of its kind that came earlier.
+local function place_first(queue, job, ttl)
+  start_of_taken(queue, ttl)
+  while true do
+    local next = redis.call('ZRANGE', turns(queue), 0, 0)[1]
+    if not next then return redis.call('RPUSH', queue, job) end
+    if redis.call('LINSERT', queue, 'BEFORE', next, job) > 0 then return end
+    redis.call('ZREM', turns(queue), next)
+  end
+end
 """
 
 FLIGHTS = (
@@ -150,15 +161,15 @@ QUEUE_ONCE = (
     FLIGHTS
     + """
 -- KEYS = RQ's hash of the job, RQ's list, the request's record, RQ's set of queues.
--- ARGV[1] = job id, ARGV[2] = request id, ARGV[3] = 'first' (before all others), 'turn', or 'enter'
--- (a turn, once the key has room), ARGV[4] = seconds to live, ARGV[5..] = field, value, ...
+-- ARGV[1] = job id, ARGV[2] = request id, ARGV[3] = 'first' (before all that take turns), 'turn'
+-- or 'enter' (a turn, once the key has room), ARGV[4] = seconds to live, ARGV[5..] = field, value, ...
 -- A job that exists is not queued again: returns 1 or 0.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('SADD', KEYS[4], KEYS[2])
 redis.call('HSET', KEYS[1], unpack(ARGV, 5))
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 if ARGV[3] == 'first' then
-  redis.call('LPUSH', KEYS[2], ARGV[1])
+  place_first(KEYS[2], ARGV[1], ARGV[4])
   return 1
 end
 local about = redis.call('HMGET', KEYS[3], 'key', 'work', 'concurrency')
@@ -166,7 +177,9 @@ local key = about[1] or ''
 if ARGV[3] == 'enter' and about[3] and not enters(key, ARGV[2], about[3], ARGV[4]) then
   return 1
 end
-place(KEYS[2], ARGV[1], key, tonumber(about[2]) or 1, ARGV[4])
+local cost = tonumber(about[2])
+if not cost or cost <= 0 then cost = 1 end  -- a control map alone has no work, but takes a turn
+place(KEYS[2], ARGV[1], key, cost, ARGV[4])
 return 1
 """
 )

@@ -1,13 +1,17 @@
 """Which request an Idempotency-Key stands for. A key belongs to an owner, is bound to one body, and
-lives as long as its request. Knows no HTTP and does not submit.
+lives as long as its request. It is settled by the very call that writes the record
+(app/core/scripts.py), so there is one exactly when there is the other, and a key whose user is slow
+or dead can be taken over at any time. Knows no HTTP and does not submit.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from redis import Redis
+
+from app.core.requests import Hold
 
 # KEYS[1] = the key; ARGV = what it is to hold, when it expires. Returns what it holds already.
 _TAKE = """
@@ -16,12 +20,9 @@ if not held then redis.call('SET', KEYS[1], ARGV[1], 'EXAT', ARGV[2]) end
 return held
 """
 
-# ARGV = what it holds if nobody has taken it over, what it is to hold, '' for nothing.
-_CHANGE = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-if ARGV[2] == '' then return redis.call('DEL', KEYS[1]) end
-redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
-return 1
+# ARGV[1] = what it holds if nobody has taken it over.
+_RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
 
 
@@ -42,7 +43,7 @@ class IdempotencyKeys:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._take = redis.register_script(_TAKE)
-        self._change = redis.register_script(_CHANGE)
+        self._release = redis.register_script(_RELEASE)
 
     def take(self, owner: str, key: str, use: Use, expires_at: float) -> Use | None:
         """Use the key for this, until expires_at (Unix seconds), or say what it is in use for."""
@@ -52,14 +53,15 @@ class IdempotencyKeys:
         digest, request_id, settled = held.decode().split()
         return Use(digest, request_id, settled == "1")
 
-    def settle(self, owner: str, key: str, use: Use) -> None:
-        """The request was accepted: from now on the key means this one."""
-        settled = Use(use.digest, use.request_id, settled=True)
-        self._change(keys=[_name(owner, key)], args=[str(use), str(settled)])
+    def hold(self, owner: str, key: str, use: Use) -> Hold:
+        """With which the request of this use is submitted if the key is still this use's, and
+        which settles it in the same moment."""
+        return Hold(_name(owner, key), str(use), str(replace(use, settled=True)))
 
     def release(self, owner: str, key: str, use: Use) -> None:
-        """There is no such request: let the key be used again."""
-        self._change(keys=[_name(owner, key)], args=[str(use), ""])
+        """There is no such request: let the key be used again, unless somebody does already."""
+        for held in (use, replace(use, settled=True)):
+            self._release(keys=[_name(owner, key)], args=[str(held)])
 
 
 def _name(owner: str, key: str) -> str:

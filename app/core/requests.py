@@ -45,6 +45,20 @@ class Account:
     concurrency: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A key of Redis by which a submission is made once: only while it holds `before`, and from
+    then on it holds `after`. No name: whatever it holds."""
+
+    name: str = ""
+    before: str = ""
+    after: str = ""
+
+
+class KeyTaken(Exception):
+    """Another submission has the key of this one's Hold; it does not leave the server."""
+
+
 UNFINISHED = "requests:unfinished"
 """Sorted set in Redis: ids of the requests that have not ended, oldest first."""
 
@@ -59,6 +73,7 @@ for whoever looks now and then (app/api/housekeeping.py). A quarter of their lif
 _SLACK_S = 5.0  # between the moment that an expiry counts from and that of the submission
 
 _NOBODYS = Account()
+_NO_HOLD = Hold()
 
 
 class RequestStore:
@@ -90,8 +105,10 @@ class RequestStore:
         expires_at: float,
         webhook: Mapping[str, str] | None = None,
         account: Account = _NOBODYS,
+        hold: Hold = _NO_HOLD,
     ) -> None:
-        """Write a new QUEUED record. The id must be new. Raises InsufficientCredits."""
+        """Write a new QUEUED record. The id must be new. Raises InsufficientCredits, and KeyTaken
+        when what `hold` needs is not there any more."""
         fields = {"owner": owner, "params": json.dumps(params), "source": json.dumps(source)}
         fields["price"] = repr(account.price)
         if account.concurrency is not None:
@@ -101,7 +118,11 @@ class RequestStore:
             fields["webhook"] = json.dumps(webhook)
         reserved = str(account.reserved)
         expiry = str(int(expires_at))
-        answer = self._run(self._submit, request_id, expiry, account.key, reserved, *_flat(fields))
+        held = (hold.name, hold.before, hold.after)
+        said = (expiry, account.key, reserved, *held, *_flat(fields))
+        answer = self._run(self._submit, request_id, *said)
+        if answer == -1:
+            raise KeyTaken
         if isinstance(answer, bytes):
             raise InsufficientCredits(to_credits(int(answer)), to_credits(account.reserved))
 
@@ -155,11 +176,13 @@ class RequestStore:
         error: RequestFailed,
         execution: str = "",
         only_queued: bool = False,
+        stage: Stage | None = None,
     ) -> bool:
-        """End the request as FAILED. Without an execution it is failed whoever holds it."""
+        """End the request as FAILED. Without an execution it is failed whoever holds it; with a
+        stage only while that is the one that is open."""
         only = "1" if only_queued else "0"
         status = str(error.v1_status)
-        said = (error.text, status, type(error).__name__)
+        said = (error.text, status, type(error).__name__, "" if stage is None else str(int(stage)))
         return bool(self._run(self._fail, request_id, execution, only, *said))
 
     def forget(self, request_id: str) -> None:

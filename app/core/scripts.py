@@ -74,13 +74,17 @@ SUBMIT = (
     + LEDGER
     + """
 -- ARGV[2] = expires_at, ARGV[3] = key, ARGV[4] = amount to reserve of its budget,
--- ARGV[5..] = field, value, ...  A record is made once: returns 1 or 0; the balance as text when
--- it is too small, and then nothing is made.
+-- ARGV[5..7] = the idempotency key it is made for ('' for none), what that holds as long as it is
+-- the caller's, what it holds from now on, ARGV[8..] = field, value, ...  A record is made once:
+-- returns 1 or 0; -1 when the key is somebody else's by now, the balance as text when it is too
+-- small, and in both cases nothing is made.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+if ARGV[5] ~= '' and redis.call('GET', ARGV[5]) ~= ARGV[6] then return -1 end
 local balance = reserve(id(), ARGV[3], ARGV[4], ARGV[2])
 if balance then return balance end
 redis.call('HSET', KEYS[1], 'status', 'QUEUED', 'stage', '1', 'execution', '',
-           'created_at', ARGV[1], 'expires_at', ARGV[2], 'key', ARGV[3], unpack(ARGV, 5))
+           'created_at', ARGV[1], 'expires_at', ARGV[2], 'key', ARGV[3], unpack(ARGV, 8))
+if ARGV[5] ~= '' then redis.call('SET', ARGV[5], ARGV[7], 'EXAT', ARGV[2]) end
 redis.call('EXPIREAT', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[3], ARGV[1], id())
 count(1, 'submitted')
@@ -169,9 +173,9 @@ COMPLETE = (
     + """
 -- ARGV[2] = execution, ARGV[3..] = field, value, ...
 if not status() or not mine(ARGV[2]) then return 0 end
+redis.call('ZREM', KEYS[3], id())  -- first, see FAIL
 redis.call('HSET', KEYS[1], 'status', 'COMPLETED', 'ended_at', ARGV[1], 'execution', '',
            unpack(ARGV, 3))
-redis.call('ZREM', KEYS[3], id())
 local cost = redis.call('HGET', KEYS[1], 'cost')
 local balance = cost and spend(id(), redis.call('HGET', KEYS[1], 'key'), cost)
 if balance then redis.call('HSET', KEYS[1], 'remaining', balance) end
@@ -194,14 +198,17 @@ FAIL = (
     + """
 -- ARGV[2] = execution, or '' for whoever holds it (the supervisor of abandoned jobs),
 -- ARGV[3] = '1' to fail it only while QUEUED, ARGV[4] = error text, ARGV[5] = status on v1,
--- ARGV[6] = the error's class.
+-- ARGV[6] = the error's class, ARGV[7] = the stage to fail it in, or '' for any.
 local s = status()
 if not s or ended(s) then return 0 end
+if ARGV[7] ~= '' and redis.call('HGET', KEYS[1], 'stage') ~= ARGV[7] then return 0 end
 if ARGV[2] ~= '' and not mine(ARGV[2]) then return 0 end
 if ARGV[3] == '1' and s ~= 'QUEUED' then return 0 end
+-- A Redis that is full takes no write that needs room, but for a script that has written already.
+-- Ends make room, so they begin with a write that needs none.
+redis.call('ZREM', KEYS[3], id())
 redis.call('HSET', KEYS[1], 'status', 'FAILED', 'ended_at', ARGV[1], 'execution', '',
            'error', ARGV[4], 'error_status', ARGV[5])
-redis.call('ZREM', KEYS[3], id())
 give_back(id())
 make_room(KEYS[1], id())
 count_end('failed', ARGV[6])

@@ -23,6 +23,15 @@ MAX_PIXELS_FIELD = "max_pixels"
 
 SILENT_S = 15
 _FIELDS = ("last_heartbeat", MAX_PIXELS_FIELD)
+# KEYS[1] = the set of a queue's workers, ARGV = fields. No SORT: it counts as a write, and a Redis
+# that is full refuses it.
+_LIVE = """
+local workers = {}
+for i, worker in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  workers[i] = {worker, redis.call('HMGET', worker, unpack(ARGV))}
+end
+return workers
+"""
 _KEY_PREFIX = BaseWorker.redis_worker_namespace_prefix
 
 
@@ -52,17 +61,14 @@ def live_workers(redis: Redis, queue: str) -> list[LiveWorker]:
     """The live workers of a queue, in one round trip: each one's fields are read on the way
     through the set of workers, and a worker whose hash has expired has none.
     """
-    found = redis.sort(
-        workers_key(queue),
-        by="nosort",
-        get=["#", *(f"*->{field}" for field in _FIELDS)],
-        groups=True,
-    )
+    found = redis.eval(_LIVE, 1, workers_key(queue), *_FIELDS)
     return [
         LiveWorker(
             key.decode().removeprefix(_KEY_PREFIX), int(pixels) if pixels is not None else None
         )
-        for key, heartbeat, pixels in cast(list[tuple[bytes, bytes | None, bytes | None]], found)
+        for key, (heartbeat, pixels) in cast(
+            list[tuple[bytes, tuple[bytes | None, bytes | None]]], found
+        )
         if is_alive(heartbeat)
     ]
 

@@ -9,9 +9,11 @@ import pytest
 from redis import Redis
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
+from rq.worker_registration import unregister
 
 from app.core.queue import GPU
 from app.core.record import Stage
+from app.core.workers import live_workers
 from worker import generate
 from worker.gpu_worker import GpuWorker
 from worker.lease import BEAT_S, LEASE_S, UNSTARTED_S
@@ -74,6 +76,23 @@ def test_who_lost_the_lease_does_not_end_the_job_of_who_has_it(
     expire_leases(redis, leases)
     first.clean_registries()
     assert queue.job_ids == [f"{REQUEST}-generate"]
+
+
+def test_who_was_struck_off_comes_back(
+    two_workers: list[GpuWorker], worker_runtime: Runtime
+) -> None:
+    """After a silence of its own or of Redis its hash is gone, and others have cleaned up."""
+    worker, redis = two_workers[0], worker_runtime.redis
+    worker.register_birth()  # type: ignore[no-untyped-call]  # rq leaves it untyped
+    before = redis.hgetall(worker.key)
+    redis.delete(worker.key)
+    unregister(worker)
+    assert live_workers(redis, GPU) == []
+    worker.last_heartbeat = None
+    worker.heartbeat()
+    assert [live.name for live in live_workers(redis, GPU)] == [worker.name]
+    assert redis.hgetall(worker.key).keys() == before.keys()
+    assert redis.ttl(worker.key) > 0
 
 
 def test_a_killed_workers_job_runs_again_within_ten_seconds() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from app.core.leftovers import drop_leftovers
 from app.core.record import Stage, Status
 from models.checkpoints import Checkpoint, LoadedCheckpoint, load
 from scripts.stand_in import stand_in
@@ -127,6 +128,8 @@ def test_the_next_worker_goes_on(
     assert (record.evaluations, record.controlled) == (whole.evaluations, whole.controlled)
     # Saved after every step: not one evaluation is made twice, but for those of the killed step.
     assert whole.evaluations <= len(calls) <= whole.evaluations + 2 * len(steps)
+    for request_id in (ID, UNDISTURBED):
+        drop_leftovers(context.requests, context.blobs, request_id)
     assert blobs_of_answers(context) == []
 
 
@@ -193,4 +196,6 @@ def test_a_worker_that_lost_the_request_saves_nothing(
     record = context.requests.get(ID)
     assert record is not None
     assert record.kept == noted[0].kept
+    names = {f"blob:{name}".encode() for name, _ in record.kept["chunks"]}
+    assert set(blobs_of_answers(context)) == names
     assert record.status is Status.PROCESSING

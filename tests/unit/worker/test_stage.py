@@ -150,3 +150,14 @@ def test_a_job_that_rq_gave_up_ends_its_request(
     job.retries_left = retries_left
     fail_request(job, context.redis, None, None, None)
     assert (record(context).status is Status.FAILED) == ended
+
+
+def test_a_job_that_was_given_up_after_its_work_was_done_ends_nothing(context: Runtime) -> None:
+    """Its last execution died between opening the next stage and RQ's own books."""
+    context.jobs.enqueue(ID, Stage.PREPARE)
+    job = context.jobs.queue(CPU).fetch_job(f"{ID}-prepare")
+    assert job is not None
+    run_stage(ID, Stage.PREPARE, lambda *_: {})
+    job.retries_left = 0
+    fail_request(job, context.redis, None, None, None)
+    assert record(context).status is Status.QUEUED

@@ -295,7 +295,7 @@ def test_a_picture_that_cannot_be_stored_is_503_and_no_request(
 def test_a_request_that_redis_has_no_room_for_leaves_no_picture_behind(
     api: TestClient, redis_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OutOfMemoryError("OOM command not allowed when used memory > 'maxmemory'")
 
     monkeypatch.setattr(RequestStore, "submit", full)

@@ -89,8 +89,35 @@ def test_a_process_that_died_on_the_way_leaves_the_key_usable(
     use = Use(idempotency._digest(SUBMISSION), "d" * 32)
     services.idempotency.take(CALLER.name, "key", use, services.requests.expiry())
     if there:
-        services.requests.submit("d" * 32, CALLER.name, {}, {}, services.requests.expiry())
+        hold = services.idempotency.hold(CALLER.name, "key", use)
+        expires_at = services.requests.expiry()
+        services.requests.submit(use.request_id, CALLER.name, {}, {}, expires_at, hold=hold)
     request_id = submitted(services)
     assert (request_id == use.request_id) is there
     assert submitted(services) == request_id
     assert requests(services) == 1
+
+
+def test_who_was_too_slow_gets_the_request_of_who_took_over(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis or the store of pictures stood still for longer than the second one's patience."""
+    monkeypatch.setattr(idempotency, "_PATIENCE_S", 0.0)
+    begun, taken_over = threading.Event(), threading.Event()
+    submit = idempotency.submit
+
+    def hold_up(*given: Any) -> str:
+        if not begun.is_set():
+            begun.set()
+            taken_over.wait()
+        return submit(*given)
+
+    monkeypatch.setattr(idempotency, "submit", hold_up)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(submitted, services)
+        begun.wait()
+        second = submitted(services)
+        taken_over.set()
+        assert first.result() == second
+    assert list(services.requests.unfinished()) == [second]
+    assert services.redis.keys("blob:*") == [f"blob:{second}:source".encode()]

@@ -144,6 +144,24 @@ def test_what_is_reserved(
     assert left == 100 - reserved / 2
 
 
+def test_a_redis_that_is_full_can_be_polled_and_made_room_in(
+    application: Make, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.core.admission._MEMORY_S", 0.0)
+    api, team = application(), key(redis)
+    request_id = api.post(V2, json=BODY, headers=team).json()["request_id"]
+    redis.config_set("maxmemory", 1)
+    try:
+        polled = api.get(f"/v2/requests/{request_id}/status", headers=team)
+        upload = api.post("/upload-asset", json={"data_urls": ["data:,"]}, headers=team)
+        cancelled = api.delete(f"/v2/requests/{request_id}", headers=team)
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert (polled.status_code, polled.json()["queue_position"]) == (200, 1)
+    assert (upload.status_code, "retry-after" in upload.headers) == (503, True)
+    assert (cancelled.status_code, cancelled.json()["error"]) == (200, "cancelled")
+
+
 def test_a_key_that_expires_is_no_key(application: Make, redis: Redis) -> None:
     api, team = application(), key(redis, expires_at=time.time() - 1)
     refused = api.post(V2, json=BODY, headers=team)

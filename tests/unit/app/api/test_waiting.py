@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager, contextmanager
 import pytest
 from fastapi import Request
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
+from app.api import waiting
 from app.api.services import Services, make_services
 from app.api.waiting import wait_for_end
 from app.core.errors import GenerationFailed
@@ -65,6 +67,33 @@ def test_silence_is_no_error(
         async with services(redis_server) as made:
             with counted(made, lambda: store.fail("a", GenerationFailed())):
                 return await wait_for_end(made, "a", a_client_that_stays())
+
+    ended = asyncio.run(wait())
+    assert ended is not None
+    assert ended.status is Status.FAILED
+
+
+def test_it_outlasts_a_redis_that_is_away(
+    redis: Redis, redis_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For longer than the retries: the client would send the request again, and pay twice."""
+    monkeypatch.setattr(waiting, "_PAUSE_S", 0.0)
+    store = RequestStore(redis, ttl_s=60)
+    store.submit("a", "t", {}, {}, store.expiry())
+    away = iter([True, True])
+
+    async def wait() -> RequestRecord | None:
+        async with services(redis_server) as made:
+            read = made.reads.record
+
+            async def record(request_id: str) -> RequestRecord | None:
+                if next(away, False):
+                    raise RedisConnectionError("refused")
+                return await read(request_id)
+
+            monkeypatch.setattr(made.reads, "record", record)
+            store.fail("a", GenerationFailed())
+            return await wait_for_end(made, "a", a_client_that_stays())
 
     ended = asyncio.run(wait())
     assert ended is not None

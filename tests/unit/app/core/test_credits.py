@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -189,3 +190,28 @@ def test_a_budget_is_topped_up_where_there_is_one(ledger: Ledger) -> None:
     assert ledger.top_up(KEY, 0.25) == 1.25
     ledger.open(KEY, 9.0)
     assert ledger.balances() == {KEY: 1.25}
+
+
+def test_a_top_up_that_is_sent_twice_counts_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the client library does when Redis stood still and the first answer never came."""
+    ledger.open(KEY, 1.0)
+    script = ledger._top_up
+
+    def twice(**given: Any) -> Any:
+        script(**given)
+        return script(**given)
+
+    monkeypatch.setattr(ledger, "_top_up", twice)
+    assert ledger.top_up(KEY, 10.0) == 11.0
+    assert ledger.top_up(KEY, 10.0) == 21.0
+
+
+def test_no_work_costs_nothing(ledger: Ledger, store: RequestStore) -> None:
+    """A control map alone, also for who has spent all."""
+    ledger.open(KEY, 1.0)
+    complete(store, submit(store, 1.0), 1.0)
+    complete(store, submit(store, 0.0), to_credits(cost_of(0.0, 1.0)))
+    assert ledger.balances() == {KEY: 0.0}
+    assert ledger.spent() == {KEY: 1.0}

@@ -62,6 +62,31 @@ def rig(redis: Redis) -> Rig:
     return Rig(redis)
 
 
+def test_control_maps_alone_take_turns_too(rig: Rig) -> None:
+    """They are worth no work, and still each of them has the device for a moment."""
+    for number in range(3):
+        rig.prepared("b", number, 10.0)
+    served = []
+    for number in range(20):
+        rig.prepared("a", number, 0.0)
+        rig.prepared("a", number + 100, 0.0)
+        served.append(rig.take(GPU).partition("-")[0])
+    assert {"b0", "b1"} <= set(served)
+
+
+def test_finished_pictures_leave_in_the_order_in_which_they_came(rig: Rig) -> None:
+    """Before whoever still has to be prepared, and whoever was put back by RQ."""
+    for number in range(3):
+        rig.submit("a", number)
+    done = [rig.prepared("b", number, 1.0) for number in range(3)]
+    for request_id in done[:2]:
+        rig.jobs.enqueue(request_id, Stage.FINISH)
+    assert rig.waiting() == ["b0", "b1", "a0", "a1", "a2"]
+    assert [rig.take().partition("-")[0] for _ in range(3)] == ["b0", "b1", "a0"]
+    rig.jobs.enqueue(done[2], Stage.FINISH)
+    assert rig.waiting() == ["b2", "a1", "a2"]
+
+
 def test_the_list_is_rqs_own(rig: Rig) -> None:
     assert rig.jobs.queue(CPU).key == CPU_LIST
 
