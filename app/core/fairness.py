@@ -162,7 +162,8 @@ QUEUE_ONCE = (
     + """
 -- KEYS = RQ's hash of the job, RQ's list, the request's record, RQ's set of queues.
 -- ARGV[1] = job id, ARGV[2] = request id, ARGV[3] = 'first' (before all that take turns), 'turn'
--- or 'enter' (a turn, once the key has room), ARGV[4] = seconds to live, ARGV[5..] = field, value, ...
+-- or 'enter' (a turn, once the key has room), ARGV[4] = seconds to live, ARGV[5..] = field, value,
+-- ...
 -- A job that exists is not queued again: returns 1 or 0.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('SADD', KEYS[4], KEYS[2])

@@ -22,27 +22,63 @@ from app.core.record import RequestRecord, Status
 from app.core.requests import UNFINISHED
 
 _FRESH_S = 0.5
+_DEFAULT_WORK = 20.0  # a megapixel, twenty evaluations
 
-# KEYS = the gpu queue, the unfinished requests. Returns those that wait in the order in which they
-# will be made (what is not prepared yet comes last, as it was submitted), and those being made:
-# id, work, profile and of the latter step and steps; cjson writes false for what is not known.
+# KEYS = the gpu queue, the unfinished requests; ARGV[1] = the work of a request of which it is not
+# known yet. Returns those that wait in the order in which they will be made, and those being made:
+# id, work, profile and of the latter step and steps; cjson writes false for what is not known. What
+# is not prepared yet stands where it would be put (app/core/fairness.py) if it were by now. Writes
+# nothing: a Redis that is full is asked, too.
 _LOOK = """
-local waiting, working, seen = {}, {}, {}
-local function look(id, queued)
+local queue, starts, in_list = KEYS[1], {}, {}
+local jobs, waiting, working, seen = redis.call('LRANGE', queue, 0, -1), {}, {}, {}
+for _, job in ipairs(jobs) do in_list[job] = true end
+local from = tonumber(redis.call('GET', 'turns:' .. queue .. ':taken') or 0)
+local known, taken = redis.call('ZRANGE', 'turns:' .. queue, 0, -1, 'WITHSCORES'), true
+for i = 1, #known, 2 do
+  starts[known[i]] = tonumber(known[i + 1])
+  taken = taken and not in_list[known[i]]
+  if taken then from = math.max(from, starts[known[i]]) end
+end
+
+local ends = {}
+local function start_of(key, work)
+  if not ends[key] then
+    ends[key] = from
+    local last = redis.call('ZREVRANGE', 'turns:' .. queue .. ':of:' .. key, 0, 63, 'WITHSCORES')
+    for i = 1, #last, 2 do
+      local status = redis.call('HGET', 'req:' .. string.match(last[i], '^(.*)%-'), 'status')
+      if status and status ~= 'FAILED' then
+        ends[key] = math.max(from, tonumber(last[i + 1]))
+        break
+      end
+    end
+  end
+  local start = ends[key]
+  ends[key] = start + (tonumber(work) or tonumber(ARGV[1]))
+  return start
+end
+
+local at = -math.huge  -- what RQ put back stands before all that take turns
+local function look(id, job)
   if seen[id] then return end
   seen[id] = true
   local of = redis.call('HMGET', 'req:' .. id,
-                        'status', 'stage', 'work', 'profile', 'step', 'steps')
-  if of[1] == 'QUEUED' or (queued and of[1] == 'PROCESSING') then
-    waiting[#waiting + 1] = {id, of[3], of[4]}
+                        'status', 'stage', 'work', 'profile', 'step', 'steps', 'key')
+  if of[1] == 'QUEUED' or (job and of[1] == 'PROCESSING') then
+    at = job and (starts[job] or at) or start_of(of[7] or '', of[3])
+    waiting[#waiting + 1] = {id, of[3], of[4], at, #waiting}
   elseif of[1] == 'PROCESSING' and of[2] == '2' then
     working[#working + 1] = {id, of[3], of[4], of[5], of[6]}
   end
 end
-for _, job in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
-  look(string.match(job, '^%x+') or '', true)
-end
-for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do look(id, false) end
+for _, job in ipairs(jobs) do look(string.match(job, '^%x+') or '', job) end
+for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do look(id) end
+table.sort(waiting, function(a, b)
+  if a[4] ~= b[4] then return a[4] < b[4] end
+  return a[5] < b[5]
+end)
+for _, one in ipairs(waiting) do one[5], one[4] = nil, nil end
 return cjson.encode({waiting, working})
 """
 
@@ -96,8 +132,9 @@ class Forecasts:
     def make(self) -> Forecast:
         """A new one: three round trips, of which the first takes longer the longer the queue is."""
         keys = [self._jobs.queue(GPU).key, UNFINISHED]
-        waiting, working = json.loads(self._look(keys=keys))
-        made = foresee(waiting, working, self._measurements.pace(), self._jobs.workers(GPU))
+        pace = self._measurements.pace()
+        waiting, working = json.loads(self._look(keys=keys, args=[pace.work or _DEFAULT_WORK]))
+        made = foresee(waiting, working, pace, self._jobs.workers(GPU))
         self._made, self._made_at = made, time.monotonic()
         return made
 

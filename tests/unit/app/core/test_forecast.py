@@ -12,7 +12,7 @@ from app.core.forecast import Forecasts, Place, foresee
 from app.core.pace import Pace
 from app.core.queue import Jobs
 from app.core.record import Stage
-from app.core.requests import RequestStore
+from app.core.requests import Account, RequestStore
 
 PACE = Pace({"exact": 0.5, "turbo": 0.1}, delivery_s=1.0, work=20.0)
 IDS = [f"{number:032x}" for number in range(4)]
@@ -69,6 +69,29 @@ def positions(redis: Redis, jobs: Jobs) -> dict[str, int]:
 @pytest.mark.usefixtures("store")
 def test_the_order_is_that_of_the_queue(redis: Redis, jobs: Jobs) -> None:
     assert positions(redis, jobs) == {IDS[2]: 1, IDS[1]: 2, IDS[3]: 3}
+
+
+def test_what_is_not_prepared_stands_where_its_turn_will_be(
+    redis: Redis, jobs: Jobs, store: RequestStore
+) -> None:
+    """Of a key that has nothing waiting: right behind what runs; then the keys take turns."""
+    for number in range(10):  # of one key, prepared
+        request_id = f"{number + 16:032x}"
+        store.submit(request_id, "t", {}, {}, store.expiry())
+        store.claim(request_id, Stage.PREPARE, "e")
+        store.advance(request_id, Stage.PREPARE, "e", {"work": 20.0, "profile": "exact"})
+        jobs.enqueue(request_id, Stage.GENERATE)
+    theirs = ["f" * 32, "e" * 32]  # of another, being fetched
+    for request_id in theirs:
+        store.submit(request_id, "u", {}, {}, store.expiry(), account=Account("u"))
+        jobs.enqueue(request_id, Stage.PREPARE)
+    told = positions(redis, jobs)
+    assert [told[request_id] for request_id in theirs] == [1, 3]
+    for request_id in theirs:
+        store.claim(request_id, Stage.PREPARE, "e")
+        store.advance(request_id, Stage.PREPARE, "e", {"work": 20.0, "profile": "exact"})
+        jobs.enqueue(request_id, Stage.GENERATE)
+        assert positions(redis, jobs)[request_id] == told[request_id]
 
 
 def test_what_has_ended_takes_no_place(redis: Redis, jobs: Jobs, store: RequestStore) -> None:
