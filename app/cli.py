@@ -119,7 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("file", type=Path, help="a receipt as JSON, or a picture")
     again = actions.add_parser("replay", help="make it again and compare")
     again.add_argument("file", type=Path, help="a receipt as JSON, or a picture")
-    again.add_argument("--image", type=Path, help="the control picture; else the linked map")
+    control = again.add_mutually_exclusive_group()
+    control.add_argument("--image", type=Path, help="the control picture; else the linked map")
+    control.add_argument("--map", type=Path, help="the ready map, sent as control_image")
     again.add_argument("--url", default="http://127.0.0.1:8000")
     again.add_argument("--key", required=True)
     return parser
@@ -222,7 +224,9 @@ def _replay(arguments: argparse.Namespace, statement: Statement) -> int:
     from app.replay import Api, replay
 
     all_same = True
-    for same, line in replay(statement, arguments.image, Api(arguments.url, arguments.key)):
+    given = {"image": arguments.image, "control_image": arguments.map}
+    control = next(((name, file) for name, file in given.items() if file is not None), None)
+    for same, line in replay(statement, control, Api(arguments.url, arguments.key)):
         all_same &= same
         print(line)
     return 0 if all_same else 1

@@ -17,6 +17,9 @@ from typing import Any
 
 from app.receipt_files import Statement
 
+Control = tuple[str, Path]
+"""The name of a parameter and the file that it is to hold."""
+
 _POLL_S = 0.2
 _COMPARED = ("checkpoint", "weights", "device", "dtype", "mu", "sigmas_sha256", "versions")
 
@@ -51,9 +54,9 @@ def _reason(error: urllib.error.HTTPError) -> str:
         return error.reason
 
 
-def body_of(statement: Statement, image: Path | None) -> dict[str, Any]:
-    """The request that the statement is about; its control is `image`, as the parameter that it
-    was then (a picture or a ready map), else the map it links.
+def body_of(statement: Statement, control: Control | None) -> dict[str, Any]:
+    """The request that the statement is about; its control is the file given as a parameter
+    (`image` or `control_image`), else the map it links.
 
     Raises ValueError when there is neither, or no prompt.
     """
@@ -61,12 +64,14 @@ def body_of(statement: Statement, image: Path | None) -> dict[str, Any]:
     body = dict(content["parameters"])
     if "prompt" not in body:
         raise ValueError("its prompt was too long to be kept in the picture; use the receipt")
-    if image is not None:
-        field = content.get("control", "image")
-        return {**body, field: base64.b64encode(image.read_bytes()).decode()}
+    if control is not None:
+        field, file = control
+        return {**body, field: base64.b64encode(file.read_bytes()).decode()}
     control_map = content.get("control_map")
     if not control_map:
-        raise ValueError("it links no control map; name the control picture with --image")
+        raise ValueError(
+            "it links no control map; name its picture with --image, or its map with --map"
+        )
     return {
         **body,
         "control_image": control_map["url"],
@@ -76,11 +81,11 @@ def body_of(statement: Statement, image: Path | None) -> dict[str, Any]:
     }
 
 
-def replay(statement: Statement, image: Path | None, api: Api) -> Iterator[tuple[bool, str]]:
+def replay(statement: Statement, control: Control | None, api: Api) -> Iterator[tuple[bool, str]]:
     """Submit it, wait, and yield for each picture whether its pixels are the same, in words too.
     What else is different is said beside it. Raises ValueError.
     """
-    submitted = api.call("/v2/flux-controlnet", body_of(statement, image))
+    submitted = api.call("/v2/flux-controlnet", body_of(statement, control))
     while api.call(submitted["status_url"])["status"] != "COMPLETED":
         time.sleep(_POLL_S)
     again = api.call(f"{submitted['response_url']}/receipt")["receipt"]

@@ -66,7 +66,6 @@ def picture_text(
     content = {
         "checkpoint": record.made_with.get("checkpoint"),
         "parameters": parameters,
-        "control": _control(record),
         "width": record.width,
         "height": record.height,
         "pixels_sha256": pixels_sha256,
@@ -84,11 +83,6 @@ def _parameters(record: RequestRecord) -> dict[str, Any]:
     return {**asked, "profile": record.profile}
 
 
-def _control(record: RequestRecord) -> str:
-    """As which parameter its control picture came."""
-    return str(record.source.get("field", "image"))
-
-
 def _signed(signer: ReceiptSigner, content: dict[str, Any]) -> str:
     return json.dumps({**content, "signature": signer.sign(content)}, sort_keys=True)
 
@@ -104,7 +98,6 @@ def receipt_of(record: RequestRecord, map_link: str | None) -> dict[str, Any]:
         "created_at": _moment(record.created_at),
         "ended_at": _moment(record.ended_at or record.created_at),
         "parameters": _parameters(record),
-        "control": _control(record),
         "width": record.width,
         "height": record.height,
         "evaluations": record.evaluations,

@@ -163,6 +163,22 @@ def test_a_replay_makes_the_same_file_from_the_linked_map(
     assert lines == [f"{index}.jpeg: the same file, bit for bit" for index in (0, 1)]
 
 
+def test_a_picture_made_from_a_ready_map_is_replayed_from_it(
+    http: httpx.Client, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ready = tmp_path / "map.png"
+    ready.write_bytes(http.post(f"{V1}/preprocess", json=small(cn_type="canny")).content)
+    body = small(cn_type="canny", seed=5, cn_strength=1, image_format="png")
+    del body["image"]
+    file = tmp_path / "picture.png"
+    file.write_bytes(
+        picture(http, {**body, "control_image": base64.b64encode(ready.read_bytes()).decode()})
+    )
+    assert replay(server, file, "--map", str(ready)) == 0
+    assert capsys.readouterr().out == "picture: the same file, bit for bit\n"
+    assert replay(server, file, "--image", str(ready)) == 1
+
+
 def test_a_replay_with_another_control_is_told(
     http: httpx.Client, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
