@@ -85,6 +85,7 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('ZREM', KEYS[3], ARGV[1])
   return 0
 end
+if redis.call('LINDEX', KEYS[2], -1) == ARGV[3] then return 1 end  -- told twice by the library
 redis.call('RPUSH', KEYS[2], ARGV[3])
 if redis.call('HGET', KEYS[1], 'state') == 'pending' then
   redis.call('HSET', KEYS[1], 'state', ARGV[4])
@@ -96,11 +97,30 @@ redis.call('EXPIRE', KEYS[2], ARGV[2])
 return 1
 """
 
-# KEYS[1] = DUE; ARGV = now, end of the lease, how many.
+# KEYS[1] = DUE; ARGV = now, end of the lease, how many. Owners take turns, each with what waits
+# longest: one whose receivers do not answer would keep everybody's from being called.
 _TAKE = """
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[3])
-for _, id in ipairs(due) do redis.call('ZADD', KEYS[1], ARGV[2], id) end
-return due
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, 2048)
+local of, owners, taken, most = {}, {}, {}, tonumber(ARGV[3])
+for _, id in ipairs(due) do
+  local owner = redis.call('HGET', 'webhook:' .. id, 'owner') or ''
+  if not of[owner] then
+    of[owner] = {}
+    owners[#owners + 1] = owner
+  end
+  table.insert(of[owner], id)
+end
+for round = 1, #due do
+  for _, owner in ipairs(owners) do
+    local id = of[owner][round]
+    if id and #taken < most then
+      redis.call('ZADD', KEYS[1], ARGV[2], id)
+      taken[#taken + 1] = id
+    end
+  end
+  if #taken >= most then break end
+end
+return taken
 """
 
 
@@ -143,8 +163,8 @@ class Deliveries:
         return bool(self._redis.zcount(DUE, "-inf", time.time()))
 
     def take(self, most: int) -> list[str]:
-        """The requests of deliveries that are due, those that wait longest first: the caller's for
-        LEASE_S."""
+        """The requests of deliveries that are due, those that wait longest first, owners in turns:
+        the caller's for LEASE_S."""
         now = time.time()
         taken = self._take(keys=[DUE], args=[repr(now), repr(now + LEASE_S), most])
         return [one.decode() for one in cast(list[bytes], taken)]

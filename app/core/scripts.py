@@ -130,10 +130,15 @@ return 1
 ADVANCE = (
     _TAIL
     + """
--- ARGV[2] = execution, ARGV[3] = stage number it finished, ARGV[4..] = field, value, ...
-if not status() or not mine(ARGV[2]) then return 0 end
+-- ARGV[2] = execution, ARGV[3] = stage number it finished, ARGV[4..] = field, value, ...  Says 1
+-- again when asked again: a client library that waited in vain for the answer does.
+local s = status()
+if not s or ended(s) then return 0 end
+if redis.call('HGET', KEYS[1], 'advanced') == ARGV[2] then return 1 end
+if not mine(ARGV[2]) then return 0 end
 took(({'prepare', 'generate'})[tonumber(ARGV[3])], 'claimed_at')
-redis.call('HSET', KEYS[1], 'stage', tonumber(ARGV[3]) + 1, 'execution', '', unpack(ARGV, 4))
+redis.call('HSET', KEYS[1], 'stage', tonumber(ARGV[3]) + 1, 'execution', '',
+           'advanced', ARGV[2], unpack(ARGV, 4))
 return 1
 """
 )

@@ -53,6 +53,24 @@ def test_who_takes_it_up_has_it_until_the_lease_ends(
     assert deliveries.take(10) == [ID]
 
 
+def test_owners_take_turns(redis: Redis) -> None:
+    """One whose receiver does not answer has hundreds due."""
+    store = Deliveries(redis, PAUSES)
+    for number in range(40):
+        store.create(f"{number:032x}", "silent", "https://a.example/", "{}")
+    store.create("f" * 32, "other", "https://b.example/", "{}")
+    taken = store.take(4)
+    assert "f" * 32 in taken
+    assert [one for one in taken if one != "f" * 32] == [f"{number:032x}" for number in range(3)]
+
+
+def test_an_attempt_that_is_told_twice_is_one(deliveries: Deliveries) -> None:
+    once = attempt(None)
+    before = read(deliveries)
+    assert deliveries.settle(before, once) is deliveries.settle(before, once)
+    assert len(read(deliveries).attempts) == 1
+
+
 def test_no_more_are_taken_than_asked_for(deliveries: Deliveries) -> None:
     deliveries.create("e" * 32, "a", "https://a.example/", "{}")
     assert len(deliveries.take(1)) == len(deliveries.take(1)) == 1

@@ -90,10 +90,18 @@ def test_a_finished_stage_is_not_run_again(submitted: RequestStore) -> None:
     assert submitted.claim(ID, Stage.PREPARE, "late") is Claim.AHEAD
 
 
-def test_an_execution_cannot_advance_twice(submitted: RequestStore) -> None:
+def test_an_execution_that_advances_twice_is_told_so_and_changes_nothing(
+    submitted: RequestStore,
+) -> None:
+    """The client library repeats a command whose answer never came."""
     submitted.claim(ID, Stage.PREPARE, "e1")
     assert submitted.advance(ID, Stage.PREPARE, "e1", {})
-    assert not submitted.advance(ID, Stage.PREPARE, "e1", {})
+    submitted.claim(ID, Stage.GENERATE, "e2")
+    assert submitted.advance(ID, Stage.PREPARE, "e1", {"width": 1})
+    record = submitted.get(ID)
+    assert record is not None
+    assert (record.stage, record.width) == (Stage.GENERATE, None)
+    assert submitted.advance(ID, Stage.GENERATE, "e2", {})
 
 
 def test_a_terminal_status_is_written_once(submitted: RequestStore) -> None:
