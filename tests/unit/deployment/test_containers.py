@@ -15,6 +15,7 @@ import yaml
 from app.core.queue import _TIMEOUT_S
 from app.core.record import Stage
 from app.core.settings import Settings
+from tests.unit.deployment.starting import start_of_redis
 
 ROOT = Path(__file__).resolve().parents[3]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -35,6 +36,17 @@ def dockerfile() -> list[list[str]]:
     return [line.split() for line in instructions if line]
 
 
+def stages() -> dict[str, list[list[str]]]:
+    """The instructions of each stage, by its name."""
+    found: dict[str, list[list[str]]] = {}
+    for words in dockerfile():
+        if words[0] == "FROM":
+            found[words[-1]] = []
+        elif found:
+            list(found.values())[-1].append(words)
+    return found
+
+
 def locked(name: str) -> dict[str, list[str]]:
     """`package==version` -> the words of its entry (marker and hashes), sorted."""
     text = (ROOT / name).read_text().replace("\\\n", " ")
@@ -42,8 +54,20 @@ def locked(name: str) -> dict[str, list[str]]:
     return {entry[0]: sorted(entry[1:]) for entry in entries}
 
 
-def yaml_of_the_docs() -> list[str]:
-    return re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "containers.md").read_text(), re.S)
+def yaml_of_the_docs(page: str) -> list[str]:
+    return re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.S | re.M)
+
+
+def example() -> dict[str, tuple[str, str]]:
+    """Of .env.example: name -> value, and the comment above it; commented out or not."""
+    found = re.findall(
+        r"((?:^# .*\n)*)((?:^#?[A-Z][A-Z0-9_]*=.*\n)+)", (ROOT / ".env.example").read_text(), re.M
+    )
+    return {
+        name: (value, comment)
+        for comment, lines in found
+        for name, value in re.findall(r"^#?([A-Z][A-Z0-9_]*)=(.*)$", lines, re.M)
+    }
 
 
 def check_compose(text: str, folder: Path) -> None:
@@ -65,10 +89,39 @@ def test_compose_is_what_its_specification_allows(tmp_path: Path) -> None:
     check_compose(COMPOSE.read_text(), tmp_path)
 
 
-def test_so_is_every_addition_in_the_docs(tmp_path: Path) -> None:
-    assert yaml_of_the_docs()
-    for text in yaml_of_the_docs():
-        check_compose(text.replace("!override", ""), tmp_path)  # a tag of compose's own
+@pytest.mark.parametrize("page", ["containers.md", "operations.md"])
+def test_so_is_every_addition_in_the_docs(page: str, tmp_path: Path) -> None:
+    known = set(yaml.safe_load(COMPOSE.read_text())["services"])
+    assert yaml_of_the_docs(page)
+    for text in yaml_of_the_docs(page):
+        text = text.replace("!override", "")  # a tag of compose's own
+        check_compose(text, tmp_path)
+        for name, service in yaml.safe_load(text)["services"].items():
+            assert name in known or service["extends"]["service"] in known
+
+
+def test_each_image_is_built_by_one_service(services: dict[str, Any]) -> None:
+    """Builders that build all services at once fail when two of them export one name."""
+    images = {service["image"] for service in services.values() if "flux-" in service["image"]}
+    assert len(images) == len(IMAGES)
+    for image in images:
+        using = [service for service in services.values() if service["image"] == image]
+        [building] = [service for service in using if "build" in service]
+        # With a profile it would not be there for those without.
+        assert "profiles" not in building
+        assert f"controlnet-{building['build']['target']}:" in image
+        # Whoever asked a registry for it would be told that there is none.
+        assert {service["pull_policy"] for service in using} == {"never"}
+
+
+def test_one_slow_host_of_pictures_does_not_hold_up_the_others(services: dict[str, Any]) -> None:
+    assert services["cpu-worker"]["deploy"]["replicas"] >= 2
+
+
+def test_redis_never_starts_without_a_password(services: dict[str, Any], tmp_path: Path) -> None:
+    command = [part.replace("$$", "$") for part in services["redis"]["command"]]
+    assert start_of_redis(command, "", tmp_path) == (78, "")
+    assert start_of_redis(command, "secret", tmp_path) == (0, 'requirepass "secret"\n')
 
 
 def test_every_service_is_hardened(services: dict[str, Any]) -> None:
@@ -99,7 +152,8 @@ def test_whoever_is_told_to_stop_may_finish_its_job(services: dict[str, Any]) ->
     for name in ("demo-worker", "gpu-worker"):
         assert grace_s(name) > _TIMEOUT_S[Stage.GENERATE]
     assert grace_s("cpu-worker") > max(_TIMEOUT_S[Stage.PREPARE], _TIMEOUT_S[Stage.FINISH])
-    assert grace_s("api") > Settings.model_fields["sync_timeout_s"].default
+    # A call of the api may wait as long as a picture takes: SYNC_TIMEOUT_S has no bound.
+    assert grace_s("api") >= grace_s("gpu-worker")
 
 
 def test_the_token_is_a_secret_of_the_gpu_worker_alone(services: dict[str, Any]) -> None:
@@ -109,22 +163,40 @@ def test_the_token_is_a_secret_of_the_gpu_worker_alone(services: dict[str, Any])
 
 
 def test_every_name_in_the_example_means_something() -> None:
-    text = (ROOT / ".env.example").read_text()
-    names = re.findall(r"^#?([A-Z][A-Z0-9_]*)=", text, re.M)
-    assert len(names) > 10
-    known = {name.upper() for name in Settings.model_fields} | {"COMPOSE_PROFILES"}
+    names = set(example())
+    # What somebody must have thought about before others are let in.
+    assert names >= {"REDIS_URL", "OUTPUT_METADATA", "CONTENT_FILTER", "HF_HUB_OFFLINE"}
+    known = {name.upper() for name in Settings.model_fields}
+    known |= {"COMPOSE_PROFILES", "HF_HUB_OFFLINE"}
     known |= set(re.findall(r"\$\{(\w+)", COMPOSE.read_text()))
-    assert set(names) <= known
+    assert names <= known
     secret = re.compile("PASSWORD|TOKEN|KEY")
     assert not any(secret.search(name) for name in names)
 
 
 def test_settings_in_the_example_are_valid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    text = (ROOT / ".env.example").read_text()
-    for name, value in re.findall(r"^#?([A-Z][A-Z0-9_]*)=(.*)$", text, re.M):
+    for name, (value, _) in example().items():
         monkeypatch.setenv(name, value)
     Settings()
+
+
+def test_the_example_shows_defaults_but_where_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    of_compose = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", COMPOSE.read_text()))
+    others = {**of_compose, "COMPOSE_PROFILES": "cpu", "HF_HUB_OFFLINE": "0"}
+    for name, (value, comment) in example().items():
+        if name in others:
+            assert value == others[name], name
+            continue
+        monkeypatch.delenv(name, raising=False)
+        default = getattr(Settings(), name.lower())
+        monkeypatch.setenv(name, value)
+        shown = getattr(Settings(), name.lower())
+        monkeypatch.delenv(name)
+        assert (shown == default) is ("Example:" not in comment), name
 
 
 def test_the_base_is_pinned_and_everything_copied_exists() -> None:
@@ -138,6 +210,25 @@ def test_the_base_is_pinned_and_everything_copied_exists() -> None:
         assert list(ROOT.glob(source)), source
 
 
+def test_the_demos_weights_have_a_layer_of_their_own_below_the_source() -> None:
+    copied = [words[1:-1] for words in stages()["worker"] if words[0] == "COPY"]
+    own = [sources for sources in copied if sources[0][:2] != "--"]
+    weights = ROOT / "models/checkpoints/demo_weights"
+    assert own[0] == [str(weights.relative_to(ROOT))]
+    above = [
+        file
+        for sources in own[1:]
+        for source in sources
+        for place in ROOT.glob(source)
+        for file in (place.rglob("*") if place.is_dir() else [place])
+    ]
+    assert not any(file.is_relative_to(weights) for file in above)
+    # A package that is added to models has to be named there.
+    for folder in ("app", "models", "worker"):
+        modules = set((ROOT / folder).rglob("*.py"))
+        assert modules <= set(above), modules - set(above)
+
+
 def test_nothing_is_sent_to_a_build_but_what_is_named() -> None:
     rules = (ROOT / ".dockerignore").read_text().split("\n")
     rules = [rule for rule in rules if rule and rule[0] != "#"]
@@ -148,20 +239,31 @@ def test_nothing_is_sent_to_a_build_but_what_is_named() -> None:
 
 
 def test_both_images_run_as_nobody_and_are_asked_how_they_are() -> None:
-    stages: dict[str, list[list[str]]] = {}
-    for words in dockerfile():
-        if words[0] == "FROM":
-            stages[words[-1]] = []
-        elif stages:
-            list(stages.values())[-1].append(words)
     for image in IMAGES:
-        said = {words[0]: " ".join(words[1:]) for words in stages[image]}
+        said = {words[0]: " ".join(words[1:]) for words in stages()[image]}
         assert said["USER"] == "10001:10001"
         assert said["STOPSIGNAL"] == "SIGTERM"
         assert said["ENTRYPOINT"] == '["python", "-m", "app.cli"]'
         assert '"app.cli", "health"' in said["HEALTHCHECK"]
         assert "apt-get" not in said["RUN"]
         assert "pip" not in said["RUN"]
+
+
+def test_lines_of_a_bad_start_are_those_of_the_code() -> None:
+    """What the page says that a process prints, but for its holes, is in the source."""
+    page = (ROOT / "docs" / "containers.md").read_text()
+    table = page.partition("## When it does not start")[2].partition("\n## ")[0]
+    lines = re.findall(r"^\| (`.*?`) \|", table, re.M)
+    code = "".join(
+        re.sub(r'"\n\s+f?"', "", file.read_text())
+        for folder in ("app", "models", "worker")
+        for file in (ROOT / folder).rglob("*.py")
+    )
+    printed = [line for line in lines if re.match(r"`(\.\.\.|checkpoint) ", line)]
+    assert len(printed) >= 3
+    for line in printed:
+        for part in line.strip("`").split("..."):
+            assert part in code, part
 
 
 @pytest.mark.parametrize("image", IMAGES)

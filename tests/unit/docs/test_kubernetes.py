@@ -4,19 +4,23 @@ not at hand in a test; the example was checked against them when it was written.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from starlette.responses import JSONResponse
 
 from app.api import ops
 from app.cli import _parser
 from app.core.queue import GPU, Jobs
 from app.core.settings import Settings
+from tests.unit.deployment.starting import start_of_redis
 
-FOLDER = Path(__file__).resolve().parents[3] / "docs" / "kubernetes"
+ROOT = Path(__file__).resolve().parents[3]
+FOLDER = ROOT / "docs" / "kubernetes"
 Resource = dict[str, Any]
 
 
@@ -75,16 +79,33 @@ def test_the_settings_are_settings() -> None:
 
 def test_a_process_that_is_asked_to_leave_has_the_time_for_it() -> None:
     needed = float(settings()["DRAIN_S"]) + float(settings()["GRACE_S"])
-    for name in ("api", "cpu-worker", "gpu-worker"):
+    for name in pods().keys() - {"redis"}:
         assert pods()[name]["spec"]["terminationGracePeriodSeconds"] > needed
 
 
 def test_probes_ask_what_is_answered() -> None:
     routes = {route.path for route in ops.router.routes if hasattr(route, "path")}
     container = dict(containers())["api"]
-    assert container["livenessProbe"]["httpGet"]["path"] == "/health/live"
-    assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
-    assert {"/health/live", "/health/ready"} <= routes
+    # /health/ready asks for gpu workers: one that restarts would take every api out of the Service.
+    for probe in ("livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["path"] == "/health/live"
+    assert "/health/live" in routes
+
+
+def test_a_balancer_is_told_to_look_for_what_an_api_says_when_it_leaves() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    [text] = re.findall(r"^http-check expect ! string '(.*)'$", page, re.M)
+    for leaving in (True, False):
+        body = bytes(JSONResponse({"checks": {"api": not leaving, "redis": False}}).body)
+        assert (text.encode() in body) is leaving
+
+
+def test_redis_is_that_of_compose_and_never_starts_without_a_password(tmp_path: Path) -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["redis"]
+    redis = dict(containers())["redis"]
+    assert redis["image"] == compose["image"]
+    assert start_of_redis(redis["command"], "", tmp_path) == (78, "")
+    assert start_of_redis(redis["command"], "secret", tmp_path) == (0, 'requirepass "secret"\n')
 
 
 def test_the_command_line_knows_the_arguments() -> None:
@@ -117,10 +138,11 @@ def test_volumes_and_secrets_are_there() -> None:
         assert pod["spec"]["automountServiceAccountToken"] is False
 
 
-@pytest.mark.parametrize("name", ["api", "cpu-worker", "gpu-worker"])
+@pytest.mark.parametrize("name", ["redis", "api", "cpu-worker", "webhook-worker", "gpu-worker"])
 def test_containers_may_do_nothing_more_than_they_need(name: str) -> None:
     context = dict(containers())[name]["securityContext"]
     assert context["readOnlyRootFilesystem"]
     assert not context["allowPrivilegeEscalation"]
     assert context["capabilities"] == {"drop": ["ALL"]}
     assert pods()[name]["spec"]["securityContext"]["runAsNonRoot"]
+    assert pods()[name]["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}

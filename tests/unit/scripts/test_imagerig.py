@@ -87,7 +87,10 @@ def test_a_wrong_description_is_found(tmp_path: Path, changes: dict[str, Any], f
 def test_compose_is_read_with_its_defaults() -> None:
     read = services(ROOT / "docker-compose.yml")
     assert {"redis", "api", "cpu-worker", "webhook-worker", "demo-worker"} <= set(read)
-    assert read["cpu-worker"].target == "worker"
+    targets = {name: service.target for name, service in read.items()}
+    assert targets.pop("redis") is None
+    assert targets.pop("api") == "api"
+    assert set(targets.values()) == {"worker"}
     assert read["demo-worker"].environment == {
         "REDIS_URL": "redis://redis:6379/0",
         "CHECKPOINT": "demo",
