@@ -6,8 +6,12 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from scripts.chaosrig.scenarios import SCENARIOS
 from scripts.chaosrig.trial import run
+
+pytestmark = pytest.mark.timeout(600)
 
 _OPERATIONS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 

@@ -96,7 +96,7 @@ def test_a_failure_ends_the_stream_with_its_reason(plain: httpx.Client) -> None:
 def test_a_queued_request_says_where_it_stands(plain: httpx.Client) -> None:
     """In the status, the result before the end, and the stream, at each move again."""
     finished(plain, small())  # so that something is measured
-    first, second = submitted(plain, slow()), submitted(plain, small())
+    first, second = submitted(plain, slow(4)), submitted(plain, small())
     queued = plain.get(f"/v2/requests/{second}/status").json()
     assert queued["status"] == "QUEUED"
     assert queued["queue_position"] in (1, 2)

@@ -27,6 +27,7 @@ from tests.contract.conftest import Connect
 from tests.support.bodies import small
 from tests.support.pictures import PictureHost, astronaut, encoded
 from tests.support.servers import Server, paused
+from tests.support.waiting import until
 from tests.support.wire import V1, V2, Wire, finished, wait_for_end
 
 MODEL = "flux-controlnet"
@@ -209,9 +210,7 @@ def test_another_keys_first_request_is_next(
     with paused(server, "worker gpu"):
         theirs = [many.post(V2, json=small()).json()["request_id"] for _ in range(8)]
         url = one.post(V2, json=small()).json()["status_url"]
-        deadline = time.monotonic() + 60
-        while jobs.waiting(GPU) < 8 and time.monotonic() < deadline:  # the worker has one
-            time.sleep(0.02)
+        until(lambda: jobs.waiting(GPU) >= 8, "all others to wait: the worker has one")
     wait_for_end(one, url)
     mine = store.get(url.split("/")[-2])
     others = [record for record in map(store.get, theirs) if record is not None]

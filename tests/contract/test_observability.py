@@ -7,15 +7,17 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import time
 from typing import Any
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
+from redis import Redis
 
+from app.core.requests import UNFINISHED
 from tests.support.bodies import small
 from tests.support.collector import Collector
 from tests.support.servers import ROOT, Server
+from tests.support.waiting import until
 from tests.support.wire import V1, V2, finished, wait_for_end
 
 _BAD = {"image": "bm90IGEgcGljdHVyZQ=="}  # base64 of no picture
@@ -44,9 +46,18 @@ def lines_about(server: Server, request_id: str) -> list[dict[str, Any]]:
     return [line for line in lines if line.get("request_id") == request_id]
 
 
+def parts_told(server: Server, request_id: str) -> list[str]:
+    """The parts of its jobs that have said how long they took."""
+    lines = lines_about(server, request_id)
+    messages = [line["message"] for line in lines if line["logger"] == "worker.job_context"]
+    return [message.partition(" took")[0] for message in messages]
+
+
 def test_every_number_of_a_request_is_scraped(
     http: httpx.Client, strict: httpx.Client, server: Server
 ) -> None:
+    with Redis.from_url(server.redis_url) as redis:
+        until(lambda: not redis.zcard(UNFINISHED), "the requests of other tests to end")
     before = scrape(http)
     finished(http, small())
     failed = http.post(V2, json=small(**_BAD)).json()
@@ -80,25 +91,21 @@ def test_every_number_of_the_dashboard_is_scraped(http: httpx.Client) -> None:
     expressions = [one["expr"] for panel in dashboard["panels"] for one in panel["targets"]]
     asked = set(re.findall(r"flux_[a-z_]+", " ".join(expressions)))
     of_a_card = {"flux_gpu_memory_used_bytes", "flux_gpu_memory_total_bytes"}
-    deadline = time.monotonic() + 60
-    while missing := asked - of_a_card - {name for name, _ in scrape(http)}:
-        assert time.monotonic() < deadline, missing
-        time.sleep(0.1)  # a gpu worker speaks every two seconds
+    wanted = asked - of_a_card
+    # A gpu worker speaks every two seconds.
+    until(lambda: wanted <= {name for name, _ in scrape(http)}, f"all of {sorted(wanted)}")
     text = http.get("/metrics").text
     assert all(f"# TYPE {name} gauge" in text for name in of_a_card)
 
 
 def test_the_gpu_worker_says_how_busy_it_is(http: httpx.Client) -> None:
+    def said() -> dict[str, float]:
+        return {name: value for (name, _), value in scrape(http).items()}
+
     finished(http, small())
-    deadline = time.monotonic() + 60
-    while True:  # it speaks every two seconds, of the last minute
-        devices = {
-            name: value for (name, _), value in scrape(http).items() if name.startswith("flux_gpu")
-        }
-        if devices.get("flux_gpu_busy_ratio", 0) > 0:
-            break
-        assert time.monotonic() < deadline, devices
-        time.sleep(0.1)
+    # It speaks every two seconds, of the last minute.
+    until(lambda: said().get("flux_gpu_busy_ratio", 0) > 0, "the gpu worker to have been busy")
+    devices = said()
     assert devices["flux_gpu_info"] == 1
     assert devices["flux_gpu_busy_ratio"] <= 1
     assert devices["flux_gpu_busy_seconds_total"] > 0
@@ -111,15 +118,12 @@ def test_every_line_about_a_request_carries_its_id(http: httpx.Client, server: S
     request_id = made["request_id"]
     assert httpx.get(made["output"]).status_code == 200
     http.get(f"/v2/requests/{request_id}?{body['prompt'][-8:]}")
-    deadline = time.monotonic() + 60
-    while not any("finish took" in line["message"] for line in lines_about(server, request_id)):
-        assert time.monotonic() < deadline  # a job's line comes after the end of its request
-        time.sleep(0.05)
+    parts = ["finish", "generate", "generate rest", "prepare"]
+    # A job's line comes after what it has done: the last ones after the end of the request.
+    until(lambda: len(parts_told(server, request_id)) >= len(parts), f"lines about {parts}")
+    assert sorted(parts_told(server, request_id)) == parts
     lines = lines_about(server, request_id)
     assert {line["process"] for line in lines} == {"api", "cpu worker", "gpu worker"}
-    messages = [line["message"] for line in lines if line["logger"] == "worker.job_context"]
-    parts = ["prepare", "generate", "generate rest", "finish"]
-    assert sorted(message.partition(" took")[0] for message in messages) == sorted(parts)
     calls = [line for line in lines if line["logger"] == "app.access"]
     assert {line["status"] for line in calls} == {200}
     assert {"POST /v2/flux-controlnet", f"GET /v2/requests/{request_id}"} <= {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from app.core.keys import KeyStore, Terms
 from tests.support.bodies import small
 from tests.support.receivers import Posted, Receiver, receiver
 from tests.support.servers import Server, a_key
+from tests.support.waiting import until
 from tests.support.wire import V1, V2, wait_for_end
 
 SECRET = "/v2/webhooks/secret"
@@ -34,13 +34,12 @@ def verified(http: httpx.Client, posted: Posted) -> dict[str, Any]:
 
 def settled(http: httpx.Client, request_id: str) -> dict[str, Any]:
     """The log once the attempt that the receiver saw is written down."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        log = http.get(f"/v2/requests/{request_id}/webhook").json()
-        if log.get("attempts"):
-            return dict(log)
-        time.sleep(0.02)
-    raise AssertionError("no attempt in the log")
+
+    def log() -> dict[str, Any]:
+        return dict(http.get(f"/v2/requests/{request_id}/webhook").json())
+
+    until(lambda: bool(log().get("attempts")), "an attempt in the log")
+    return log()
 
 
 @pytest.mark.parametrize("encoded", [False, True], ids=["links", "base64"])
@@ -75,7 +74,7 @@ def test_a_key_may_have_one_of_its_own(server: Server, listening: Receiver) -> N
     """For requests that name none; told to whoever holds the key."""
     redis = connect(server.redis_url)
     with receiver() as named:
-        secret, key = KeyStore(redis).create("tests", Terms(webhook_url=listening.url))
+        secret, key = KeyStore(redis).create("told", Terms(webhook_url=listening.url))
         with httpx.Client(base_url=server.url, headers={"x-api-key": secret}, timeout=60) as http:
             ids = [
                 http.post(V2, json=small(**more)).json()["request_id"]
