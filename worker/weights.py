@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import sys
 
-from app.core.settings import EXIT_CONFIG, Settings
+from app.core.settings import Settings, refuse
 from models.errors import CheckpointError
+from models.spec import CHECKPOINT_NAMES
 from worker.libraries import quieten
 
 _FAILED = 1
-_USAGE = 2
 
 
 def list_models(settings: Settings) -> int:
@@ -40,15 +40,13 @@ def download(name: str) -> int:
     A download that broke off goes on where it stopped. A file that is damaged is removed, so that
     the next call fetches it anew.
     """
+    if name not in CHECKPOINT_NAMES:
+        refuse(f"models: {name!r} is none of {', '.join(CHECKPOINT_NAMES)}")
     quieten()
     from models.checkpoints import CHECKPOINTS
     from models.checkpoints.weights import damaged, fetch, forget, missing
 
-    checkpoint = CHECKPOINTS.get(name)
-    if checkpoint is None:
-        print(f"models: {name!r} is none of {', '.join(CHECKPOINTS)}", file=sys.stderr)
-        return _USAGE
-    parts = {role: part for role, part in checkpoint.parts().items() if part.repository}
+    parts = {role: part for role, part in CHECKPOINTS[name].parts().items() if part.repository}
     if not parts:
         print(f"{name}: nothing to download; it came with the server")
     try:
@@ -71,6 +69,5 @@ def download(name: str) -> int:
                 return _FAILED
             print(f"  complete and as its hashes say: {folder}", flush=True)
     except CheckpointError as error:
-        print(f"models: {error}", file=sys.stderr)
-        return EXIT_CONFIG
+        refuse(f"models: {error}")
     return 0

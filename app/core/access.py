@@ -1,5 +1,6 @@
 """May this process use its Redis? Asked once, at the start, so that a missing or wrong password is
-one line and no endless waiting. Whether Redis is there at all is not asked: that may change.
+one line and no endless waiting. A process that serves does not ask whether Redis is there at all:
+that may change.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError
 
 from app.core.connection import connect
+from app.core.settings import refuse
 
 log = logging.getLogger(__name__)
 
@@ -21,19 +23,26 @@ def impatient(url: str) -> Redis:
     return connect(url, retries=0, timeout_s=_TIMEOUT_S)
 
 
-def require_access(url: str) -> None:
-    """SystemExit with one line when Redis answers and refuses this password, or wants one."""
+def answering(url: str) -> Redis:
+    """An impatient client, for a command that is not there to wait: Redis has answered it. Leaves
+    with one line when it refuses this password, or wants one; RedisError when it does not answer.
+    """
     client = impatient(url)
     try:
         client.ping()
     except AuthenticationError:
         given = client.get_connection_kwargs().get("password")
         what = "refuses the password" if given else "wants a password"
-        raise SystemExit(
+        refuse(
             f"Redis {what}: it belongs into the secret file /run/secrets/redis_password, into "
             "REDIS_PASSWORD or into REDIS_URL"
-        ) from None
+        )
+    return client
+
+
+def require_access(url: str) -> None:
+    """Leaves with one line when Redis answers and refuses this password, or wants one."""
+    try:
+        answering(url).close()
     except RedisError as error:
-        log.warning("Redis does not answer yet: %s", error)
-    finally:
-        client.close()
+        log.debug("Redis does not answer yet: %s", error)

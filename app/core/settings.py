@@ -8,8 +8,9 @@ with one line.
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import quote, urlsplit
 
 from pydantic import (
@@ -20,6 +21,7 @@ from pydantic import (
     SecretStr,
     ValidationError,
     ValidationInfo,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
@@ -35,6 +37,23 @@ EXIT_CONFIG = 78
 SECRETS = Path("/run/secrets")
 
 CLOSABLE_PATHS = ("/openapi.json", "/metrics")
+
+READ_BY_OTHERS = frozenset(
+    {
+        *("compose_profiles", "flux_version", "api_bind", "api_port"),
+        *("redis_maxmemory", "secrets_dir", "hf_hub_offline", "hf_token"),
+        "aws_shared_credentials_file",
+    }
+)
+"""What `.env` holds for compose and for libraries; no settings, and no misspelt ones."""
+
+
+def refuse(line: str) -> NoReturn:
+    """Leave with one line and EXIT_CONFIG: this cannot work until somebody changes something."""
+    sys.stderr.write(f"{line}\n")
+    stop = SystemExit(line)
+    stop.code = EXIT_CONFIG
+    raise stop
 
 
 def _split_commas(value: object) -> object:
@@ -55,12 +74,13 @@ def _lowered(entries: tuple[str, ...]) -> tuple[str, ...]:
 def _redis_url(url: str, info: ValidationInfo) -> str:
     """The URL with REDIS_PASSWORD in it, unless it brings a password of its own."""
     password: SecretStr | None = info.data.get("redis_password")
+    check_redis_url(url)  # first, for what cannot be read cannot be completed
     parts = urlsplit(url)
     if password is not None and parts.password is None:
         user, _, place = parts.netloc.rpartition("@")
         secret = quote(password.get_secret_value(), safe="")
         url = parts._replace(netloc=f"{user}:{secret}@{place}").geturl()
-    return check_redis_url(url)
+    return url
 
 
 def _plain_url(url: AnyHttpUrl) -> AnyHttpUrl:
@@ -98,6 +118,11 @@ Pauses = Annotated[tuple[Pause, ...], NoDecode, BeforeValidator(_split_commas)]
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ours(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in given.items() if name not in READ_BY_OTHERS}
 
     redis_password: SecretStr | None = None
     """Password of that Redis, for when it is kept apart from the URL: in a secret's file."""
@@ -222,7 +247,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(**given: Any) -> Settings:
-    """The settings of this process, or SystemExit with one line that names the culprit.
+    """The settings of this process; leaves with one line that names the culprit.
 
     given: values that win over the environment (command-line options).
     """
@@ -232,8 +257,10 @@ def load_settings(**given: Any) -> Settings:
     except SettingsError as error:
         unreadable = isinstance(error.__cause__, OSError)
         remedy = "; the user of this process must be able to read it" if unreadable else ""
-        raise SystemExit(f"settings: {error.__cause__ or error}{remedy}") from None
+        refuse(f"settings: {error.__cause__ or error}{remedy}")
+    except UnicodeDecodeError:
+        refuse("settings: .env is not UTF-8; save it as UTF-8")
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper()
-        raise SystemExit(f"settings: {name}: {first['msg']}") from None
+        refuse(f"settings: {name}: {first['msg'].removeprefix('Value error, ')}")

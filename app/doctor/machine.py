@@ -1,5 +1,5 @@
-"""What the server needs of this machine: room on the disk, a store for pictures, and a way to the
-hosts that pictures come from.
+"""What the server needs of this machine: room on the disk, a store for pictures, its database, and
+a way to the hosts that pictures come from.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
+from app.core.access import impatient
 from app.core.addresses import AllowList
 from app.core.blobs import Blobs, open_blobs
-from app.core.connection import connect
-from app.core.errors import BlobsUnavailable, ImageRejected
+from app.core.connection import what_is_wrong
+from app.core.errors import BlobsUnavailable, HistoryUnavailable, ImageRejected
 from app.core.findings import Finding, fail, ok, warn
+from app.core.history import open_history
 from app.core.settings import Settings
 
 _LITTLE = 5e9
@@ -26,6 +28,8 @@ _TOO_LITTLE = 0.5e9
 def examine_machine(settings: Settings) -> Iterator[Finding]:
     yield _disk(settings.data_dir.absolute())
     yield _pictures(settings)
+    if settings.database_url:
+        yield _database(settings)
 
 
 def _disk(data_dir: Path) -> Finding:
@@ -44,16 +48,29 @@ def _pictures(settings: Settings) -> Finding:
     what, url = "pictures", settings.blob_url
     remedy = "see that BLOB_URL names a folder or a bucket that can be written, and has room"
     try:
-        with connect(settings.redis_url, retries=1) as redis:
+        with impatient(settings.redis_url) as redis:
             blobs = open_blobs(url, redis)
             good = _keeps(blobs)
-    except RedisError:
-        return fail(what, f"{url}: not tried, since Redis cannot be reached", "see redis")
+    except RedisError as error:
+        said = what_is_wrong(error, settings.redis_url).partition("; ")[0]
+        return fail(what, f"{url}: nothing can be stored ({said})", "see redis")
     except (BlobsUnavailable, ValueError) as error:
         cause = error.__cause__ or error
         said = str(cause).partition("\n")[0]
         return fail(what, f"{url}: nothing can be stored ({said})", remedy)
     return ok(what, f"{url}: stored, read and removed") if good else fail(what, url, remedy)
+
+
+def _database(settings: Settings) -> Finding:
+    with impatient(settings.redis_url) as redis:  # not asked: the history is not in it
+        history = open_history(settings.database_url, redis, settings.history_days)
+    try:
+        history.of_request("doctor", "doctor")
+    except HistoryUnavailable as error:
+        said = str(error.__cause__).partition("\n")[0]
+        remedy = "start the database, or correct DATABASE_URL"
+        return fail("database", f"cannot be asked ({said})", remedy)
+    return ok("database", "answers")
 
 
 def _keeps(blobs: Blobs) -> bool:

@@ -1,5 +1,5 @@
 """Redis as this server needs it: reachable, new enough, keeping what it is given, in time with
-this machine, and with workers on both queues. One INFO tells most of it, CONFIG is not needed.
+this machine, and with workers on all queues. One INFO tells most of it, CONFIG is not needed.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import Any, cast
 from redis import Redis
 from redis.exceptions import RedisError
 
-from app.core.connection import connect, what_is_wrong
+from app.core.access import impatient
+from app.core.connection import what_is_wrong
 from app.core.findings import Finding, fail, ok, warn
-from app.core.queue import CPU, GPU, Jobs
+from app.core.queue import CPU, GPU, WEBHOOKS, Jobs
 from app.core.settings import Settings
 
 _OLDEST = (6, 2)
@@ -30,7 +31,7 @@ def examine_redis(settings: Settings) -> Iterator[Finding]:
     """Ends with its first finding when nobody answers."""
     url = settings.redis_url
     try:
-        with connect(url, retries=1) as redis:
+        with impatient(url) as redis:
             began = time.time()
             seconds, micros = cast(tuple[int, int], redis.time())
             between = (began + time.time()) / 2
@@ -55,14 +56,15 @@ def _version(info: dict[str, Any]) -> Finding:
 
 def _persistence(info: dict[str, Any]) -> Finding:
     what = "redis persistence"
+    written = [info.get(name, "ok") for name in ("aof_last_write_status", "rdb_last_bgsave_status")]
+    if written != ["ok", "ok"]:
+        return fail(what, "its file cannot be written", "make room on the disk of Redis")
     if not info.get("aof_enabled"):
         return warn(
             what,
             "no append-only file: a restart of Redis loses the accepted requests",
             "start it with --appendonly yes",
         )
-    if info.get("aof_last_write_status", "ok") != "ok":
-        return fail(what, "its file cannot be written", "make room on the disk of Redis")
     return ok(what, "append-only file")
 
 
@@ -103,8 +105,8 @@ def _clock(ahead_s: float) -> Finding:
 
 def _workers(redis: Redis, settings: Settings) -> Iterator[Finding]:
     jobs = Jobs(redis, settings.request_ttl_s)
-    for queue in (CPU, GPU):
-        count, what = jobs.workers(queue), f"{queue} workers"
+    for queue in (CPU, GPU, WEBHOOKS):
+        count, what = jobs.workers(queue), f"{queue.removesuffix('s')} workers"
         if count:
             yield ok(what, str(count))
         else:

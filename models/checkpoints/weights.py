@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import (
+    DryRunError,
     GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
@@ -78,13 +80,21 @@ def missing(part: Part) -> Missing:
             part.repository, revision=part.revision, allow_patterns=[*part.files], dry_run=True
         )
     wanted = [one.file_size or 0 for one in plan if one.will_download]
-    free = shutil.disk_usage(_existing(Path(constants.HF_HUB_CACHE))).free
+    free = room()
     if sum(wanted) > free:
         raise CheckpointError(
             f"{part.repository}: {sum(wanted) / 1e9:.1f} GB are missing and {free / 1e9:.1f} GB "
             f"are free in {constants.HF_HUB_CACHE}; make room or set HF_HOME to a larger disk"
         )
     return Missing(len(wanted), sum(wanted), free)
+
+
+def room() -> int:
+    """Bytes that are free on the disk of the hub's cache."""
+    there = Path(constants.HF_HUB_CACHE)
+    while not there.exists():
+        there = there.parent
+    return shutil.disk_usage(there).free
 
 
 def damaged(folder: Path) -> list[Path]:
@@ -124,19 +134,14 @@ def _check_sizes(part: Part, folder: Path) -> None:
             )
 
 
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path
-
-
 @contextmanager
 def _one_line(part: Part) -> Iterator[None]:
     """Errors of the hub's library, which speak in paragraphs, as a CheckpointError of one line."""
     name = part.repository
     page = f"{constants.ENDPOINT}/{name}"
     try:
-        yield
+        with _unwrapped():
+            yield
     except GatedRepoError as error:
         raise CheckpointError(
             f"{name} is gated: accept the licence at {page} and set HF_TOKEN to a token of that "
@@ -146,15 +151,21 @@ def _one_line(part: Part) -> Iterator[None]:
         raise CheckpointError(f"{name} has no revision {part.revision}") from error
     except RepositoryNotFoundError as error:
         raise CheckpointError(
-            f"{name} is not to be had at {page}: HF_TOKEN is wrong, or there is no such repository"
+            f"{name} is not to be had at {page}: HF_TOKEN is missing or wrong, or there is no such "
+            "repository"
         ) from error
-    except LocalEntryNotFoundError as error:
+    except (LocalEntryNotFoundError, httpx2.TransportError) as error:
         raise CheckpointError(
-            f"{name} is not complete on this disk and the hub cannot be reached: download it "
-            "beforehand (python -m app.cli models download), and see HF_HUB_OFFLINE and HF_HOME"
+            f"{name} is not complete on this disk and the hub cannot be reached "
+            f"({constants.ENDPOINT}); see the network, HF_HUB_OFFLINE and HF_HOME"
         ) from error
     except HfHubHTTPError as error:
         status = error.response.status_code
+        if status in (401, 403):
+            raise CheckpointError(
+                f"{name}: {page} refuses access with HTTP status {status}; HF_TOKEN is missing, "
+                "wrong, or not allowed to read it"
+            ) from error
         raise CheckpointError(
             f"{name}: {page} answered with HTTP status {status}; try again later"
         ) from error
@@ -165,3 +176,14 @@ def _one_line(part: Part) -> Iterator[None]:
                 "to a larger disk, the download goes on where it stopped"
             ) from error
         raise CheckpointError(f"{name}: {str(error).splitlines()[0]}") from error
+
+
+@contextmanager
+def _unwrapped() -> Iterator[None]:
+    """What the hub answered, where the library says no more than that there is nothing."""
+    try:
+        yield
+    except (DryRunError, LocalEntryNotFoundError) as error:
+        if isinstance(error.__cause__, HfHubHTTPError):
+            raise error.__cause__ from None
+        raise LocalEntryNotFoundError(str(error)) from error

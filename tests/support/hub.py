@@ -20,14 +20,15 @@ REVISION = "a" * 40
 @dataclass
 class Hub:
     """files of the one repository: name -> content. gated: refuse files without this token.
-    cut_after: end the next answer to a GET of a longer file after so many bytes. ranges: what was
-    asked for."""
+    cut_after: end the next answer to a GET of a longer file after so many bytes. refusal: status
+    and X-Error-Code of every answer. ranges: what was asked for."""
 
     origin: str
     files: dict[str, bytes]
     gated: str | None = None
     cut_after: int | None = None
     lie: bool = False
+    refusal: tuple[int, str] | None = None
     ranges: list[str | None] = field(default_factory=list)
 
     def tree(self) -> list[dict[str, Any]]:
@@ -73,6 +74,10 @@ def running_hub(files: dict[str, bytes]) -> Iterator[Hub]:
 
 def _answer(hub: Hub, handler: BaseHTTPRequestHandler, *, body: bool) -> None:
     path = unquote(urlsplit(handler.path).path)
+    if hub.refusal is not None:
+        status, code = hub.refusal
+        _send(handler, status, b"", {"X-Error-Code": code} if code else {})
+        return
     if path.startswith("/api/models/"):
         told = hub.tree() if "/tree/" in path else {"id": "x", "sha": REVISION, "siblings": []}
         _send(handler, 200, json.dumps(told).encode(), {"Content-Type": "application/json"})

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+import stat
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from redis import Redis
 
 from app.cli import main
-from app.core.settings import EXIT_CONFIG
-from app.supervisor import Supervisor
+from app.core.settings import EXIT_CONFIG, load_settings
+from app.supervisor import Supervisor, UpOptions
 from models.errors import CheckpointError
-from tests.support.servers import free_port, running_redis
+from tests.support.servers import environment, free_port, running_redis
 from worker.runtime import runtime
 
 NOBODY = "redis://ann:secret@127.0.0.1:9/0"
@@ -38,17 +43,43 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, int]
     try:
         code = main(list(arguments))
     except SystemExit as stopped:
-        return str(stopped.code), 1  # so Python does: a text goes to stderr and the code is 1
+        if not isinstance(stopped.code, int):
+            assert capsys.readouterr().err == ""
+            return str(stopped.code), 1  # so Python does: a text goes to stderr and the code is 1
+        code = stopped.code
     [line] = capsys.readouterr().err.splitlines()
     return line, code
+
+
+def left_alone(*arguments: str, **settings: str) -> tuple[str, int]:
+    """said(), of `up` in a process of its own: it ends all children of its process."""
+    done = subprocess.run(
+        [sys.executable, "-m", "app.cli", "up", "--port", str(free_port()), *arguments],
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    [line] = done.stderr.splitlines()
+    return line, done.returncode
 
 
 API = ["api", "--port", "0"]
 
 
+VERIFY = ["receipt", "verify", "receipt.json"]
+
+
+@pytest.fixture
+def _receipt() -> None:
+    Path("receipt.json").write_text('{"receipt": {}, "signature": {"value": "x"}}')
+
+
+@pytest.mark.usefixtures("_receipt")
 @pytest.mark.parametrize(
     "command",
-    [API, ["worker", "cpu"], ["worker", "gpu"], ["keys", "list"], ["up"]],
+    [API, ["worker", "cpu"], ["worker", "gpu"], ["keys", "list"], VERIFY, ["up"]],
     ids=" ".join,
 )
 def test_a_redis_that_does_not_answer(
@@ -65,6 +96,48 @@ def test_a_redis_that_does_not_answer(
     assert code == 1
 
 
+def test_sentinels_that_do_not_answer(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis+sentinel://:secret@127.0.0.1:9/pictures")
+    line, code = said(capsys, "up", "--port", str(free_port()))
+    assert line == (
+        "up: Redis at redis+sentinel://127.0.0.1:9/pictures cannot be reached (no Sentinel "
+        "answers, or none knows pictures); start them, or correct REDIS_URL"
+    )
+    assert code == 1
+
+
+@pytest.mark.usefixtures("_receipt")
+@pytest.mark.parametrize("command", [["keys", "list"], VERIFY, ["up"], ["doctor"]], ids=" ".join)
+def test_a_command_does_not_wait_long_for_a_redis_that_is_frozen(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setattr("app.core.connection.RETRIES", 20)
+    monkeypatch.setattr("app.core.access._TIMEOUT_S", 0.2)
+    monkeypatch.setattr("worker.doctor.examine_model", lambda *_: [])
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{frozen.getsockname()[1]}/0")
+        began = time.monotonic()
+        if command == ["doctor"]:
+            assert main(command) == 1
+        else:
+            assert "cannot be reached (Timeout" in said(capsys, *command)[0]
+        assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize("command", ["up", "api"])
+@pytest.mark.parametrize("port", ["99999", "-1", "http"])
+def test_a_port_that_does_not_exist(
+    capsys: pytest.CaptureFixture[str], command: str, port: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([command, f"--port={port}"])
+    assert stopped.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.endswith(f"argument --port: '{port}' is none of 0 to 65535")
+
+
 @pytest.fixture(scope="module")
 def closed_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Redis that wants a password."""
@@ -74,7 +147,10 @@ def closed_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("secret", ["", "?password=wrong"], ids=["missing", "wrong"])
-@pytest.mark.parametrize("command", [API, ["worker", "cpu"], ["keys", "list"]], ids=" ".join)
+@pytest.mark.usefixtures("_receipt")
+@pytest.mark.parametrize(
+    "command", [API, ["worker", "cpu"], ["keys", "list"], VERIFY, ["up"]], ids=" ".join
+)
 def test_a_secret_that_is_missing_or_wrong(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -86,6 +162,16 @@ def test_a_secret_that_is_missing_or_wrong(
     line, code = said(capsys, *command)
     assert line.startswith("Redis refuses the password" if secret else "Redis wants a password")
     assert "REDIS_PASSWORD or into REDIS_URL" in line
+    assert code == EXIT_CONFIG
+
+
+def test_a_password_alone_names_a_redis_that_is_not_ours(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.core.access.impatient", lambda _url: Redis(port=9))
+    monkeypatch.setenv("REDIS_PASSWORD", "secret")
+    line, code = said(capsys, "up", "--port", str(free_port()))
+    assert line.startswith("up: Redis at redis://127.0.0.1:6379/0 cannot be reached (")
     assert code == 1
 
 
@@ -128,7 +214,70 @@ def test_a_full_disk(
         f"up: {tmp_path}/data: No space left on device; make room, or set DATA_DIR to a folder "
         "that can be written"
     )
-    assert code == 1
+    assert code == EXIT_CONFIG
+
+
+def test_a_disk_with_next_to_no_room(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("app.supervisor.shutil.disk_usage", lambda _: SimpleNamespace(free=4e7))
+    line, code = said(capsys, "up")
+    assert line == (
+        f"up: 40 MB are free for {tmp_path}/data; make room, or set DATA_DIR to a folder on "
+        "another disk"
+    )
+    assert code == EXIT_CONFIG
+
+
+def test_the_folder_is_the_one_of_the_settings_unless_an_option_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folders = []
+
+    def run(supervisor: Supervisor) -> int:
+        folders.append(supervisor._data_dir)
+        return 0
+
+    monkeypatch.setattr(Supervisor, "run", run)
+    assert main(["up"]) == 0
+    monkeypatch.setenv("DATA_DIR", "elsewhere")
+    assert main(["up"]) == 0
+    assert main(["up", "--data-dir", "given"]) == 0
+    assert folders == [tmp_path / name for name in ("data", "elsewhere", "given")]
+
+
+def test_a_redis_of_its_own_that_cannot_read_its_file(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "redis"
+    folder.mkdir(parents=True)
+    (folder / "appendonly.aof").write_bytes(b"no commands")
+    line, code = left_alone("--data-dir", str(tmp_path / "data"))
+    assert line.startswith("up: its Redis ends at once, saying 'Bad file format reading the append")
+    assert line.endswith(f"; see {folder}/redis.log and correct that")
+    assert code == EXIT_CONFIG
+
+
+def test_a_key_file_that_a_full_disk_left_empty(
+    monkeypatch: pytest.MonkeyPatch, redis_server: str, tmp_path: Path
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setenv("REDIS_URL", redis_server)
+    supervisor = Supervisor(UpOptions("127.0.0.1", 0, None), load_settings(data_dir=tmp_path))
+    file = tmp_path / "api-key"
+    with monkeypatch.context() as no_room:
+        no_room.setattr("app.supervisor.os.fdopen", full)
+        with pytest.raises(OSError, match="No space"):
+            supervisor._register_key()
+    assert not file.exists()
+    file.touch()
+    secret = supervisor._register_key()
+    assert secret.startswith("SG_")
+    assert file.read_text() == f"{secret}\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    before = file.stat()
+    assert supervisor._register_key() == secret
+    assert file.stat().st_ino == before.st_ino
 
 
 def test_a_model_that_needs_a_gpu_where_there_is_none(
@@ -141,10 +290,13 @@ def test_a_model_that_needs_a_gpu_where_there_is_none(
     assert code == EXIT_CONFIG
 
 
-def test_weights_of_a_model_that_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_of_a_model_that_is_not_known(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.weights.quieten", None)  # it would import torch
     line, code = said(capsys, "models", "download", "sdxl")
     assert line == "models: 'sdxl' is none of demo, flux-dev-union-pro"
-    assert code == 2
+    assert code == EXIT_CONFIG
 
 
 def test_weights_that_are_refused(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from app.cli import main
 from app.core.findings import Finding, Level
@@ -15,6 +16,8 @@ from app.core.settings import Settings
 from app.doctor.machine import examine_hosts, examine_machine
 from app.doctor.records import examine_redis
 from tests.support.pictures import PictureHost
+from tests.support.servers import running_redis
+from tests.support.waiting import until
 
 
 def of_redis(url: str) -> dict[str, Finding]:
@@ -27,9 +30,10 @@ def test_a_redis_as_it_should_be(redis_server: str, redis: Redis) -> None:
         found = of_redis(redis_server)
     finally:
         redis.config_set("maxmemory", 0)
-    without = {"cpu workers", "gpu workers"}
+    without = {"cpu workers", "gpu workers", "webhook workers"}
     assert {what for what, one in found.items() if one.level is not Level.OK} == without
     assert "python -m app.cli worker gpu" in found["gpu workers"].remedy
+    assert "python -m app.cli worker webhooks" in found["webhook workers"].remedy
     assert list(redis.scan_iter()) == []
 
 
@@ -66,6 +70,7 @@ def test_a_redis_that_may_lose_requests(
     [
         ({"aof_enabled": 0}, Level.WARN, "--appendonly yes"),
         ({"aof_enabled": 1, "aof_last_write_status": "err"}, Level.FAIL, "make room"),
+        ({"aof_enabled": 1, "rdb_last_bgsave_status": "err"}, Level.FAIL, "make room"),
     ],
 )
 def test_a_redis_that_does_not_write_down_what_it_is_given(
@@ -81,6 +86,24 @@ def test_a_redis_that_does_not_write_down_what_it_is_given(
     found = of_redis(redis_server)["redis persistence"]
     assert found.level is level
     assert remedy in found.remedy
+
+
+def test_a_redis_that_cannot_write_is_looked_at_although_it_refuses_a_ping(tmp_path: Path) -> None:
+    with running_redis(tmp_path / "data") as url, Redis.from_url(url) as redis:
+        (tmp_path / "data" / "redis" / "taken").mkdir()
+        redis.config_set("dbfilename", "taken")
+        redis.config_set("save", "900 1")
+        redis.bgsave()
+        until(lambda: redis.info("persistence")["rdb_last_bgsave_status"] == "err")
+        with pytest.raises(ResponseError, match="MISCONF"):
+            redis.ping()
+        found = of_redis(url)
+        settings = Settings(redis_url=url, data_dir=tmp_path)
+        pictures = {one.what: one for one in examine_machine(settings)}["pictures"]
+        redis.config_set("save", "")  # it would not end before it has saved
+    assert found["redis persistence"].said == "its file cannot be written"
+    assert "cpu workers" in found
+    assert pictures.level is Level.FAIL
 
 
 @pytest.mark.parametrize(("ahead_s", "level"), [(0.2, "ok"), (-2, "warn"), (30, "fail")])
@@ -122,6 +145,19 @@ def test_the_disk_and_the_store_of_pictures(
 
     monkeypatch.setattr("app.doctor.machine.shutil.disk_usage", lambda _: Usage)
     assert found("redis")["disk"].level is Level.FAIL
+
+
+def test_the_database_is_asked_where_there_is_one(redis_server: str, tmp_path: Path) -> None:
+    def found(url: str) -> Finding:
+        settings = Settings(redis_url=redis_server, database_url=url, data_dir=tmp_path)
+        return {one.what: one for one in examine_machine(settings)}["database"]
+
+    assert found(f"sqlite:///{tmp_path}/history").level is Level.OK
+    bad = found("postgresql://ann:secret@127.0.0.1:9/pictures")
+    assert bad.level is Level.FAIL
+    assert "connection" in bad.said
+    assert "secret" not in bad.said
+    assert bad.remedy == "start the database, or correct DATABASE_URL"
 
 
 def test_the_hosts_of_pictures(host: PictureHost) -> None:

@@ -12,6 +12,8 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import constants
 
+from app.cli import main
+from app.core.settings import EXIT_CONFIG
 from models.checkpoints.checkpoint import Part
 from models.checkpoints.weights import damaged, fetch, find, forget, missing
 from models.errors import CheckpointError
@@ -103,6 +105,39 @@ def test_a_hub_out_of_reach_is_said(hub: Hub, monkeypatch: pytest.MonkeyPatch) -
     folder = fetch(PART)
     point_at(nobody, monkeypatch)
     assert fetch(PART) == folder
+
+
+@pytest.mark.parametrize(
+    ("refusal", "sentence"),
+    [
+        ((401, ""), "HF_TOKEN is missing, wrong, or not allowed to read it"),
+        ((403, ""), "HF_TOKEN is missing, wrong, or not allowed to read it"),
+        ((403, "GatedRepo"), "is gated: accept the licence at"),
+        ((404, "RepoNotFound"), "HF_TOKEN is missing or wrong, or there is no such repository"),
+        ((500, ""), "answered with HTTP status 500; try again later"),
+        (None, "the hub cannot be reached (http://127.0.0.1:9); see the network, HF_HUB_OFFLINE"),
+    ],
+    ids=str,
+)
+def test_the_whole_command_says_in_one_line_what_the_hub_answered(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    hub: Hub,
+    tmp_path: Path,
+    refusal: tuple[int, str] | None,
+    sentence: str,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _s: None)
+    monkeypatch.chdir(tmp_path)
+    hub.refusal = refusal
+    if refusal is None:
+        point_at("http://127.0.0.1:9", monkeypatch)
+    with pytest.raises(SystemExit) as stopped:
+        main(["models", "download", "flux-dev-union-pro"])
+    assert stopped.value.code == EXIT_CONFIG
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("models: black-forest-labs/FLUX.1-dev")
+    assert sentence in line
 
 
 @pytest.mark.usefixtures("hub")

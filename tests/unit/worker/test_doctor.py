@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,6 +44,17 @@ def test_the_real_model_lacks_a_gpu_and_its_weights(examine: Examine) -> None:
     assert base.level is Level.FAIL
     assert base.remedy == "python -m app.cli models download flux-dev-union-pro"
     assert found["licence"].level is Level.WARN
+
+
+@pytest.mark.parametrize(("free", "level"), [(41e9, Level.WARN), (42e9, Level.OK)])
+def test_weights_that_are_to_come_need_room(
+    examine: Examine, monkeypatch: pytest.MonkeyPatch, free: float, level: Level
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    found = examine("flux-dev-union-pro")["disk for weights"]
+    assert found.level is level
+    assert found.said.endswith(" GB free in HF_HOME, all weights are 41.1 GB")
+    assert "disk for weights" not in examine("demo")
 
 
 def test_weights_are_compared_with_their_hashes_when_asked(

@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 
 from app.core.access import require_access
+from app.core.settings import EXIT_CONFIG
 
 
 @pytest.fixture
@@ -31,9 +32,11 @@ def test_a_wrong_password_stops_the_start_with_one_line(guest: str) -> None:
     assert "/run/secrets/redis_password" in str(stopped.value)
     assert "wrong@" not in str(stopped.value)
     assert "\n" not in str(stopped.value)
+    assert stopped.value.code == EXIT_CONFIG
 
 
 def test_a_redis_that_is_not_there_is_waited_for_later(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.DEBUG):
         require_access("unix:///nowhere/redis.sock")
     assert "does not answer yet" in caplog.text
+    assert {record.levelno for record in caplog.records} == {logging.DEBUG}

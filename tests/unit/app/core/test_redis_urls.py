@@ -12,7 +12,9 @@ import pytest
 from redis import Redis
 from redis.exceptions import (
     AuthenticationError,
+    BusyLoadingError,
     OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
@@ -118,12 +120,44 @@ def test_a_sentinel_url_that_cannot_be_read_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("redis://ann:s3cr3t#x@h:1/0", "percent-encode the password"),
+        ("redis://ann:s3cr3t/x@h:1/0", "percent-encode the password"),
+        ("redis://ann:s3cr3t[x@h:1/0", "percent-encode the password"),
+        ("redis://ann:123#s3cr3t@h:1/0", "percent-encode the password"),
+        ("redis://ann:123/s3cr3t@h:1/0", "percent-encode the password"),
+        ("redis://ann:s3cr3t@h:99999/0", "correct the port"),
+        ("unix://data/redis.sock", "must be unix:///ABSOLUTE/PATH"),
+        ("unix://", "must be unix:///ABSOLUTE/PATH"),
+        ("rediss://ann:s3cr3t@h:1/0?ssl_nonsense=1", "does not fit: 'ssl_nonsense'"),
+        ("rediss://h?ssl_cert_reqs=bad", "does not fit: .*: bad"),
+    ],
+)
+def test_a_url_that_cannot_be_read_is_refused_without_its_password(url: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence) as refused:
+        check_redis_url(url)
+    assert "s3cr3t" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://h", "redis://:p%23@[::1]:7/3", "unix:///a/b@c?db=1", "rediss://h?ssl_cert_reqs=none"],
+)
+def test_a_url_that_can_be_read_is_taken(url: str) -> None:
+    assert check_redis_url(url) == url
+
+
+@pytest.mark.parametrize(
     ("error", "text"),
     [
         (RedisConnectionError("Error 111 connecting"), "cannot be reached (Error 111 connecting)"),
         (AuthenticationError("invalid username-password pair"), "refuses the login"),
         (ResponseError("NOAUTH Authentication required."), "refuses the login"),
         (OutOfMemoryError("command not allowed"), "is full; raise its maxmemory"),
+        (ResponseError("MISCONF Errors writing"), "cannot write its file; make room on its disk"),
+        (ReadOnlyError("You can't write"), "is a replica; name the master, or the Sentinels"),
+        (BusyLoadingError("Redis is loading"), "still reads its file; wait until it has"),
     ],
 )
 def test_what_is_said_names_the_place_and_no_password(error: RedisError, text: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from app.core import settings as settings_module
-from app.core.settings import Settings, load_settings
+from app.core.settings import EXIT_CONFIG, READ_BY_OTHERS, Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -35,6 +36,8 @@ def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("FETCH_ALLOW_HOSTS", "10.0.0.0/99"),
         ("FETCH_ALLOW_HOSTS", "two words"),
         ("REDIS_URL", "redis://:pw@host:abc/0"),
+        ("REDIS_URL", "redis://:pw#x@host/0"),
+        ("REDIS_URL", "rediss://host?ssl_nonsense=1"),
         ("PUBLIC_URL", "https://host/path?query=1"),
         ("CLOSED_PATHS", "/v2/flux-controlnet"),
         ("HEAD_TIMEOUT_S", "0"),
@@ -43,13 +46,18 @@ def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_bad_value_stops_the_start_with_one_line(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
+    monkeypatch.setenv("REDIS_PASSWORD", "kept apart")
     with pytest.raises(SystemExit) as stopped:
         load_settings()
-    assert str(stopped.value).startswith(f"settings: {name}: ")
-    assert "\n" not in str(stopped.value)
+    assert stopped.value.code == EXIT_CONFIG
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == str(stopped.value)
+    assert line.startswith(f"settings: {name}: ")
+    assert "pw" not in line
+    assert "Value error" not in line
 
 
 @pytest.mark.parametrize("profile", ["exact", "fast", "turbo"])
@@ -62,6 +70,23 @@ def test_every_profile_is_a_setting(monkeypatch: pytest.MonkeyPatch, profile: st
 def test_an_unknown_name_in_dotenv_stops_the_start() -> None:
     Path(".env").write_text("REQEST_TTL_S=10\n")
     with pytest.raises(SystemExit, match="REQEST_TTL_S"):
+        load_settings()
+
+
+def test_what_dotenv_holds_for_compose_and_libraries_stops_nothing() -> None:
+    example = (ROOT / ".env.example").read_text()
+    named = {name.lower() for name in re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE)}
+    compose = (ROOT / "docker-compose.yml").read_text()
+    named |= {name.lower() for name in re.findall(r"\$\{([A-Z_]+)", compose)}
+    assert named - READ_BY_OTHERS <= set(Settings.model_fields)
+    lines = [example, "REQUEST_TTL_S=7", *(f"{name.upper()}=x" for name in READ_BY_OTHERS)]
+    Path(".env").write_text("\n".join(lines))
+    assert load_settings().request_ttl_s == 7
+
+
+def test_a_dotenv_that_is_no_utf8_stops_the_start_with_one_line() -> None:
+    Path(".env").write_bytes("REDIS_PASSWORD=Größe\n".encode("latin-1"))
+    with pytest.raises(SystemExit, match=".env is not UTF-8; save it as UTF-8"):
         load_settings()
 
 
