@@ -61,15 +61,15 @@ def submit_once(services: Services, caller: Key, submission: Submission, key: st
                 return _submit(services, caller, submission, key, use)
         elif held.digest != use.digest:
             raise Conflict("Idempotency-Key: was used with another body")
-        elif held.settled and services.requests.get(held.request_id) is not None:
+        elif not held.settled and time.monotonic() < deadline:
+            time.sleep(_PAUSE_S)  # another call is about to submit it
+        elif services.requests.get(held.request_id) is not None:
             note(request_id=held.request_id)
             return held.request_id
-        elif held.settled or time.monotonic() > deadline:
+        else:
             # Its record was taken back or has just expired; or its process is slow or dead.
             keys.release(owner, key, held)
             deadline = time.monotonic() + _PATIENCE_S
-        else:
-            time.sleep(_PAUSE_S)  # another call is about to submit it
 
 
 def _submit(services: Services, caller: Key, submission: Submission, key: str, use: Use) -> str:

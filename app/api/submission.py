@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from app.core.requests import Hold, KeyTaken
 from app.core.telemetry.logs import note
 from app.core.urls import MAX_LENGTH as URL_MAX
 from models.geometry import largest_of_shape
+
+log = logging.getLogger(__name__)
 
 _RANDOM_SEEDS = 999_999_999_999_999  # the hosted service's own range for a drawn seed
 
@@ -129,7 +132,7 @@ def submit(
             account=account,
             hold=hold or Hold(),
         )
-        services.jobs.enqueue(request_id, Stage.PREPARE)
+        _enqueue(services, request_id, told=hold is not None)
     except (InsufficientCredits, KeyTaken):
         services.blobs.delete(f"{request_id}:source")
         raise
@@ -139,6 +142,17 @@ def submit(
         services.blobs.delete(f"{request_id}:source")
         raise
     return request_id
+
+
+def _enqueue(services: Services, request_id: str, *, told: bool) -> None:
+    """Queue the first job. told: from the moment that the record was there, others may have been
+    told its id; then it stays, and who looks after strays gives it a job (app/core/strays.py)."""
+    try:
+        services.jobs.enqueue(request_id, Stage.PREPARE)
+    except RedisError as error:
+        if not told:
+            raise
+        log.warning("request %s: not queued, left to the next sweep: %s", request_id, error)
 
 
 def _check_size(services: Services, body: FluxControlNetBody) -> None:

@@ -34,7 +34,7 @@ LONGEST_BLOCK_S = 5
 connection, and after some of those gives up."""
 _SENTINEL_PORT = 26379
 _SENTINEL_PATH = re.compile(r"/(?P<service>[\w.-]+)(/(?P<db>\d+))?")
-_SINGLE_PATH = re.compile(r"(/\d*)?")
+_SINGLE_PATH = re.compile(r"(/\d*/?)?")
 _PATIENCE: dict[str, Any] = {"socket_connect_timeout": 2, "socket_timeout": 2}
 """With a Sentinel that does not answer; the next one is asked then."""
 MOST_CONNECTIONS = 10_000

@@ -26,7 +26,7 @@ HELD = "held"
 are in the list `held:KEY`, oldest first."""
 
 TURNS = """
-local NEAR = 64  -- the job that is next has at most so many before it that have no start
+local NEAR = 1024  -- the job that is next has at most so many before it that have no start
 local function turns(queue) return 'turns:' .. queue end
 
 -- The start of the job that was taken last: the greatest of those that have left the list.
@@ -78,14 +78,18 @@ local function place(queue, job, key, cost, ttl)
 end
 
 -- Puts a job before all that take turns, and behind those of its kind that came earlier.
-local function place_first(queue, job, ttl)
-  start_of_taken(queue, ttl)
-  while true do
-    local next = redis.call('ZRANGE', turns(queue), 0, 0)[1]
-    if not next then return redis.call('RPUSH', queue, job) end
-    if redis.call('LINSERT', queue, 'BEFORE', next, job) > 0 then return end
-    redis.call('ZREM', turns(queue), next)
+local function place_first(queue, job)
+  local at, some = 0, redis.call('LRANGE', queue, 0, 99)
+  while #some > 0 do
+    for _, other in ipairs(some) do
+      if redis.call('ZSCORE', turns(queue), other) then
+        return redis.call('LINSERT', queue, 'BEFORE', other, job)
+      end
+    end
+    at = at + 100
+    some = redis.call('LRANGE', queue, at, at + 99)
   end
+  return redis.call('RPUSH', queue, job)
 end
 """
 
@@ -170,7 +174,7 @@ redis.call('SADD', KEYS[4], KEYS[2])
 redis.call('HSET', KEYS[1], unpack(ARGV, 5))
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 if ARGV[3] == 'first' then
-  place_first(KEYS[2], ARGV[1], ARGV[4])
+  place_first(KEYS[2], ARGV[1])
   return 1
 end
 local about = redis.call('HMGET', KEYS[3], 'key', 'work', 'concurrency')

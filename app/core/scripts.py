@@ -134,11 +134,12 @@ ADVANCE = (
 -- again when asked again: a client library that waited in vain for the answer does.
 local s = status()
 if not s or ended(s) then return 0 end
-if redis.call('HGET', KEYS[1], 'advanced') == ARGV[2] then return 1 end
+local this = ARGV[2] .. ' ' .. ARGV[3]
+if redis.call('HGET', KEYS[1], 'advanced') == this then return 1 end
 if not mine(ARGV[2]) then return 0 end
 took(({'prepare', 'generate'})[tonumber(ARGV[3])], 'claimed_at')
 redis.call('HSET', KEYS[1], 'stage', tonumber(ARGV[3]) + 1, 'execution', '',
-           'advanced', ARGV[2], unpack(ARGV, 4))
+           'advanced', this, unpack(ARGV, 4))
 return 1
 """
 )

@@ -18,7 +18,9 @@ from app.api.services import Services, make_services
 from app.api.submission import Submission
 from app.core.idempotency import Use
 from app.core.keys import Key
+from app.core.record import Stage
 from app.core.settings import Settings
+from app.core.strays import settle_strays
 
 CALLER = Key("k", "team-a", 0.0)
 SUBMISSION = Submission(parse_body(FluxControlNetBody, {"image": "aGVsbG8=", "prompt": "x"}), None)
@@ -42,17 +44,35 @@ def requests(services: Services) -> int:
 def test_a_submission_that_failed_frees_the_key(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise RedisError("OOM")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(services.jobs), "enqueue", full)
+        patch.setattr(type(services.requests), "submit", full)
         with pytest.raises(RedisError):
             submitted(services)
     assert requests(services) == 0
     request_id = submitted(services)
     assert submitted(services) == request_id
     assert requests(services) == 1
+
+
+def test_what_could_not_be_queued_is_kept_for_whoever_was_told_of_it(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another call may have had its id from the key already; it gets a job as a stray."""
+    told: list[str] = []
+
+    def full(*_: Any) -> None:
+        told.append(submitted(services))
+        raise RedisError("OOM")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(services.jobs), "enqueue", full)
+        first = submitted(services)
+    assert told == [first]
+    settle_strays(services.requests, services.jobs, lambda: None)
+    assert services.jobs.carried() == {(first, Stage.PREPARE)}
 
 
 def test_who_comes_second_waits_for_the_first_and_takes_over_when_it_fails(

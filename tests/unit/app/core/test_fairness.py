@@ -87,6 +87,20 @@ def test_finished_pictures_leave_in_the_order_in_which_they_came(rig: Rig) -> No
     assert rig.waiting() == ["b2", "a1", "a2"]
 
 
+def test_many_finished_pictures_disturb_no_turns(rig: Rig) -> None:
+    """As after a while without cpu workers; keys whose turns are the same stay together."""
+    keys = ("e", "c", "a", "d", "b")
+    done = [rig.prepared("z", number, 1.0) for number in range(150)]
+    for key in keys:
+        rig.submit(key)
+    for request_id in done:
+        rig.jobs.enqueue(request_id, Stage.FINISH)
+    assert rig.waiting() == [f"z{number}" for number in range(150)] + [f"{key}0" for key in keys]
+    rig.submit("e", 1)
+    rig.submit("f")
+    assert rig.waiting()[150:] == ["e0", "c0", "a0", "d0", "b0", "f0", "e1"]
+
+
 def test_the_list_is_rqs_own(rig: Rig) -> None:
     assert rig.jobs.queue(CPU).key == CPU_LIST
 
