@@ -9,7 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from rq.timeouts import JobTimeoutException
 
 from app.core.errors import BlobsUnavailable, ImageRejected
-from app.core.queue import CPU, GPU
+from app.core.queue import CPU, FINISH, GPU
 from app.core.record import RequestRecord, Stage, Status
 from worker.abandoned import fail_request
 from worker.runtime import Runtime
@@ -72,7 +72,7 @@ def test_a_map_that_is_there_passes_the_gpu_by(worker_runtime: Runtime, died: bo
         requests.advance(ID, Stage.GENERATE, "died", {"annotated": True})
     run_stage(ID, Stage.PREPARE, lambda *_: {"annotated": True})
     assert worker_runtime.jobs.queue(GPU).job_ids == []
-    assert worker_runtime.jobs.queue(CPU).job_ids == [f"{ID}-finish"]
+    assert worker_runtime.jobs.queue(FINISH).job_ids == [f"{ID}-finish"]
 
 
 def test_a_map_that_needs_a_detector_goes_to_the_gpu(worker_runtime: Runtime) -> None:
