@@ -65,11 +65,16 @@ class FetchWorker(InProcessWorker):
     def teardown(self) -> None:
         """Wait for all downloads. When told to leave at once, put their jobs back."""
         try:
-            for _ in range(SLOTS):
-                self._free.acquire()
+            self._settle()
         except SystemExit:
             for job, queue, execution in list(self._in_hand.values()):
                 self.handle_job_failure(job, queue, exc_string="worker left", execution=execution)
             raise
         finally:
             super().teardown()  # type: ignore[no-untyped-call]  # rq leaves it untyped
+
+    def _settle(self) -> None:
+        """Return once no download is under way."""
+        for _ in range(SLOTS):
+            self._free.acquire()
+        self._free.release(SLOTS)

@@ -50,9 +50,16 @@ def test_a_finished_stage_queues_the_next(context: Runtime) -> None:
 
 
 def test_the_last_stage_completes(context: Runtime) -> None:
-    for stage in Stage:
+    for stage in (Stage.PREPARE, Stage.GENERATE, Stage.FINISH):
         assert run_stage(ID, stage, nothing)
     assert record(context).status is Status.COMPLETED
+
+
+def test_a_fetched_picture_is_prepared_next(worker_runtime: Runtime) -> None:
+    requests, jobs = worker_runtime.requests, worker_runtime.jobs
+    requests.submit(ID, "a", {}, {}, requests.expiry(), stage=Stage.FETCH)
+    assert run_stage(ID, Stage.FETCH, nothing)
+    assert jobs.queue(CPU).job_ids == [f"{ID}-prepare"]
 
 
 def test_a_stage_that_died_before_handing_on_only_hands_on(context: Runtime) -> None:
