@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import resource
 from functools import partial
-from pathlib import Path
 
 from PIL import Image
 
@@ -45,12 +44,7 @@ def prepare(request_id: str) -> None:
 def _bound_memory() -> None:
     """For the rest of this process; a tighter bound that is there already stays."""
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    wanted = _ADDRESS_SPACE
-    if runtime().content_filter is not None:
-        # Its libraries have mapped gigabytes before the fork, of which little is ever touched.
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        wanted += pages * resource.getpagesize()
-    bound = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    bound = _ADDRESS_SPACE if hard == resource.RLIM_INFINITY else min(_ADDRESS_SPACE, hard)
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
 
 
