@@ -1,5 +1,5 @@
-"""The content filter over HTTP: a real finish worker that has loaded a classifier; only the gpu worker
-is played by the test, so that it can say which picture is made.
+"""The content filter over HTTP: a real finish worker that has loaded a classifier; only the gpu
+worker is played by the test, so that it can say which picture is made.
 """
 
 from __future__ import annotations
