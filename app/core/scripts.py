@@ -10,6 +10,7 @@ now in seconds. Invariants, whoever calls in whatever order:
   is written once;
 - between CLAIM and the end of a stage only the execution that claimed last can write: a worker
   that was stalled, lost its job and wakes up late gets 0 and changes nothing;
+- progress only grows: a step that was reported is neither taken back nor reported again;
 - every key of a request expires when its record does;
 - what SUBMIT reserved of a budget is spent by COMPLETE or given back by FAIL and FORGET, once;
 - a record is in KEYS[3] from SUBMIT to its end; one that expired is taken out by whoever notices;
@@ -148,12 +149,18 @@ PROGRESS = (
     _TAIL
     + """
 -- ARGV[2] = execution, ARGV[3] = steps done, ARGV[4] = steps in all, ARGV[5] = a preview or ''.
+-- An execution that follows a crash counts from an earlier step. Steps that have been reported
+-- before change nothing, and the total stays the one that was reported first.
 if not status() or not mine(ARGV[2]) then return 0 end
-count_steps(tonumber(ARGV[3]))
-redis.call('HSET', KEYS[1], 'step', ARGV[3], 'steps', ARGV[4])
-local said = {'step', ARGV[3], 'steps', ARGV[4]}
-if ARGV[5] ~= '' then said[5], said[6] = 'preview', ARGV[5] end
-event('step', unpack(said))
+local step, steps = tonumber(ARGV[3]), tonumber(ARGV[4])
+local total = tonumber(redis.call('HGET', KEYS[1], 'steps')) or steps
+if total ~= steps then step = math.floor(step * total / steps) end
+if step <= (tonumber(redis.call('HGET', KEYS[1], 'step')) or 0) then return 1 end
+count_steps(step)
+redis.call('HSET', KEYS[1], 'step', step, 'steps', total)
+local fields = {'step', step, 'steps', total}
+if ARGV[5] ~= '' then fields[5], fields[6] = 'preview', ARGV[5] end
+event('step', unpack(fields))
 return 1
 """
 )
