@@ -88,9 +88,7 @@ def make_services(settings: Settings) -> Services:
         outbox=Outbox(redis),
         chores=Chores(redis, jobs),
         history=open_history(settings.database_url, redis, settings.history_days),
-        deliveries=Deliveries(
-            redis, settings.webhook_retries_s, settings.webhook_timeout_s
-        ),
+        deliveries=Deliveries(redis, settings.webhook_retries_s, settings.webhook_timeout_s),
         secrets=WebhookSecrets(redis),
         receipts=ReceiptSigner(redis),
         idempotency=IdempotencyKeys(redis),

@@ -84,23 +84,22 @@ redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
 return 1
 """
 
-# ARGV[3] = attempt, ARGV[4] = end of the lease. Returns the place of the attempt in the log, counted
-# from 1; 0 when the delivery is over or its log has expired.
+# ARGV[3] = attempt, ARGV[4] = end of the lease. Returns the place of the attempt in the log, from 1
+# on; 0 when the delivery is over or its log has expired.
 _BEGIN = """
 if redis.call('HGET', KEYS[1], 'state') ~= 'pending' then
   redis.call('ZREM', KEYS[3], ARGV[1])
   return 0
 end
-local made = redis.call('LLEN', KEYS[2])
 -- The client library asks twice when the first answer was lost.
-if redis.call('LINDEX', KEYS[2], -1) ~= ARGV[3] then made = redis.call('RPUSH', KEYS[2], ARGV[3]) end
+if redis.call('LINDEX', KEYS[2], -1) ~= ARGV[3] then redis.call('RPUSH', KEYS[2], ARGV[3]) end
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
-return made
+return redis.call('LLEN', KEYS[2])
 """
 
-# ARGV[3] = attempt, ARGV[4] = its outcome (pending: try again), ARGV[5] = when, ARGV[6] = its place.
-# What is over stays over, whatever an attempt that took too long comes to tell.
+# ARGV[3] = attempt, ARGV[4] = its outcome (pending: try again), ARGV[5] = when, ARGV[6] = its
+# place. What is over stays over, whatever an attempt that took too long comes to tell.
 _SETTLE = """
 if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('ZREM', KEYS[3], ARGV[1])

@@ -239,6 +239,12 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     """Folder for what is made locally: the key, the embedded Redis, compiled code."""
 
+    api_key: SecretStr | None = None
+    """Key that `scripts/up` serves with, and that `receipt replay` sends."""
+
+    api_key_file: Path | None = None
+    """File that holds that key instead."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the processes log."""
 

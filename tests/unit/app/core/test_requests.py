@@ -137,9 +137,7 @@ def reported(redis: Redis) -> list[tuple[bytes, ...]]:
     return [tuple(fields[name] for name in wanted if name in fields) for fields in events]
 
 
-def test_progress_never_runs_backwards_after_a_crash(
-    submitted: RequestStore, redis: Redis
-) -> None:
+def test_progress_never_runs_backwards_after_a_crash(submitted: RequestStore, redis: Redis) -> None:
     at_stage(submitted, Stage.GENERATE)
     seen = []
     for execution, steps in (("killed", (1, 2, 3)), ("resumed", (2, 3, 4))):
