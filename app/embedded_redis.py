@@ -14,10 +14,12 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from app.core.memory import memory_limit
 from app.core.private_files import FOLDER_MODE, private_folder
 from app.core.settings import refuse
 
 _LOG_HEAD = re.compile(r"^\d+:\w \d+ \w+ \d+ [\d:.]+ . ")
+_LEAST_MEMORY = 64 * 2**20
 _LONGEST_SOCKET_PATH = 100  # the kernel allows 108 bytes
 
 
@@ -25,8 +27,11 @@ def redis_url(data_dir: Path) -> str:
     return f"unix://{_socket(data_dir)}"
 
 
-def redis_command(data_dir: Path) -> list[str]:
-    """The command line of the server. Leaves with one line when there is no binary."""
+def redis_command(data_dir: Path, maxmemory: int = 0) -> list[str]:
+    """The command line of the server. Leaves with one line when there is no binary.
+
+    maxmemory: bytes that it holds before it refuses to take more; 0 for no bound.
+    """
     folder = redis_folder(data_dir)
     folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
     return [
@@ -41,9 +46,16 @@ def redis_command(data_dir: Path) -> list[str]:
         # takes a core for about as long and holds everybody up when it ends.
         *("--auto-aof-rewrite-min-size", "1gb"),
         *("--save", ""),
+        *("--maxmemory", str(maxmemory)),
         *("--maxmemory-policy", "noeviction"),
         *("--logfile", str(redis_log(data_dir))),
     ]
+
+
+def default_maxmemory() -> int:
+    """A quarter of this machine's memory: the copy for a rewriting of the file may take as much
+    again, and the rest is for workers and model."""
+    return max(_LEAST_MEMORY, memory_limit() // 4)
 
 
 def redis_log(data_dir: Path) -> Path:

@@ -30,7 +30,13 @@ from app.core.processes import adopt_orphans, kill_children
 from app.core.queue import Jobs
 from app.core.settings import EXIT_CONFIG, Settings, refuse
 from app.data_dir import close_pictures, locked
-from app.embedded_redis import last_words, redis_command, redis_log, redis_url
+from app.embedded_redis import (
+    default_maxmemory,
+    last_words,
+    redis_command,
+    redis_log,
+    redis_url,
+)
 from app.installation_key import InstallationKey, installation_key
 from app.redis_repair import repair_command
 
@@ -206,7 +212,10 @@ class Supervisor:
         return key
 
     def _redis_child(self) -> Child:
-        command = redis_command(self._data_dir)
+        maxmemory = self._settings.redis_maxmemory
+        if maxmemory is None:
+            maxmemory = default_maxmemory()
+        command = redis_command(self._data_dir, maxmemory)
         return Child("redis", command, _environment())
 
     def _child(self, name: str, *arguments: str) -> Child:

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from redis import Redis
 
+from app.core.memory import memory_limit
 from app.core.settings import EXIT_CONFIG
 from tests.support.pictures import astronaut, base64_of
 from tests.support.servers import (
@@ -164,6 +165,8 @@ def test_the_key_is_private_and_a_folder_serves_one_server(tmp_path: Path) -> No
         file = minted.data_dir / "api-key"
         assert file.read_text().strip() == minted.key
         assert httpx.get(f"{minted.url}/v2/requests/x", timeout=60).status_code == 401
+        with Redis.from_url(minted.redis_url) as redis:
+            assert 0 < redis.info("memory")["maxmemory"] <= memory_limit() / 4
         until_completed(minted, submit(minted), "a picture")
         until(database.exists, "the history to be written")
         for place in (minted.data_dir, tmp_path / "pictures", database):
@@ -174,7 +177,9 @@ def test_the_key_is_private_and_a_folder_serves_one_server(tmp_path: Path) -> No
 
 def test_a_key_that_is_not_new_is_printed_only_when_asked_for(tmp_path: Path) -> None:
     secret = "SG_" + "7" * 32
-    with running_server(tmp_path / "data", API_KEY=secret) as server:
+    with running_server(tmp_path / "data", API_KEY=secret, REDIS_MAXMEMORY="256mb") as server:
+        with Redis.from_url(server.redis_url) as redis:
+            assert redis.info("memory")["maxmemory"] == 256 * 2**20
         assert server.key == secret
         assert httpx.get(f"{server.url}/v2/requests/x", headers=server.headers).status_code == 404
         for pid, line in processes_of(server).items():
