@@ -160,8 +160,8 @@ class RequestStore:
     def progress(
         self, request_id: str, execution: str, step: int, steps: int, preview: str = ""
     ) -> bool:
-        """Record step k of n; `preview` is told with it. False: this execution has lost the request
-        and should stop."""
+        """Record step k of n and report it with its `preview`, unless an execution before a crash
+        reported it already. False: this execution has lost the request and should stop."""
         said = (str(step), str(steps), preview)
         return bool(self._run(self._progress, request_id, execution, *said))
 
