@@ -14,6 +14,7 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
 
+from app.core.queue import CPU
 from worker.fair_queue import FairQueue
 from worker.in_process_worker import InProcessWorker
 from worker.stage import Rest
@@ -24,7 +25,11 @@ moment."""
 
 
 class FetchQueue(FairQueue):
+    """A key whose pictures wait for a decoder gets no more of them downloaded: the files are in
+    memory of Redis meanwhile."""
+
     slots = SLOTS
+    downstream = CPU
 
 
 class FetchWorker(InProcessWorker):

@@ -148,6 +148,26 @@ def test_no_job_is_taken_while_all_slots_are_in_use(
     assert set(context.jobs.queue(CPU).job_ids) == {f"{one}-prepare" for one in made}
 
 
+def test_a_key_downloads_no_more_than_its_decoders_keep_up_with(
+    context: Runtime, worker: FetchWorker, host: PictureHost
+) -> None:
+    """What waits to be decoded takes room in Redis."""
+    url = host.serve("/a.png", b"the file")
+    for _ in range(SLOTS):
+        submit(context, url)
+    for _ in range(SLOTS // 2):
+        assert step(worker)
+    assert not step(worker)
+    worker.teardown()
+    assert len(context.jobs.queue(CPU).job_ids) == SLOTS // 2
+    assert not step(worker)
+    submit(context, url, key="b")
+    assert step(worker)
+    assert not step(worker)
+    context.redis.delete(context.jobs.queue(CPU).key)
+    assert step(worker)
+
+
 def test_told_to_leave_at_once_it_puts_its_downloads_back(
     context: Runtime, worker: FetchWorker, slow: SlowHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
