@@ -36,7 +36,7 @@ _ADDRESS_SPACE = 4 * 1024**3  # twice what the worst 64 megapixels were seen to 
 # What a decoder may take: several times what the slowest format needs, so that a loaded machine
 # refuses no sound picture; with the slowest download less than the job may.
 _DECODE_S = 3.0
-_DECODE_S_PER_MEGAPIXEL = 0.4
+_DECODE_S_PER_MEGAPIXEL = 0.5
 _MAX_DECODE_S = 45.0
 
 
