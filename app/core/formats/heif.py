@@ -30,6 +30,8 @@ _NO_MEMORY = re.compile("memory allocation error|out of memory")
 
 def open_avif(data: bytes) -> Opened:
     item = primary_item(data)
+    if item is not None and not item.is_covered_once:
+        raise ImageRejected(TRUNCATED)
     with _memory_named():
         image = Image.open(io.BytesIO(data), formats=("AVIF",))
     size = item.size if item is not None else image.size
@@ -66,6 +68,8 @@ def open_heic(data: bytes) -> Opened:
     item = primary_item(data)
     if item is None:
         raise unread("a HEIC file without a still picture, or a damaged one,")
+    if not item.is_covered_once:
+        raise ImageRejected(TRUNCATED)
     with _memory_named():
         file = pi_heif.HeifFile(io.BytesIO(data), remove_stride=False)
     image = file[file.primary_index]
