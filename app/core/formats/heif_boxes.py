@@ -1,0 +1,141 @@
+"""What the boxes of an AVIF or HEIC file say of its primary picture, without a decoder.
+
+Source: ISO/IEC 14496-12 (boxes), 23008-12 (HEIF: pitm, iprp, ispe, irot, imir), 14496-12 8.10 and
+23008-12 6.5.5 (clap).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+Size = tuple[int, int]
+Box = tuple[int, int]  # the content: its start and end
+
+_MAX_BOXES = 4096  # in one box; a file of a camera has about a hundred
+
+
+@dataclass(frozen=True, slots=True)
+class PrimaryItem:
+    """size: as stored, before cropping and turning. crop: numerators and denominators of width,
+    height, and of how far its centre is from that of the picture, to the right and down. tiles: the
+    sizes of what it is put together from."""
+
+    size: Size
+    crop: tuple[int, ...] | None
+    tiles: tuple[Size, ...] = ()
+
+    @property
+    def is_covered_once(self) -> bool:
+        """Not made of far more than it shows: only the last row and column of tiles stand over."""
+        if not self.tiles:
+            return True
+        wide, high = (max(sides) for sides in zip(*self.tiles, strict=True))
+        room = (self.size[0] + wide) * (self.size[1] + high)
+        return bool(sum(width * height for width, height in self.tiles) <= room)
+
+
+def primary_item(data: bytes) -> PrimaryItem | None:
+    """None when it cannot be told; what is told is checked by nobody."""
+    try:
+        return _primary_item(data)
+    except (struct.error, IndexError, KeyError):
+        return None
+
+
+def crop_box(size: Size, crop: tuple[int, ...]) -> tuple[int, int, int, int] | None:
+    """Left, upper, right and lower edge; None for one that does not lie within the picture."""
+    if 0 in crop[1::2]:
+        return None
+    width, height = crop[0] / crop[1], crop[2] / crop[3]
+    left = round(crop[4] / crop[5] + (size[0] - width) / 2)
+    upper = round(crop[6] / crop[7] + (size[1] - height) / 2)
+    right, lower = left + round(width), upper + round(height)
+    inside = 0 <= left < right <= size[0] and 0 <= upper < lower <= size[1]
+    return (left, upper, right, lower) if inside else None
+
+
+def _primary_item(data: bytes) -> PrimaryItem | None:
+    start, end = _named(data, (0, len(data)))[b"meta"]
+    meta = _named(data, (start + 4, end))
+    at = meta[b"pitm"][0]
+    (item,) = struct.unpack_from(">I" if data[at] else ">H", data, at + 4)
+    properties = _named(data, meta[b"iprp"])
+    boxes = list(_boxes(data, properties[b"ipco"]))
+    owned = _associations(data, properties[b"ipma"])
+    size, crop = None, None
+    for index in owned[item]:
+        name, (at, _) = boxes[index - 1]
+        if name == b"ispe":
+            size = _size(data, at)
+        elif name == b"clap":
+            crop = struct.unpack_from(">4IiIiI", data, at)
+    if size is None:
+        return None
+    sources = _sources(data, meta[b"iref"], item) if b"iref" in meta else ()
+    found = (boxes[index - 1] for source in sources for index in owned.get(source, ()))
+    tiles = tuple(_size(data, at) for name, (at, _) in found if name == b"ispe")
+    return PrimaryItem(size, crop, tiles)
+
+
+def _size(data: bytes, ispe: int) -> Size:
+    width, height = struct.unpack_from(">II", data, ispe + 4)
+    return width, height
+
+
+def _associations(data: bytes, box: Box) -> dict[int, list[int]]:
+    """Item -> indices from 1 into ipco."""
+    at = box[0]
+    version, wide = data[at], data[at + 3] & 1
+    form, mask = (">H", 0x7FFF) if wide else (">B", 0x7F)
+    (entries,) = struct.unpack_from(">I", data, at + 4)
+    at += 8
+    found: dict[int, list[int]] = {}
+    for _ in range(min(entries, _MAX_BOXES)):
+        (item,) = struct.unpack_from(">I" if version else ">H", data, at)
+        at += 4 if version else 2
+        count, at = data[at], at + 1
+        starts = range(at, at + count * (1 + wide), 1 + wide)
+        indices = (struct.unpack_from(form, data, start)[0] & mask for start in starts)
+        found[item] = [index for index in indices if index]
+        at += count * (1 + wide)
+    return found
+
+
+def _sources(data: bytes, box: Box, item: int) -> tuple[int, ...]:
+    """The items that one is made of, as a grid is of its tiles."""
+    form = "I" if data[box[0]] else "H"
+    size = struct.calcsize(form)
+    for name, (at, _) in _boxes(data, (box[0] + 4, box[1])):
+        (owner,) = struct.unpack_from(f">{form}", data, at)
+        if name == b"dimg" and owner == item:
+            (count,) = struct.unpack_from(">H", data, at + size)
+            return struct.unpack_from(f">{count}{form}", data, at + size + 2)
+    return ()
+
+
+def _named(data: bytes, box: Box) -> dict[bytes, Box]:
+    """The first box of each name."""
+    found: dict[bytes, Box] = {}
+    for name, content in _boxes(data, box):
+        found.setdefault(name, content)
+    return found
+
+
+def _boxes(data: bytes, box: Box) -> Iterator[tuple[bytes, Box]]:
+    at, end = box
+    for _ in range(_MAX_BOXES):
+        if at + 8 > end:
+            return
+        (length,) = struct.unpack_from(">I", data, at)
+        head = 8
+        if length == 1:
+            (length,) = struct.unpack_from(">Q", data, at + 8)
+            head = 16
+        elif length == 0:
+            length = end - at
+        if length < head:
+            return
+        yield data[at + 4 : at + 8], (at + head, min(at + length, end))
+        at += length
