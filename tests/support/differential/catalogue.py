@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from tests.support.differential import (
     avif_cases,
@@ -32,19 +33,25 @@ FORMATS = {
 
 
 def all_cases(seed: int) -> Iterator[Case]:
-    """seed: of the picture, which is the same in all files."""
-    picture = scene(seed)
+    """All files of a small picture, and a few of each kind of a large one. seed: of the picture."""
+    small, large = scene(seed), scene(seed, large=True)
     for cases in FORMATS.values():
-        yield from cases(picture)
+        yield from cases(small)
+        for case in _some_of_each_kind(cases(large)):
+            yield replace(case, variant=f"{case.variant}, large")
 
 
 def bounded_cases(image_format: str) -> list[Case]:
     """A few of each kind, the same on every run."""
+    return _some_of_each_kind(FORMATS[image_format](scene()))
+
+
+def _some_of_each_kind(cases: Iterable[Case]) -> list[Case]:
     kinds: dict[str, list[Case]] = {}
-    for case in FORMATS[image_format](scene()):
+    for case in cases:
         kinds.setdefault(case.kind, []).append(case)
     return [
         case
-        for kind, cases in kinds.items()
-        for case in random.Random(kind).sample(cases, min(_PER_KIND, len(cases)))
+        for kind, alike in kinds.items()
+        for case in random.Random(kind).sample(alike, min(_PER_KIND, len(alike)))
     ]

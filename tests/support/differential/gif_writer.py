@@ -79,5 +79,5 @@ def _codes(indices: Bytes8, bits: int) -> bytes:
             codes.append(clear)
         codes.append(index)
     codes.append(end)
-    number = sum(code << (length * position) for position, code in enumerate(codes))
-    return number.to_bytes((length * len(codes) + 7) // 8, "little")
+    digits = (np.array(codes)[:, None] >> np.arange(length)) & 1
+    return np.packbits(digits.astype(np.uint8).ravel(), bitorder="little").tobytes()

@@ -125,6 +125,11 @@ def _beside(rgb: Bytes8, alpha: Bytes8) -> Iterator[Case]:
         # As phones write it: said twice, to be done once.
         make = partial(_file, rgb, orientation=orientation, exif=orientation_exif(orientation))
         yield Case("HEIC, orientation", f"{orientation}, in EXIF too", make, expected)
+    for orientation in (1, 6):
+        height, width = rgb.shape[0] - 5, rgb.shape[1] - 7
+        make = partial(_file, rgb, crop=(width, height), orientation=orientation)
+        expected = upright(rgb[:height, :width], orientation)
+        yield Case("HEIC, cropped", f"orientation {orientation}", make, expected)
     thumbnail = partial(_coded, np.ascontiguousarray(255 - rgb[:32, :32]))
     yield Case("HEIC, thumbnail", "one", partial(lambda: _file(rgb, thumbnail=thumbnail())), rgb)
     truth = shown(rgb, 255, alpha)

@@ -46,10 +46,14 @@ def heif(
     colour: bytes = b"",
     exif: bytes | None = None,
     orientation: int = 1,
+    crop: tuple[int, int] | None = None,
 ) -> bytes:
     """size: of a grid, which may cut its last tiles. colour: the body of a colr box. exif: a TIFF
-    structure. orientation: 1..8, as transformative properties."""
+    structure. orientation: 1..8, as transformative properties. crop: the size of the upper left
+    part that is shown."""
     turns = tuple(_box(name.encode(), bytes([value])) for name, value in _TURNS[orientation])
+    if crop is not None:
+        turns = (_clean_aperture(crop, tiles[0].size), *turns)
     colours = (_box(b"colr", colour),) if colour else ()
     items: list[_Item] = []
     if len(tiles) == 1:
@@ -107,6 +111,14 @@ def _extent(size: tuple[int, int]) -> bytes:
     return _box(b"ispe", struct.pack(">III", 0, *size))
 
 
+def _clean_aperture(shown: tuple[int, int], stored: tuple[int, int]) -> bytes:
+    """Its place is told by how far its centre is from that of the picture."""
+    numbers = [part for side in shown for part in (side, 1)]
+    for side, whole in zip(shown, stored, strict=True):
+        numbers += [side - whole, 2]
+    return _box(b"clap", struct.pack(">4IiIiI", *numbers))
+
+
 def _depths(coded: Coded) -> bytes:
     channels = 1 if coded.chroma == 0 else 3
     return _box(b"pixi", bytes([0, 0, 0, 0, channels]) + bytes([coded.bits]) * channels)
@@ -159,7 +171,7 @@ def _properties(items: list[_Item]) -> bytes:
             continue
         body += struct.pack(">HB", number, len(item.properties))
         for one in item.properties:
-            essential = one[4:8] in (b"hvcC", b"irot", b"imir")
+            essential = one[4:8] in (b"hvcC", b"irot", b"imir", b"clap")
             body += bytes([0x80 * essential | (shared.index(one) + 1)])
     return _box(b"iprp", _box(b"ipco", b"".join(shared)) + _box(b"ipma", body))
 

@@ -29,6 +29,7 @@ def cases(scene: Scene) -> Iterator[Case]:
     yield from _by_ffmpeg(scene)
     yield from _camera(scene)
     yield from _profiles(scene)
+    yield from _without_end(scene)
 
 
 def _by_libvips(scene: Scene) -> Iterator[Case]:
@@ -99,6 +100,30 @@ def _camera(scene: Scene) -> Iterator[Case]:
     yield Case("JPEG with bytes behind its end", "notes", make)
     comment = partial(lambda: with_jpeg_segment(plain(), 0xFE, b"a comment"))
     yield Case("JPEG with a comment", "before JFIF", comment)
+
+
+def _without_end(scene: Scene) -> Iterator[Case]:
+    """Of a download or a webcam: every pixel is there, the marker behind them is not."""
+    for name, progressive, subsample in (
+        ("subsampled", False, "on"),
+        ("not subsampled", False, "off"),
+        ("progressive", True, "on"),
+    ):
+        whole = partial(
+            libvips.saved, scene.rgb, ".jpg", interlace=progressive, subsample_mode=subsample
+        )
+        for missing in (1, 2):
+            make = partial(_cut, whole, missing)
+            judge = partial(_completed, missing=missing)
+            yield Case("JPEG without its end", f"{name}, {missing} bytes", make, other=judge)
+
+
+def _cut(whole: partial[bytes], missing: int) -> bytes:
+    return whole()[:-missing]
+
+
+def _completed(data: bytes, missing: int) -> Bytes8:
+    return libvips.decoded(data + b"\xff\xd9"[-missing:])
 
 
 def _with_exif(plain: partial[bytes], exif: bytes) -> bytes:

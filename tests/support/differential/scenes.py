@@ -13,6 +13,8 @@ Array: TypeAlias = NDArray[Any]
 DEFAULT_SIZE = (45, 30)
 """Width and height: odd, so that packed rows end inside a byte and tiles and chroma blocks inside
 the picture."""
+LARGE_SIZE = (1101, 757)
+"""What decoders that work on a few rows or megabytes at a time take in several steps."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,11 @@ class Scene:
         return np.dstack([self.rgb, self.alpha])
 
 
-def scene(seed: int = 0) -> Scene:
-    """Seed 0 has the default size; others have sides of 1 to 70 pixels."""
+def scene(seed: int = 0, large: bool = False) -> Scene:
+    """Seed 0 has the default size; others have sides of 8 to 70 pixels, unless large."""
     random = np.random.default_rng(seed)
-    width, height = DEFAULT_SIZE if seed == 0 else random.integers(1, 71, 2).tolist()
+    sides = DEFAULT_SIZE if seed == 0 else random.integers(8, 71, 2).tolist()
+    width, height = LARGE_SIZE if large else sides
     y, x = np.mgrid[0:height, 0:width].astype(float)
     x, y = x / max(1, width - 1), y / max(1, height - 1)
     gradients = np.dstack([0.1 + 0.8 * x, 0.9 - 0.7 * y, 0.15 + 0.35 * (x + y)])

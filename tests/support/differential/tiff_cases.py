@@ -208,6 +208,9 @@ def _by_libvips(scene: Scene) -> Iterator[Case]:
                 )
         if compression == "ccittfax4":
             continue
+        if compression != "jpeg":
+            make = partial(_lab_by_libvips, scene, compression)
+            yield Case("TIFF by libvips, Lab", compression, make)
         for pyramid in (False, True):
             for name, pixels in (("RGB", scene.rgb), ("RGBA", scene.rgba), ("grey", scene.grey)):
                 if compression == "jpeg" and name == "RGBA":
@@ -224,6 +227,11 @@ def _by_libvips(scene: Scene) -> Iterator[Case]:
                     subifd=pyramid,
                 )
                 yield Case(f"TIFF by libvips, {name}", f"{compression}, pyramid {pyramid}", make)
+
+
+def _lab_by_libvips(scene: Scene, compression: str) -> bytes:
+    lab = libvips.image(scene.rgb).colourspace("labs")
+    return bytes(lab.write_to_buffer(".tif", compression=compression))
 
 
 def _by_ffmpeg(scene: Scene) -> Iterator[Case]:

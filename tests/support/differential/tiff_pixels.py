@@ -98,6 +98,10 @@ def _inks(scene: Scene) -> Iterator[Samples]:
     cmyk = inks(scene)
     options = {"photometric": "separated"}
     yield Samples("CMYK 8 bits", cmyk, naive_rgb(cmyk), None, options)
+    pixels = np.dstack([cmyk, scene.alpha])
+    truth = shown(naive_rgb(cmyk), 255, scene.alpha)
+    with_alpha: dict[str, Any] = {**options, "extrasamples": ["unassalpha"]}
+    yield Samples("CMYK 8 bits with unassalpha", pixels, truth, None, with_alpha)
     yield Samples("CMYK 16 bits", cmyk.astype(np.uint16) * 257, naive_rgb(cmyk), None, options)
 
 
