@@ -210,7 +210,7 @@ def _by_libvips(scene: Scene) -> Iterator[Case]:
             continue
         if compression != "jpeg":
             make = partial(_lab_by_libvips, scene, compression)
-            yield Case("TIFF by libvips, Lab", compression, make)
+            yield Case("TIFF by libvips, Lab in floats", compression, make)
         for pyramid in (False, True):
             for name, pixels in (("RGB", scene.rgb), ("RGBA", scene.rgba), ("grey", scene.grey)):
                 if compression == "jpeg" and name == "RGBA":
@@ -230,7 +230,7 @@ def _by_libvips(scene: Scene) -> Iterator[Case]:
 
 
 def _lab_by_libvips(scene: Scene, compression: str) -> bytes:
-    lab = libvips.image(scene.rgb).colourspace("labs")
+    lab = libvips.image(scene.rgb).colourspace("lab")
     return bytes(lab.write_to_buffer(".tif", compression=compression))
 
 
