@@ -17,7 +17,7 @@ from PIL import Image
 
 from app.core.addresses import AllowList
 from app.core.credits import cost_of
-from app.core.decoding import decode
+from app.core.decoding import open_picture
 from app.core.errors import ImageRejected
 from app.core.fetch import fetch_image
 from app.core.images import fit
@@ -33,7 +33,11 @@ from worker.stage import Fields, LostClaim, fail, run_stage
 from worker.time_limit import time_limit
 
 _ADDRESS_SPACE = 4 * 1024**3  # twice what the worst 64 megapixels were seen to take
-_DECODE_S = 45  # 64 megapixels take 4 s; together with the slowest download less than the job may
+# What a decoder may take: several times what the slowest format needs, so that a loaded machine
+# refuses no sound picture; with the slowest download less than the job may.
+_DECODE_S = 3.0
+_DECODE_S_PER_MEGAPIXEL = 0.5
+_MAX_DECODE_S = 45.0
 
 
 def prepare(request_id: str) -> None:
@@ -98,8 +102,15 @@ def _picture(context: Runtime, record: RequestRecord, execution: str, field: str
     settings = context.settings
     data = _source_bytes(context, record)
     too_slow = ImageRejected(f"{field}: decoding it takes longer than it may")
-    with time_limit(_DECODE_S, partial(fail, context, record.id, execution, too_slow)):
-        return decode(data, settings.max_image_bytes, settings.max_image_pixels)
+    too_late = partial(fail, context, record.id, execution, too_slow)
+    with time_limit(_DECODE_S, too_late):
+        opened = open_picture(data, settings.max_image_bytes, settings.max_image_pixels)
+    with time_limit(_decode_seconds(opened.pixels), too_late):
+        return opened.decode()
+
+
+def _decode_seconds(pixels: int) -> float:
+    return min(_DECODE_S + _DECODE_S_PER_MEGAPIXEL * pixels / 1e6, _MAX_DECODE_S)
 
 
 def _source_bytes(context: Runtime, record: RequestRecord) -> bytes:

@@ -6,91 +6,116 @@ Memory and time beyond that are the business of the process this runs in.
 
 from __future__ import annotations
 
-import io
 import struct
 import warnings
 import zlib
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from app.core.colours import plain_rgb
 from app.core.errors import ImageRejected
+from app.core.file_kinds import READ, other_kind, picture_kind
+from app.core.formats.bmp import open_bmp
+from app.core.formats.gif import open_gif
+from app.core.formats.heif import open_avif, open_heic
+from app.core.formats.jpeg import open_jpeg
+from app.core.formats.orientation import upright
+from app.core.formats.png import open_png
+from app.core.formats.still import TRUNCATED, Opened
+from app.core.formats.tiff import open_tiff
+from app.core.formats.webp import open_webp
+from app.core.picture_size import Size, size_of
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+REDUCED_PIXELS = 4
+"""A JPEG of up to so many times the allowed pixels is decoded at half its width and height."""
+
+_OPENERS: dict[str, Callable[[bytes], Opened]] = {
+    "png": open_png,
+    "webp": open_webp,
+    "gif": open_gif,
+    "bmp": open_bmp,
+    "tiff": open_tiff,
+    "avif": open_avif,
+    "heic": open_heic,
+    "heif": open_heic,
+}
 # What decoders raise on damaged files. Not Exception: the job's time limit is one too.
 _DAMAGE = (
     *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError),
     *(OSError, RuntimeError, SyntaxError, TypeError, ValueError, struct.error, zlib.error),
 )
-# A chunk of text or a profile is dropped, so its size is no reason to refuse a picture; what all of
-# them may unpack to is bounded by the other figure.
-PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
+# Pillow's bounds on sizes are fixed figures; ours is checked before anything is decoded.
+Image.MAX_IMAGE_PIXELS = None
 
-_ORIENTATION_TAG = 0x0112
-_PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 262, 0
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+
+@dataclass(frozen=True, slots=True)
+class OpenedPicture:
+    """Of known size, not decoded yet."""
+
+    _opened: Opened
+
+    @property
+    def pixels(self) -> int:
+        """What the file holds, which the time of its decoder depends on."""
+        width, height = self._opened.size
+        return width * height
+
+    def decode(self) -> Image.Image:
+        """RGB in sRGB, turned upright, transparency laid on white, without metadata. Raises
+        ImageRejected for anything that is not a whole picture."""
+        with _refusals():
+            still = self._opened.load()
+            return upright(plain_rgb(still.image, still.alpha), still.orientation)
+
+
+def open_picture(data: bytes, max_bytes: int, max_pixels: int) -> OpenedPicture:
+    """Read the header. Raises ImageRejected for what is not a picture within the bounds."""
+    if len(data) > max_bytes:
+        raise ImageRejected(f"image: {len(data)} bytes; at most {max_bytes} are allowed")
+    if not data:
+        raise ImageRejected("image: the file is empty")
+    kind = picture_kind(data)
+    if kind is None:
+        other = other_kind(data)
+        what = "not a picture" if other is None else f"this is {other}"
+        raise ImageRejected(f"image: {what}; {READ}")
+    allowed = max_pixels * REDUCED_PIXELS if kind == "jpeg" else max_pixels
+    claimed = size_of(data)
+    if claimed is not None:  # some decoders take memory for all pixels when they are opened
+        _check_pixels(claimed, allowed)
+    with _refusals():
+        opened = open_jpeg(data, max_pixels) if kind == "jpeg" else _OPENERS[kind](data)
+    _check_pixels(opened.size, allowed)
+    _check_pixels(opened.decoded, max_pixels)
+    return OpenedPicture(opened)
 
 
 def decode(data: bytes, max_bytes: int, max_pixels: int) -> Image.Image:
-    """The first frame of a picture as RGB in sRGB, turned upright by its EXIF orientation.
+    """The first frame of a picture, as OpenedPicture.decode() has it. Raises ImageRejected."""
+    return open_picture(data, max_bytes, max_pixels).decode()
 
-    Transparency is laid on white, metadata is dropped. Raises ImageRejected for anything that is
-    not a whole picture within the bounds.
-    """
-    if len(data) > max_bytes:
-        raise ImageRejected(f"image: {len(data)} bytes; at most {max_bytes} are allowed")
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What decoders raise, as the one exception that a client may see."""
     with warnings.catch_warnings():
-        # Pillow's own size warnings are about limits of its own; ours is checked right below.
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # of Pillow, about files that are odd
         try:
-            picture = Image.open(io.BytesIO(data), formats=_FORMATS)
-            _check_pixels(picture.size, max_pixels)
-            picture.load()
-            plain = plain_rgb(_upright(picture))
-            return ImageOps.invert(plain) if _is_negative(picture) else plain
+            yield
         except MemoryError:
             raise ImageRejected("image: decoding it takes more memory than it may") from None
-        except Image.DecompressionBombError:
-            raise ImageRejected(f"image: at most {max_pixels} pixels are allowed") from None
         except UnidentifiedImageError:
-            raise ImageRejected(
-                "image: not a picture; JPEG, PNG, WebP, GIF, BMP and TIFF are read"
-            ) from None
+            raise ImageRejected(TRUNCATED) from None
         except _DAMAGE as error:
-            raise ImageRejected("image: the picture is damaged or truncated") from error
+            raise ImageRejected(TRUNCATED) from error
 
 
-def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
+def _check_pixels(size: Size, max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise ImageRejected(
             f"image: {width}x{height} pixels; at most {max_pixels} pixels are allowed"
         )
-
-
-def _is_negative(picture: Image.Image) -> bool:
-    """A TIFF whose 0 is white. Pillow turns those of 8 bits itself, those of 16 bits not."""
-    if picture.format != "TIFF" or not picture.mode.startswith("I;16"):
-        return False
-    tags: Any = getattr(picture, "tag_v2", {})
-    return bool(tags.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO)
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    """Turned as its EXIF orientation says. ImageOps.exif_transpose would also rewrite the rest of
-    the EXIF data, and fails on sound pictures whose other tags are damaged."""
-    try:
-        orientation = picture.getexif().get(_ORIENTATION_TAG)
-    except _DAMAGE:  # EXIF data too damaged to be read turns nothing
-        return picture
-    method = _TURNS.get(orientation) if isinstance(orientation, int) else None
-    return picture if method is None else picture.transpose(method)

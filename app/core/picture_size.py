@@ -10,6 +10,10 @@ import binascii
 import re
 import struct
 
+from app.core.file_kinds import picture_kind
+from app.core.formats.heif_boxes import primary_item
+from app.core.formats.tiff_directory import HEIGHT, WIDTH, first_directory
+
 Size = tuple[int, int]
 
 ENOUGH = 262_144
@@ -17,7 +21,6 @@ ENOUGH = 262_144
 
 _PREFIX = re.compile(r"\s*data:[^,]{0,200},", re.IGNORECASE)
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
-_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _NO_SIZE = frozenset((0xC4, 0xC8, 0xCC))  # tables and extensions among JPEG's frame headers
 
 
@@ -37,28 +40,41 @@ def size_of(data: bytes) -> Size | None:
     head = data[:ENOUGH]
     try:
         size = _read(head)
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, KeyError, ValueError):
         return None
     return size if size is not None and min(size) > 0 else None
 
 
 def _read(head: bytes) -> Size | None:
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        width, height = struct.unpack_from(">II", head, 16)
-        return width, height
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        width, height = struct.unpack_from("<HH", head, 6)
-        return width, height
-    if head.startswith(b"BM"):
-        width, height = struct.unpack_from("<ii", head, 18)
-        return width, abs(height)
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return _webp(head)
-    if head.startswith(b"\xff\xd8"):
-        return _jpeg(head)
-    if head.startswith((b"II*\0", b"MM\0*")):
-        return _tiff(head)
+    match picture_kind(head):
+        case "png":
+            width, height = struct.unpack_from(">II", head, 16)
+            return width, height
+        case "gif":
+            width, height = struct.unpack_from("<HH", head, 6)
+            return width, height
+        case "bmp":
+            return _bmp(head)
+        case "webp":
+            return _webp(head)
+        case "jpeg":
+            return _jpeg(head)
+        case "tiff":  # where the directory stands within the first bytes
+            directory = first_directory(head)
+            return directory.one(WIDTH), directory.one(HEIGHT)
+        case "avif" | "heic" | "heif":
+            item = primary_item(head)
+            return None if item is None else item.size
     return None
+
+
+def _bmp(head: bytes) -> Size:
+    (header,) = struct.unpack_from("<I", head, 14)
+    if header == 12:  # of OS/2
+        width, height = struct.unpack_from("<HH", head, 18)
+        return width, height
+    width, height = struct.unpack_from("<ii", head, 18)
+    return width, abs(height)
 
 
 def _webp(head: bytes) -> Size | None:
@@ -73,19 +89,6 @@ def _webp(head: bytes) -> Size | None:
         (bits,) = struct.unpack_from("<I", head, 21)
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     return None
-
-
-def _tiff(head: bytes) -> Size | None:
-    """From the first directory, where that stands within the first bytes."""
-    order = "<" if head.startswith(b"II") else ">"
-    (at,) = struct.unpack_from(f"{order}I", head, 4)
-    (entries,) = struct.unpack_from(f"{order}H", head, at)
-    found = {}
-    for entry in range(at + 2, at + 2 + 12 * entries, 12):
-        tag, kind = struct.unpack_from(f"{order}HH", head, entry)
-        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT):
-            (found[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), head, entry + 8)
-    return (found[_TIFF_WIDTH], found[_TIFF_HEIGHT]) if len(found) == 2 else None
 
 
 def _jpeg(head: bytes) -> Size | None:

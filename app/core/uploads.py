@@ -16,6 +16,7 @@ from redis import Redis
 
 from app.core.blobs import Blobs
 from app.core.errors import QuotaExceeded
+from app.core.file_kinds import picture_kind
 
 KINDS = {
     "jpeg": "image/jpeg",
@@ -24,18 +25,11 @@ KINDS = {
     "gif": "image/gif",
     "bmp": "image/bmp",
     "tiff": "image/tiff",
+    "avif": "image/avif",
+    "heic": "image/heic",
+    "heif": "image/heif",
 }
 """What may be uploaded, which is what app.core.decoding reads: kind -> content type."""
-
-_MAGIC = (
-    (b"\xff\xd8\xff", "jpeg"),
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"GIF87a", "gif"),
-    (b"GIF89a", "gif"),
-    (b"BM", "bmp"),
-    (b"II*\x00", "tiff"),
-    (b"MM\x00*", "tiff"),
-)
 
 # KEYS = the owner's pictures by expiry (sorted set), their sizes (hash; `total` is the sum).
 # ARGV = now, expires_at, quota, then digest, size, ...  Takes all of them or none: returns -1, or
@@ -73,7 +67,7 @@ class Upload:
 
 def picture_of(data: bytes) -> Upload | None:
     """None when the bytes do not begin as a picture of a known kind does."""
-    kind = _kind(data)
+    kind = picture_kind(data)
     return None if kind is None else Upload(hashlib.sha256(data).hexdigest(), kind, data)
 
 
@@ -111,9 +105,3 @@ class Uploads:
         for upload in {upload.sha256: upload for upload in uploads}.values():
             self._blobs.put(upload_blob(upload.sha256), upload.data, expires_at)
         return expires_at
-
-
-def _kind(data: bytes) -> str | None:
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "webp"
-    return next((kind for magic, kind in _MAGIC if data.startswith(magic)), None)

@@ -8,10 +8,10 @@ import struct
 
 from hypothesis import strategies as st
 
+from tests.support.heif_files import heif_files
 from tests.support.picture_files import (
     bombs,
     filled,
-    no_colours,
     png,
     png_chunk,
     saved,
@@ -20,7 +20,7 @@ from tests.support.picture_files import (
 )
 from tests.support.profiles import blue_cmyk, linear_grey, rotated_rgb
 
-_SEEDS = [*sound().values(), *no_colours().values(), *bombs().values(), scripted_gif()]
+_SEEDS = [*sound().values(), *heif_files().values(), *bombs().values(), scripted_gif()]
 _BEGINNINGS = [b"", *(seed[:30] for seed in _SEEDS)]
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PROFILES = {"RGB": rotated_rgb(), "L": linear_grey(), "CMYK": blue_cmyk()}

@@ -73,7 +73,7 @@ def with_secrets(image_format: str) -> bytes:
     exif[0x010E] = SECRET
     exif.get_ifd(0x8825)[29] = SECRET  # the date of a place on earth
     options: dict[str, Any] = {"exif": exif, "icc_profile": rotated_rgb() + SECRET.encode()}
-    if image_format in ("JPEG", "WEBP"):
+    if image_format in ("JPEG", "WEBP", "AVIF"):
         options["xmp"] = SECRET.encode()
     if image_format in ("JPEG", "GIF"):
         options["comment"] = SECRET
@@ -136,19 +136,19 @@ def sound() -> dict[str, bytes]:
         "TIFF, YCbCr": saved(filled().convert("YCbCr"), "TIFF"),
         "TIFF of 1 bit, as fax": saved(filled("1", 1), "TIFF", compression="group4"),
     }
+    for mode in ("I", "F", "LAB"):
+        files[f"TIFF of mode {mode}"] = saved(filled(mode, 0), "TIFF")
+    files["AVIF"] = saved(filled(), "AVIF")
+    files["AVIF with alpha"] = saved(clear, "AVIF")
+    files["AVIF, grey"] = saved(filled(), "AVIF", subsampling="4:0:0")
     for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits", "lzma"):
         files[f"TIFF, {compression}"] = saved(filled(), "TIFF", compression=compression)
-    for image_format in ("GIF", "PNG", "WEBP", "TIFF"):
+    for image_format in ("GIF", "PNG", "WEBP", "TIFF", "AVIF"):
         files[f"{image_format}, animated"] = animated(image_format)
-    for image_format in ("JPEG", "PNG", "WEBP", "TIFF"):
+    for image_format in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF"):
         files[f"{image_format} on its side"] = oriented(image_format, 6)
         files[f"{image_format} with everything"] = with_secrets(image_format)
     return files | polyglots()
-
-
-def no_colours() -> dict[str, bytes]:
-    """Sound files of numbers that nobody has seen, by the mode of their pixels."""
-    return {mode: saved(filled(mode, 0), "TIFF") for mode in ("I", "F", "LAB")}
 
 
 def polyglots() -> dict[str, bytes]:
@@ -164,22 +164,21 @@ def polyglots() -> dict[str, bytes]:
 
 
 def no_pictures() -> dict[str, bytes]:
-    """What is not read, whatever it says of itself."""
+    """What is not read, whatever it says of itself, by what is said of it."""
     return {
-        "nothing": b"",
-        "zeros": bytes(1000),
-        "HTML": HTML,
-        "HTML and PNG": HTML + saved(filled(), "PNG"),
-        "PDF and JPEG": b"%PDF-1.4\n" + saved(filled(), "JPEG"),
-        "ZIP": ZIP,
-        "gzip": zlib.compress(saved(filled(), "PNG"), wbits=31),
-        "SVG": b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/passwd'/></svg>",
-        "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 12 8\n",
-        "AVIF": saved(filled(), "AVIF"),
-        "JPEG 2000": saved(filled(), "JPEG2000"),
-        "ICO": saved(filled(), "ICO"),
-        "PPM": saved(filled(), "PPM"),
-        "PSD": b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 8, 12, 8, 3) + bytes(12),
+        "the file is empty": b"",
+        "not a picture": bytes(1000),
+        "this is an HTML page": HTML + saved(filled(), "PNG"),
+        "this is a PDF": b"%PDF-1.4\n" + saved(filled(), "JPEG"),
+        "this is a ZIP archive": ZIP,
+        "this is gzip data": zlib.compress(saved(filled(), "PNG"), wbits=31),
+        "this is SVG": b"<svg xmlns='http://www.w3.org/2000/svg'><image href='/etc/passwd'/></svg>",
+        "this is PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 12 8\n",
+        "this is JPEG 2000": saved(filled(), "JPEG2000"),
+        "this is an icon (ICO)": saved(filled(), "ICO"),
+        "this is PNM": saved(filled(), "PPM"),
+        "this is a Photoshop file": b"8BPS\0\1" + bytes(6) + struct.pack(">HII", 3, 8, 12),
+        "this is a video (MP4)": b"\0\0\0\x18ftypmp42" + bytes(4) + b"mp42isom",
     }
 
 

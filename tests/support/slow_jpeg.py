@@ -1,16 +1,16 @@
-"""A JPEG of 200 kB that keeps a decoder busy for half a minute: 64 megapixels in black, gone over
-hundreds of times, and each time nothing changes.
+"""A JPEG of 200 kB that would keep a decoder busy for half a minute: 64 megapixels in black, gone
+over hundreds of times, and each time nothing changes.
 """
 
 from __future__ import annotations
 
 import struct
 
-_SIDE, _SCANS = 8000, 700
+_SIDE = 8000
 _RUN = 2**15 - 1  # blocks, the longest run there is
 
 
-def slow_jpeg() -> bytes:
+def slow_jpeg(scans: int = 700) -> bytes:
     blocks = (_SIDE // 8) ** 2
     frame = struct.pack(">BHHB", 8, _SIDE, _SIDE, 1) + bytes([1, 0x11, 0])
     black = _segment(0xDA, bytes([1, 1, 0, 0, 0, 0])) + bytes(blocks // 8)
@@ -25,7 +25,7 @@ def slow_jpeg() -> bytes:
             _segment(0xC4, _one_code(0x00, symbol=0x00)),
             _segment(0xC4, _one_code(0x10, symbol=0xE0)),
             black,
-            refinement * _SCANS,
+            refinement * scans,
             b"\xff\xd9",
         ]
     )

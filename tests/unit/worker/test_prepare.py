@@ -105,3 +105,10 @@ def test_an_input_is_scaled_down_to_what_the_smallest_card_can_do(worker_runtime
     assert (record.width, record.height) == (80, 40)
     assert generated_size((80, 40)) == (80, 48)
     assert record.work == pytest.approx(80 * 48 / 2**20 * 31 * 2)
+
+
+def test_the_time_of_a_decoder_grows_with_the_pixels() -> None:
+    """64 megapixels take 5.3 s at most of a core that is free; a job has 90 s, 20 of them to download."""
+    assert job._decode_seconds(1) < 5
+    assert 3 * 5.3 <= job._decode_seconds(67_108_864) <= 40
+    assert job._decode_seconds(4 * 134_217_728) <= 90 - 20 - 20

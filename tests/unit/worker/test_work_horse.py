@@ -27,13 +27,15 @@ PARAMS = {
     "steps": 15,
     "samples": 1,
 }
-# The worker as it is, with less memory for a decoder, and time as given: little exceeds them.
+# The worker as it is, with less memory for a decoder, and time as given (whatever the size of a
+# picture): little exceeds them.
 PROGRAM = """
 import sys
 import worker.prepare
 from worker.main import run_cpu
 worker.prepare._ADDRESS_SPACE = 1024**3 // 4 * 3
 worker.prepare._DECODE_S = float(sys.argv[1])
+worker.prepare._DECODE_S_PER_MEGAPIXEL = 0.0
 sys.exit(run_cpu())
 """
 
@@ -46,14 +48,15 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: saved(Image.new("RGB", (8000, 8000)), "PNG"),
         "image: decoding it takes more memory than it may",
     ),
-    "time": (slow_jpeg, "image: decoding it takes longer than it may"),
+    "scans": (slow_jpeg, "image: a JPEG of 701 scans; at most 64 are read"),
+    "time": (lambda: slow_jpeg(scans=60), "image: decoding it takes longer than it may"),
 }
 
 
 @pytest.fixture
 def cpu_worker(worker_runtime: Runtime, redis_server: str, kind: str) -> Iterator[Runtime]:
     """What this process shares with a cpu worker in another one."""
-    decode_s = "3" if kind == "time" else "60"
+    decode_s = "1" if kind == "time" else "60"
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, decode_s],
         cwd=ROOT,

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from app.core.picture_size import ENOUGH, size_of, size_of_base64
+from tests.support.heif_files import SIZE as HEIF_SIZE
+from tests.support.heif_files import avif, coded, container, grid, heic
 
 SIZE = (321, 17)
 KINDS: list[tuple[str, dict[str, object]]] = [
@@ -23,6 +25,8 @@ KINDS: list[tuple[str, dict[str, object]]] = [
     ("WEBP", {"exif": b"Exif\0\0" + bytes(100)}),
     ("TIFF", {}),
     ("TIFF", {"compression": "tiff_lzw"}),
+    ("TIFF", {"big_tiff": True}),
+    ("AVIF", {}),
 ]
 
 
@@ -78,3 +82,14 @@ def test_damage_raises_nothing() -> None:
                     data[chance.randrange(min(len(data), 40))] = chance.randrange(256)
             found = size_of(bytes(data))
             assert found is None or min(found) > 0
+
+
+@pytest.mark.parametrize("file", [heic("plain"), avif()], ids=["HEIC", "AVIF"])
+def test_the_size_that_a_heif_claims(file: bytes) -> None:
+    assert size_of(file) == HEIF_SIZE
+    assert size_of(container(coded(file, size=(16_320, 12_240)))) == (16_320, 12_240)
+    assert size_of(container(grid(2, 2, 128, 100, [2, 3, 4, 5]), *[coded(file)] * 4)) == (128, 100)
+    second = container(coded(file, size=(1, 1)), coded(file), primary=2)
+    assert size_of(second) == HEIF_SIZE
+    for end in range(len(file)):
+        assert size_of(file[:end]) in (None, HEIF_SIZE)

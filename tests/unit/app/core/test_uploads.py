@@ -12,6 +12,8 @@ from app.core.blobs import RedisBlobs
 from app.core.decoding import decode
 from app.core.errors import QuotaExceeded
 from app.core.uploads import KINDS, Upload, Uploads, picture_of, upload_blob
+from tests.support.heif_files import SIZE as HEIC_SIZE
+from tests.support.heif_files import coded, container, heic
 from tests.support.pictures import astronaut, encoded
 
 SMALL = astronaut((16, 16))
@@ -33,17 +35,25 @@ def uploads(redis: Redis, blobs: RedisBlobs) -> Uploads:
     return Uploads(redis, blobs, ttl_s=100, quota_bytes=1000)
 
 
+def of_kind(kind: str) -> bytes:
+    if kind in ("heic", "heif"):
+        brand = b"heic" if kind == "heic" else b"mif1"
+        return container(coded(heic("plain")), brand=brand, others=[brand])
+    return encoded(SMALL, kind.upper())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_picture_is_what_it_begins_as(kind: str) -> None:
-    data = encoded(SMALL, kind.upper())
+    data = of_kind(kind)
     picture = picture_of(data)
     assert picture is not None
     assert picture.kind == kind
-    assert decode(data, 10**6, 10**6).size == SMALL.size
+    size = HEIC_SIZE if kind in ("heic", "heif") else SMALL.size
+    assert decode(data, 10**6, 10**6).size == size
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"<svg xmlns=", b"\x00\x00\x00\x1cftypheic", b"RIFF0000WAVE", b"%PDF", b"MZ"]
+    "data", [b"", b"<svg xmlns=", b"\x00\x00\x00\x1cftypisom", b"RIFF0000WAVE", b"%PDF", b"MZ"]
 )
 def test_anything_else_is_none(data: bytes) -> None:
     assert picture_of(data) is None
