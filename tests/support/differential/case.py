@@ -10,8 +10,9 @@ from tests.support.differential.scenes import Bytes8
 
 @dataclass(frozen=True)
 class Case:
-    """kind: what the bounded run takes one case of. variant: tells cases of a kind apart.
-    truth: what a viewer shows; None leaves the judgement to the other decoder.
+    """kind: what the bounded run takes a few cases of. variant: tells cases of a kind apart.
+    truth: what a viewer shows; None leaves the judgement to the other decoder, which is libvips
+    unless the case names one.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""JPEG: subsampling, progressive and arithmetic scans, colour spaces, and what cameras put in."""
+"""JPEG: subsampling, progressive scans, colour spaces, and what cameras put in."""
 
 from __future__ import annotations
 
@@ -96,10 +96,9 @@ def _camera(scene: Scene) -> Iterator[Case]:
     yield Case("JPEG of several pictures", "MPF", partial(_multi_picture, scene))
     gain_map = partial(_gain_map, scene)
     yield Case("JPEG with a gain map", "Ultra HDR", gain_map)
-    make = partial(lambda: plain() + b"\0" * 100 + b"camera notes")
-    yield Case("JPEG with bytes behind its end", "notes", make)
-    comment = partial(lambda: with_jpeg_segment(plain(), 0xFE, b"a comment"))
-    yield Case("JPEG with a comment", "before JFIF", comment)
+    yield Case("JPEG with bytes behind its end", "notes", lambda: plain() + bytes(99) + b"notes")
+    make = partial(_with_comment, plain)
+    yield Case("JPEG with a comment", "before JFIF", make)
 
 
 def _without_end(scene: Scene) -> Iterator[Case]:
@@ -128,6 +127,10 @@ def _completed(data: bytes, missing: int) -> Bytes8:
 
 def _with_exif(plain: partial[bytes], exif: bytes) -> bytes:
     return with_jpeg_segment(plain(), 0xE1, b"Exif\0\0" + exif)
+
+
+def _with_comment(plain: partial[bytes]) -> bytes:
+    return with_jpeg_segment(plain(), 0xFE, b"a comment")
 
 
 def _multi_picture(scene: Scene) -> bytes:

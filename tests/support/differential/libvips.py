@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -12,6 +13,8 @@ os.environ.setdefault("VIPS_CONCURRENCY", "1")  # its threads cost more than suc
 import pyvips
 
 from tests.support.differential.scenes import Array, Bytes8
+
+logging.getLogger("pyvips").setLevel(logging.ERROR)  # what it cannot read is no news here
 
 _INTERPRETATIONS = {
     ("uint8", 1): "b-w",

@@ -243,4 +243,6 @@ def _by_ffmpeg(scene: Scene) -> Iterator[Case]:
         for compression in ("raw", "lzw", "deflate", "packbits"):
             options = ("-pix_fmt", layout, "-compression_algo", compression)
             make = partial(ffmpeg.encoded, [scene.rgba], "tif", *options)
-            yield Case(f"TIFF by ffmpeg, {layout}", compression, make, truth)
+            # Each program start takes a while, so only what is special has a kind of its own.
+            kind = f"TIFF by ffmpeg{f', {layout}' * layout.startswith('yuv')}"
+            yield Case(kind, f"{layout} {compression}", make, truth)
