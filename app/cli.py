@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     api.add_argument("--port", type=_port, default=8000)
 
     worker = commands.add_parser("worker", help="a worker process")
-    worker.add_argument("kind", choices=["cpu", "gpu", "webhooks"])
+    worker.add_argument("kind", choices=["fetch", "cpu", "gpu", "finish", "webhooks"])
 
     health = commands.add_parser("health", help="0 when a process of this host is well")
     health.add_argument("kind", choices=["api", "worker"])
@@ -193,7 +193,7 @@ def _worker(arguments: argparse.Namespace) -> int:
     _keep_private(settings)
     require_access(settings.redis_url)
     processes = _of_the_worker("worker.main")
-    return int(getattr(processes, f"run_{arguments.kind}")())
+    return int(processes.WORKERS[arguments.kind]())
 
 
 def _keep_private(settings: Settings) -> None:

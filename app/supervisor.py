@@ -79,7 +79,11 @@ class Supervisor:
             self._redis = self._redis_child()
         self._serving = [
             self._child("api", "api", "--host", options.host, "--port", str(options.port)),
+            self._child("fetch worker", "worker", "fetch"),
+            # Two, so that a picture that takes long to decode delays only its own key.
             self._child("cpu worker", "worker", "cpu"),
+            self._child("cpu worker", "worker", "cpu"),
+            self._child("finish worker", "worker", "finish"),
             self._child("gpu worker", "worker", "gpu"),
             self._child("webhook worker", "worker", "webhooks"),
         ]

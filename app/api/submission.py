@@ -150,6 +150,7 @@ def submit(
     )
     expires_at = services.requests.expiry()
     source = _store_source(services, caller.name, request_id, submission, expires_at)
+    stage = _first_stage(services, source)
     try:
         services.requests.submit(
             request_id,
@@ -160,8 +161,9 @@ def submit(
             webhook=submission.webhook,
             account=account,
             hold=hold or Hold(),
+            stage=stage,
         )
-        _enqueue(services, request_id, told=hold is not None)
+        _enqueue(services, request_id, stage, told=hold is not None)
     except (InsufficientCredits, KeyTaken):
         _drop_source(services, caller.name, request_id)
         raise
@@ -173,11 +175,19 @@ def submit(
     return request_id
 
 
-def _enqueue(services: Services, request_id: str, *, told: bool) -> None:
+def _first_stage(services: Services, source: Mapping[str, str]) -> Stage:
+    """FETCH for a picture on another server; one of our own is read where it lies."""
+    url = source.get("url")
+    if url is None or services.links.own_output(url) or services.links.own_upload(url):
+        return Stage.PREPARE
+    return Stage.FETCH
+
+
+def _enqueue(services: Services, request_id: str, stage: Stage, *, told: bool) -> None:
     """Queue the first job. told: from the moment that the record was there, others may have been
     told its id; then it stays, and who looks after strays gives it a job (app/core/strays.py)."""
     try:
-        services.jobs.enqueue(request_id, Stage.PREPARE)
+        services.jobs.enqueue(request_id, stage)
     except RedisError as error:
         if not told:
             raise

@@ -106,10 +106,12 @@ class RequestStore:
         webhook: Mapping[str, str] | None = None,
         account: Account = _NOBODYS,
         hold: Hold = _NO_HOLD,
+        stage: Stage = Stage.PREPARE,
     ) -> None:
-        """Write a new QUEUED record. The id must be new. Raises InsufficientCredits, and KeyTaken
-        when what `hold` needs is not there any more."""
+        """Write a new QUEUED record that begins with `stage`. The id must be new. Raises
+        InsufficientCredits, and KeyTaken when what `hold` needs is not there any more."""
         fields = {"owner": owner, "params": json.dumps(params), "source": json.dumps(source)}
+        fields["stage"] = str(int(stage))
         fields["price"] = repr(account.price)
         if account.concurrency is not None:
             fields["concurrency"] = str(account.concurrency)

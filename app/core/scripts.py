@@ -87,7 +87,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 if ARGV[5] ~= '' and redis.call('GET', ARGV[5]) ~= ARGV[6] then return -1 end
 local balance = reserve(id(), ARGV[3], ARGV[4], ARGV[2])
 if balance then return balance end
-redis.call('HSET', KEYS[1], 'status', 'QUEUED', 'stage', '1', 'execution', '',
+redis.call('HSET', KEYS[1], 'status', 'QUEUED', 'execution', '',
            'created_at', ARGV[1], 'expires_at', ARGV[2], 'key', ARGV[3], unpack(ARGV, 8))
 if ARGV[5] ~= '' then redis.call('SET', ARGV[5], ARGV[7], 'EXAT', ARGV[2]) end
 redis.call('EXPIREAT', KEYS[1], ARGV[2])
@@ -144,7 +144,7 @@ local this = ARGV[2] .. ' ' .. ARGV[3]
 if redis.call('HGET', KEYS[1], 'advanced') == this then return 1 end
 if not mine(ARGV[2]) then return 0 end
 release_source(redis.call('HGET', KEYS[1], 'owner'), id())
-took(({'prepare', 'generate'})[tonumber(ARGV[3])], 'claimed_at')
+took(({[0] = 'fetch', 'prepare', 'generate'})[tonumber(ARGV[3])], 'claimed_at')
 redis.call('HSET', KEYS[1], 'stage', tonumber(ARGV[3]) + 1, 'execution', '',
            'advanced', this, unpack(ARGV, 4))
 return 1

@@ -125,7 +125,7 @@ def test_a_stop_in_the_middle_of_a_job_leaves_no_process_and_loses_no_request(
 
 def test_a_child_that_dies_is_restarted_and_its_job_is_taken_up(tmp_path: Path) -> None:
     with running_server(tmp_path / "data") as server:
-        for command in ("worker gpu", "worker cpu", "app.cli api", "redis-server"):
+        for command in ("worker gpu", "worker cpu", "worker finish", "app.cli api", "redis-server"):
             request_id = submit(server)
             killed = pids_of(server, command)
             for pid in killed:

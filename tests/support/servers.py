@@ -113,18 +113,21 @@ def stop_server(server: Server, timeout_s: float = 60) -> None:
 
 @contextmanager
 def paused(server: Server, command: str) -> Iterator[None]:
-    """One of the server's own processes, named by its command line, stands still meanwhile."""
+    """The server's own processes with this in their command line stand still meanwhile."""
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-    pid = next(
+    pids = [
         int(child)
         for child in children.read_text().split()
         if command in Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
-    )
-    os.kill(pid, signal.SIGSTOP)
+    ]
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager

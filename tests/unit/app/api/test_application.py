@@ -141,6 +141,7 @@ def test_not_ready_without_workers(api: TestClient) -> None:
     assert answer.json()["checks"] == {
         "api": True,
         "redis": True,
+        "fetch_worker": False,
         "cpu_worker": False,
         "gpu_worker": False,
     }

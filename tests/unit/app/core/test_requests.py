@@ -34,7 +34,7 @@ def record(store: RequestStore) -> RequestRecord:
 
 def at_stage(store: RequestStore, stage: Stage) -> None:
     """Carry the request to the beginning of `stage`."""
-    for earlier in (s for s in Stage if s < stage):
+    for earlier in (s for s in Stage if Stage.PREPARE <= s < stage):
         assert store.claim(ID, earlier, f"e{earlier}") is Claim.CLAIMED
         assert store.advance(ID, earlier, f"e{earlier}", {})
 
