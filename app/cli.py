@@ -199,7 +199,7 @@ def _worker(arguments: argparse.Namespace) -> int:
 def _keep_private(settings: Settings) -> None:
     """Of a process that serves: what it writes, and DATA_DIR, is for its user alone."""
     mask_others()
-    close_to_others(settings.data_dir)
+    close_to_others(settings.data_dir.resolve())
 
 
 def _health(arguments: argparse.Namespace) -> int:

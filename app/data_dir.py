@@ -23,7 +23,7 @@ def locked(folder: Path, command: str) -> Iterator[None]:
     """
     folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     close_to_others(folder)
-    with (folder / "lock").open("w") as lock:
+    with (folder / "lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -36,4 +36,4 @@ def close_pictures(settings: Settings) -> None:
     """Close the folder of BLOB_URL, if that is one, to other users, with everything in it."""
     parts = urlsplit(settings.blob_url)
     if parts.scheme == "file":
-        close_tree_to_others(Path(parts.path))
+        close_tree_to_others(Path(parts.path).resolve())

@@ -29,7 +29,7 @@ class DirectoryBlobs:
         self._root = root
         try:
             root.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
-            close_to_others(root)
+            close_to_others(root.resolve())
         except OSError as error:
             raise ValueError(f"BLOB_URL: {root}: {error.strerror}") from None
 

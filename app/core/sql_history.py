@@ -70,7 +70,7 @@ class SqlHistory:
             self._engine = create_engine(parts)
             if parts.database:
                 for suffix in ("", "-journal", "-wal", "-shm"):
-                    close_to_others(Path(parts.database + suffix))
+                    close_to_others(Path(parts.database + suffix).resolve())
         else:
             self._insert = postgresql.insert(_ROWS)
             parts = parts.set(drivername="postgresql+psycopg")
