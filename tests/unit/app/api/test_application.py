@@ -144,6 +144,7 @@ def test_not_ready_without_workers(api: TestClient) -> None:
         "fetch_worker": False,
         "cpu_worker": False,
         "gpu_worker": False,
+        "finish_worker": False,
     }
     assert api.get("/health/live").status_code == 200
 
