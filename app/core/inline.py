@@ -1,44 +1,83 @@
 """A picture that stands in the request itself: base64, or a data URI of it -> its bytes.
 
-The text may be as long as a request may be, so every step here takes memory in proportion to it:
-nothing splits it into pieces.
+The text may be as long as a request may be, so every step takes memory in proportion to it (nothing
+splits it into lines) and runs in pieces, because the steps hold Python's lock.
 """
 
 from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterator
 
 from app.core.errors import ImageRejected
 
-_DATA_URI = re.compile(rb"data:[^,]{0,200},", re.IGNORECASE)
-_BLANKS = b" \t\r\n\v\f"
+_DATA_URI = re.compile(rb'data:(?:"[^"]{0,200}"|[^,"]){0,200},', re.IGNORECASE)
+_IS_BASE64 = re.compile(rb";\s*base64\s*,\Z", re.IGNORECASE)
+_LINE_ENDS = b"\t\r\n\v\f"
+_LONGEST_GAP = 8  # blanks between two lines
 _STANDARD = bytes.maketrans(b"-_", b"+/")
-# All that percent-encoding can have done to base64.
-_ESCAPES = {b"%2B": b"+", b"%2F": b"/", b"%3D": b"=", b"%2D": b"-", b"%5F": b"_"} | {
-    blank: b"" for blank in (b"%0A", b"%0D", b"%20")
+# What percent-encoding can have done to base64.
+_ESCAPES = {
+    **{b"%2B": b"+", b"%2F": b"/", b"%3D": b"=", b"%2D": b"-", b"%5F": b"_"},
+    **{b"%0A": b"\n", b"%0D": b"\r", b"%20": b" "},
 }
+_PIECE = 1_048_576  # a multiple of 4
 
 
-def decode_base64(text: str) -> bytes:
-    """Bytes of raw base64 or of a data URI; standard or URL-safe alphabet, padding optional."""
+def decode_base64(text: str | bytes) -> bytes:
+    """Bytes of raw base64 or of a data URI; standard or URL-safe alphabet, padding optional.
+
+    Line ends and indentation are dropped. A blank is read as the `+` that it was before a form was
+    decoded, unless it separates lines. Raises ImageRejected.
+    """
+    decoded = bytearray()
+    left = b""
     try:
-        payload = _payload(text.lstrip("\ufeff \t\r\n").encode("ascii"))
-        return base64.b64decode(payload + b"=" * (-len(payload) % 4), validate=True)
+        for piece in _pieces(text):
+            left += piece
+            whole = len(left) // 4 * 4
+            decoded += base64.b64decode(left[:whole], validate=True)
+            left = left[whole:]
+        decoded += base64.b64decode(left + b"=" * (-len(left) % 4), validate=True)
     except ValueError:  # binascii.Error and UnicodeEncodeError are such
         raise ImageRejected(
             "image: neither an http(s) URL nor base64 nor a base64 data URI"
         ) from None
+    return bytes(decoded)
 
 
-def _payload(text: bytes) -> bytes:
-    """The base64 alone: standard alphabet, one line, no padding."""
-    prefix = _DATA_URI.match(text)
+def first_bytes(text: str | bytes, most: int) -> bytes:
+    """The first bytes, `most` at most, of what decode_base64 says; b"" where that is an error."""
+    head = bytearray()
+    try:
+        for piece in _pieces(text):
+            head += piece
+            if len(head) * 3 // 4 >= most:
+                break
+        return base64.b64decode(head[: len(head) // 4 * 4], validate=True)[:most]
+    except (ValueError, ImageRejected):
+        return b""
+
+
+def _pieces(text: str | bytes) -> Iterator[bytes]:
+    """The base64 alone, in pieces: standard alphabet, one line, without padding. Raises ValueError
+    for padding inside, and ImageRejected for a data URI of anything else."""
+    if isinstance(text, str):
+        text = text.removeprefix("\ufeff").encode("ascii")
+    raw = text.removeprefix(b"\xef\xbb\xbf").lstrip()
+    prefix = _DATA_URI.match(raw)
     if prefix is not None:
-        if not prefix.group().lower().endswith(b";base64,"):
+        if _IS_BASE64.search(prefix.group()) is None:
             raise ImageRejected("image: a data URI must hold base64")
-        text = _unescaped(text[prefix.end() :])
-    return text.translate(_STANDARD, _BLANKS).rstrip(b"=")
+        raw = _unescaped(raw[prefix.end() :]).lstrip()
+    if b" " in raw:
+        raw = _without_blanks(raw)
+    raw = raw.rstrip(b"=" + _LINE_ENDS)
+    if b"=" in raw:
+        raise ValueError("padding inside")
+    for start in range(0, len(raw), _PIECE):
+        yield raw[start : start + _PIECE].translate(_STANDARD, _LINE_ENDS)
 
 
 def _unescaped(text: bytes) -> bytes:
@@ -46,3 +85,34 @@ def _unescaped(text: bytes) -> bytes:
         for escape, byte in _ESCAPES.items():
             text = text.replace(escape, byte).replace(escape.lower(), byte)
     return text
+
+
+def _without_blanks(text: bytes) -> bytes:
+    """Its blanks dropped, or read as the `+` that they were before somebody decoded a form."""
+    core = text.rstrip(b" " + _LINE_ENDS)
+    if any(sign in core for sign in (b"+", b"-", b"_")):  # a form decoder leaves none of them
+        return core.replace(b" ", b"")
+    letters = len(core) - sum(core.count(bytes([blank])) for blank in b" =" + _LINE_ENDS)
+    blanks, padding = core.count(b" "), len(core) - len(core.rstrip(b"="))
+    whole = (letters + blanks + padding) % 4
+    fits = whole == 0 if padding else whole != 1
+    lost = blanks > 0 and fits and not _separate_lines(core, blanks)
+    count = letters + (blanks if lost else 0)
+    at_end = text.count(b" ", len(core))
+    if at_end and not padding and count % 4 and (count + at_end) % 4 == 0:
+        core, lost = text, lost or blanks == 0
+    return core.replace(b" ", b"+" if lost else b"")
+
+
+def _separate_lines(text: bytes, blanks: int) -> bool:
+    """Whether all blanks in it stand where lines of one length end, or begin behind a line end."""
+    text = text.translate(None, b"\t\r\v\f")
+    lines = text.count(b"\n")
+    if lines and blanks % lines == 0:
+        indent = b" " * (blanks // lines)
+        return lines in (text.count(b"\n" + indent), text.count(indent + b"\n"))
+    width = text.index(b" ")
+    gap = len(text) - width - len(text[width:].lstrip(b" "))
+    if lines or blanks == gap or width % 4 or gap > _LONGEST_GAP:
+        return False
+    return blanks == sum(text[width + at :: width + gap].count(b" ") for at in range(gap))
