@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from app.core.errors import ImageRejected
 from app.core import inline
+from app.core.errors import ImageRejected
 from app.core.inline import decode_base64, first_bytes
 
 DATA = bytes(range(256))
