@@ -22,7 +22,7 @@ _ESCAPES = {
     **{b"%2B": b"+", b"%2F": b"/", b"%3D": b"=", b"%2D": b"-", b"%5F": b"_"},
     **{b"%0A": b"\n", b"%0D": b"\r", b"%20": b" "},
 }
-_PIECE = 1_048_576  # a multiple of 4
+_PIECE = 262_144
 
 
 def decode_base64(text: str | bytes) -> bytes:
