@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from redis.exceptions import RedisError
 
 from app.api.auth import Submitter
@@ -71,7 +72,7 @@ async def read_submission(
     body = parse_body(FluxControlNetBody, fields)
     field = "control_image" if body.control_image else "image"
     webhook = webhook_of(request, services.settings, body.webhook_url, caller)
-    return Submission(body, uploads.get(field), _joined(inline.get(field)), webhook)
+    return Submission(body, uploads.get(field), await _joined(inline.get(field)), webhook)
 
 
 async def read_preprocess(
@@ -86,7 +87,8 @@ async def read_preprocess(
     body = FluxControlNetBody.model_construct(
         **asked.model_dump(), prompt="", seed=0, image_format="png", steps=0
     )
-    return Submission(body, uploads.get("image"), _joined(inline.get("image")), only_map=True)
+    long = await _joined(inline.get("image"))
+    return Submission(body, uploads.get("image"), long, only_map=True)
 
 
 async def _read_fields(
@@ -110,8 +112,9 @@ async def _read_fields(
     return shortened(fields) | dict.fromkeys(inline, _ELSEWHERE), uploads, inline
 
 
-def _joined(text: LongString | None) -> bytes | None:
-    return None if text is None else text.to_bytes()
+async def _joined(text: LongString | None) -> bytes | None:
+    """In a thread: it is a copy of all of it, for which bytes.join gives Python's lock away."""
+    return None if text is None else await run_in_threadpool(text.to_bytes)
 
 
 SubmissionDep = Annotated[Submission, Depends(read_submission)]

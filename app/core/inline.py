@@ -64,20 +64,37 @@ def _pieces(text: str | bytes) -> Iterator[bytes]:
     """The base64 alone, in pieces: standard alphabet, one line, without padding. Raises ValueError
     for padding inside, and ImageRejected for a data URI of anything else."""
     if isinstance(text, str):
-        text = text.removeprefix("\ufeff").encode("ascii")
-    raw = text.removeprefix(b"\xef\xbb\xbf").lstrip()
+        text = text.lstrip("\ufeff \t\r\n").encode("ascii")
+    raw, start = text.removeprefix(b"\xef\xbb\xbf").lstrip(), 0
     prefix = _DATA_URI.match(raw)
     if prefix is not None:
         if _IS_BASE64.search(prefix.group()) is None:
             raise ImageRejected("image: a data URI must hold base64")
-        raw = _unescaped(raw[prefix.end() :]).lstrip()
-    if b" " in raw:
-        raw = _without_blanks(raw)
-    raw = raw.rstrip(b"=" + _LINE_ENDS)
-    if b"=" in raw:
-        raise ValueError("padding inside")
-    for start in range(0, len(raw), _PIECE):
-        yield raw[start : start + _PIECE].translate(_STANDARD, _LINE_ENDS)
+        start = prefix.end()
+        if _holds(raw, b"%", start):
+            raw, start = _unescaped(raw[start:]), 0
+    if _holds(raw, b" ", start):
+        raw, start = _without_blanks(raw[start:]), 0
+    end = _end(raw, b"=" + _LINE_ENDS)
+    for at in range(start, end, _PIECE):
+        piece = raw[at : min(at + _PIECE, end)]
+        if b"=" in piece:
+            raise ValueError("padding inside")
+        yield piece.translate(_STANDARD, _LINE_ENDS)
+
+
+def _holds(raw: bytes, sign: bytes, start: int) -> bool:
+    """Whether it stands behind `start`, looked for in pieces."""
+    return any(raw.find(sign, at, at + _PIECE) >= 0 for at in range(start, len(raw), _PIECE))
+
+
+def _end(raw: bytes, ending: bytes) -> int:
+    """Where it ends without the bytes of `ending`, found without a copy."""
+    for at in range(len(raw), 0, -_PIECE):
+        left = raw[max(0, at - _PIECE) : at].rstrip(ending)
+        if left:
+            return max(0, at - _PIECE) + len(left)
+    return 0
 
 
 def _unescaped(text: bytes) -> bytes:
@@ -89,6 +106,7 @@ def _unescaped(text: bytes) -> bytes:
 
 def _without_blanks(text: bytes) -> bytes:
     """Its blanks dropped, or read as the `+` that they were before somebody decoded a form."""
+    text = text.lstrip()
     core = text.rstrip(b" " + _LINE_ENDS)
     if any(sign in core for sign in (b"+", b"-", b"_")):  # a form decoder leaves none of them
         return core.replace(b" ", b"")
