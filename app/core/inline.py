@@ -15,6 +15,7 @@ from app.core.errors import ImageRejected
 _DATA_URI = re.compile(rb'data:(?:"[^"]{0,200}"|[^,"]){0,200},', re.IGNORECASE)
 _IS_BASE64 = re.compile(rb";\s*base64\s*,\Z", re.IGNORECASE)
 _LINE_ENDS = b"\t\r\n\v\f"
+_SHORTEST = 32  # letters of a picture
 _LONGEST_GAP = 8  # blanks between two lines
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 # What percent-encoding can have done to base64.
@@ -98,9 +99,8 @@ def _end(raw: bytes, ending: bytes) -> int:
 
 
 def _unescaped(text: bytes) -> bytes:
-    if b"%" in text:
-        for escape, byte in _ESCAPES.items():
-            text = text.replace(escape, byte).replace(escape.lower(), byte)
+    for escape, byte in _ESCAPES.items():
+        text = text.replace(escape, byte).replace(escape.lower(), byte)
     return text
 
 
@@ -114,10 +114,11 @@ def _without_blanks(text: bytes) -> bytes:
     blanks, padding = core.count(b" "), len(core) - len(core.rstrip(b"="))
     whole = (letters + blanks + padding) % 4
     fits = whole == 0 if padding else whole != 1
-    lost = blanks > 0 and fits and not _separate_lines(core, blanks)
+    long = letters + blanks >= _SHORTEST  # what is shorter is some other text
+    lost = blanks > 0 and long and fits and not _separate_lines(core, blanks)
     count = letters + (blanks if lost else 0)
     at_end = text.count(b" ", len(core))
-    if at_end and not padding and count % 4 and (count + at_end) % 4 == 0:
+    if at_end and long and not padding and count % 4 and (count + at_end) % 4 == 0:
         core, lost = text, lost or blanks == 0
     return core.replace(b" ", b"+" if lost else b"")
 

@@ -95,6 +95,7 @@ def test_a_picture_of_many_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 REFUSED = {
     "path": "/etc/passwd!",
     "prose": "not base64 at all?",
+    "prose of letters": "no picture",
     "not ASCII": "é",
     "one letter": "A",
     "padding inside": "AA==AAAA",
