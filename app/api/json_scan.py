@@ -44,7 +44,7 @@ class LongString:
         for part in self.parts:
             decoder = codecs.getincrementaldecoder("utf-8")("surrogatepass")
             head += decoder.decode(part[: 4 * most])  # a character has four bytes at most
-            if len(head) >= most:
+            if len(head) > most + len(self.parts):  # each end of a part may hold half a pair
                 break
         # A pair whose halves were in two parts is one character again.
         return head.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.api.json_body import shortened
 from app.api.json_scan import JsonScan, LongString, TooMuchJson
+from app.api.schemas import PROMPT_MAX
 
 MOST, MARKS = 1_000_000, 10_000
 WINDOW = 32_768
@@ -65,6 +67,17 @@ def test_a_long_string_as_bytes() -> None:
     assert image.may_be_base64
     assert image.to_bytes() == b"QUJD" * WINDOW
     assert image.text(10) == ("QUJD" * WINDOW)[: len(image.text(10))]
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_the_longest_prompt_is_whole(ascii_only: bool) -> None:
+    """Also where every window ends within a surrogate pair."""
+    prompt = "a" + "\U0001f600" * (PROMPT_MAX - 1)
+    raw = json.dumps({"prompt": prompt}, ensure_ascii=ascii_only).encode()
+    fields = scanned(raw)
+    assert isinstance(fields["prompt"], LongString)
+    assert shortened(fields) == {"prompt": prompt}
+    assert len(shortened(scanned(raw.replace(b'"}', b'aaa"}')))["prompt"]) > PROMPT_MAX
 
 
 @pytest.mark.parametrize("start", ["https://example.com/", "é"])
