@@ -14,6 +14,7 @@ from PIL import Image
 
 from app.core.errors import ContentWithheld, GenerationFailed
 from app.core.images import content_type, encode
+from app.core.infotext import infotext
 from app.core.leftovers import drop_leftovers
 from app.core.metadata import embed
 from app.core.receipts import digest, picture_text
@@ -84,7 +85,7 @@ def _deliver(context: Runtime, record: RequestRecord, index: int) -> dict[str, A
     pixels_sha256 = digest(picture.tobytes())
     if context.settings.output_metadata:
         text = picture_text(context.receipts, record, seed, pixels_sha256)
-        data = embed(data, image_format, text)
+        data = embed(data, image_format, text, infotext(record, seed))
     made = _store(context, record, str(index), image_format, picture, data, pixels_sha256)
     return {**made, "seed": seed}
 

@@ -56,6 +56,10 @@ def test_a_picture_says_what_made_it(
     assert asked == {**{name: body[name] for name in asked}}
     assert (said["width"], said["height"], said["checkpoint"]) == (128, 128, "demo")
     assert verify(file) == 0
+    if image_format == "png":  # for image tools, beside what is signed
+        text = opened(file.read_bytes()).info["parameters"]
+        assert text.startswith('a "lighthouse", évening\nSteps: ')
+        assert "Seed: 3, Size: 128x128, Model: demo" in text
     control = tmp_path / "control.png"
     control.write_bytes(encoded(astronaut((128, 128))))
     assert replay(server, file, "--image", str(control)) == 0

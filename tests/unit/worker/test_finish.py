@@ -74,6 +74,9 @@ def test_the_setting_decides_whether_pictures_say_what_made_them(
     assert said["parameters"]["prompt"] == "a lighthouse"
     assert (said["parameters"]["seed"], said["parameters"]["samples"]) == (10, 1)
     assert "base64" not in said["parameters"]
+    if image_format == "png":
+        assert telling.info["parameters"].startswith("a lighthouse\nSteps: 17, Sampler: DEIS, ")
+        assert "Seed: 10, Size: 100x60, Model: stub, " in telling.info["parameters"]
     worker_runtime.requests.forget(ID)
     worker_runtime.settings = Settings(output_metadata=False)
     record = finished(worker_runtime, image_format=image_format)
