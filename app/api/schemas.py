@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from app.core.errors import InvalidRequest
+from app.core.file_kinds import READ
 from app.core.webhooks import URL_MAX as WEBHOOK_MAX
 from models.geometry import MAX_SIDE, MIN_SIDE
 from models.spec import (
@@ -90,7 +91,8 @@ class FluxControlNetBody(BaseModel):
 
     image: Text = Field(
         min_length=1,
-        description="The picture to take the control from: http(s) URL, base64 or a data URI.",
+        description="The picture to take the control from: http(s) URL, base64 or a data URI. "
+        f"{READ}.",
     )
     prompt: Text = Field(min_length=1, max_length=PROMPT_MAX, pattern=r"\S")
     sampler: Annotated[str, _one_of(SAMPLER_NAMES), BeforeValidator(_canonical_sampler)] = "euler"
@@ -143,7 +145,7 @@ class PreprocessBody(BaseModel):
 
     image: Text = Field(
         min_length=1,
-        description="The picture to make the map of: http(s) URL, base64 or a data URI.",
+        description=f"The picture to make the map of: http(s) URL, base64 or a data URI. {READ}.",
     )
     cn_type: ControlType = "pose"
     custom_height: Side = 1024

@@ -13,6 +13,7 @@ from app.api.openapi import SUBMISSION
 from app.api.origin import public_origin
 from app.api.services import ServicesDep
 from app.core.errors import ImageRejected, InvalidContentType, InvalidRequest
+from app.core.file_kinds import complaint
 from app.core.inline import decode_base64
 from app.core.links import upload_path
 from app.core.uploads import KINDS, Upload, picture_of
@@ -106,5 +107,5 @@ def _picture(name: str, text: object, max_bytes: int) -> Upload:
         raise InvalidRequest(f"{name}: {len(data)} bytes; at most {max_bytes} are allowed")
     picture = picture_of(data)
     if picture is None:
-        raise InvalidRequest(f"{name}: not a picture; allowed are {', '.join(KINDS)}")
+        raise InvalidRequest(f"{name}: {complaint(data)}; allowed are {', '.join(KINDS)}")
     return picture

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from app.core.colours import plain_rgb
 from app.core.errors import ImageRejected
-from app.core.file_kinds import READ, other_kind, picture_kind
+from app.core.file_kinds import READ, complaint, picture_kind
 from app.core.formats.bmp import open_bmp
 from app.core.formats.gif import open_gif
 from app.core.formats.heif import open_avif, open_heic
@@ -75,13 +75,9 @@ def open_picture(data: bytes, max_bytes: int, max_pixels: int) -> OpenedPicture:
     """Read the header. Raises ImageRejected for what is not a picture within the bounds."""
     if len(data) > max_bytes:
         raise ImageRejected(f"image: {len(data)} bytes; at most {max_bytes} are allowed")
-    if not data:
-        raise ImageRejected("image: the file is empty")
     kind = picture_kind(data)
     if kind is None:
-        other = other_kind(data)
-        what = "not a picture" if other is None else f"this is {other}"
-        raise ImageRejected(f"image: {what}; {READ}")
+        raise ImageRejected(f"image: {complaint(data)}; {READ}")
     allowed = max_pixels * REDUCED_PIXELS if kind == "jpeg" else max_pixels
     claimed = size_of(data)
     if claimed is not None:  # some decoders take memory for all pixels when they are opened

@@ -108,6 +108,14 @@ def other_kind(data: bytes) -> str | None:
     return _text_kind(head)
 
 
+def complaint(data: bytes) -> str:
+    """What is said of a file that is no picture that is read."""
+    if not data:
+        return "the file is empty"
+    other = other_kind(data)
+    return "not a picture" if other is None else f"this is {other}"
+
+
 def _heif_kind(data: bytes) -> str | None:
     """The major brand decides; one that says nothing of the coding leaves it to the others."""
     length = min(int.from_bytes(data[:4]), 16 + 4 * _MAX_BRANDS)

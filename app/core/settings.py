@@ -177,7 +177,8 @@ class Settings(BaseSettings):
 
     # A cpu job has no memory for more.
     max_image_pixels: int = Field(67_108_864, ge=64 * 64, le=134_217_728)
-    """Largest control picture once decoded; larger ones are refused from their header."""
+    """Largest control picture once decoded; a JPEG of up to four times as many pixels is decoded at
+    half its width and height, anything larger is refused from its header."""
 
     max_body_bytes: int = Field(67_108_864, ge=1024)
     """Largest request body."""

@@ -107,7 +107,7 @@ def test_a_link_that_was_changed_is_nothing(side: SegmindClient, tmp_path: Path)
         ({"data_urls": ["no data URI!"]}, "data_urls[0]: not a base64 data URI"),
         (
             {"data_urls": [data_url(encoded(astronaut((8, 8)))), data_url(b"<svg/>", "svg+xml")]},
-            "data_urls[1]: not a picture; allowed are jpeg, png, webp, gif, bmp, tiff",
+            "data_urls[1]: this is SVG; allowed are jpeg, png, webp, gif, bmp, tiff, avif, heic",
         ),
     ],
 )

@@ -192,7 +192,7 @@ def test_a_replay_with_another_control_is_told(
     assert replay(server, file, "--image", str(control)) == 1
     assert capsys.readouterr().out == "0.jpeg: other pixels\n"
     control.write_bytes(b"no picture")
-    with pytest.raises(SystemExit, match="422: image: not a picture"):
+    with pytest.raises(SystemExit, match="422: image: this is plain text"):
         replay(server, file, "--image", str(control))
 
 

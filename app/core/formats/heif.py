@@ -6,6 +6,9 @@ as HEIF demands.
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pi_heif
 from PIL import AvifImagePlugin, Image
@@ -22,16 +25,22 @@ pi_heif.options.THUMBNAILS = False
 pi_heif.options.DEPTH_IMAGES = False
 pi_heif.options.AUX_IMAGES = False
 
+_NO_MEMORY = re.compile("memory allocation error|out of memory")
+
 
 def open_avif(data: bytes) -> Opened:
     item = primary_item(data)
-    image = Image.open(io.BytesIO(data), formats=("AVIF",))
+    if item is not None and not item.is_covered_once:
+        raise ImageRejected(TRUNCATED)
+    with _memory_named():
+        image = Image.open(io.BytesIO(data), formats=("AVIF",))
     size = item.size if item is not None else image.size
     return Opened(size, image.size, lambda: _load_avif(image, item))
 
 
 def _load_avif(image: Image.Image, item: PrimaryItem | None) -> Still:
-    image.load()
+    with _memory_named():
+        image.load()
     orientation = orientation_of(image)  # which Pillow made of irot and imir
     if item is not None and item.crop is not None:
         box = crop_box(image.size, item.crop)
@@ -43,11 +52,26 @@ def _load_avif(image: Image.Image, item: PrimaryItem | None) -> Still:
     return Still(image, orientation=orientation)
 
 
+@contextmanager
+def _memory_named() -> Iterator[None]:
+    """Both libraries say in a text alone that there was not enough memory."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error).lower()
+        if _NO_MEMORY.search(text) and "security limit" not in text:
+            raise MemoryError from error
+        raise
+
+
 def open_heic(data: bytes) -> Opened:
     item = primary_item(data)
     if item is None:
         raise unread("a HEIC file without a still picture, or a damaged one,")
-    file = pi_heif.HeifFile(io.BytesIO(data), remove_stride=False)
+    if not item.is_covered_once:
+        raise ImageRejected(TRUNCATED)
+    with _memory_named():
+        file = pi_heif.HeifFile(io.BytesIO(data), remove_stride=False)
     image = file[file.primary_index]
     if not image.info["primary"]:  # of a damaged one pi-heif offers what else there is
         raise ImageRejected(TRUNCATED)
@@ -57,7 +81,8 @@ def open_heic(data: bytes) -> Opened:
 def _load_heic(image: pi_heif.HeifImage) -> Still:
     """libheif has turned it upright. Of a grid that lacks tiles it gives what there is."""
     claimed = image.size
-    data = image.data
+    with _memory_named():
+        data = image.data
     if image.size != claimed:
         raise ImageRejected(TRUNCATED)
     picture = Image.frombuffer(image.mode, image.size, data, "raw", image.mode, image.stride, 1)

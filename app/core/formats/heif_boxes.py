@@ -19,10 +19,21 @@ _MAX_BOXES = 4096  # in one box; a file of a camera has about a hundred
 @dataclass(frozen=True, slots=True)
 class PrimaryItem:
     """size: as stored, before cropping and turning. crop: numerators and denominators of width,
-    height, and of how far its centre is from that of the picture, to the right and down."""
+    height, and of how far its centre is from that of the picture, to the right and down. tiles: the
+    sizes of what it is put together from."""
 
     size: Size
     crop: tuple[int, ...] | None
+    tiles: tuple[Size, ...] = ()
+
+    @property
+    def is_covered_once(self) -> bool:
+        """Not made of far more than it shows: only the last row and column of tiles stand over."""
+        if not self.tiles:
+            return True
+        wide, high = (max(sides) for sides in zip(*self.tiles, strict=True))
+        room = (self.size[0] + wide) * (self.size[1] + high)
+        return bool(sum(width * height for width, height in self.tiles) <= room)
 
 
 def primary_item(data: bytes) -> PrimaryItem | None:
@@ -52,36 +63,56 @@ def _primary_item(data: bytes) -> PrimaryItem | None:
     (item,) = struct.unpack_from(">I" if data[at] else ">H", data, at + 4)
     properties = _named(data, meta[b"iprp"])
     boxes = list(_boxes(data, properties[b"ipco"]))
+    owned = _associations(data, properties[b"ipma"])
     size, crop = None, None
-    for index in _properties_of(data, properties[b"ipma"], item):
+    for index in owned[item]:
         name, (at, _) = boxes[index - 1]
         if name == b"ispe":
-            size = struct.unpack_from(">II", data, at + 4)
+            size = _size(data, at)
         elif name == b"clap":
             crop = struct.unpack_from(">4IiIiI", data, at)
-    return None if size is None else PrimaryItem((size[0], size[1]), crop)
+    if size is None:
+        return None
+    sources = _sources(data, meta[b"iref"], item) if b"iref" in meta else ()
+    found = (boxes[index - 1] for source in sources for index in owned.get(source, ()))
+    tiles = tuple(_size(data, at) for name, (at, _) in found if name == b"ispe")
+    return PrimaryItem(size, crop, tiles)
 
 
-def _properties_of(data: bytes, box: Box, item: int) -> Iterator[int]:
-    """Indices from 1 into ipco."""
+def _size(data: bytes, ispe: int) -> Size:
+    width, height = struct.unpack_from(">II", data, ispe + 4)
+    return width, height
+
+
+def _associations(data: bytes, box: Box) -> dict[int, list[int]]:
+    """Item -> indices from 1 into ipco."""
     at = box[0]
-    version, flags = data[at], data[at + 3]
+    version, wide = data[at], data[at + 3] & 1
+    form, mask = (">H", 0x7FFF) if wide else (">B", 0x7F)
     (entries,) = struct.unpack_from(">I", data, at + 4)
     at += 8
+    found: dict[int, list[int]] = {}
     for _ in range(min(entries, _MAX_BOXES)):
-        (found,) = struct.unpack_from(">I" if version else ">H", data, at)
+        (item,) = struct.unpack_from(">I" if version else ">H", data, at)
         at += 4 if version else 2
         count, at = data[at], at + 1
-        wide = flags & 1
-        if found == item:
-            form = ">H" if wide else ">B"
-            mask = 0x7FFF if wide else 0x7F
-            for i in range(count):
-                index = struct.unpack_from(form, data, at + i * (1 + wide))[0] & mask
-                if index:
-                    yield index
-            return
+        starts = range(at, at + count * (1 + wide), 1 + wide)
+        indices = (struct.unpack_from(form, data, start)[0] & mask for start in starts)
+        found[item] = [index for index in indices if index]
         at += count * (1 + wide)
+    return found
+
+
+def _sources(data: bytes, box: Box, item: int) -> tuple[int, ...]:
+    """The items that one is made of, as a grid is of its tiles."""
+    form = "I" if data[box[0]] else "H"
+    size = struct.calcsize(form)
+    for name, (at, _) in _boxes(data, (box[0] + 4, box[1])):
+        (owner,) = struct.unpack_from(f">{form}", data, at)
+        if name == b"dimg" and owner == item:
+            (count,) = struct.unpack_from(">H", data, at + size)
+            return struct.unpack_from(f">{count}{form}", data, at + size + 2)
+    return ()
 
 
 def _named(data: bytes, box: Box) -> dict[bytes, Box]:

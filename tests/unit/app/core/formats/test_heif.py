@@ -214,6 +214,14 @@ def test_a_size_that_is_not_that_of_the_coded_picture(size: tuple[int, int]) -> 
     assert decode(container(coded(FILES["AVIF"], size=size)), BYTES, PIXELS).size == size
 
 
+@files
+@pytest.mark.parametrize("size", [(1, 1), (64, 128), (65, 64)])
+def test_more_tiles_than_the_size_needs_are_not_decoded(file: bytes, size: tuple[int, int]) -> None:
+    many = container(grid(4, 4, *size, range(2, 18)), *[coded(file)] * 16)
+    with pytest.raises(ImageRejected, match="damaged or truncated"):
+        open_picture(many, BYTES, PIXELS)
+
+
 ODD = {
     "a grid that lacks a tile": lambda tile: (grid(2, 2, 128, 128, [2, 3, 4]), *[tile] * 3),
     "a grid of itself": lambda _: (grid(2, 2, 128, 128, [1, 1, 1, 1]),),
