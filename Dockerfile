@@ -11,7 +11,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/*
 RUN groupadd --gid 10001 flux \
     && useradd --uid 10001 --gid flux --no-create-home --home-dir /tmp --shell /usr/sbin/nologin flux \
-    && install --directory --owner flux --group flux --mode 0750 /data /weights
+    && install --directory --owner flux --group flux --mode 0700 /data \
+    && install --directory --owner flux --group flux --mode 0750 /weights
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from app.core.settings import load_settings, refuse
+from app.core.private_files import close_to_others, mask_others
+from app.core.settings import Settings, load_settings, refuse
 from app.core.telemetry import logs, tracing
 
 _SERVING = ("api", "worker")
@@ -39,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         "worker": _worker,
         "health": _health,
         "keys": _keys,
+        "redis": _redis,
         "models": _models,
         "doctor": _doctor,
         "receipt": _receipt,
@@ -68,14 +70,17 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--port", type=_port, default=8000)
     up.add_argument("--data-dir", type=Path, default=None)
     up.add_argument("--checkpoint", default=None)
-    up.add_argument("--api-key", default=None)
+    up.add_argument(
+        "--api-key", default=None, help="its key; everybody on this machine sees it, so see API_KEY"
+    )
+    up.add_argument("--show-key", action="store_true", help="print the key though it is not new")
 
     api = commands.add_parser("api", help="the HTTP process")
     api.add_argument("--host", default="127.0.0.1")
     api.add_argument("--port", type=_port, default=8000)
 
     worker = commands.add_parser("worker", help="a worker process")
-    worker.add_argument("kind", choices=["cpu", "gpu", "webhooks"])
+    worker.add_argument("kind", choices=["fetch", "cpu", "gpu", "finish", "webhooks"])
 
     health = commands.add_parser("health", help="0 when a process of this host is well")
     health.add_argument("kind", choices=["api", "worker"])
@@ -97,6 +102,12 @@ def _parser() -> argparse.ArgumentParser:
     top_up = keys.add_parser("topup", help="add to a key's budget")
     top_up.add_argument("id")
     top_up.add_argument("credits", type=float)
+
+    redis = commands.add_parser("redis", help="the Redis of `up`")
+    mend = redis.add_subparsers(dest="action", required=True).add_parser(
+        "repair", help="cut its append-only file before a damage; a copy is kept"
+    )
+    mend.add_argument("--data-dir", type=Path, default=None)
 
     models = commands.add_parser("models", help="weights").add_subparsers(
         dest="action", required=True
@@ -121,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     control.add_argument("--image", type=Path, help="the control picture; else the linked map")
     control.add_argument("--map", type=Path, help="the ready map, sent as control_image")
     again.add_argument("--url", default="http://127.0.0.1:8000")
-    again.add_argument("--key", required=True)
+    again.add_argument("--key", help="an API key; better in API_KEY or API_KEY_FILE")
     return parser
 
 
@@ -142,14 +153,22 @@ def _of_the_system(error: OSError) -> str:
 
 def _up(arguments: argparse.Namespace) -> int:
     from app.core.access import answering
+    from app.installation_key import check_secret, given_key
     from app.supervisor import Supervisor, UpOptions, has_own_redis
+
+    mask_others()
 
     named = {"checkpoint": arguments.checkpoint, "data_dir": arguments.data_dir}
     settings = load_settings(**{name: value for name, value in named.items() if value})
     if not has_own_redis(settings):
         # A Redis that is not ours must be there: nobody here would start it.
         answering(settings.redis_url).close()
-    options = UpOptions(arguments.host, arguments.port, arguments.api_key)
+    if arguments.api_key:
+        check_secret(arguments.api_key)
+    key = arguments.api_key or given_key(settings)
+    # What stands on the command line is no secret on this machine.
+    show = arguments.show_key or bool(arguments.api_key)
+    options = UpOptions(arguments.host, arguments.port, key, show)
     return Supervisor(options, settings).run()
 
 
@@ -159,6 +178,7 @@ def _api(arguments: argparse.Namespace) -> int:
     from app.main import create_app
 
     settings = load_settings()
+    _keep_private(settings)
     require_access(settings.redis_url)
     app = create_app(settings)
     drain = app.state.services.drain
@@ -169,9 +189,17 @@ def _api(arguments: argparse.Namespace) -> int:
 def _worker(arguments: argparse.Namespace) -> int:
     from app.core.access import require_access
 
-    require_access(load_settings().redis_url)
+    settings = load_settings()
+    _keep_private(settings)
+    require_access(settings.redis_url)
     processes = _of_the_worker("worker.main")
-    return int(getattr(processes, f"run_{arguments.kind}")())
+    return int(processes.WORKERS[arguments.kind]())
+
+
+def _keep_private(settings: Settings) -> None:
+    """Of a process that serves: what it writes, and DATA_DIR, is for its user alone."""
+    mask_others()
+    close_to_others(settings.data_dir.resolve())
 
 
 def _health(arguments: argparse.Namespace) -> int:
@@ -183,6 +211,12 @@ def _health(arguments: argparse.Namespace) -> int:
         illness = worker_illness(load_settings().redis_url)
     print(illness or "well")
     return 1 if illness else 0
+
+
+def _redis(arguments: argparse.Namespace) -> int:
+    from app.redis_repair import repair
+
+    return repair((arguments.data_dir or load_settings().data_dir).resolve())
 
 
 def _models(arguments: argparse.Namespace) -> int:
@@ -225,12 +259,16 @@ def _receipt(arguments: argparse.Namespace) -> int:
 
 
 def _replay(arguments: argparse.Namespace, statement: Statement) -> int:
+    from app.installation_key import given_key
     from app.replay import Api, replay
 
+    key = arguments.key or given_key(load_settings())
+    if not key:
+        raise ValueError("a key is needed: --key, or better API_KEY or API_KEY_FILE")
     all_same = True
     given = {"image": arguments.image, "control_image": arguments.map}
     control = next(((name, file) for name, file in given.items() if file is not None), None)
-    for same, line in replay(statement, control, Api(arguments.url, arguments.key)):
+    for same, line in replay(statement, control, Api(arguments.url, key)):
         all_same &= same
         print(line)
     return 0 if all_same else 1

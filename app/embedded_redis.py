@@ -14,9 +14,12 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from app.core.memory import memory_limit
+from app.core.private_files import FOLDER_MODE, private_folder
 from app.core.settings import refuse
 
 _LOG_HEAD = re.compile(r"^\d+:\w \d+ \w+ \d+ [\d:.]+ . ")
+_LEAST_MEMORY = 64 * 2**20
 _LONGEST_SOCKET_PATH = 100  # the kernel allows 108 bytes
 
 
@@ -24,12 +27,15 @@ def redis_url(data_dir: Path) -> str:
     return f"unix://{_socket(data_dir)}"
 
 
-def redis_command(data_dir: Path) -> list[str]:
-    """The command line of the server. Leaves with one line when there is no binary."""
-    folder = data_dir / "redis"
-    folder.mkdir(parents=True, exist_ok=True)
+def redis_command(data_dir: Path, maxmemory: int = 0) -> list[str]:
+    """The command line of the server. Leaves with one line when there is no binary.
+
+    maxmemory: bytes that it holds before it refuses to take more; 0 for no bound.
+    """
+    folder = redis_folder(data_dir)
+    folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
     return [
-        str(_binary()),
+        str(redis_binary()),
         *("--port", "0"),
         *("--unixsocket", str(_socket(data_dir))),
         *("--unixsocketperm", "700"),
@@ -40,13 +46,24 @@ def redis_command(data_dir: Path) -> list[str]:
         # takes a core for about as long and holds everybody up when it ends.
         *("--auto-aof-rewrite-min-size", "1gb"),
         *("--save", ""),
+        *("--maxmemory", str(maxmemory)),
         *("--maxmemory-policy", "noeviction"),
         *("--logfile", str(redis_log(data_dir))),
     ]
 
 
+def default_maxmemory() -> int:
+    """A quarter of this machine's memory: the copy for a rewriting of the file may take as much
+    again, and the rest is for workers and model."""
+    return max(_LEAST_MEMORY, memory_limit() // 4)
+
+
 def redis_log(data_dir: Path) -> Path:
-    return data_dir / "redis" / "redis.log"
+    return redis_folder(data_dir) / "redis.log"
+
+
+def redis_folder(data_dir: Path) -> Path:
+    return data_dir / "redis"
 
 
 def last_words(data_dir: Path) -> str:
@@ -55,7 +72,8 @@ def last_words(data_dir: Path) -> str:
     return _LOG_HEAD.sub("", lines[-1]) if lines else ""
 
 
-def _binary() -> Path:
+def redis_binary() -> Path:
+    """The server's own. Leaves with one line when there is none."""
     on_path = shutil.which("redis-server")
     if on_path:
         return Path(on_path)
@@ -68,11 +86,14 @@ def _binary() -> Path:
 
 
 def _socket(data_dir: Path) -> Path:
-    """In the data directory, or, when that path is too long, in a private folder named after it."""
+    """In the data directory, or, when that path is too long, in a private folder named after it.
+    Leaves with one line when somebody else has made one of that name."""
     path = data_dir / "redis.sock"
     if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
         return path
     digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / f"flux-controlnet-{os.getuid()}-{digest}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder / "redis.sock"
+    try:
+        return private_folder(folder) / "redis.sock"
+    except PermissionError as error:
+        refuse(f"up: {error}; remove it, or set DATA_DIR to a shorter path")

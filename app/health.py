@@ -12,7 +12,7 @@ import http.client
 from redis.exceptions import RedisError
 
 from app.core.access import impatient
-from app.core.queue import CPU, GPU, WEBHOOKS
+from app.core.queue import QUEUES
 from app.core.workers import is_here, live_workers
 
 _TIMEOUT_S = 5
@@ -38,7 +38,7 @@ def worker_illness(redis_url: str) -> str | None:
     """
     client = impatient(redis_url)
     try:
-        workers = [w for queue in (CPU, GPU, WEBHOOKS) for w in live_workers(client, queue)]
+        workers = [w for queue in QUEUES for w in live_workers(client, queue)]
     except RedisError as error:
         return f"Redis cannot be asked: {error}"
     finally:

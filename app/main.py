@@ -24,6 +24,7 @@ from app.api import (
     v2,
     webhooks,
 )
+from app.api.bodies import BodiesInFlight, BodyBudget
 from app.api.calls import Calls, deliver_tally
 from app.api.drain import LastAnswers
 from app.api.errors import install_error_handlers
@@ -87,9 +88,15 @@ def create_app(settings: Settings) -> FastAPI:
     if "/metrics" not in settings.closed_paths:
         app.include_router(ops.metrics)
     install_openapi(app)
+    app.add_middleware(BodiesInFlight, budget=_body_budget(settings))
     app.add_middleware(BodyBound, max_bytes=settings.max_body_bytes)
     app.add_middleware(SafeHeaders)
     app.add_middleware(LastAnswers, drain=services.drain)
     app.add_middleware(Calls, tally=services.tally)
     app.add_middleware(PathForms, prefix=urlsplit(str(settings.public_url or "")).path)
     return app
+
+
+def _body_budget(settings: Settings) -> BodyBudget:
+    most, most_a_key = settings.max_bodies_bytes, settings.max_key_bodies_bytes
+    return BodyBudget(most, most_a_key, settings.max_body_bytes)

@@ -6,7 +6,6 @@ they left behind, when it is told to stop or dies itself. Knows no request and n
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import logging
 import os
@@ -26,11 +25,20 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from app.children import Child, end
 from app.core.access import impatient
 from app.core.connection import connect, what_is_wrong
-from app.core.keys import KeyStore, mint
+from app.core.keys import KeyStore
 from app.core.processes import adopt_orphans, kill_children
 from app.core.queue import Jobs
 from app.core.settings import EXIT_CONFIG, Settings, refuse
-from app.embedded_redis import last_words, redis_command, redis_log, redis_url
+from app.data_dir import close_pictures, locked
+from app.embedded_redis import (
+    default_maxmemory,
+    last_words,
+    redis_command,
+    redis_log,
+    redis_url,
+)
+from app.installation_key import InstallationKey, installation_key
+from app.redis_repair import repair_command
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +52,12 @@ _LEAST_ROOM = 50e6
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
+    """api_key: a given one. show_key: print the key in full although it is not new."""
+
     host: str
     port: int
     api_key: str | None
+    show_key: bool = False
 
 
 def has_own_redis(settings: Settings) -> bool:
@@ -68,7 +79,11 @@ class Supervisor:
             self._redis = self._redis_child()
         self._serving = [
             self._child("api", "api", "--host", options.host, "--port", str(options.port)),
+            self._child("fetch worker", "worker", "fetch"),
+            # Two, so that a picture that takes long to decode delays only its own key.
             self._child("cpu worker", "worker", "cpu"),
+            self._child("cpu worker", "worker", "cpu"),
+            self._child("finish worker", "worker", "finish"),
             self._child("gpu worker", "worker", "gpu"),
             self._child("webhook worker", "worker", "webhooks"),
         ]
@@ -79,12 +94,8 @@ class Supervisor:
 
         The exit code is 0, or EXIT_CONFIG when a child says that it can never start like this.
         """
-        self._data_dir.mkdir(parents=True, exist_ok=True)
-        with (self._data_dir / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                refuse(f"up: {self._data_dir} is in use by another server; end it, or set DATA_DIR")
+        with locked(self._data_dir, "up"):
+            close_pictures(self._settings)
             self._check_room()
             self._check_port()
             signal.signal(signal.SIGINT, lambda *_: self._stop.set())
@@ -104,13 +115,16 @@ class Supervisor:
                 return
             # Whoever worked here before this process is gone, but is still on record as alive.
             Jobs(connect(self._redis_url), self._settings.request_ttl_s).forget_workers()
-        secret = self._register_key()
+        key = self._register_key()
         for child in self._serving:
             child.start()
         if self._wait_until(self._ready):
             host = f"[{self._options.host}]" if ":" in self._options.host else self._options.host
-            sys.stdout.write(f"ready: http://{host}:{self._options.port}  key: {secret}\n")
+            word = key.secret if key.minted or self._options.show_key else key.masked
+            sys.stdout.write(f"ready: http://{host}:{self._options.port}  key: {word}\n")
             sys.stdout.flush()
+            if word != key.secret:
+                log.info("the key is %s; --show-key prints it", key.file or "the given one")
         while not self._stop.wait(_POLL_S):
             self._restart_the_dead()
 
@@ -126,7 +140,12 @@ class Supervisor:
                     return True
                 self._stop.wait(_POLL_S)
         said, log_file = last_words(self._data_dir), redis_log(self._data_dir)
-        refuse(f"up: its Redis ends at once, saying {said!r}; see {log_file} and correct that")
+        remedy = ""
+        if "redis-check-aof" in said:  # which not every installation of Redis has
+            said = said.partition(":")[0]
+            remedy = f"; `{repair_command(self._data_dir)}` keeps what comes before the damage"
+        correct = f"see {log_file} and correct that"
+        refuse(f"up: its Redis ends at once, saying {said!r}{remedy}; {correct}")
 
     def _wait_until(self, condition: Callable[[], bool]) -> bool:
         """True once `condition` holds; False when told to stop before."""
@@ -190,30 +209,24 @@ class Supervisor:
         finally:
             connection.close()
 
-    def _register_key(self) -> str:
-        """The key of this installation: given, else remembered, else minted; valid from now on."""
-        path = self._data_dir / "api-key"
-        given = self._options.api_key
-        remembered = path.read_text().strip() if path.exists() else ""
-        secret = given or remembered or mint()
-        if not given and secret != remembered:
-            new = path.with_suffix(".new")  # a full disk must not leave half a key
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secret + "\n")
-            new.replace(path)
-        KeyStore(connect(self._redis_url)).add(secret, "default")
-        return secret
+    def _register_key(self) -> InstallationKey:
+        """The key of this installation; valid from now on."""
+        key = installation_key(self._options.api_key, self._data_dir)
+        KeyStore(connect(self._redis_url)).add(key.secret, "default")
+        return key
 
     def _redis_child(self) -> Child:
-        command = redis_command(self._data_dir)
-        return Child("redis", command, dict(os.environ))
+        maxmemory = self._settings.redis_maxmemory
+        if maxmemory is None:
+            maxmemory = default_maxmemory()
+        command = redis_command(self._data_dir, maxmemory)
+        return Child("redis", command, _environment())
 
     def _child(self, name: str, *arguments: str) -> Child:
         environment = {
             # Threads of a CPU model that spin while they wait starve everything else here.
             "OMP_WAIT_POLICY": "PASSIVE",
-            **os.environ,
+            **_environment(),
             "REDIS_URL": self._redis_url,
             "DATA_DIR": str(self._data_dir),
             "CHECKPOINT": self._settings.checkpoint,
@@ -229,3 +242,8 @@ class Supervisor:
             end([self._redis], signal.SIGTERM, _REDIS_LEAVES_S)
             end([self._redis], signal.SIGKILL, _LEAVES_S)
         kill_children()
+
+
+def _environment() -> dict[str, str]:
+    """Ours for a child, without the key: no child needs it."""
+    return {name: value for name, value in os.environ.items() if name.upper() != "API_KEY"}

@@ -66,7 +66,7 @@ def measure(quick: bool) -> dict[str, Any]:
         figures |= submits(bench, seconds)
         figures |= queue_depth(bench, rounds=2 if quick else 9, each=100)
         figures |= memory(bench)
-        for kind in ("cpu", "gpu"):
+        for kind in ("fetch", "cpu", "gpu", "finish"):
             stack.enter_context(running("app.cli", "worker", kind, path=None, **settings))
         wait_until_ready(api)
         return figures | synchronous(bench, runs=5 if quick else 22)

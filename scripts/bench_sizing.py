@@ -1,10 +1,10 @@
 """What a request costs beside its picture: CPU seconds by process, and memory in Redis.
 
 Usage: bench_sizing.py [--pictures N] [--json FILE]
-Redis, the api, two cpu workers and a gpu worker around a stub of the model, whose picture of
-1024x1024 is noise, the slowest kind to encode; the control picture is a photograph of that size
-from a host. CPU seconds do not depend on what else runs here, so a busy machine will do. Needs no
-GPU; takes a minute.
+Redis, the api, two cpu workers, one worker of each other kind, and for the gpu a stub of the model,
+whose picture of 1024x1024 is noise, the slowest kind to encode; the control picture is a photograph
+of that size from a host. CPU seconds do not depend on what else runs here, so a busy machine will
+do. Needs no GPU; takes a minute.
 """
 
 from __future__ import annotations
@@ -25,7 +25,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from app.core.connection import connect
 from app.core.keys import KeyStore, mint
-from scripts.bench_overlap import CPU_WORKER, GPU_WORKER, MODEL_S, ROOT, deliver
+from scripts.bench_overlap import (
+    CPU_WORKER,
+    FETCH_WORKER,
+    FINISH_WORKER,
+    GPU_WORKER,
+    MODEL_S,
+    ROOT,
+    deliver,
+)
 from tests.support.pictures import astronaut, encoded, picture_host
 from tests.support.servers import environment, free_port, running_redis, wait_for_http
 
@@ -62,6 +70,8 @@ def measure(folder: Path, image_format: str, pictures: int) -> Figures:
         commands = {
             "api": ["-m", "app.cli", "api", "--port", str(port)],
             "gpu worker": [*GPU_WORKER, str(folder / "marks"), str(MODEL_S)],
+            "fetch worker": FETCH_WORKER,
+            "finish worker": FINISH_WORKER,
             **{f"cpu worker {number}": CPU_WORKER for number in range(CPU_WORKERS)},
         }
         running = {

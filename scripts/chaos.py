@@ -10,13 +10,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 
 from scripts.chaosrig.scenarios import SCENARIOS
 from scripts.chaosrig.trial import Outcome, Scenario, run
-from tests.support.pictures import picture_host
 
 _BOUND_S = 600.0
 _HEAD = "| fault | accepted | completed | failed | lost | double | wrong | stood still (s) |"
@@ -42,22 +38,21 @@ def main() -> int:
         options.only, options.requests = ["cut-host"], max(options.requests, 50)
     began, good = time.monotonic(), True
     print(_HEAD + "\n" + "|---" * _HEAD.count(" |") + "|", flush=True)
-    with _trickling_host() as host:
-        for name in options.only or SCENARIOS:
-            if time.monotonic() - began > _BOUND_S:
-                print(f"chaos: ten minutes are over before {name}", file=sys.stderr)
-                return 1
-            scenario = SCENARIOS[name]
-            outcome = run(scenario, options.requests, options.seed, host, options.hosts)
-            print(row(scenario, outcome), flush=True)
-            good = good and outcome.verdict.good
-            report(name, outcome)
+    for name in options.only or SCENARIOS:
+        if time.monotonic() - began > _BOUND_S:
+            print(f"chaos: ten minutes are over before {name}", file=sys.stderr)
+            return 1
+        scenario = SCENARIOS[name]
+        outcome = run(scenario, options.requests, options.seed, options.hosts)
+        print(row(scenario, outcome), flush=True)
+        good = good and outcome.verdict.good
+        report(name, outcome)
     return 0 if good else 1
 
 
 def row(scenario: Scenario, outcome: Outcome) -> str:
     verdict, standing = outcome.verdict, sorted(outcome.standing)
-    still = f"{standing[0]:.1f} to {standing[-1]:.1f}" if standing else "-"
+    still = f"{standing[0]:.1f} to {standing[-1]:.1f}" if standing else outcome.remark or "-"
     counts = (
         verdict.accepted,
         verdict.completed,
@@ -74,23 +69,6 @@ def report(name: str, outcome: Outcome) -> None:
     print(f"{name}: {outcome.seconds:.0f} s, {outcome.refused} refusals", file=sys.stderr)
     if not outcome.verdict.good:
         print("\n".join([*outcome.verdict.faults, "log:", outcome.log]), file=sys.stderr)
-
-
-@contextmanager
-def _trickling_host() -> Iterator[str]:
-    """A host whose picture comes byte by byte and never ends."""
-
-    def respond(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Length", "100000")
-        handler.end_headers()
-        for _ in range(200):
-            handler.wfile.write(b"\x89")
-            time.sleep(0.2)
-
-    with picture_host() as host:
-        host.answer("/trickle", respond)
-        yield host.origin
 
 
 if __name__ == "__main__":

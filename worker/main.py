@@ -1,9 +1,9 @@
-"""The worker processes: `python -m app.cli worker cpu`, `... worker gpu`, `... worker webhooks`.
+"""The worker processes: `python -m app.cli worker KIND`, one kind a queue (WORKERS).
 
 Order for the gpu: signals -> load the checkpoint -> warm up -> register with RQ -> work; being
 registered is what readiness means. Exit codes: 0 when asked to stop, 70 when a job was stuck
 (gpu_worker), 71 when the device is lost (generate), 78 when the checkpoint of a gpu worker or the
-content filter of a cpu worker cannot be loaded.
+content filter of a finish worker cannot be loaded.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType
 
 from PIL import Image
@@ -21,11 +22,13 @@ from redis.exceptions import RedisError
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
-from app.core.queue import CPU, GPU, WEBHOOKS
+from app.core.queue import CPU, FETCH, FINISH, GPU, WEBHOOKS
 from app.core.settings import EXIT_CONFIG
 from app.core.workers import name_here
 from models.errors import CheckpointError
-from worker.cpu_worker import CpuWorker
+from worker.fetch_worker import FetchWorker
+from worker.forking_worker import ForkingWorker, PrepareWorker
+from worker.in_process_worker import InProcessWorker
 from worker.lease import BEAT_S
 from worker.libraries import quieten
 from worker.runtime import runtime
@@ -42,12 +45,25 @@ _ANEW_S = 1
 NICENESS = 10
 
 
+def run_fetch() -> int:
+    """Downloads: nothing but waiting for others, many at the same time."""
+    _import("worker.fetch", "worker.abandoned")
+    return _work(FetchWorker, FETCH)
+
+
 def run_cpu() -> int:
-    """prepare and finish, and the telling of what has ended."""
+    """prepare, the decoding of pictures."""
     os.nice(NICENESS)
-    for module in ("worker.prepare", "worker.finish", "worker.ended", "worker.abandoned"):
-        importlib.import_module(module)  # before the fork, so that each horse starts at once
+    _import("worker.prepare", "worker.abandoned")  # before the fork: each work horse starts at once
     Image.init()  # and finds every decoder imported
+    return _work(PrepareWorker, CPU)
+
+
+def run_finish() -> int:
+    """finish, and the telling of what has ended. What it encodes is ours: no need to fork."""
+    os.nice(NICENESS)
+    _import("worker.finish", "worker.ended", "worker.abandoned")
+    Image.init()
     if runtime().settings.content_filter:
         from worker.content_filter import load_filter
 
@@ -56,13 +72,13 @@ def run_cpu() -> int:
         except CheckpointError as error:
             log.error("%s", error)
             return EXIT_CONFIG
-    return _work(CpuWorker, CPU)
+    return _work(InProcessWorker, FINISH)
 
 
 def run_webhooks() -> int:
     """The sending of webhooks: nothing but waiting for others."""
-    importlib.import_module("worker.webhooks")
-    return _work(CpuWorker, WEBHOOKS)
+    _import("worker.webhooks")
+    return _work(ForkingWorker, WEBHOOKS)
 
 
 def run_gpu() -> int:
@@ -81,6 +97,20 @@ def run_gpu() -> int:
         return EXIT_CONFIG
     context.meter.device = measured(context.checkpoint)
     return _work(GpuWorker, GPU)
+
+
+WORKERS: dict[str, Callable[[], int]] = {
+    FETCH: run_fetch,
+    CPU: run_cpu,
+    GPU: run_gpu,
+    FINISH: run_finish,
+    WEBHOOKS: run_webhooks,
+}
+
+
+def _import(*modules: str) -> None:
+    for module in modules:
+        importlib.import_module(module)
 
 
 def _leave(_signum: int, _frame: FrameType | None) -> None:
@@ -114,7 +144,7 @@ def _work(worker_class: type[BaseWorker], queue_name: str) -> int:
 def _worker(worker_class: type[BaseWorker], queue_name: str) -> BaseWorker:
     context = runtime()
     return worker_class(
-        [context.jobs.queue(queue_name)],
+        [queue_name],
         name=name_here(queue_name),
         connection=context.redis,
         serializer=JSONSerializer,

@@ -1,5 +1,5 @@
-"""First job, on a cpu worker and the only one that touches the internet: from whatever the client
-named as `image` (or as `control_image`) to an RGB picture of the size that will be generated.
+"""The job that decodes, on a cpu worker: from the file of the picture that the client named as
+`image` (or as `control_image`) to an RGB picture of the size that will be generated.
 
 Never imports torch. Runs in a work horse of its own with bounded memory and time, so that a
 decode bomb ends nothing but its own request.
@@ -8,18 +8,13 @@ decode bomb ends nothing but its own request.
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 from PIL import Image
 
-from app.core.addresses import AllowList
 from app.core.credits import cost_of
 from app.core.decoding import open_picture
 from app.core.errors import ImageRejected
-from app.core.fetch import fetch_image
 from app.core.images import fit
 from app.core.inline import decode_base64
 from app.core.record import RequestRecord, Stage
@@ -28,6 +23,7 @@ from models.controls import make_plain_map
 from models.evaluations import evaluations_of
 from models.geometry import MAX_SIDE, Size, fit_within, generated_size, work_units
 from worker.map_file import store_early
+from worker.picture_field import name_field, picture_field
 from worker.runtime import Runtime, runtime
 from worker.stage import Fields, LostClaim, fail, run_stage
 from worker.time_limit import time_limit
@@ -52,25 +48,19 @@ def prepare(request_id: str) -> None:
 def _bound_memory() -> None:
     """For the rest of this process; a tighter bound that is there already stays."""
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    wanted = _ADDRESS_SPACE
-    if runtime().content_filter is not None:
-        # Its libraries have mapped gigabytes before the fork, of which little is ever touched.
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        wanted += pages * resource.getpagesize()
-    bound = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    bound = _ADDRESS_SPACE if hard == resource.RLIM_INFINITY else min(_ADDRESS_SPACE, hard)
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
 
 
 def _prepare(context: Runtime, record: RequestRecord, execution: str) -> Fields:
-    field = record.source.get("field", "image")
-    with _named(field):
-        picture = _picture(context, record, execution, field)
+    with name_field(record):
+        picture = _picture(context, record, execution)
     target = _target_size(context, record, picture)
     work = _work(record, target)
     _charge(context, record, execution, work)
     generated = generated_size(target)
     control_map: Image.Image | None
-    if field == "control_image":
+    if picture_field(record) == "control_image":
         # One of the generated size has its rim already: such are the maps that we hand out.
         control = control_map = (
             picture if picture.size == generated else fit(picture, target, generated)
@@ -89,19 +79,10 @@ def _prepare(context: Runtime, record: RequestRecord, execution: str) -> Fields:
     }
 
 
-@contextmanager
-def _named(field: str) -> Iterator[None]:
-    """The texts of all readers of pictures are about `image`; here it may be another field."""
-    try:
-        yield
-    except ImageRejected as error:
-        raise ImageRejected(error.text.replace("image:", f"{field}:", 1)) from error
-
-
-def _picture(context: Runtime, record: RequestRecord, execution: str, field: str) -> Image.Image:
+def _picture(context: Runtime, record: RequestRecord, execution: str) -> Image.Image:
     settings = context.settings
     data = _source_bytes(context, record)
-    too_slow = ImageRejected(f"{field}: decoding it takes longer than it may")
+    too_slow = ImageRejected(f"{picture_field(record)}: decoding it takes longer than it may")
     too_late = partial(fail, context, record.id, execution, too_slow)
     with time_limit(_DECODE_S, too_late):
         opened = open_picture(data, settings.max_image_bytes, settings.max_image_pixels)
@@ -114,22 +95,24 @@ def _decode_seconds(pixels: int) -> float:
 
 
 def _source_bytes(context: Runtime, record: RequestRecord) -> bytes:
-    """The picture file: from the request's own body, from an earlier result, or fetched."""
-    settings = context.settings
+    """The picture file: from the request's own body, from worker.fetch, or an own picture."""
     if record.source["kind"] == "url":
-        url = record.source["url"]
-        own = context.links.own_output(url)
+        own = _behind_own_link(context, record.source["url"])
         if own is not None:
-            return _own_output(context, *own)
-        upload = context.links.own_upload(url)
-        if upload is not None:
-            return _own_upload(context, upload)
-        allow = AllowList.parse(settings.fetch_allow_hosts)
-        return fetch_image(url, allow, settings.max_image_bytes, settings.fetch_timeout_s)
+            return own
     data = context.blobs.get(f"{record.id}:source")
     if data is None:
-        raise ImageRejected("image: the uploaded bytes have expired")
+        raise ImageRejected("image: its bytes have expired")
     return decode_base64(data.decode()) if record.source["kind"] == "base64" else data
+
+
+def _behind_own_link(context: Runtime, url: str) -> bytes | None:
+    """None when the URL is no valid link to a picture of ours."""
+    output = context.links.own_output(url)
+    if output is not None:
+        return _own_output(context, *output)
+    upload = context.links.own_upload(url)
+    return None if upload is None else _own_upload(context, upload)
 
 
 def _own_output(context: Runtime, request_id: str, name: str) -> bytes:

@@ -76,6 +76,6 @@ def runtime() -> Runtime:
         outbox=Outbox(redis),
         chores=Chores(redis, jobs),
         history=open_history(settings.database_url, redis, settings.history_days),
-        deliveries=Deliveries(redis, settings.webhook_retries_s),
+        deliveries=Deliveries(redis, settings.webhook_retries_s, settings.webhook_timeout_s),
         secrets=WebhookSecrets(redis),
     )

@@ -41,13 +41,18 @@ def _deliver(context: Runtime, request_id: str) -> None:
         context.deliveries.drop(request_id)
         return
     with logs.about(request_id):
-        attempt = _attempt(context, delivery, context.secrets.of(delivery.owner).live())
-        state = context.deliveries.settle(delivery, attempt)
+        begun = Attempt(time.time())
+        place = context.deliveries.begin(request_id, begun)
+        if place is None:
+            return
+        keys = context.secrets.of(delivery.owner).live()
+        attempt = _attempt(context, delivery, begun.at, keys)
+        state = context.deliveries.settle(delivery, place, attempt)
         log.info("webhook: %s, %s", attempt.error or f"answered with {attempt.status}", state)
 
 
-def _attempt(context: Runtime, delivery: Delivery, keys: Sequence[str]) -> Attempt:
-    settings, at = context.settings, time.time()
+def _attempt(context: Runtime, delivery: Delivery, at: float, keys: Sequence[str]) -> Attempt:
+    settings = context.settings
     headers = {
         "Content-Type": "application/json",
         "webhook-id": delivery.message_id,

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.api.answers import Balance, KeyAnswer, KeyList, NewKey, Revoked
 from app.api.auth import Caller
+from app.api.bodies import whole_body
 from app.api.json_body import json_object
 from app.api.openapi import FOUND, KEYED, Responses, error_answer, json_body
 from app.api.services import Services, ServicesDep
@@ -131,7 +132,7 @@ def _create(services: Services, order: KeyOrder) -> tuple[str, Key]:
 
 async def _read(request: Request, kind: type[Body]) -> Body:
     """The validated body. Raises InvalidRequest: `field: what is wrong`."""
-    fields = json_object(await request.body())
+    fields = json_object(await whole_body(request))
     try:
         return kind.model_validate(fields)
     except ValidationError as error:

@@ -28,12 +28,13 @@ async def presented_secret(
 Secret = Annotated[str, Depends(presented_secret)]
 
 
-async def authenticate(services: ServicesDep, secret: Secret) -> Key:
+async def authenticate(request: Request, services: ServicesDep, secret: Secret) -> Key:
     """The caller's key. Raises MissingKey or Unauthorized (401)."""
     key = await services.reads.key(secret)
     if key is None:
         raise Unauthorized
     note(key_id=key.id)
+    request.state.key_id = key.id  # for app.api.bodies
     return key
 
 

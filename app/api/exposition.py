@@ -24,7 +24,7 @@ _OUTCOMES = (
     ("cancelled", "Cancelled"),
     (names.EXPIRED, ""),
 )
-_STAGES = tuple((stage,) for stage in ("prepare", "queue", "generate", "finish", "total"))
+_STAGES = tuple((stage,) for stage in ("fetch", "prepare", "queue", "generate", "finish", "total"))
 
 
 def render(snapshot: Snapshot) -> bytes:

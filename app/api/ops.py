@@ -13,11 +13,14 @@ from redis.exceptions import RedisError, ResponseError
 from app.api.answers import ErrorAnswer, Liveness, Readiness
 from app.api.exposition import render
 from app.api.services import Services, ServicesDep
-from app.core.queue import CPU, GPU
+from app.core.queue import CPU, FETCH, FINISH, GPU
 from app.core.telemetry.snapshot import take_snapshot
 
 router = APIRouter(tags=["operations"])
 metrics = APIRouter(tags=["operations"])
+
+_NEEDED = (FETCH, CPU, GPU, FINISH)
+"""Queues without whose workers some request would not be carried through."""
 
 
 @router.head("/health/live", include_in_schema=False)
@@ -63,14 +66,10 @@ async def prometheus(services: ServicesDep) -> Response:
 
 
 def _checks(services: Services) -> dict[str, bool]:
+    api = not services.drain.leaving
     try:
         services.redis.ping()
-        return {
-            "api": not services.drain.leaving,
-            "redis": True,
-            "cpu_worker": services.jobs.workers(CPU) > 0,
-            "gpu_worker": services.jobs.workers(GPU) > 0,
-        }
+        workers = {f"{queue}_worker": services.jobs.workers(queue) > 0 for queue in _NEEDED}
+        return {"api": api, "redis": True, **workers}
     except RedisError:
-        api = not services.drain.leaving
-        return {"api": api, "redis": False, "cpu_worker": False, "gpu_worker": False}
+        return {"api": api, "redis": False} | {f"{queue}_worker": False for queue in _NEEDED}

@@ -13,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from app.api.auth import Submitter
+from app.api.bodies import release_body
 from app.api.idempotency import IdempotencyKey, submit_once
 from app.api.openapi import MAP
 from app.api.results import output_bytes
@@ -33,7 +34,8 @@ async def make_control_map(
     key: IdempotencyKey,
 ) -> Response:
     """Make a control map and answer with it; canny and tile need no gpu."""
-    request_id = await run_in_threadpool(submit_once, services, caller, submission, key)
+    request_id = await run_in_threadpool(submit_once, services, caller, submission.take(), key)
+    release_body(request)
     return await answer_at_the_end(request, services, request_id, _answer, returns=key is not None)
 
 

@@ -31,6 +31,7 @@ from app.core.reading import Reader
 from app.core.receipts import ReceiptSigner
 from app.core.requests import RequestStore
 from app.core.settings import Settings
+from app.core.sources import Sources
 from app.core.telemetry.counters import Tally
 from app.core.uploads import Uploads
 from app.core.webhooks import WebhookSecrets
@@ -53,6 +54,7 @@ class Services:
     keys: KeyStore
     ledger: Ledger
     uploads: Uploads
+    sources: Sources
     outbox: Outbox
     chores: Chores
     history: History
@@ -85,10 +87,11 @@ def make_services(settings: Settings) -> Services:
         keys=KeyStore(redis),
         ledger=Ledger(redis),
         uploads=Uploads(redis, blobs, settings.upload_ttl_s, settings.upload_quota_bytes),
+        sources=Sources(redis, settings.source_quota_bytes),
         outbox=Outbox(redis),
         chores=Chores(redis, jobs),
         history=open_history(settings.database_url, redis, settings.history_days),
-        deliveries=Deliveries(redis, settings.webhook_retries_s),
+        deliveries=Deliveries(redis, settings.webhook_retries_s, settings.webhook_timeout_s),
         secrets=WebhookSecrets(redis),
         receipts=ReceiptSigner(redis),
         idempotency=IdempotencyKeys(redis),

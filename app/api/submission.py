@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from redis.exceptions import RedisError
 
 from app.api.auth import Submitter
+from app.api.bodies import whole_body
 from app.api.forms import read_form
 from app.api.json_body import json_object
 from app.api.pricing import account_of
@@ -24,6 +25,7 @@ from app.core.errors import (
     InvalidContentType,
     InvalidRequest,
 )
+from app.core.inline import decoded_size
 from app.core.keys import Key
 from app.core.record import Stage
 from app.core.requests import Hold, KeyTaken
@@ -48,26 +50,51 @@ class Submission:
     webhook: Mapping[str, str] | None = None
     only_map: bool = False
 
+    @property
+    def field(self) -> str:
+        """Which parameter has the picture."""
+        return "control_image" if self.body.control_image else "image"
+
+    @property
+    def picture(self) -> str:
+        """What that parameter says: a URL or base64, of no meaning when a file came."""
+        return str(getattr(self.body, self.field))
+
+    @property
+    def by_url(self) -> bool:
+        return "://" in self.picture[:16]
+
+
+class PendingSubmission:
+    """A submission for whoever takes it, once: FastAPI keeps the values of dependencies for as long
+    as a call lasts, and a picture must not stay in memory while v1 waits for the end."""
+
+    def __init__(self, submission: Submission) -> None:
+        self._submissions = [submission]
+
+    def take(self) -> Submission:
+        return self._submissions.pop()
+
 
 async def read_submission(
     request: Request,
     services: ServicesDep,
     caller: Submitter,
-) -> Submission:
+) -> PendingSubmission:
     """Parse and validate; the key and its limits are checked first. Raises 400, 401, 406, 413, 429
     or 503."""
     fields, uploads = await _read_fields(request, services)
     body = parse_body(FluxControlNetBody, fields)
     upload = uploads.get("control_image" if body.control_image else "image")
     webhook = webhook_of(request, services.settings, body.webhook_url, caller)
-    return Submission(body, upload, webhook)
+    return PendingSubmission(Submission(body, upload, webhook))
 
 
 async def read_preprocess(
     request: Request,
     services: ServicesDep,
     caller: Submitter,  # noqa: ARG001  # asked for so that nothing is read without a key
-) -> Submission:
+) -> PendingSubmission:
     """The same for a body that asks for a control map."""
     fields, uploads = await _read_fields(request, services)
     asked = parse_body(PreprocessBody, fields)
@@ -75,7 +102,7 @@ async def read_preprocess(
     body = FluxControlNetBody.model_construct(
         **asked.model_dump(), prompt="", seed=0, image_format="png", steps=0
     )
-    return Submission(body, uploads.get("image"), only_map=True)
+    return PendingSubmission(Submission(body, uploads.get("image"), only_map=True))
 
 
 async def _read_fields(
@@ -84,14 +111,14 @@ async def _read_fields(
     """The fields of a body of either type, and the bytes of its files."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
-        return json_object(await request.body()), {}
+        return json_object(await whole_body(request)), {}
     if media_type == "multipart/form-data":
         return await read_form(request, services.settings.max_body_bytes)
     raise InvalidContentType
 
 
-SubmissionDep = Annotated[Submission, Depends(read_submission)]
-PreprocessDep = Annotated[Submission, Depends(read_preprocess)]
+SubmissionDep = Annotated[PendingSubmission, Depends(read_submission)]
+PreprocessDep = Annotated[PendingSubmission, Depends(read_preprocess)]
 
 
 def submit(
@@ -104,9 +131,11 @@ def submit(
     """Accept: write the record, queue its first job, and say the request's id, a new one unless
     the caller has drawn one. hold: by which it is made once.
 
-    Raises InvalidRequest for a custom size that no worker could make or for a URL that is too
-    long, InsufficientCredits, RedisError, BlobsUnavailable, and KeyTaken.
+    Raises InvalidRequest for a custom size that no worker could make, for a URL that is too long
+    or a picture that is too large; RateLimited and QuotaExceeded for one that is too much beside
+    the others of its owner; InsufficientCredits, RedisError, BlobsUnavailable, and KeyTaken.
     """
+    _check_picture(services, submission)
     if not submission.body.use_input_img_dimension:
         _check_size(services, submission.body)
     request_id = request_id or secrets.token_hex(16)
@@ -120,7 +149,8 @@ def submit(
         caller, submission.body, submission.upload, services, only_map=submission.only_map
     )
     expires_at = services.requests.expiry()
-    source = _store_source(services, request_id, submission, expires_at)
+    source = _store_source(services, caller.name, request_id, submission, expires_at)
+    stage = _first_stage(services, source)
     try:
         services.requests.submit(
             request_id,
@@ -131,24 +161,33 @@ def submit(
             webhook=submission.webhook,
             account=account,
             hold=hold or Hold(),
+            stage=stage,
         )
-        _enqueue(services, request_id, told=hold is not None)
+        _enqueue(services, request_id, stage, told=hold is not None)
     except (InsufficientCredits, KeyTaken):
-        services.blobs.delete(f"{request_id}:source")
+        _drop_source(services, caller.name, request_id)
         raise
     except (RedisError, BlobsUnavailable):
         # Nobody was told this id. A Redis that is full needs the room of the picture at once.
         services.requests.forget(request_id)
-        services.blobs.delete(f"{request_id}:source")
+        _drop_source(services, caller.name, request_id)
         raise
     return request_id
 
 
-def _enqueue(services: Services, request_id: str, *, told: bool) -> None:
+def _first_stage(services: Services, source: Mapping[str, str]) -> Stage:
+    """FETCH for a picture on another server; one of our own is read where it lies."""
+    url = source.get("url")
+    if url is None or services.links.own_output(url) or services.links.own_upload(url):
+        return Stage.PREPARE
+    return Stage.FETCH
+
+
+def _enqueue(services: Services, request_id: str, stage: Stage, *, told: bool) -> None:
     """Queue the first job. told: from the moment that the record was there, others may have been
     told its id; then it stays, and who looks after strays gives it a job (app/core/strays.py)."""
     try:
-        services.jobs.enqueue(request_id, Stage.PREPARE)
+        services.jobs.enqueue(request_id, stage)
     except RedisError as error:
         if not told:
             raise
@@ -166,22 +205,42 @@ def _check_size(services: Services, body: FluxControlNetBody) -> None:
         )
 
 
-def _store_source(
-    services: Services, request_id: str, submission: Submission, expires_at: float
-) -> dict[str, str]:
-    """Where prepare finds the picture; bytes go to a blob, so that the record stays small.
-
-    Raises InvalidRequest for a URL too long to be one.
-    """
-    field = "control_image" if submission.body.control_image else "image"
-    text: str = getattr(submission.body, field)
-    name = f"{request_id}:source"
+def _check_picture(services: Services, submission: Submission) -> None:
+    """Raises InvalidRequest for a URL too long to be one, and for a picture too large as a file:
+    the worker would only find out when it has been stored."""
+    most = services.settings.max_image_bytes
     if submission.upload is not None:
-        services.blobs.put(name, submission.upload, expires_at)
-        return {"field": field, "kind": "file"}
-    if "://" in text[:16]:
-        if len(text) > URL_MAX:
-            raise InvalidRequest(f"{field}: a URL has at most {URL_MAX} characters")
-        return {"field": field, "kind": "url", "url": text}
-    services.blobs.put(name, text.encode(), expires_at)
-    return {"field": field, "kind": "base64"}
+        size = len(submission.upload)
+    elif submission.by_url:
+        if len(submission.picture) > URL_MAX:
+            raise InvalidRequest(f"{submission.field}: a URL has at most {URL_MAX} characters")
+        return
+    else:
+        size = len(submission.picture) * 3 // 4  # at most
+        if size > most:
+            size = decoded_size(submission.picture)
+    if size > most:
+        raise InvalidRequest(f"{submission.field}: {size} bytes; at most {most} are allowed")
+
+
+def _store_source(
+    services: Services, owner: str, request_id: str, submission: Submission, expires_at: float
+) -> dict[str, str]:
+    """Where prepare finds the picture; bytes go to a blob, so that the record stays small."""
+    field = submission.field
+    if submission.upload is None and submission.by_url:
+        return {"field": field, "kind": "url", "url": submission.picture}
+    uploaded = submission.upload is not None
+    data = submission.picture.encode() if submission.upload is None else submission.upload
+    services.sources.hold(owner, request_id, len(data), expires_at)
+    try:
+        services.blobs.put(f"{request_id}:source", data, expires_at)
+    except (RedisError, BlobsUnavailable):
+        _drop_source(services, owner, request_id)
+        raise
+    return {"field": field, "kind": "file" if uploaded else "base64"}
+
+
+def _drop_source(services: Services, owner: str, request_id: str) -> None:
+    services.blobs.delete(f"{request_id}:source")
+    services.sources.release(owner, request_id)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from typing_extensions import TypedDict
 
 from app.api.auth import Caller
+from app.api.bodies import whole_body
 from app.api.json_body import json_object
 from app.api.openapi import SUBMISSION
 from app.api.origin import public_origin
@@ -66,7 +67,7 @@ async def _raw_json(
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise InvalidContentType("Invalid content type. Send application/json")
-    return await request.body()
+    return await whole_body(request)
 
 
 @router.post(

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, Response
 
 from app.api.answers import EncodedPictures, PollAnswer, PollFailed
 from app.api.auth import Submitter
+from app.api.bodies import release_body
 from app.api.errors import CLIENT_CLOSED_REQUEST, error_response
 from app.api.idempotency import IdempotencyKey, submit_once
 from app.api.limits import RESET_HEADER, Minute
@@ -57,10 +58,11 @@ async def make_picture(
 ) -> Response:
     """Make a picture and answer with it."""
     try:
-        request_id = await run_in_threadpool(submit_once, services, caller, submission, key)
+        request_id = await run_in_threadpool(submit_once, services, caller, submission.take(), key)
     except InsufficientCredits as error:
         note(refusal=type(error).__name__)  # it does not reach the handler of refusals
         return JSONResponse({"error": error.text}, status_code=error.v1_status)
+    release_body(request)
     answer = partial(_answer, minute=request.state.minute)
     return await answer_at_the_end(request, services, request_id, answer, returns=key is not None)
 

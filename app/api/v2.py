@@ -65,7 +65,7 @@ def submit_request(
 ) -> JSONResponse:
     """Queue a picture; poll status_url until COMPLETED or FAILED, then read response_url."""
     origin = public_origin(request, services.settings)
-    request_id = submit_once(services, caller, submission, key)
+    request_id = submit_once(services, caller, submission.take(), key)
     return JSONResponse(submitted_body(request_id, origin))
 
 

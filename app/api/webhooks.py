@@ -34,10 +34,11 @@ class WebhookSecretAnswer(TypedDict):
 
 
 class AttemptAnswer(TypedDict):
-    """status_code: null when there was no answer; error says why."""
+    """status_code: null when there was no answer; error says why. All three null: the attempt is
+    being made, or the process that made it died."""
 
     at: str
-    duration_s: float
+    duration_s: float | None
     status_code: int | None
     error: str | None
 

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from app.core.deliveries import Deliveries
 from app.core.outbox import Outbox
-from app.core.queue import CPU, WEBHOOKS, Jobs
+from app.core.queue import FINISH, WEBHOOKS, Jobs
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Chore(StrEnum):
     """Send the webhooks that are due."""
 
 
-_QUEUE = {Chore.TELL: CPU, Chore.DELIVER: WEBHOOKS}
+_QUEUE = {Chore.TELL: FINISH, Chore.DELIVER: WEBHOOKS}
 _FUNCTION = {Chore.TELL: "worker.ended.tell", Chore.DELIVER: "worker.webhooks.deliver"}
 
 

@@ -1,8 +1,9 @@
 """The log of webhooks: what is to be sent where, each attempt, and when the next one is due.
 
 A delivery is a hash `webhook:ID`, its attempts a list beside it, and while it is pending it stands
-in a sorted set by the time of its next attempt. Taking one up moves that time on by LEASE_S, so a
-sender that dies is replaced; a receiver may get the same message twice. Does not send.
+in a sorted set by the time of its next attempt. Taking one up moves that time on by a lease, so a
+sender that dies is replaced; a receiver may get the same message twice. An attempt is written down
+before it is made: one whose sender died stays in the log without an end. Does not send.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import Any, cast
 from redis import Redis
 
 DUE = "webhooks:due"
-LEASE_S = 90
-"""Longer than an attempt can take."""
+LEASE_SLACK_S = 5.0
+"""Seconds of a lease beyond the longest attempt."""
 KEPT_S = 7 * 86_400
 """How long a delivery is on record after its last change."""
 
@@ -31,12 +32,17 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """status: of HTTP, None when there was no answer; error: why not, None with an answer."""
+    """status: of HTTP, None when there was no answer; error: why not, None with an answer.
+    duration_s: None for one that has not ended: it is being made, or its sender died."""
 
     at: float
-    duration_s: float
-    status: int | None
-    error: str | None
+    duration_s: float | None = None
+    status: int | None = None
+    error: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.duration_s is not None
 
     @property
     def delivered(self) -> bool:
@@ -78,15 +84,31 @@ redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
 return 1
 """
 
-# ARGV[3] = attempt, ARGV[4] = its outcome (pending: try again), ARGV[5] = when. What is over stays
-# over, whatever an attempt that took too long comes to tell.
+# ARGV[3] = attempt, ARGV[4] = end of the lease. Returns the place of the attempt in the log, from 1
+# on; 0 when the delivery is over or its log has expired.
+_BEGIN = """
+if redis.call('HGET', KEYS[1], 'state') ~= 'pending' then
+  redis.call('ZREM', KEYS[3], ARGV[1])
+  return 0
+end
+-- The client library asks twice when the first answer was lost.
+if redis.call('LINDEX', KEYS[2], -1) ~= ARGV[3] then redis.call('RPUSH', KEYS[2], ARGV[3]) end
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
+return redis.call('LLEN', KEYS[2])
+"""
+
+# ARGV[3] = attempt, ARGV[4] = its outcome (pending: try again), ARGV[5] = when, ARGV[6] = its
+# place. What is over stays over, whatever an attempt that took too long comes to tell.
 _SETTLE = """
 if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('ZREM', KEYS[3], ARGV[1])
   return 0
 end
-if redis.call('LINDEX', KEYS[2], -1) == ARGV[3] then return 1 end  -- told twice by the library
-redis.call('RPUSH', KEYS[2], ARGV[3])
+if redis.call('LINDEX', KEYS[2], ARGV[6] - 1) == ARGV[3] then return 1 end  -- told twice
+if redis.call('LLEN', KEYS[2]) >= tonumber(ARGV[6]) then
+  redis.call('LSET', KEYS[2], ARGV[6] - 1, ARGV[3])
+end
 if redis.call('HGET', KEYS[1], 'state') == 'pending' then
   redis.call('HSET', KEYS[1], 'state', ARGV[4])
   if ARGV[4] == 'pending' then redis.call('ZADD', KEYS[3], ARGV[5], ARGV[1])
@@ -125,12 +147,15 @@ return taken
 
 
 class Deliveries:
-    def __init__(self, redis: Redis, pauses_s: Sequence[float]) -> None:
-        """pauses_s: between one attempt and the next; as many as there may be further ones."""
+    def __init__(self, redis: Redis, pauses_s: Sequence[float], timeout_s: float) -> None:
+        """pauses_s: between one attempt and the next; as many as there may be further ones.
+        timeout_s: the longest that an attempt takes."""
         self._redis = redis
+        self._lease_s = timeout_s + LEASE_SLACK_S
         self._pauses_s = pauses_s
         self._kept_s = int(KEPT_S + max(pauses_s, default=0))
         self._create = redis.register_script(_CREATE)
+        self._begin = redis.register_script(_BEGIN)
         self._settle = redis.register_script(_SETTLE)
         self._take = redis.register_script(_TAKE)
 
@@ -164,14 +189,23 @@ class Deliveries:
 
     def take(self, most: int) -> list[str]:
         """The requests of deliveries that are due, those that wait longest first, owners in turns:
-        the caller's for LEASE_S."""
+        the caller's until the lease ends."""
         now = time.time()
-        taken = self._take(keys=[DUE], args=[repr(now), repr(now + LEASE_S), most])
+        taken = self._take(keys=[DUE], args=[repr(now), repr(now + self._lease_s), most])
         return [one.decode() for one in cast(list[bytes], taken)]
 
-    def settle(self, delivery: Delivery, attempt: Attempt) -> State:
-        """Write an attempt down and say what becomes of the delivery."""
-        made = len(delivery.attempts)
+    def begin(self, request_id: str, attempt: Attempt) -> int | None:
+        """Write down an attempt that is about to be made, and renew the lease: its place in the
+        log. None: there is nothing to send any more."""
+        lease_end = repr(time.time() + self._lease_s)
+        place: int = self._run(self._begin, request_id, _entry(attempt), lease_end)
+        return place or None
+
+    def settle(self, delivery: Delivery, place: int, attempt: Attempt) -> State:
+        """Write down how an attempt ended, and say what becomes of the delivery, which is as it
+        was before the attempt. Attempts whose senders died use up no pause.
+        """
+        made = sum(earlier.ended for earlier in delivery.attempts)
         state, next_at = State.PENDING, 0.0
         if attempt.delivered:
             state = State.DELIVERED
@@ -179,8 +213,8 @@ class Deliveries:
             state = State.GIVEN_UP
         else:
             next_at = time.time() + self._pauses_s[made]
-        entry = json.dumps(asdict(attempt))
-        self._run(self._settle, delivery.request_id, entry, state, repr(next_at))
+        outcome = (_entry(attempt), state, repr(next_at), str(place))
+        self._run(self._settle, delivery.request_id, *outcome)
         return state
 
     def drop(self, request_id: str) -> None:
@@ -190,6 +224,10 @@ class Deliveries:
     def _run(self, script: Any, request_id: str, *args: str) -> Any:
         keys = [_key(request_id), _attempts_key(request_id), DUE]
         return script(keys=keys, args=[request_id, str(self._kept_s), *args])
+
+
+def _entry(attempt: Attempt) -> str:
+    return json.dumps(asdict(attempt))
 
 
 def _key(request_id: str) -> str:

@@ -1,5 +1,5 @@
 """Blobs as files below a folder that every process sees: one disk, or a network file system. A
-file's modification time is the moment at which it expires.
+file's modification time is the moment at which it expires. Only the processes' user can read them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.core.errors import BlobsUnavailable
+from app.core.private_files import FILE_MODE, FOLDER_MODE, close_to_others
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,8 @@ class DirectoryBlobs:
         """Makes the folder when it is not there; raises ValueError when that fails."""
         self._root = root
         try:
-            root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            root.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+            close_to_others(root.resolve())
         except OSError as error:
             raise ValueError(f"BLOB_URL: {root}: {error.strerror}") from None
 
@@ -35,9 +37,9 @@ class DirectoryBlobs:
         path = self._path(name)
         draft = path.with_name(f".{uuid.uuid4().hex}")
         with _named(self._root):
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(FOLDER_MODE, exist_ok=True)
             try:
-                with draft.open("xb") as file:
+                with open(draft, "xb", opener=_private) as file:
                     file.write(data)
                     file.flush()
                     # Without it a power failure may leave the name with no bytes behind it.
@@ -81,6 +83,10 @@ class DirectoryBlobs:
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} cannot be the name of a blob")
         return self._root / name[:2].ljust(2, "_") / name
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, FILE_MODE)
 
 
 @contextmanager

@@ -12,8 +12,9 @@ ServerError                    500  an internal error
 ├── TooSlow                    408  the head or the body did not arrive in time
 ├── Conflict                   409  an idempotency key with another body
 ├── BodyTooLarge               413
-├── QuotaExceeded              413  the owner has uploaded as much as it may
-├── RateLimited                429  more requests in a minute than the key may make
+├── QuotaExceeded              413  more bytes of pictures than an owner may have
+├── RateLimited                429  more requests in a minute than the key may make, or more bytes
+│                                   of waiting pictures than its owner may have
 ├── HeadTooLarge               431
 ├── Unavailable                503  Redis is away or nobody can do the work
 │   ├── HistoryUnavailable          the database of the history cannot be reached

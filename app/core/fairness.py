@@ -7,9 +7,9 @@ Owns two fragments of Lua for the scripts that queue a job (app.core.queue) or e
 stand in the order of their *starts* (start-time fair queueing): a job starts where its key's last
 one ends, and no earlier than the job that was taken last; it ends its cost later. So keys with jobs
 waiting take turns, in proportion to what their jobs cost, and the first job of another key stands
-right behind what is running. What remembers the starts is advice: a job without one (a finished
-picture, a job put back after a crash) keeps the place RQ gave it, and what has left the list is
-dropped by whoever meets it.
+right behind what is running. What remembers the starts is advice: a job without one (one that was
+put back after a crash) keeps the place RQ gave it, and what has left the list is dropped by whoever
+meets it. Finished pictures have a queue of their own and take no turns.
 
 **Flights.** A request of a key with a bound waits beside the queue while as many of that key's
 are unfinished: its job exists, but is in no list. What counts is the records, not a counter, so a
@@ -18,8 +18,9 @@ request that expired or was lost frees its place by itself.
 
 from __future__ import annotations
 
+FETCH_LIST = "rq:queue:fetch"
 CPU_LIST = "rq:queue:cpu"
-"""RQ's list of the cpu queue, where a request that was held enters."""
+"""RQ's lists of the two queues in which a request that was held enters."""
 
 HELD = "held"
 """Set in Redis: ids of the keys that have requests waiting beside the queue; the requests of a key
@@ -76,27 +77,12 @@ local function place(queue, job, key, cost, ttl)
   redis.call('EXPIRE', starts, ttl)
   redis.call('EXPIRE', ends, ttl)
 end
-
--- Puts a job before all that take turns, and behind those of its kind that came earlier.
-local function place_first(queue, job)
-  local at, some = 0, redis.call('LRANGE', queue, 0, 99)
-  while #some > 0 do
-    for _, other in ipairs(some) do
-      if redis.call('ZSCORE', turns(queue), other) then
-        return redis.call('LINSERT', queue, 'BEFORE', other, job)
-      end
-    end
-    at = at + 100
-    some = redis.call('LRANGE', queue, at, at + 99)
-  end
-  return redis.call('RPUSH', queue, job)
-end
 """
 
 FLIGHTS = (
     TURNS
     + f"""
-local CPU_LIST, HELD = '{CPU_LIST}', '{HELD}'
+local FETCH_LIST, CPU_LIST, HELD = '{FETCH_LIST}', '{CPU_LIST}', '{HELD}'
 """
     + """
 local function in_flight(key)
@@ -107,6 +93,12 @@ local function in_flight(key)
     else redis.call('SREM', 'flight:' .. key, id) end
   end
   return unfinished
+end
+
+-- The list and the name of the job with which a request begins.
+local function first_job(id, stage)
+  if stage == '0' then return FETCH_LIST, id .. '-fetch' end
+  return CPU_LIST, id .. '-prepare'
 end
 
 local function take_off(key, id, ttl)
@@ -124,12 +116,13 @@ local function release(key)
       return
     end
     local about = redis.call('HMGET', 'req:' .. id, 'status', 'concurrency', 'created_at',
-                             'expires_at')
+                             'expires_at', 'stage')
     if about[1] == 'QUEUED' then
       if in_flight(key) >= tonumber(about[2]) then return end
       local ttl = math.ceil(tonumber(about[4]) - tonumber(about[3]))
       take_off(key, id, ttl)
-      place(CPU_LIST, id .. '-prepare', key, 1, ttl)
+      local list, job = first_job(id, about[5])
+      place(list, job, key, 1, ttl)
     end
     redis.call('LPOP', held)
   end
@@ -165,16 +158,15 @@ QUEUE_ONCE = (
     FLIGHTS
     + """
 -- KEYS = RQ's hash of the job, RQ's list, the request's record, RQ's set of queues.
--- ARGV[1] = job id, ARGV[2] = request id, ARGV[3] = 'first' (before all that take turns), 'turn'
--- or 'enter' (a turn, once the key has room), ARGV[4] = seconds to live, ARGV[5..] = field, value,
--- ...
+-- ARGV[1] = job id, ARGV[2] = request id, ARGV[3] = 'last' (in the order of arrival), 'turn' or
+-- 'enter' (a turn, once the key has room), ARGV[4] = seconds to live, ARGV[5..] = field, value, ...
 -- A job that exists is not queued again: returns 1 or 0.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('SADD', KEYS[4], KEYS[2])
 redis.call('HSET', KEYS[1], unpack(ARGV, 5))
 redis.call('EXPIRE', KEYS[1], ARGV[4])
-if ARGV[3] == 'first' then
-  place_first(KEYS[2], ARGV[1])
+if ARGV[3] == 'last' then
+  redis.call('RPUSH', KEYS[2], ARGV[1])
   return 1
 end
 local about = redis.call('HMGET', KEYS[3], 'key', 'work', 'concurrency')
@@ -196,10 +188,17 @@ for _, key in ipairs(redis.call('SMEMBERS', HELD)) do release(key) end
 """
 )
 
-ALL_HELD = f"""
-local ids = {{}}
-for _, key in ipairs(redis.call('SMEMBERS', '{HELD}')) do
-  for _, id in ipairs(redis.call('LRANGE', 'held:' .. key, 0, -1)) do ids[#ids + 1] = id end
+ALL_HELD = (
+    FLIGHTS
+    + """
+local jobs = {}
+for _, key in ipairs(redis.call('SMEMBERS', HELD)) do
+  for _, id in ipairs(redis.call('LRANGE', 'held:' .. key, 0, -1)) do
+    local _, job = first_job(id, redis.call('HGET', 'req:' .. id, 'stage'))
+    jobs[#jobs + 1] = job
+  end
 end
-return ids
+return jobs
 """
+)
+"""The names of the jobs that wait beside the queues."""

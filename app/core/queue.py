@@ -24,22 +24,30 @@ from app.core.fairness import ALL_HELD, QUEUE_ONCE, RELEASE_ALL
 from app.core.record import Stage, record_key
 from app.core.workers import live_workers
 
+FETCH = "fetch"
 CPU = "cpu"
 GPU = "gpu"
+FINISH = "finish"
 WEBHOOKS = "webhooks"
-QUEUES = (CPU, GPU, WEBHOOKS)
+QUEUES = (FETCH, CPU, GPU, FINISH, WEBHOOKS)
 RETRIES = 3
 
-_QUEUE = {Stage.PREPARE: CPU, Stage.GENERATE: GPU, Stage.FINISH: CPU}
+_QUEUE = {Stage.FETCH: FETCH, Stage.PREPARE: CPU, Stage.GENERATE: GPU, Stage.FINISH: FINISH}
 _FUNCTION = {
+    Stage.FETCH: "worker.fetch.fetch",
     Stage.PREPARE: "worker.prepare.prepare",
     Stage.GENERATE: "worker.generate.generate",
     Stage.FINISH: "worker.finish.finish",
 }
-_PLACE = {Stage.PREPARE: "enter", Stage.GENERATE: "turn", Stage.FINISH: "first"}
-"""A finished picture should not wait behind the downloads of later requests."""
+_PLACE = {
+    Stage.FETCH: "enter",
+    Stage.PREPARE: "enter",
+    Stage.GENERATE: "turn",
+    Stage.FINISH: "last",
+}
+"""How each stage is placed in its list; see QUEUE_ONCE in app.core.fairness."""
 
-_TIMEOUT_S = {Stage.PREPARE: 90, Stage.GENERATE: 3000, Stage.FINISH: 300}
+_TIMEOUT_S = {Stage.FETCH: 90, Stage.PREPARE: 90, Stage.GENERATE: 3000, Stage.FINISH: 300}
 _ON_FAILURE = "worker.abandoned.fail_request"
 
 
@@ -111,7 +119,7 @@ class Jobs:
         Jobs move between these places, so one that is not found may have been on its way.
         """
         held = cast(list[bytes], self._all_held())
-        found = {_job_id(request_id.decode(), Stage.PREPARE) for request_id in held}
+        found = {job_id.decode() for job_id in held}
         for name in QUEUES:
             queue = self.queue(name)
             found.update(queue.get_job_ids(), queue.intermediate_queue.get_job_ids())

@@ -28,8 +28,12 @@ class Status(StrEnum):
 
 
 class Stage(IntEnum):
-    """The three jobs of a request, in order; the number is what the record holds."""
+    """The jobs of a request, in order; the number is what the record holds.
 
+    A request begins with FETCH when its picture is on another server, else with PREPARE.
+    """
+
+    FETCH = 0
     PREPARE = 1
     GENERATE = 2
     FINISH = 3

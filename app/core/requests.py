@@ -106,10 +106,12 @@ class RequestStore:
         webhook: Mapping[str, str] | None = None,
         account: Account = _NOBODYS,
         hold: Hold = _NO_HOLD,
+        stage: Stage = Stage.PREPARE,
     ) -> None:
-        """Write a new QUEUED record. The id must be new. Raises InsufficientCredits, and KeyTaken
-        when what `hold` needs is not there any more."""
+        """Write a new QUEUED record that begins with `stage`. The id must be new. Raises
+        InsufficientCredits, and KeyTaken when what `hold` needs is not there any more."""
         fields = {"owner": owner, "params": json.dumps(params), "source": json.dumps(source)}
+        fields["stage"] = str(int(stage))
         fields["price"] = repr(account.price)
         if account.concurrency is not None:
             fields["concurrency"] = str(account.concurrency)
@@ -158,8 +160,8 @@ class RequestStore:
     def progress(
         self, request_id: str, execution: str, step: int, steps: int, preview: str = ""
     ) -> bool:
-        """Record step k of n; `preview` is told with it. False: this execution has lost the request
-        and should stop."""
+        """Record step k of n and report it with its `preview`, unless an execution before a crash
+        reported it already. False: this execution has lost the request and should stop."""
         said = (str(step), str(steps), preview)
         return bool(self._run(self._progress, request_id, execution, *said))
 

@@ -10,7 +10,9 @@ now in seconds. Invariants, whoever calls in whatever order:
   is written once;
 - between CLAIM and the end of a stage only the execution that claimed last can write: a worker
   that was stalled, lost its job and wakes up late gets 0 and changes nothing;
+- progress only grows: a step that was reported is neither taken back nor reported again;
 - every key of a request expires when its record does;
+- the picture of a request counts for its owner until ADVANCE or FAIL (app/core/sources.py);
 - what SUBMIT reserved of a budget is spent by COMPLETE or given back by FAIL and FORGET, once;
 - a record is in KEYS[3] from SUBMIT to its end; one that expired is taken out by whoever notices;
 - what happens to a request is counted in the call that makes it happen;
@@ -21,6 +23,7 @@ from __future__ import annotations
 
 from app.core.credits import LEDGER
 from app.core.fairness import FLIGHTS
+from app.core.sources import RELEASE_SOURCE
 from app.core.telemetry.counters import ENDED, ETA_ERROR, EXPIRED, LUA, STAGE, STEPS
 
 NEWS = "requests:news"
@@ -62,9 +65,11 @@ local function count_end(outcome, reason)
     end
   end
 end
+-- Steps that are made again after a crash are work too, though they are no progress.
 local function count_steps(done)
-  local before = tonumber(redis.call('HGET', KEYS[1], 'step')) or 0
+  local before = tonumber(redis.call('HGET', KEYS[1], 'reached')) or 0
   if done > before then count(done - before, '{STEPS}') end  -- a repeated call counts nothing
+  redis.call('HSET', KEYS[1], 'reached', done)
 end
 """
 )
@@ -82,7 +87,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 if ARGV[5] ~= '' and redis.call('GET', ARGV[5]) ~= ARGV[6] then return -1 end
 local balance = reserve(id(), ARGV[3], ARGV[4], ARGV[2])
 if balance then return balance end
-redis.call('HSET', KEYS[1], 'status', 'QUEUED', 'stage', '1', 'execution', '',
+redis.call('HSET', KEYS[1], 'status', 'QUEUED', 'execution', '',
            'created_at', ARGV[1], 'expires_at', ARGV[2], 'key', ARGV[3], unpack(ARGV, 8))
 if ARGV[5] ~= '' then redis.call('SET', ARGV[5], ARGV[7], 'EXAT', ARGV[2]) end
 redis.call('EXPIREAT', KEYS[1], ARGV[2])
@@ -129,6 +134,7 @@ return 1
 
 ADVANCE = (
     _TAIL
+    + RELEASE_SOURCE
     + """
 -- ARGV[2] = execution, ARGV[3] = stage number it finished, ARGV[4..] = field, value, ...  Says 1
 -- again when asked again: a client library that waited in vain for the answer does.
@@ -137,7 +143,8 @@ if not s or ended(s) then return 0 end
 local this = ARGV[2] .. ' ' .. ARGV[3]
 if redis.call('HGET', KEYS[1], 'advanced') == this then return 1 end
 if not mine(ARGV[2]) then return 0 end
-took(({'prepare', 'generate'})[tonumber(ARGV[3])], 'claimed_at')
+release_source(redis.call('HGET', KEYS[1], 'owner'), id())
+took(({[0] = 'fetch', 'prepare', 'generate'})[tonumber(ARGV[3])], 'claimed_at')
 redis.call('HSET', KEYS[1], 'stage', tonumber(ARGV[3]) + 1, 'execution', '',
            'advanced', this, unpack(ARGV, 4))
 return 1
@@ -148,12 +155,18 @@ PROGRESS = (
     _TAIL
     + """
 -- ARGV[2] = execution, ARGV[3] = steps done, ARGV[4] = steps in all, ARGV[5] = a preview or ''.
+-- An execution that follows a crash counts from an earlier step. Steps that have been reported
+-- before are not reported again, and the total stays the one that was reported first.
 if not status() or not mine(ARGV[2]) then return 0 end
-count_steps(tonumber(ARGV[3]))
-redis.call('HSET', KEYS[1], 'step', ARGV[3], 'steps', ARGV[4])
-local said = {'step', ARGV[3], 'steps', ARGV[4]}
-if ARGV[5] ~= '' then said[5], said[6] = 'preview', ARGV[5] end
-event('step', unpack(said))
+local step, steps = tonumber(ARGV[3]), tonumber(ARGV[4])
+count_steps(step)
+local total = tonumber(redis.call('HGET', KEYS[1], 'steps')) or steps
+if total ~= steps then step = math.floor(step * total / steps) end
+if step <= (tonumber(redis.call('HGET', KEYS[1], 'step')) or 0) then return 1 end
+redis.call('HSET', KEYS[1], 'step', step, 'steps', total)
+local fields = {'step', step, 'steps', total}
+if ARGV[5] ~= '' then fields[5], fields[6] = 'preview', ARGV[5] end
+event('step', unpack(fields))
 return 1
 """
 )
@@ -201,6 +214,7 @@ FAIL = (
     _TAIL
     + LEDGER
     + FLIGHTS
+    + RELEASE_SOURCE
     + """
 -- ARGV[2] = execution, or '' for whoever holds it (the supervisor of abandoned jobs),
 -- ARGV[3] = '1' to fail it only while QUEUED, ARGV[4] = error text, ARGV[5] = status on v1,
@@ -216,6 +230,7 @@ redis.call('ZREM', KEYS[3], id())
 redis.call('HSET', KEYS[1], 'status', 'FAILED', 'ended_at', ARGV[1], 'execution', '',
            'error', ARGV[4], 'error_status', ARGV[5])
 give_back(id())
+release_source(redis.call('HGET', KEYS[1], 'owner'), id())
 make_room(KEYS[1], id())
 count_end('failed', ARGV[6])
 event('failed')

@@ -8,6 +8,7 @@ with one line.
 from __future__ import annotations
 
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -36,12 +37,15 @@ EXIT_CONFIG = 78
 
 SECRETS = Path("/run/secrets")
 
+_MEMORY = re.compile(r"(?P<number>[0-9]{1,15})(?P<unit>[kmg]b?|b)?")
+_UNITS = {"b": 1, "k": 10**3, "m": 10**6, "g": 10**9, "kb": 2**10, "mb": 2**20, "gb": 2**30}
+
 CLOSABLE_PATHS = ("/openapi.json", "/metrics")
 
 READ_BY_OTHERS = frozenset(
     {
         *("compose_profiles", "flux_version", "api_bind", "api_port"),
-        *("redis_maxmemory", "secrets_dir", "hf_hub_offline", "hf_token"),
+        *("secrets_dir", "hf_hub_offline", "hf_token"),
         "aws_shared_credentials_file",
     }
 )
@@ -81,6 +85,16 @@ def _redis_url(url: str, info: ValidationInfo) -> str:
         secret = quote(password.get_secret_value(), safe="")
         url = parts._replace(netloc=f"{user}:{secret}@{place}").geturl()
     return url
+
+
+def _memory(value: object) -> object:
+    """A number of bytes as Redis reads it: 4gb is 4 * 1024**3, 4g is 4 * 1000**3."""
+    if not isinstance(value, str):
+        return value
+    found = _MEMORY.fullmatch(value.strip().lower())
+    if found is None:
+        raise ValueError("must be a number of bytes, or one of mb or gb such as 512mb")
+    return int(found["number"]) * _UNITS[found["unit"] or "b"]
 
 
 def _plain_url(url: AnyHttpUrl) -> AnyHttpUrl:
@@ -183,6 +197,12 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(67_108_864, ge=1024)
     """Largest request body."""
 
+    max_bodies_bytes: int = Field(536_870_912, ge=1024)
+    """Bytes of request bodies that one api process has in hand; beyond them a new one gets 503."""
+
+    max_key_bodies_bytes: int = Field(268_435_456, ge=1024)
+    """The same for one key. One body that MAX_BODY_BYTES allows always passes both."""
+
     max_queued: int = Field(10_000, ge=1)
     """Requests that have not ended, waiting or running, beyond which a new one is answered 503."""
 
@@ -219,6 +239,9 @@ class Settings(BaseSettings):
     upload_quota_bytes: int = Field(268_435_456, ge=0)
     """Bytes of uploaded pictures that one owner may have at a time."""
 
+    source_quota_bytes: int = Field(536_870_912, ge=0)
+    """Bytes of pictures sent with requests that one owner may have waiting to be prepared."""
+
     webhook_timeout_s: float = Field(10, gt=0, le=30)
     """Seconds that a receiver of webhooks has for its answer."""
 
@@ -239,6 +262,16 @@ class Settings(BaseSettings):
 
     data_dir: Path = Path("data")
     """Folder for what is made locally: the key, the embedded Redis, compiled code."""
+
+    redis_maxmemory: Annotated[int | None, BeforeValidator(_memory)] = None
+    """Memory of the Redis of `scripts/up`: bytes, 512mb, 4gb; 0 for no bound, a quarter of the
+    machine's by default."""
+
+    api_key: SecretStr | None = None
+    """Key that `scripts/up` serves with, and that `receipt replay` sends."""
+
+    api_key_file: Path | None = None
+    """File that holds that key instead."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the processes log."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy import (
     Column,
@@ -32,6 +33,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from app.core.errors import HistoryUnavailable
 from app.core.history import DAY_S, HistoryRow, Page, Query
+from app.core.private_files import close_to_others
 
 _METADATA = MetaData()
 _ROWS = Table(
@@ -66,6 +68,9 @@ class SqlHistory:
         if parts.get_backend_name() == "sqlite":
             self._insert = sqlite.insert(_ROWS)
             self._engine = create_engine(parts)
+            if parts.database:
+                for suffix in ("", "-journal", "-wal", "-shm"):
+                    close_to_others(Path(parts.database + suffix).resolve())
         else:
             self._insert = postgresql.insert(_ROWS)
             parts = parts.set(drivername="postgresql+psycopg")

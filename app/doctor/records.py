@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from app.core.access import impatient
 from app.core.connection import what_is_wrong
 from app.core.findings import Finding, fail, ok, warn
-from app.core.queue import CPU, GPU, WEBHOOKS, Jobs
+from app.core.queue import QUEUES, Jobs
 from app.core.settings import Settings
 
 _OLDEST = (6, 2)
@@ -105,7 +105,7 @@ def _clock(ahead_s: float) -> Finding:
 
 def _workers(redis: Redis, settings: Settings) -> Iterator[Finding]:
     jobs = Jobs(redis, settings.request_ttl_s)
-    for queue in (CPU, GPU, WEBHOOKS):
+    for queue in QUEUES:
         count, what = jobs.workers(queue), f"{queue.removesuffix('s')} workers"
         if count:
             yield ok(what, str(count))

@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import httpx
@@ -22,17 +23,19 @@ _POLL_S = 0.2
 
 
 class Clients:
-    """THREADS clients take orders one after another until finish() is called and they have taken
-    `least`. refused: calls answered with 503 or not at all."""
+    """Clients, one a thread, take orders one after another until finish() is called and they have
+    taken `least`. refused: calls answered with 503 or not at all."""
 
-    def __init__(self, url: str, key: str, orders: list[Order], least: int) -> None:
+    def __init__(
+        self, url: str, key: str, orders: list[Order], least: int, threads: int = THREADS
+    ) -> None:
         self._url, self._key, self._least = url, key, least
         self._orders = deque(orders)
         self._enough = threading.Event()
         self._deadline = math.inf
         self.taken: list[Order] = []
         self.refused = 0
-        self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(THREADS)]
+        self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(threads)]
 
     def start(self) -> None:
         for thread in self._threads:
@@ -55,14 +58,22 @@ class Clients:
         """The requests that the server has promised to carry through."""
         return {order.id for order in list(self.taken) if order.id}
 
-    def _serve(self) -> None:
+    def serve(self, orders: Iterable[Order]) -> None:
+        """Submit each of these and wait for its end."""
         with httpx.Client(base_url=self._url, headers={"x-api-key": self._key}, timeout=30) as http:
-            while len(self.taken) < self._least or not self._enough.is_set():
-                order = self._orders.popleft()
-                self.taken.append(order)
+            for order in orders:
                 self._submit(http, order)
                 if order.id:
                     self._wait(http, order)
+
+    def _serve(self) -> None:
+        self.serve(self._until_enough())
+
+    def _until_enough(self) -> Iterator[Order]:
+        while len(self.taken) < self._least or not self._enough.is_set():
+            order = self._orders.popleft()
+            self.taken.append(order)
+            yield order
 
     def _submit(self, http: httpx.Client, order: Order) -> None:
         while not order.id and time.monotonic() < self._deadline:

@@ -1,11 +1,12 @@
-"""What clients order: small inline pictures, each with a seed of its own that is also the colour
-of what has to come back.
+"""What clients order: small pictures, inline or behind a URL, each with a seed of its own that is
+also the colour of what has to come back.
 """
 
 from __future__ import annotations
 
 import io
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 from tests.support.pictures import base64_of
 
 _MOST = 1000  # a seed has 24 bits
-_SIZES = ((64, 64), (72, 88), (128, 80))
+SIZES = ((64, 64), (72, 88), (128, 80))
 
 
 @dataclass(slots=True)
@@ -32,31 +33,50 @@ class Order:
     wrong: str = ""
 
 
-def orders(rng: random.Random, hostile_url: str = "") -> list[Order]:
-    """More than are ever taken: inline pictures, one in four twofold; with hostile_url one in five
-    names that instead.
+Pictures = Mapping[tuple[int, int], str]
+"""Size -> what a body says as `image` for a picture of that size."""
+
+
+def inline_pictures() -> Pictures:
+    return {size: base64_of(Image.new("RGB", size, "grey")) for size in SIZES}
+
+
+def orders(
+    rng: random.Random, inline: Pictures, urls: Pictures, hostile_url: str = ""
+) -> list[Order]:
+    """More than are ever taken: one in four twofold, one in three named by a URL; with hostile_url
+    one in five names that instead.
     """
-    pictures = {size: base64_of(Image.new("RGB", size, "grey")) for size in _SIZES}
     made = []
     for number in range(_MOST):
-        size = rng.choice(_SIZES)
+        size = rng.choice(SIZES)
         # Seeds of different requests never meet, and each is a colour of 24 bits.
         seed = 1 + 16 * rng.randrange(1000) + 16_000 * number
         samples = 2 if rng.random() < 0.25 else 1
         hostile = bool(hostile_url) and number % 5 == 2
-        image = hostile_url if hostile else pictures[size]
-        body = {
-            "image": image,
-            "prompt": "x",
-            "cn_type": "canny",
-            "steps": 15,
-            "seed": seed,
-            "samples": samples,
-            "image_format": "png",
-            "base64": False,
-        }
-        made.append(Order(body, seed, samples, size, hostile))
+        image = hostile_url if hostile else (urls if number % 3 == 1 else inline)[size]
+        made.append(Order(_body(image, seed, samples), seed, samples, size, hostile))
     return made
+
+
+def ordered(image: str, seed: int, *, hostile: bool = False) -> Order:
+    """One picture of 64x64, whatever size `image` has."""
+    body = _body(image, seed, samples=1)
+    body |= {"use_input_img_dimension": False, "custom_width": 64, "custom_height": 64}
+    return Order(body, seed, 1, (64, 64), hostile)
+
+
+def _body(image: str, seed: int, samples: int) -> dict[str, Any]:
+    return {
+        "image": image,
+        "prompt": "x",
+        "cn_type": "canny",
+        "steps": 15,
+        "seed": seed,
+        "samples": samples,
+        "image_format": "png",
+        "base64": False,
+    }
 
 
 def fault_of(data: bytes, size: tuple[int, int], seed: int) -> str:

@@ -9,6 +9,8 @@ import time
 from redis import Redis
 from redis.exceptions import RedisError
 
+from scripts.chaosrig.host import TRICKLE
+from scripts.chaosrig.neighbours import beside_bombs, beside_slow_host
 from scripts.chaosrig.recovery import in_hand, until_in_hand
 from scripts.chaosrig.stack import Shape
 from scripts.chaosrig.trial import Scenario, Trial
@@ -32,6 +34,16 @@ def _kill_gpu_once(trial: Trial) -> None:
 def _kill_cpu(trial: Trial) -> None:
     for _ in range(_ROUNDS):
         trial.strike_and_measure(trial.rng.choice(trial.stack.workers("cpu")), signal.SIGKILL)
+
+
+def _kill_fetch(trial: Trial) -> None:
+    for _ in range(_ROUNDS):
+        trial.strike_and_measure(trial.stack.part("fetch-0"), signal.SIGKILL)
+
+
+def _kill_finish(trial: Trial) -> None:
+    for _ in range(_ROUNDS):
+        trial.strike_and_measure(trial.stack.part("finish-0"), signal.SIGKILL)
 
 
 def _kill_api(trial: Trial) -> None:
@@ -68,7 +80,7 @@ def _stall_then_kill_successor(trial: Trial) -> None:
 
 
 def _stop_under_load(trial: Trial) -> None:
-    for kind in ("gpu", "cpu"):
+    for kind in ("gpu", "cpu", "finish", "fetch"):
         for part in trial.stack.workers(kind):
             trial.wait(0.5, 1.5)
             part.signal(signal.SIGTERM)
@@ -148,7 +160,7 @@ def _everything(trial: Trial) -> None:
     """One process after another, until the clients have had their fill."""
     while not trial.clients.satisfied:
         trial.wait(2.0, 6.0)
-        kind = trial.rng.choice(["gpu", "cpu", "api", "redis"])
+        kind = trial.rng.choice(["gpu", "cpu", "fetch", "finish", "api", "redis"])
         part = trial.rng.choice(trial.stack.workers(kind))
         standing, since = trial.standing_requests(), time.monotonic()
         part.signal(signal.SIGKILL)
@@ -166,7 +178,7 @@ def _cut_host(trial: Trial) -> None:
 
 def _rolling_restart(trial: Trial) -> None:
     """Each process is asked to leave and is back before the next one is asked."""
-    for kind in ("gpu", "cpu", "api", "redis"):
+    for kind in ("gpu", "cpu", "fetch", "finish", "api", "redis"):
         for part in trial.stack.workers(kind):
             asked = part.pid
             part.signal(signal.SIGTERM)
@@ -184,6 +196,8 @@ SCENARIOS = {
         "kill -9 of the only gpu worker", _kill_gpu_once, Shape(gpu_workers=1)
     ),
     "kill-cpu": Scenario("kill -9 of one of two cpu workers, three times", _kill_cpu),
+    "kill-fetch": Scenario("kill -9 of the fetch worker, three times", _kill_fetch),
+    "kill-finish": Scenario("kill -9 of the finish worker, three times", _kill_finish),
     "kill-api": Scenario("kill -9 of the api, three times", _kill_api),
     "kill-redis": Scenario("kill -9 of Redis, three times", _kill_redis),
     "stall-gpu": Scenario("a gpu worker stopped for longer than its lease", _stall_gpu, _SLOW),
@@ -198,7 +212,20 @@ SCENARIOS = {
         _nothing,
         Shape(settings={"FETCH_TIMEOUT_S": "4"}),
         may_fail=r"^image: the URL did not deliver within 4 s$",
-        hostile_path="/trickle",
+        hostile_path=TRICKLE,
+    ),
+    "beside-slow-host": Scenario(
+        "another key's v1 requests beside six pictures on a host that never answers",
+        beside_slow_host,
+        Shape(settings={"FETCH_TIMEOUT_S": "10"}),
+        may_fail=r"^image: the URL did not deliver within 10 s$",
+        clients=0,
+    ),
+    "beside-bombs": Scenario(
+        "another key's v1 requests beside four decode bombs and four pictures of 64 megapixels",
+        beside_bombs,
+        may_fail=r"^image: decoding it takes longer than it may$",
+        clients=0,
     ),
     "clock": Scenario(
         "the clock of a gpu worker jumps 20 s ahead during a job, and back during another",
@@ -211,12 +238,12 @@ SCENARIOS = {
         Shape(hosts=2, picture_s=1.0),
     ),
     "rolling": Scenario(
-        "SIGTERM to each of seven processes (two apis behind a balancer), one after another",
+        "SIGTERM to each of nine processes (two apis behind a balancer), one after another",
         _rolling_restart,
         Shape(apis=2, settings={"DRAIN_S": "2"}),
         may_refuse=False,
     ),
     "everything": Scenario(
-        "kill -9 of any of the six processes every few seconds", _everything, least=300
+        "kill -9 of any of the eight processes every few seconds", _everything, least=300
     ),
 }

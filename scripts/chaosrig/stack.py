@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from app.core.connection import connect
 from app.core.keys import KeyStore, mint
-from app.core.queue import CPU, GPU, Jobs
+from app.core.queue import CPU, FETCH, FINISH, GPU, Jobs
 from app.embedded_redis import redis_command, redis_url
 from scripts.chaosrig.balancer import Balancer, is_ready
 from scripts.chaosrig.namespaces import NamespaceHosts
@@ -35,6 +35,8 @@ class Shape:
 
     gpu_workers: int = 2
     cpu_workers: int = 2
+    fetch_workers: int = 1
+    finish_workers: int = 1
     apis: int = 1
     hosts: int = 0
     picture_s: float = 0.4
@@ -43,7 +45,7 @@ class Shape:
 
 
 class Stack:
-    """parts by name: redis, api, api-1, ..., cpu-0, cpu-1, ..., gpu-0, gpu-1, ..."""
+    """parts by name: redis, api, api-1, ..., and the workers: fetch-0, cpu-0, cpu-1, ..."""
 
     def __init__(self, folder: Path, shape: Shape, network: Network) -> None:
         self._folder, self._shape, self.network = folder, shape, network
@@ -70,13 +72,18 @@ class Stack:
         """How many workers are ready for jobs."""
         with self.redis() as redis:
             jobs = Jobs(redis, 0)
-            return jobs.workers(CPU) + jobs.workers(GPU)
+            return sum(jobs.workers(queue) for queue in (FETCH, CPU, GPU, FINISH))
+
+    @property
+    def hired(self) -> int:
+        """How many workers there should be."""
+        shape = self._shape
+        return shape.fetch_workers + shape.cpu_workers + shape.gpu_workers + shape.finish_workers
 
     def whole(self) -> bool:
         """Whether every process that should be there would do its work."""
         try:
-            workers = self._shape.cpu_workers + self._shape.gpu_workers
-            return all(map(is_ready, self.ports)) and self.registered() >= workers
+            return all(map(is_ready, self.ports)) and self.registered() >= self.hired
         except RedisError:
             return False
 
@@ -98,8 +105,13 @@ class Stack:
         for number, port in enumerate(self.ports):
             name = f"api-{number}" if number else "api"
             self._add(name, [*cli, "api", "--host", api.address, "--port", str(port)], api)
-        for number in range(self._shape.cpu_workers):
-            self._add(f"cpu-{number}", [*cli, "worker", "cpu"], self._host(number))
+        for kind, count in (
+            (FETCH, self._shape.fetch_workers),
+            (CPU, self._shape.cpu_workers),
+            (FINISH, self._shape.finish_workers),
+        ):
+            for number in range(count):
+                self._add(f"{kind}-{number}", [*cli, "worker", kind], self._host(number))
         program = [sys.executable, str(ROOT / "scripts" / "chaosrig" / "stub_worker.py")]
         for number in range(self._shape.gpu_workers):
             command = [*program, str(self._shape.picture_s)]

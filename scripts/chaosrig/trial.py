@@ -15,8 +15,10 @@ from pathlib import Path
 
 from redis import Redis
 
-from scripts.chaosrig.clients import Clients
-from scripts.chaosrig.orders import orders
+from app.core.queue import Jobs
+from scripts.chaosrig.clients import THREADS, Clients
+from scripts.chaosrig.host import Host, running_host
+from scripts.chaosrig.orders import inline_pictures, orders
 from scripts.chaosrig.part import Part
 from scripts.chaosrig.recovery import Stillstand, open_requests, until_in_hand
 from scripts.chaosrig.stack import Shape, Stack, running_stack
@@ -25,14 +27,21 @@ from tests.support.servers import wait_for_http
 
 _STARTING_S = 90.0
 _PATIENCE_S = 90.0
+_POLL_S = 0.02
 
 
 class Trial:
-    """What a fault may touch. standing: seconds that requests stood still after the faults."""
+    """What a fault may touch. standing: seconds that requests stood still after the faults. faults:
+    what is not as it must be; remark: what the table says instead of standing."""
 
-    def __init__(self, stack: Stack, redis: Redis, clients: Clients, rng: random.Random) -> None:
+    def __init__(
+        self, stack: Stack, redis: Redis, clients: Clients, rng: random.Random, host: Host
+    ) -> None:
         self.stack, self.redis, self.clients, self.rng = stack, redis, clients, rng
+        self.host = host
         self.standing: list[float] = []
+        self.faults: list[str] = []
+        self.remark = ""
 
     def wait(self, least_s: float, most_s: float) -> None:
         """Until a moment drawn at random."""
@@ -48,6 +57,12 @@ class Trial:
         held = self.until_in_hand(part)
         part.signal(signum)
         return held
+
+    def until_begun(self, queue: str) -> None:
+        """Wait until a worker of this queue has a job."""
+        started = Jobs(self.redis, 0).queue(queue).started_job_registry
+        while not started.get_job_ids(cleanup=False):
+            time.sleep(_POLL_S)
 
     def standing_requests(self) -> set[str]:
         """Those that were accepted and have not ended."""
@@ -65,7 +80,7 @@ class Trial:
 class Scenario:
     """may_fail: what the reasons of the requests to a hostile host match; no other may fail.
     least: how many requests there are, whatever the command line says. may_refuse: whether a call
-    may be answered with 503 or not at all.
+    may be answered with 503 or not at all. clients: how many there are beside the fault.
     """
 
     what: str
@@ -75,23 +90,21 @@ class Scenario:
     least: int = 0
     may_refuse: bool = True
     hostile_path: str = ""
+    clients: int = THREADS
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     verdict: Verdict
     standing: list[float]
+    remark: str
     refused: int
     seconds: float
     log: str
 
 
-def run(
-    scenario: Scenario, requests: int, seed: int, host: str = "", namespaces: bool = False
-) -> Outcome:
-    """host: origin of the hostile picture host, for a scenario that has a hostile_path.
-    namespaces: hosts of the scenario's shape are network namespaces.
-    """
+def run(scenario: Scenario, requests: int, seed: int, namespaces: bool = False) -> Outcome:
+    """namespaces: hosts of the scenario's shape are network namespaces."""
     rng = random.Random(seed)
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     began = time.monotonic()
@@ -102,19 +115,27 @@ def run(
             )
             _wait_until_ready(stack)
             redis = resources.enter_context(stack.redis())
-            hostile = host + scenario.hostile_path if scenario.hostile_path else ""
+            host = resources.enter_context(running_host(stack.network.api.address))
+            hostile = host.origin + scenario.hostile_path if scenario.hostile_path else ""
             clients = Clients(
-                stack.url, stack.key, orders(rng, hostile), max(requests, scenario.least)
+                stack.url,
+                stack.key,
+                orders(rng, inline_pictures(), host.pictures, hostile),
+                max(requests, scenario.least) if scenario.clients else 0,
+                scenario.clients,
             )
-            trial = Trial(stack, redis, clients, rng)
+            trial = Trial(stack, redis, clients, rng, host)
             clients.start()
             scenario.fault(trial)
             clients.finish(_PATIENCE_S)
             verdict = judge(redis, clients.taken, scenario.may_fail)
             if clients.refused and not scenario.may_refuse:
                 verdict.faults.append(f"{clients.refused} calls were refused")
+            verdict.faults += trial.faults
             taken = time.monotonic() - began
-            return Outcome(verdict, trial.standing, clients.refused, taken, stack.log())
+            return Outcome(
+                verdict, trial.standing, trial.remark, clients.refused, taken, stack.log()
+            )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -124,7 +145,7 @@ def _wait_until_ready(stack: Stack) -> None:
         address = stack.network.api.address
         wait_for_http(port, "/health/ready", part.process, address)
     deadline = time.monotonic() + _STARTING_S
-    while stack.registered() < len(stack.workers("gpu")) + len(stack.workers("cpu")):
+    while stack.registered() < stack.hired:
         if time.monotonic() > deadline:
             raise SystemExit(f"chaos: not all workers came up; log:\n{stack.log()}")
         time.sleep(0.1)

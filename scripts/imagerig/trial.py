@@ -64,8 +64,8 @@ class Trial:
             self._bad_starts()
             api = self._start("api")
             if "worker" in self._images:
-                self._start("cpu-worker")
-                self._start("webhook-worker")
+                for kind in ("fetch", "cpu", "finish", "webhook"):
+                    self._start(f"{kind}-worker")
                 worker = self._start("demo-worker")
                 self._triton(worker)
                 self._requests(self._key(api))

@@ -1,5 +1,5 @@
-"""The content filter over HTTP: a real cpu worker that has loaded a classifier; only the gpu worker
-is played by the test, so that it can say which picture is made.
+"""The content filter over HTTP: a real finish worker that has loaded a classifier; only the gpu
+worker is played by the test, so that it can say which picture is made.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from redis import Redis
 from app.core.blobs import RedisBlobs
 from app.core.connection import connect
 from app.core.errors import ContentWithheld
-from app.core.queue import GPU, Jobs
+from app.core.queue import CPU, FINISH, GPU, Jobs
 from app.core.record import Stage
 from app.core.requests import RequestStore
 from models.geometry import generated_size
@@ -34,15 +34,18 @@ SENTENCE = ContentWithheld.sentence
 
 @pytest.fixture(scope="module")
 def filtering_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis with a cpu worker that withholds what is white."""
+    """A Redis with a cpu worker, and a finish worker that withholds what is white."""
     model = classifiers.build(tmp_path_factory.mktemp("classifier"))
     with running_redis(tmp_path_factory.mktemp("filtering")) as redis_url:
         settings = environment(REDIS_URL=redis_url, CONTENT_FILTER=str(model))
-        command = [sys.executable, "-m", "app.cli", "worker", "cpu"]
-        worker = subprocess.Popen(command, cwd=ROOT, env=settings)
+        command = [sys.executable, "-m", "app.cli", "worker"]
+        workers = [
+            subprocess.Popen([*command, kind], cwd=ROOT, env=settings) for kind in (CPU, FINISH)
+        ]
         yield redis_url
-        worker.terminate()
-        assert worker.wait(60) == 0
+        for worker in workers:
+            worker.terminate()
+        assert [worker.wait(60) for worker in workers] == [0, 0]
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +116,11 @@ def test_a_map_alone_is_not_judged(filtering: httpx.Client) -> None:
     assert answer.status_code == 200
 
 
-def test_without_a_filter_no_cpu_worker_holds_torch(server: Server) -> None:
+@pytest.mark.parametrize("kind", [b"fetch", b"cpu", b"finish"])
+def test_without_a_filter_only_gpu_workers_hold_torch(server: Server, kind: bytes) -> None:
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
     workers = [Path(f"/proc/{child}") for child in children.read_text().split()]
-    [worker] = [each for each in workers if b"worker\0cpu" in (each / "cmdline").read_bytes()]
-    assert "libtorch" not in (worker / "maps").read_text()
+    of_kind = [one for one in workers if b"worker\0" + kind in (one / "cmdline").read_bytes()]
+    assert of_kind
+    for worker in of_kind:
+        assert "libtorch" not in (worker / "maps").read_text()

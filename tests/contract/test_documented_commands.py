@@ -32,6 +32,7 @@ from tests.support.servers import ROOT, Server, free_port
 PAGES = ("README.md", "docs/operations.md")
 RUN_BY = {
     "scripts/up\n": "tests/lifecycle/test_up.py",  # through what the script calls
+    "python -m app.cli redis repair\n": "tests/unit/app/test_redis_repair.py",
     "scripts/up --data-dir restored\n": "tests/contract/test_documented_commands.py",
 }
 _BLOCK = re.compile(r"^( *)```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from redis import Redis
 
+from app.core.memory import memory_limit
 from app.core.settings import EXIT_CONFIG
 from tests.support.pictures import astronaut, base64_of
 from tests.support.servers import (
@@ -116,15 +117,15 @@ def test_a_stop_in_the_middle_of_a_job_leaves_no_process_and_loses_no_request(
     first.process.stdout.close()
     until(lambda: not processes_of(first), "no process to be left", 30)
 
-    with running_server(tmp_path / "data") as second:
-        assert second.key == first.key
+    with running_server(tmp_path / "data", "--show-key") as second:
+        assert second.printed.endswith(f"  key: {first.key}")
         for request_id in (running, waiting):
             until_completed(second, request_id, f"{request_id} to end")
 
 
 def test_a_child_that_dies_is_restarted_and_its_job_is_taken_up(tmp_path: Path) -> None:
     with running_server(tmp_path / "data") as server:
-        for command in ("worker gpu", "worker cpu", "app.cli api", "redis-server"):
+        for command in ("worker gpu", "worker cpu", "worker finish", "app.cli api", "redis-server"):
             request_id = submit(server)
             killed = pids_of(server, command)
             for pid in killed:
@@ -147,11 +148,46 @@ def test_the_key_is_private_and_a_folder_serves_one_server(tmp_path: Path) -> No
     finally:
         stop_server(server)
     assert server.process.returncode == 0
-    with running_server(tmp_path / "data") as minted:
+    # As servers before left it; what a link leads to is somebody else's.
+    old = tmp_path / "data" / "old"
+    old.mkdir(mode=0o755)
+    (old / "file").touch(0o644)
+    outside = tmp_path / "outside"
+    outside.touch(0o644)
+    (old / "link").symlink_to(outside)
+    (tmp_path / "data").chmod(0o755)
+    database = tmp_path / "history.sqlite"
+    settings = {
+        "BLOB_URL": f"file://{tmp_path}/pictures",
+        "DATABASE_URL": f"sqlite:///{database}",
+    }
+    with running_server(tmp_path / "data", **settings) as minted:
         file = minted.data_dir / "api-key"
         assert file.read_text().strip() == minted.key
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert httpx.get(f"{minted.url}/v2/requests/x", timeout=60).status_code == 401
+        with Redis.from_url(minted.redis_url) as redis:
+            assert 0 < redis.info("memory")["maxmemory"] <= memory_limit() / 4
+        until_completed(minted, submit(minted), "a picture")
+        until(database.exists, "the history to be written")
+        for place in (minted.data_dir, tmp_path / "pictures", database):
+            for path in (place, *place.rglob("*")):
+                assert path.is_symlink() or not path.stat().st_mode & 0o077, path
+        assert stat.S_IMODE(outside.stat().st_mode) == 0o644
+
+
+def test_a_key_that_is_not_new_is_printed_only_when_asked_for(tmp_path: Path) -> None:
+    secret = "SG_" + "7" * 32
+    with running_server(tmp_path / "data", API_KEY=secret, REDIS_MAXMEMORY="256mb") as server:
+        with Redis.from_url(server.redis_url) as redis:
+            assert redis.info("memory")["maxmemory"] == 256 * 2**20
+        assert server.key == secret
+        assert httpx.get(f"{server.url}/v2/requests/x", headers=server.headers).status_code == 404
+        for pid, line in processes_of(server).items():
+            assert secret not in line
+            if pid != server.process.pid:
+                assert secret.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
+        assert secret not in server.log.read_text()
+        assert server.printed == f"ready: {server.url}  key: SG_7777..."
 
 
 def test_a_model_that_cannot_be_served_here_ends_the_start(tmp_path: Path) -> None:

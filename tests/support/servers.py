@@ -29,13 +29,14 @@ START_TIMEOUT_S = 120.0
 
 @dataclass(frozen=True)
 class Server:
-    """A running server. url has no path; log is where its processes write."""
+    """A running server. url has no path; log is where its processes write; printed: its line."""
 
     url: str
     key: str
     data_dir: Path
     process: subprocess.Popen[str]
     log: Path
+    printed: str
 
     @property
     def redis_url(self) -> str:
@@ -58,7 +59,7 @@ def free_port() -> int:
 def environment(**settings: str) -> dict[str, str]:
     """The environment of a child: ours without this project's own settings, plus `settings`."""
     own = {"REDIS_URL", "PUBLIC_URL", "ALLOWED_HOSTS", "FETCH_ALLOW_HOSTS", "CHECKPOINT"}
-    own |= {"DATABASE_URL"}
+    own |= {"DATABASE_URL", "API_KEY", "API_KEY_FILE"}
     inherited = {name: value for name, value in os.environ.items() if name not in own}
     return {**inherited, "PYTHONPATH": str(ROOT), **settings}
 
@@ -83,7 +84,9 @@ def start_server(data_dir: Path, *arguments: str, **settings: str) -> Server:
     if not line.startswith("ready: "):
         raise AssertionError(f"no ready line but {line!r}; log:\n{log.read_text()}")
     _, url, _, key = line.split()
-    return Server(url, key, data_dir, process, log)
+    if key.endswith("..."):  # masked, for it is not new
+        key = settings.get("API_KEY") or (data_dir / "api-key").read_text().strip()
+    return Server(url, key, data_dir, process, log, line.rstrip())
 
 
 def _first_line(process: subprocess.Popen[str], timeout_s: float) -> str:
@@ -110,18 +113,21 @@ def stop_server(server: Server, timeout_s: float = 60) -> None:
 
 @contextmanager
 def paused(server: Server, command: str) -> Iterator[None]:
-    """One of the server's own processes, named by its command line, stands still meanwhile."""
+    """The server's own processes with this in their command line stand still meanwhile."""
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-    pid = next(
+    pids = [
         int(child)
         for child in children.read_text().split()
         if command in Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
-    )
-    os.kill(pid, signal.SIGSTOP)
+    ]
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ pi_heif.options.THUMBNAILS = False
 pi_heif.options.DEPTH_IMAGES = False
 pi_heif.options.AUX_IMAGES = False
 
-_NO_MEMORY = re.compile("memory allocation error|out of memory")
+_NO_MEMORY = re.compile(r"allocating \d+ bytes failed|out of memory")
 
 
 def open_avif(data: bytes) -> Opened:
@@ -58,8 +58,7 @@ def _memory_named() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        text = str(error).lower()
-        if _NO_MEMORY.search(text) and "security limit" not in text:
+        if _NO_MEMORY.search(str(error).lower()):
             raise MemoryError from error
         raise
 
@@ -67,7 +66,9 @@ def _memory_named() -> Iterator[None]:
 def open_heic(data: bytes) -> Opened:
     item = primary_item(data)
     if item is None:
-        raise unread("a HEIC file without a still picture, or a damaged one,")
+        if b"moov" in data:
+            raise unread("an image sequence without a still picture")
+        raise ImageRejected(TRUNCATED)
     if not item.is_covered_once:
         raise ImageRejected(TRUNCATED)
     with _memory_named():

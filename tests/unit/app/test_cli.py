@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import stat
 import subprocess
 import sys
 import time
@@ -17,8 +16,9 @@ import pytest
 from redis import Redis
 
 from app.cli import main
-from app.core.settings import EXIT_CONFIG, load_settings
-from app.supervisor import Supervisor, UpOptions
+from app.core.settings import EXIT_CONFIG
+from app.redis_repair import repair_command
+from app.supervisor import Supervisor
 from models.errors import CheckpointError
 from tests.support.servers import environment, free_port, running_redis
 from worker.runtime import runtime
@@ -34,7 +34,10 @@ def _process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setattr("worker.main.os.nice", lambda _by: None)
     monkeypatch.setattr("worker.main.signal.signal", lambda _signum, _handler: None)
     runtime.cache_clear()
+    mask = os.umask(0)
+    os.umask(mask)
     yield
+    os.umask(mask)
     runtime.cache_clear()
 
 
@@ -252,32 +255,10 @@ def test_a_redis_of_its_own_that_cannot_read_its_file(tmp_path: Path) -> None:
     (folder / "appendonly.aof").write_bytes(b"no commands")
     line, code = left_alone("--data-dir", str(tmp_path / "data"))
     assert line.startswith("up: its Redis ends at once, saying 'Bad file format reading the append")
+    assert f"; `{repair_command(tmp_path / 'data')}` keeps what comes before" in line
+    assert "--fix" not in line
     assert line.endswith(f"; see {folder}/redis.log and correct that")
     assert code == EXIT_CONFIG
-
-
-def test_a_key_file_that_a_full_disk_left_empty(
-    monkeypatch: pytest.MonkeyPatch, redis_server: str, tmp_path: Path
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setenv("REDIS_URL", redis_server)
-    supervisor = Supervisor(UpOptions("127.0.0.1", 0, None), load_settings(data_dir=tmp_path))
-    file = tmp_path / "api-key"
-    with monkeypatch.context() as no_room:
-        no_room.setattr("app.supervisor.os.fdopen", full)
-        with pytest.raises(OSError, match="No space"):
-            supervisor._register_key()
-    assert not file.exists()
-    file.touch()
-    secret = supervisor._register_key()
-    assert secret.startswith("SG_")
-    assert file.read_text() == f"{secret}\n"
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    before = file.stat()
-    assert supervisor._register_key() == secret
-    assert file.stat().st_ino == before.st_ino
 
 
 def test_a_model_that_needs_a_gpu_where_there_is_none(

@@ -30,7 +30,7 @@ def test_a_redis_as_it_should_be(redis_server: str, redis: Redis) -> None:
         found = of_redis(redis_server)
     finally:
         redis.config_set("maxmemory", 0)
-    without = {"cpu workers", "gpu workers", "webhook workers"}
+    without = {f"{kind} workers" for kind in ("fetch", "cpu", "gpu", "finish", "webhook")}
     assert {what for what, one in found.items() if one.level is not Level.OK} == without
     assert "python -m app.cli worker gpu" in found["gpu workers"].remedy
     assert "python -m app.cli worker webhooks" in found["webhook workers"].remedy

@@ -22,6 +22,7 @@ from tests.unit.deployment.starting import start_of_redis
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "docs" / "kubernetes"
 Resource = dict[str, Any]
+KINDS = ("fetch", "cpu", "finish", "webhook", "gpu")
 
 
 def resources() -> list[Resource]:
@@ -138,7 +139,7 @@ def test_volumes_and_secrets_are_there() -> None:
         assert pod["spec"]["automountServiceAccountToken"] is False
 
 
-@pytest.mark.parametrize("name", ["redis", "api", "cpu-worker", "webhook-worker", "gpu-worker"])
+@pytest.mark.parametrize("name", ["redis", "api", *(f"{kind}-worker" for kind in KINDS)])
 def test_containers_may_do_nothing_more_than_they_need(name: str) -> None:
     context = dict(containers())[name]["securityContext"]
     assert context["readOnlyRootFilesystem"]

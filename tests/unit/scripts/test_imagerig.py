@@ -86,7 +86,8 @@ def test_a_wrong_description_is_found(tmp_path: Path, changes: dict[str, Any], f
 
 def test_compose_is_read_with_its_defaults() -> None:
     read = services(ROOT / "docker-compose.yml")
-    assert {"redis", "api", "cpu-worker", "webhook-worker", "demo-worker"} <= set(read)
+    workers = {f"{kind}-worker" for kind in ("fetch", "cpu", "finish", "webhook", "demo")}
+    assert {"redis", "api"} | workers <= set(read)
     targets = {name: service.target for name, service in read.items()}
     assert targets.pop("redis") is None
     assert targets.pop("api") == "api"

@@ -152,5 +152,5 @@ def test_it_frees_the_worker_within_a_step_and_the_next_job_is_untouched(
     assert worker_runtime.jobs.queue(GPU).job_ids == []
     # One that was cancelled between its last step and the hand-on may have a job there, too, which
     # finds it ended.
-    finish = set(worker_runtime.jobs.queue("cpu").job_ids)
+    finish = set(worker_runtime.jobs.queue("finish").job_ids)
     assert finish >= {f"{number + 1000:032x}-finish" for number in range(100)}

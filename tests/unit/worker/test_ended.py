@@ -10,7 +10,7 @@ import pytest
 from app.core.chores import Chore, sweep_outbox
 from app.core.errors import GenerationFailed
 from app.core.history import Query
-from app.core.queue import CPU, WEBHOOKS
+from app.core.queue import FINISH, WEBHOOKS
 from app.core.record import RequestRecord, Stage
 from worker import ended as job
 from worker.runtime import Runtime
@@ -38,7 +38,7 @@ def test_who_ends_a_request_calls_for_the_telling(worker_runtime: Runtime, good:
     request_id = submit(worker_runtime)
     for stage in Stage:
         run_stage(request_id, stage, lambda *_: {} if good else {}["a fault"])
-    assert [name for name in worker_runtime.jobs.queue(CPU).job_ids if name.startswith("tell-")]
+    assert [name for name in worker_runtime.jobs.queue(FINISH).job_ids if name.startswith("tell-")]
     job.tell()
     assert kept(worker_runtime) == [request_id]
     row = worker_runtime.history.of_request(OWNER, request_id)[0]
@@ -49,7 +49,7 @@ def test_who_ends_a_request_calls_for_the_telling(worker_runtime: Runtime, good:
 def test_a_crash_before_the_call_loses_nothing(worker_runtime: Runtime) -> None:
     request_id = submit(worker_runtime)
     worker_runtime.requests.fail(request_id, GenerationFailed("no"))  # and nobody calls
-    waiting = worker_runtime.jobs.queue(CPU)
+    waiting = worker_runtime.jobs.queue(FINISH)
     assert waiting.count == 0
     sweep_outbox(worker_runtime.outbox, worker_runtime.chores)
     assert waiting.count == 1
@@ -142,4 +142,4 @@ def test_what_ends_while_one_tells_calls_for_another(worker_runtime: Runtime) ->
     worker_runtime.chores.call(Chore.TELL)
     job.tell()
     worker_runtime.chores.call(Chore.TELL)
-    assert worker_runtime.jobs.waiting(CPU) == 2
+    assert worker_runtime.jobs.waiting(FINISH) == 2

@@ -109,7 +109,7 @@ def test_the_model_gets_the_request_and_its_pixels_are_kept(
     assert record(context).inference_s is not None
     assert context.blobs.get(f"{ID}:map") == Image.new("RGB", (112, 64), "red").tobytes()
     assert record(context).made_with["weights"] == {"base": "owner/name@commit"}
-    assert context.jobs.queue("cpu").job_ids == [f"{ID}-finish"]
+    assert context.jobs.queue("finish").job_ids == [f"{ID}-finish"]
 
 
 def test_a_map_alone_asks_for_no_picture(context: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_a_map_alone_asks_for_no_picture(context: Runtime, monkeypatch: pytest.M
     run()
     assert context.blobs.get(f"{ID}:map") == Image.new("RGB", (112, 64), "blue").tobytes()
     assert record(context).made_with == {}
-    assert context.jobs.queue("cpu").job_ids == [f"{ID}-finish"]
+    assert context.jobs.queue("finish").job_ids == [f"{ID}-finish"]
 
 
 def test_latents_that_are_not_finite_fail_with_sampler_schedule_and_step(
@@ -176,7 +176,7 @@ def test_a_request_that_was_taken_over_is_left_at_the_next_step(
     model(monkeypatch, generate)
     run()
     assert record(context).status is Status.PROCESSING
-    assert context.jobs.queue("cpu").job_ids == []
+    assert context.jobs.queue("finish").job_ids == []
 
 
 def test_mu_auto_follows_the_size(context: Runtime) -> None:

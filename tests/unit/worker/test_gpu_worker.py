@@ -15,7 +15,7 @@ from rq.serializers import JSONSerializer
 
 from app.core.queue import GPU
 from app.core.record import Stage
-from worker import generate, gpu_worker
+from worker import generate, in_process_worker
 from worker.gpu_worker import GpuWorker
 from worker.runtime import Runtime
 
@@ -180,7 +180,7 @@ def test_the_lease_of_every_job_in_hand_is_renewed(
         renewed[job.id[:32]].set()
 
     monkeypatch.setattr(worker, "maintain_heartbeats", heartbeat)
-    monkeypatch.setattr(gpu_worker, "BEAT_S", 0.01)
+    monkeypatch.setattr(in_process_worker, "BEAT_S", 0.01)
     rests[FIRST] = lambda: None
 
     def second(_request_id: str) -> None:

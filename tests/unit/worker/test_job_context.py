@@ -13,11 +13,11 @@ from rq.serializers import JSONSerializer
 
 from app.core.chores import Chore
 from app.core.errors import ImageRejected
-from app.core.queue import CPU, GPU
+from app.core.queue import CPU, FINISH, GPU
 from app.core.record import Stage
 from app.core.telemetry import logs, tracing
 from worker import generate, prepare
-from worker.cpu_worker import CpuWorker
+from worker.forking_worker import PrepareWorker
 from worker.gpu_worker import GpuWorker
 from worker.job_context import about_job
 from worker.runtime import Runtime
@@ -36,9 +36,11 @@ def test_a_work_horse_knows_its_request(
 ) -> None:
     said = tmp_path / "said"
     monkeypatch.setattr(prepare, "prepare", lambda _: say(said, "horse"))
-    monkeypatch.setattr(CpuWorker, "set_state", lambda *_, **__: say(said, "parent"), raising=True)
+    monkeypatch.setattr(
+        PrepareWorker, "set_state", lambda *_, **__: say(said, "parent"), raising=True
+    )
     redis, jobs = worker_runtime.redis, worker_runtime.jobs
-    worker = CpuWorker([jobs.queue(CPU)], connection=redis, serializer=JSONSerializer)
+    worker = PrepareWorker([CPU], connection=redis, serializer=JSONSerializer)
     jobs.enqueue(ID, Stage.PREPARE)
     found = worker.dequeue_job_and_maintain_ttl(None)
     assert found is not None
@@ -120,7 +122,7 @@ def test_a_chore_is_about_nobody(
     worker_runtime: Runtime, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker_runtime.chores.call(Chore.TELL)
-    [job] = worker_runtime.jobs.queue(CPU).jobs
+    [job] = worker_runtime.jobs.queue(FINISH).jobs
     with caplog.at_level(logging.INFO), about_job(worker_runtime.redis, job):
         assert logs.current_request() == ""
     [span] = spans.get_finished_spans()

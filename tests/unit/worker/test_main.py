@@ -59,4 +59,4 @@ def test_a_content_filter_that_cannot_be_loaded_stops_the_worker(
     monkeypatch.setattr(main.os, "nice", lambda _: None)  # the process is the tests'
     monkeypatch.setattr("models.classifier.torch.set_num_threads", lambda _: None)
     monkeypatch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "0")
-    assert main.run_cpu() == EXIT_CONFIG
+    assert main.run_finish() == EXIT_CONFIG

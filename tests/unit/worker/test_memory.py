@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from app.core.leftovers import drop_leftovers
-from app.core.record import Stage, Status
+from app.core.record import Stage, Status, events_key
 from models.checkpoints import Checkpoint, LoadedCheckpoint, load
 from scripts.stand_in import stand_in
 from tests.support.pictures import astronaut
@@ -106,6 +106,11 @@ def pixels(context: Runtime, request_id: str) -> list[bytes | None]:
     return [context.blobs.get(f"{request_id}:pixels:{index}") for index in range(3)]
 
 
+def reported_steps(context: Runtime) -> list[int]:
+    events = [fields for _, fields in context.redis.xrange(events_key(ID))]
+    return [int(fields[b"step"]) for fields in events if b"step" in fields]
+
+
 def blobs_of_answers(context: Runtime) -> list[bytes]:
     return list(context.redis.scan_iter("blob:*:answers:*"))
 
@@ -128,6 +133,7 @@ def test_the_next_worker_goes_on(
     assert (record.evaluations, record.controlled) == (whole.evaluations, whole.controlled)
     # Saved after every step: not one evaluation is made twice, but for those of the killed step.
     assert whole.evaluations <= len(calls) <= whole.evaluations + 2 * len(steps)
+    assert reported_steps(context) == list(range(1, record.steps + 1))
     for request_id in (ID, UNDISTURBED):
         drop_leftovers(context.requests, context.blobs, request_id)
     assert blobs_of_answers(context) == []

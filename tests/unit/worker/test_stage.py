@@ -9,7 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from rq.timeouts import JobTimeoutException
 
 from app.core.errors import BlobsUnavailable, ImageRejected
-from app.core.queue import CPU, GPU
+from app.core.queue import CPU, FINISH, GPU
 from app.core.record import RequestRecord, Stage, Status
 from worker.abandoned import fail_request
 from worker.runtime import Runtime
@@ -50,9 +50,16 @@ def test_a_finished_stage_queues_the_next(context: Runtime) -> None:
 
 
 def test_the_last_stage_completes(context: Runtime) -> None:
-    for stage in Stage:
+    for stage in (Stage.PREPARE, Stage.GENERATE, Stage.FINISH):
         assert run_stage(ID, stage, nothing)
     assert record(context).status is Status.COMPLETED
+
+
+def test_a_fetched_picture_is_prepared_next(worker_runtime: Runtime) -> None:
+    requests, jobs = worker_runtime.requests, worker_runtime.jobs
+    requests.submit(ID, "a", {}, {}, requests.expiry(), stage=Stage.FETCH)
+    assert run_stage(ID, Stage.FETCH, nothing)
+    assert jobs.queue(CPU).job_ids == [f"{ID}-prepare"]
 
 
 def test_a_stage_that_died_before_handing_on_only_hands_on(context: Runtime) -> None:
@@ -72,7 +79,7 @@ def test_a_map_that_is_there_passes_the_gpu_by(worker_runtime: Runtime, died: bo
         requests.advance(ID, Stage.GENERATE, "died", {"annotated": True})
     run_stage(ID, Stage.PREPARE, lambda *_: {"annotated": True})
     assert worker_runtime.jobs.queue(GPU).job_ids == []
-    assert worker_runtime.jobs.queue(CPU).job_ids == [f"{ID}-finish"]
+    assert worker_runtime.jobs.queue(FINISH).job_ids == [f"{ID}-finish"]
 
 
 def test_a_map_that_needs_a_detector_goes_to_the_gpu(worker_runtime: Runtime) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 from standardwebhooks import Webhook
 
 from app.core.chores import sweep_deliveries
-from app.core.deliveries import Deliveries, Delivery, State
+from app.core.deliveries import LEASE_SLACK_S, Deliveries, Delivery, State
 from app.core.queue import WEBHOOKS
 from tests.support.receivers import Posted, Receiver, receiver
+from tests.support.servers import ROOT, environment
 from worker import webhooks as job
 from worker.runtime import Runtime
 
@@ -26,7 +29,7 @@ def context(worker_runtime: Runtime) -> Runtime:
     """A worker that may reach 127.0.0.1 and is patient for no time: what fails is due at once."""
     update = {"fetch_allow_hosts": ("127.0.0.1",)}
     worker_runtime.settings = worker_runtime.settings.model_copy(update=update)
-    worker_runtime.deliveries = Deliveries(worker_runtime.redis, (0.0, 0.0))
+    worker_runtime.deliveries = Deliveries(worker_runtime.redis, (0.0, 0.0), 10)
     return worker_runtime
 
 
@@ -74,6 +77,34 @@ def test_duplicates_are_one_message(context: Runtime, listening: Receiver) -> No
         job.deliver()
     assert {verified(context, listening.next()) for _ in range(3)} == {f"msg_{ID}"}
     assert [made.status for made in delivery(context).attempts] == [500, 302, 204]
+
+
+def test_a_sender_that_is_killed_leaves_an_attempt_without_an_end(
+    context: Runtime, redis_server: str
+) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/hook"
+        context.deliveries.create(ID, OWNER, url, BODY)
+        settings = {"REDIS_URL": redis_server, "FETCH_ALLOW_HOSTS": "127.0.0.1"}
+        sender = subprocess.Popen(
+            [sys.executable, "-c", "from worker.webhooks import deliver; deliver()"],
+            cwd=ROOT,
+            env=environment(**settings),
+        )
+        listener.settimeout(60)
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.recv(4) == b"POST"
+            sender.kill()
+            sender.wait(60)
+    found = delivery(context)
+    [attempt] = found.attempts
+    assert not attempt.ended
+    assert (found.state, attempt.status, attempt.error) == (State.PENDING, None, None)
+    assert found.next_at is not None
+    assert found.next_at - attempt.at == pytest.approx(10 + LEASE_SLACK_S, abs=1)
 
 
 def test_one_that_never_takes_it_is_given_up(context: Runtime, listening: Receiver) -> None:

@@ -4,6 +4,7 @@ is away.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
+from httpx import Response
 from redis.exceptions import OutOfMemoryError
 from rq import SimpleWorker
 
@@ -139,8 +141,10 @@ def test_not_ready_without_workers(api: TestClient) -> None:
     assert answer.json()["checks"] == {
         "api": True,
         "redis": True,
+        "fetch_worker": False,
         "cpu_worker": False,
         "gpu_worker": False,
+        "finish_worker": False,
     }
     assert api.get("/health/live").status_code == 200
 
@@ -303,3 +307,51 @@ def test_a_request_that_redis_has_no_room_for_leaves_no_picture_behind(
         before = set(redis.keys("blob:*"))
         assert api.post("/v2/flux-controlnet", json=BODY).status_code == 503
         assert set(redis.keys("blob:*")) == before
+
+
+@pytest.mark.parametrize("field", ["image", "control_image"])
+def test_a_picture_that_is_too_large_is_refused_before_it_is_stored(
+    redis_server: str, secret: str, field: str
+) -> None:
+    picture, headers = bytes(1025), {"x-api-key": secret}
+    inline = base64.b64encode(picture).decode()
+    sentence = f"{field}: 1025 bytes; at most 1024 are allowed"
+    with application(redis_server, max_image_bytes=1024) as api:
+        for body in (
+            {"json": {"prompt": "x", field: inline}},
+            {"json": {"prompt": "x", field: f"data:image/png;base64,{inline}"}},
+            {"files": {"prompt": (None, "x"), field: (None, inline)}},
+            {"data": {"prompt": "x"}, "files": {field: ("a.png", picture, "image/png")}},
+        ):
+            for path in ("/v1/flux-controlnet", "/v2/flux-controlnet"):
+                answer = api.post(path, headers=headers, **body)
+                assert (answer.status_code, answer.json()["error"]) == (400, sentence)
+        just = base64.b64encode(picture[1:]).decode()
+        body = {"json": {"prompt": "x", field: f"\n{just[:99]} \r\n{just[99:]}\n"}}
+        assert api.post("/v2/flux-controlnet", headers=headers, **body).status_code == 200
+
+
+def test_what_an_owner_has_waiting_is_bounded_and_freed(redis_server: str) -> None:
+    client = connect(redis_server)
+    key, other = mint(), mint()
+    KeyStore(client).add(key, "hoarder")
+    KeyStore(client).add(other, "frugal")
+    body = {"prompt": "x", "image": base64.b64encode(bytes(600)).decode()}
+    with application(redis_server, source_quota_bytes=2000) as api:
+
+        def submitted(secret: str, **changes: str) -> Response:
+            url, headers = "/v2/flux-controlnet", {"x-api-key": secret}
+            return api.post(url, json={**body, **changes}, headers=headers)
+
+        first, second, third = (submitted(key) for _ in range(3))
+        assert (first.status_code, second.status_code, third.status_code) == (200, 200, 429)
+        assert third.json()["error"].startswith("The pictures of your waiting requests would hold")
+        assert int(third.headers["retry-after"]) > 0
+        stored = len(list(client.scan_iter("blob:*:source")))
+        assert submitted(key, image="https://example.com/a.png").status_code == 200
+        assert submitted(other).status_code == 200
+        assert len(list(client.scan_iter("blob:*:source"))) == stored + 1
+        url = f"/v2/requests/{first.json()['request_id']}"
+        assert api.delete(url, headers={"x-api-key": key}).status_code == 200
+        assert submitted(key).status_code == 200
+    client.close()

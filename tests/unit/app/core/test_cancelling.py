@@ -9,7 +9,7 @@ from app.core.blobs import RedisBlobs
 from app.core.cancelling import cancel
 from app.core.chores import Chore, Chores
 from app.core.errors import Cancelled
-from app.core.queue import CPU, GPU, Jobs, carried_by
+from app.core.queue import CPU, FINISH, GPU, Jobs, carried_by
 from app.core.record import Stage, Status
 from app.core.requests import RequestStore
 
@@ -49,7 +49,7 @@ def test_it_takes_no_place_any_more(
 
 def test_its_end_is_told_at_once(redis: Redis, store: RequestStore) -> None:
     assert cancelled(redis, store)
-    [called] = Jobs(redis, 60).queue(CPU).job_ids
+    [called] = Jobs(redis, 60).queue(FINISH).job_ids
     assert called.startswith(f"{Chore.TELL}-")
 
 

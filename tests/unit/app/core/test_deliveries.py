@@ -8,10 +8,11 @@ import pytest
 from redis import Redis
 
 from app.core import deliveries as module
-from app.core.deliveries import LEASE_S, Attempt, Deliveries, Delivery, State
+from app.core.deliveries import LEASE_SLACK_S, Attempt, Deliveries, Delivery, State
 
 ID = "d" * 32
 PAUSES = (5.0, 300.0)
+TIMEOUT_S = 10.0
 
 
 def attempt(status: int | None) -> Attempt:
@@ -20,7 +21,7 @@ def attempt(status: int | None) -> Attempt:
 
 @pytest.fixture
 def deliveries(redis: Redis) -> Deliveries:
-    store = Deliveries(redis, PAUSES)
+    store = Deliveries(redis, PAUSES, TIMEOUT_S)
     assert store.create(ID, "a", "https://a.example/", "{}")
     return store
 
@@ -32,7 +33,15 @@ def read(deliveries: Deliveries) -> Delivery:
 
 
 def settle(deliveries: Deliveries, status: int | None) -> State:
-    return deliveries.settle(read(deliveries), attempt(status))
+    before = read(deliveries)
+    place = begin(deliveries)
+    return deliveries.settle(before, place, attempt(status))
+
+
+def begin(deliveries: Deliveries) -> int:
+    place = deliveries.begin(ID, Attempt(time.time()))
+    assert place is not None
+    return place
 
 
 def test_it_is_made_once_and_due_at_once(deliveries: Deliveries) -> None:
@@ -49,13 +58,48 @@ def test_who_takes_it_up_has_it_until_the_lease_ends(
     assert not deliveries.due()
     assert deliveries.take(10) == []
     now = time.time()
-    monkeypatch.setattr(module.time, "time", lambda: now + LEASE_S + 1)
+    monkeypatch.setattr(module.time, "time", lambda: now + TIMEOUT_S)
+    assert deliveries.take(10) == []
+    monkeypatch.setattr(module.time, "time", lambda: now + TIMEOUT_S + LEASE_SLACK_S + 0.1)
     assert deliveries.take(10) == [ID]
+
+
+def test_an_attempt_is_written_down_before_it_is_made(
+    deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = read(deliveries)
+    lost = Attempt(time.time())
+    places = {deliveries.begin(ID, lost) for _ in range(2)}  # the library repeats a lost call
+    assert read(deliveries).attempts == (lost,)
+    assert not lost.ended
+    assert not deliveries.due()
+    now = time.time()
+    monkeypatch.setattr(module.time, "time", lambda: now + TIMEOUT_S + LEASE_SLACK_S + 0.1)
+    assert deliveries.take(10) == [ID]
+    second = begin(deliveries)
+    assert places == {1}
+    assert second == 2
+    made = attempt(500)
+    deliveries.settle(before, second, made)
+    found = read(deliveries)
+    assert found.attempts == (lost, made)
+    assert found.next_at == pytest.approx(now + TIMEOUT_S + LEASE_SLACK_S + PAUSES[0], abs=2)
+
+
+def test_attempts_whose_senders_died_use_up_no_pause(deliveries: Deliveries) -> None:
+    for _ in range(5):
+        begin(deliveries)
+    assert settle(deliveries, 500) is State.PENDING
+    begin(deliveries)
+    assert settle(deliveries, 500) is State.PENDING
+    assert settle(deliveries, 500) is State.GIVEN_UP
+    assert deliveries.begin(ID, Attempt(time.time())) is None
+    assert sum(made.ended for made in read(deliveries).attempts) == 3
 
 
 def test_owners_take_turns(redis: Redis) -> None:
     """One whose receiver does not answer has hundreds due."""
-    store = Deliveries(redis, PAUSES)
+    store = Deliveries(redis, PAUSES, TIMEOUT_S)
     for number in range(40):
         store.create(f"{number:032x}", "silent", "https://a.example/", "{}")
     store.create("f" * 32, "other", "https://b.example/", "{}")
@@ -67,7 +111,8 @@ def test_owners_take_turns(redis: Redis) -> None:
 def test_an_attempt_that_is_told_twice_is_one(deliveries: Deliveries) -> None:
     once = attempt(None)
     before = read(deliveries)
-    assert deliveries.settle(before, once) is deliveries.settle(before, once)
+    place = begin(deliveries)
+    assert deliveries.settle(before, place, once) is deliveries.settle(before, place, once)
     assert len(read(deliveries).attempts) == 1
 
 
@@ -98,9 +143,9 @@ def test_an_answer_that_ends_it(deliveries: Deliveries, status: int, state: Stat
 
 
 def test_an_attempt_that_comes_late_reopens_nothing(deliveries: Deliveries) -> None:
-    late = read(deliveries)
+    late, place = read(deliveries), begin(deliveries)
     settle(deliveries, 200)
-    deliveries.settle(late, attempt(None))
+    deliveries.settle(late, place, attempt(None))
     found = read(deliveries)
     assert found.state is State.DELIVERED
     assert found.next_at is None
@@ -108,9 +153,9 @@ def test_an_attempt_that_comes_late_reopens_nothing(deliveries: Deliveries) -> N
 
 
 def test_one_whose_log_has_expired_is_struck_off(deliveries: Deliveries, redis: Redis) -> None:
-    delivery = read(deliveries)
+    delivery, place = read(deliveries), begin(deliveries)
     redis.delete(f"webhook:{ID}")
-    deliveries.settle(delivery, attempt(200))
+    deliveries.settle(delivery, place, attempt(200))
     assert deliveries.get(ID) is None
     assert redis.zcard(module.DUE) == 0
 

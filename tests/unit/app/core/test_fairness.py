@@ -11,8 +11,8 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from app.core.errors import GenerationFailed
-from app.core.fairness import CPU_LIST
-from app.core.queue import CPU, GPU, Jobs
+from app.core.fairness import CPU_LIST, FETCH_LIST
+from app.core.queue import CPU, FETCH, FINISH, GPU, Jobs
 from app.core.record import Stage, record_key
 from app.core.requests import Account, RequestStore
 
@@ -28,11 +28,18 @@ class Rig:
         self.store = RequestStore(redis, TTL_S)
         self.jobs = Jobs(redis, TTL_S)
 
-    def submit(self, key: str, number: int = 0, concurrency: int | None = None) -> str:
+    def submit(
+        self,
+        key: str,
+        number: int = 0,
+        concurrency: int | None = None,
+        stage: Stage = Stage.PREPARE,
+    ) -> str:
         request_id = f"{key}{number}-{uuid4().hex}"
         account = Account(key, concurrency=concurrency)
-        self.store.submit(request_id, key, {}, {}, self.store.expiry(), account=account)
-        self.jobs.enqueue(request_id, Stage.PREPARE)
+        expiry = self.store.expiry()
+        self.store.submit(request_id, key, {}, {}, expiry, account=account, stage=stage)
+        self.jobs.enqueue(request_id, stage)
         return request_id
 
     def prepared(self, key: str, number: int, work: float) -> str:
@@ -75,34 +82,28 @@ def test_control_maps_alone_take_turns_too(rig: Rig) -> None:
 
 
 def test_finished_pictures_leave_in_the_order_in_which_they_came(rig: Rig) -> None:
-    """Before whoever still has to be prepared, and whoever was put back by RQ."""
-    for number in range(3):
-        rig.submit("a", number)
-    done = [rig.prepared("b", number, 1.0) for number in range(3)]
-    for request_id in done[:2]:
-        rig.jobs.enqueue(request_id, Stage.FINISH)
-    assert rig.waiting() == ["b0", "b1", "a0", "a1", "a2"]
-    assert [rig.take().partition("-")[0] for _ in range(3)] == ["b0", "b1", "a0"]
-    rig.jobs.enqueue(done[2], Stage.FINISH)
-    assert rig.waiting() == ["b2", "a1", "a2"]
-
-
-def test_many_finished_pictures_disturb_no_turns(rig: Rig) -> None:
-    """As after a while without cpu workers; keys whose turns are the same stay together."""
-    keys = ("e", "c", "a", "d", "b")
-    done = [rig.prepared("z", number, 1.0) for number in range(150)]
-    for key in keys:
-        rig.submit(key)
+    """Whatever their keys: they take no turns."""
+    done = [rig.prepared(key, number, 1.0) for number in range(3) for key in "ab"]
     for request_id in done:
         rig.jobs.enqueue(request_id, Stage.FINISH)
-    assert rig.waiting() == [f"z{number}" for number in range(150)] + [f"{key}0" for key in keys]
-    rig.submit("e", 1)
-    rig.submit("f")
-    assert rig.waiting()[150:] == ["e0", "c0", "a0", "d0", "b0", "f0", "e1"]
+    assert rig.waiting(FINISH) == ["a0", "b0", "a1", "b1", "a2", "b2"]
+
+
+@pytest.mark.parametrize(("stage", "queue"), [(Stage.FETCH, FETCH), (Stage.PREPARE, CPU)])
+def test_a_request_that_waited_for_room_enters_with_its_first_job(
+    rig: Rig, stage: Stage, queue: str
+) -> None:
+    first, second = (rig.submit("a", n, concurrency=1, stage=stage) for n in range(2))
+    assert rig.jobs.carried() == {(first, stage), (second, stage)}
+    assert rig.waiting(queue) == ["a0"]
+    rig.store.fail(first, GenerationFailed())
+    assert rig.waiting(queue) == ["a0", "a1"]
+    assert rig.jobs.queue(queue).job_ids[1] == f"{second}-{stage.name.lower()}"
 
 
 def test_the_list_is_rqs_own(rig: Rig) -> None:
     assert rig.jobs.queue(CPU).key == CPU_LIST
+    assert rig.jobs.queue(FETCH).key == FETCH_LIST
 
 
 def test_what_is_stored_is_what_rq_would_store(rig: Rig, redis: Redis) -> None:
@@ -189,9 +190,8 @@ def test_a_job_that_was_put_back_stays_first(rig: Rig, redis: Redis) -> None:
     taken = rig.take()
     redis.lpush(CPU_LIST, taken)  # as RQ does with the job of a dead worker
     rig.submit("b")
-    rig.jobs.enqueue("f-" + uuid4().hex, Stage.FINISH)
     rig.submit("c")
-    assert rig.waiting()[:2] == ["f", "a0"]
+    assert rig.waiting()[0] == "a0"
     assert rig.waiting().index("b0") < rig.waiting().index("a2")
     assert rig.waiting().index("c0") < rig.waiting().index("a2")
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from app.core.errors import ImageRejected
-from app.core.inline import decode_base64
+from app.core.inline import decode_base64, decoded_size
 
 DATA = bytes(range(256))
 RAW = base64.b64encode(DATA).decode()
@@ -37,6 +37,16 @@ FORMS = {
 @pytest.mark.parametrize("text", FORMS.values(), ids=FORMS)
 def test_read(text: str) -> None:
     assert decode_base64(text) == DATA
+
+
+@pytest.mark.parametrize("text", FORMS.values(), ids=FORMS)
+def test_its_size_is_known_without_decoding(text: str) -> None:
+    assert decoded_size(text) == len(DATA)
+
+
+def test_the_size_of_what_cannot_be_decoded_is_about_that() -> None:
+    assert decoded_size("") == 0
+    assert decoded_size("data:no comma" * 40) == pytest.approx(390, abs=40)
 
 
 REFUSED = {

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from app.core.chores import Chore, Chores, sweep_outbox
 from app.core.errors import GenerationFailed
 from app.core.outbox import Outbox
-from app.core.queue import CPU, Jobs
+from app.core.queue import FINISH, Jobs
 from app.core.record import Stage, Status, record_key
 from app.core.requests import ENDED, RequestStore
 
@@ -100,14 +100,14 @@ def test_the_sweep_calls_once_while_the_job_waits(
 ) -> None:
     chores = Chores(redis, jobs)
     sweep_outbox(outbox, chores)
-    assert jobs.waiting(CPU) == 0
+    assert jobs.waiting(FINISH) == 0
     requests.fail(ID, GenerationFailed("no"))
     for _ in range(3):
         sweep_outbox(outbox, chores)
-    assert jobs.waiting(CPU) == 1
+    assert jobs.waiting(FINISH) == 1
     chores.begin(Chore.TELL)  # what ends from now on, the job that runs may have missed
     chores.call(Chore.TELL)
-    assert jobs.waiting(CPU) == 2
+    assert jobs.waiting(FINISH) == 2
 
 
 def test_a_chore_is_no_stray_and_carries_nobody(redis: Redis, jobs: Jobs) -> None:
@@ -122,4 +122,4 @@ def test_a_call_that_is_lost_harms_nobody(jobs: Jobs) -> None:
             raise RedisConnectionError
 
     Chores(Away(), jobs).call(Chore.TELL)
-    assert jobs.waiting(CPU) == 0
+    assert jobs.waiting(FINISH) == 0

@@ -12,7 +12,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import now, utcformat
 
-from app.core.queue import CPU, GPU, RETRIES, Jobs
+from app.core.queue import CPU, FINISH, GPU, RETRIES, Jobs
 from app.core.record import Stage
 from app.core.workers import MAX_PIXELS_FIELD, SILENT_S
 
@@ -25,7 +25,7 @@ def job(redis: Redis, stage: Stage) -> Job:
 
 
 @pytest.mark.parametrize(
-    ("stage", "queue"), [(Stage.PREPARE, CPU), (Stage.GENERATE, GPU), (Stage.FINISH, CPU)]
+    ("stage", "queue"), [(Stage.PREPARE, CPU), (Stage.GENERATE, GPU), (Stage.FINISH, FINISH)]
 )
 def test_a_stage_is_one_job_however_often_it_is_queued(
     redis: Redis, stage: Stage, queue: str
@@ -58,13 +58,6 @@ def test_the_next_generation_is_looked_at_and_not_taken(redis: Redis) -> None:
     jobs.enqueue("b" * 32, Stage.GENERATE)
     assert jobs.next_generation() == ID
     assert jobs.waiting(GPU) == 2
-
-
-def test_a_finished_generation_passes_waiting_downloads(redis: Redis) -> None:
-    jobs = Jobs(redis, ttl_s=77)
-    jobs.enqueue("b" * 32, Stage.PREPARE)
-    jobs.enqueue(ID, Stage.FINISH)
-    assert jobs.queue(CPU).job_ids == [f"{ID}-finish", f"{'b' * 32}-prepare"]
 
 
 def gpu_worker(redis: Redis, name: str, pixels: int | None) -> SimpleWorker:

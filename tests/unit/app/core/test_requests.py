@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from app.core.errors import ImageRejected, TimedOut
-from app.core.record import RequestRecord, Stage, Status
+from app.core.record import RequestRecord, Stage, Status, events_key
 from app.core.requests import Claim, RequestStore
 
 ID = "0123456789abcdef0123456789abcdef"
@@ -34,7 +34,7 @@ def record(store: RequestStore) -> RequestRecord:
 
 def at_stage(store: RequestStore, stage: Stage) -> None:
     """Carry the request to the beginning of `stage`."""
-    for earlier in (s for s in Stage if s < stage):
+    for earlier in (s for s in Stage if Stage.PREPARE <= s < stage):
         assert store.claim(ID, earlier, f"e{earlier}") is Claim.CLAIMED
         assert store.advance(ID, earlier, f"e{earlier}", {})
 
@@ -127,6 +127,42 @@ def test_no_sequence_of_calls_leaves_a_terminal_status(submitted: RequestStore) 
         for call in order:
             call()
         assert record(submitted).status is Status.FAILED
+
+
+def reported(redis: Redis) -> list[tuple[bytes, ...]]:
+    """Every event of the request: its name, and for a step also the step and the total."""
+    wanted = (b"event", b"step", b"steps", b"preview")
+    events = [fields for _, fields in redis.xrange(events_key(ID))]
+    return [tuple(fields[name] for name in wanted if name in fields) for fields in events]
+
+
+def test_progress_never_runs_backwards_after_a_crash(submitted: RequestStore, redis: Redis) -> None:
+    at_stage(submitted, Stage.GENERATE)
+    seen = []
+    for execution, steps in (("killed", (1, 2, 3)), ("resumed", (2, 3, 4))):
+        submitted.claim(ID, Stage.GENERATE, execution)
+        seen.append(record(submitted).step)
+        for step in steps:
+            assert submitted.progress(ID, execution, step, 4, f"picture {step}")
+            seen.append(record(submitted).step)
+    assert seen == [0, 1, 2, 3, 3, 3, 3, 4]
+    steps = [(b"step", b"%d" % n, b"4", b"picture %d" % n) for n in (1, 2, 3, 4)]
+    assert reported(redis) == [(b"queued",), (b"started",), *steps]
+
+
+def test_a_resumed_request_keeps_the_total_that_was_reported(
+    submitted: RequestStore, redis: Redis
+) -> None:
+    """A gpu worker of another version may divide the work into other steps."""
+    at_stage(submitted, Stage.GENERATE)
+    submitted.claim(ID, Stage.GENERATE, "first")
+    submitted.progress(ID, "first", 10, 20)
+    submitted.claim(ID, Stage.GENERATE, "second")
+    for step in range(1, 41):
+        assert submitted.progress(ID, "second", step, 40)
+    steps = [event[1:] for event in reported(redis) if event[0] == b"step"]
+    assert steps == [(b"%d" % step, b"20") for step in range(10, 21)]
+    assert (record(submitted).step, record(submitted).steps) == (20, 20)
 
 
 def test_only_a_queued_request_is_cancelled_by_a_hang_up(submitted: RequestStore) -> None:

@@ -147,3 +147,30 @@ def test_every_setting_is_documented() -> None:
     documented = (ROOT / "docs" / "settings.md").read_text()
     for name in Settings.model_fields:
         assert f"`{name.upper()}`" in documented
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1048576", 2**20),
+        ("512mb", 512 * 2**20),
+        (" 4GB ", 4 * 2**30),
+        ("2g", 2 * 10**9),
+        ("0", 0),
+    ],
+)
+def test_memory_is_read_as_redis_reads_it(
+    monkeypatch: pytest.MonkeyPatch, text: str, size: int
+) -> None:
+    monkeypatch.setenv("REDIS_MAXMEMORY", text)
+    assert Settings().redis_maxmemory == size
+
+
+@pytest.mark.parametrize("text", ["much", "-1", "1.5gb", "4 gb", "1tb"])
+def test_memory_that_redis_could_not_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    monkeypatch.setenv("REDIS_MAXMEMORY", text)
+    with pytest.raises(SystemExit):
+        load_settings()
+    assert capsys.readouterr().err.startswith("settings: REDIS_MAXMEMORY: must be a number of b")

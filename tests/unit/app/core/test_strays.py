@@ -8,7 +8,7 @@ from rq import SimpleWorker
 from rq.job import JobStatus
 from rq.registry import FailedJobRegistry
 
-from app.core.queue import CPU, GPU, Jobs
+from app.core.queue import CPU, FINISH, GPU, Jobs
 from app.core.record import Stage, Status
 from app.core.requests import RequestStore
 from app.core.strays import settle_strays
@@ -36,7 +36,7 @@ def settle(store: RequestStore, jobs: Jobs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "queue"), [(Stage.PREPARE, CPU), (Stage.GENERATE, GPU), (Stage.FINISH, CPU)]
+    ("stage", "queue"), [(Stage.PREPARE, CPU), (Stage.GENERATE, GPU), (Stage.FINISH, FINISH)]
 )
 def test_a_request_without_a_job_is_given_one(
     store: RequestStore, jobs: Jobs, stage: Stage, queue: str

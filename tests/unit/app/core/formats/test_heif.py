@@ -15,6 +15,7 @@ from tests.support.heif_files import (
     QUARTERS,
     Item,
     avif,
+    box,
     clap,
     coded,
     container,
@@ -251,3 +252,15 @@ def test_a_truncated_file(file: bytes) -> None:
     for end in range(12, len(file) - 1, 17):
         with pytest.raises(ImageRejected):
             decode(file[:end], BYTES, PIXELS)
+
+
+def test_a_sequence_without_a_still_picture_is_refused_by_name() -> None:
+    head = box(b"ftyp", b"msf1", bytes(4), b"hevc", b"iso8")
+    with pytest.raises(ImageRejected, match="^image: an image sequence without a still picture is"):
+        decode(head + box(b"moov", box(b"mvhd", bytes(100))), BYTES, PIXELS)
+
+
+@files
+def test_no_size_at_all_is_damage_and_no_lack_of_memory(file: bytes) -> None:
+    with pytest.raises(ImageRejected, match="damaged or truncated"):
+        decode(container(coded(file, size=(0, 64))), BYTES, PIXELS)

@@ -1,0 +1,196 @@
+"""Downloads: many at the same time, and no key and no host holds up the others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from uuid import uuid4
+
+import pytest
+from rq.job import JobStatus
+from rq.serializers import JSONSerializer
+
+from app.core.errors import Cancelled
+from app.core.queue import CPU, FETCH
+from app.core.record import RequestRecord, Stage, Status
+from app.core.requests import Account
+from tests.support.pictures import PictureHost
+from worker.fetch_worker import SLOTS, FetchWorker
+from worker.runtime import Runtime
+
+
+@pytest.fixture
+def context(worker_runtime: Runtime) -> Runtime:
+    settings = {"fetch_allow_hosts": ("127.0.0.1",)}
+    worker_runtime.settings = worker_runtime.settings.model_copy(update=settings)
+    return worker_runtime
+
+
+@pytest.fixture
+def worker(context: Runtime) -> Iterator[FetchWorker]:
+    made = FetchWorker([FETCH], connection=context.redis, serializer=JSONSerializer)
+    made.register_birth()
+    yield made
+    made.teardown()
+
+
+def submit(context: Runtime, url: str, key: str = "a", field: str = "image") -> str:
+    requests, request_id = context.requests, uuid4().hex
+    source = {"kind": "url", "url": url, "field": field}
+    account = Account(key)
+    requests.submit(
+        request_id, key, {}, source, requests.expiry(), account=account, stage=Stage.FETCH
+    )
+    context.jobs.enqueue(request_id, Stage.FETCH)
+    return request_id
+
+
+def step(worker: FetchWorker) -> bool:
+    """One round of RQ's loop; False: there was nothing to take."""
+    found = worker.dequeue_job_and_maintain_ttl(None)
+    if found is not None:
+        worker.execute_job(*found)
+    return found is not None
+
+
+def record(context: Runtime, request_id: str) -> RequestRecord:
+    found = context.requests.get(request_id)
+    assert found is not None
+    return found
+
+
+class SlowHost:
+    """Answers each request only once the test says so."""
+
+    def __init__(self, host: PictureHost) -> None:
+        self.arrived = threading.Semaphore(0)
+        self.go = threading.Event()
+        self.url = host.answer("/slow", self._respond)
+
+    def _respond(self, handler: BaseHTTPRequestHandler) -> None:
+        self.arrived.release()
+        self.go.wait(60)
+        handler.send_response(200)
+        handler.send_header("Content-Length", "4")
+        handler.end_headers()
+        handler.wfile.write(b"slow")
+
+    def wait_for(self, count: int) -> None:
+        for _ in range(count):
+            assert self.arrived.acquire(timeout=60)
+
+
+@pytest.fixture
+def slow(host: PictureHost) -> Iterator[SlowHost]:
+    made = SlowHost(host)
+    yield made
+    made.go.set()
+
+
+def test_what_was_downloaded_is_prepared_next(
+    context: Runtime, worker: FetchWorker, host: PictureHost
+) -> None:
+    request_id = submit(context, host.serve("/a.png", b"the file"))
+    assert step(worker)
+    worker.teardown()
+    assert context.blobs.get(f"{request_id}:source") == b"the file"
+    assert context.jobs.queue(CPU).job_ids == [f"{request_id}-prepare"]
+    job = context.jobs.queue(FETCH).fetch_job(f"{request_id}-fetch")
+    assert job is not None
+    assert job.get_status() is JobStatus.FINISHED
+    assert not worker.executions
+
+
+@pytest.mark.parametrize("field", ["image", "control_image"])
+def test_a_url_that_fails_ends_its_request_with_the_name_of_its_field(
+    context: Runtime, worker: FetchWorker, host: PictureHost, field: str
+) -> None:
+    request_id = submit(context, host.origin + "/missing.png", field=field)
+    assert step(worker)
+    worker.teardown()
+    ended = record(context, request_id)
+    assert ended.status is Status.FAILED
+    assert ended.error == f"{field}: the URL cannot be used: it answered with HTTP status 404"
+    assert context.jobs.queue(CPU).job_ids == []
+
+
+def test_downloads_run_at_the_same_time_and_another_key_passes(
+    context: Runtime, worker: FetchWorker, host: PictureHost, slow: SlowHost
+) -> None:
+    """Half of the slots are all that one key gets, whatever its hosts do."""
+    for _ in range(SLOTS):
+        submit(context, slow.url)
+    for _ in range(SLOTS // 2):
+        assert step(worker)
+    slow.wait_for(SLOTS // 2)
+    assert not step(worker)
+    other = submit(context, host.serve("/b.png", b"other"), key="b")
+    assert step(worker)
+    while not context.jobs.queue(CPU).job_ids:
+        assert not record(context, other).status.terminal
+    assert context.blobs.get(f"{other}:source") == b"other"
+    slow.go.set()
+
+
+def test_no_job_is_taken_while_all_slots_are_in_use(
+    context: Runtime, worker: FetchWorker, slow: SlowHost
+) -> None:
+    made = [submit(context, slow.url, key=f"key{number}") for number in range(SLOTS + 1)]
+    for _ in range(SLOTS):
+        assert step(worker)
+    slow.wait_for(SLOTS)
+    assert context.jobs.queue(FETCH).job_ids == [f"{made[-1]}-fetch"]
+    threading.Timer(0.2, slow.go.set).start()
+    assert step(worker)
+    assert slow.go.is_set()  # it waited for a slot
+    worker.teardown()
+    assert set(context.jobs.queue(CPU).job_ids) == {f"{one}-prepare" for one in made}
+
+
+def test_a_key_downloads_no_more_than_its_decoders_keep_up_with(
+    context: Runtime, worker: FetchWorker, host: PictureHost
+) -> None:
+    """What waits to be decoded takes room in Redis."""
+    url = host.serve("/a.png", b"the file")
+    for _ in range(SLOTS):
+        submit(context, url)
+    for _ in range(SLOTS // 2):
+        assert step(worker)
+    assert not step(worker)
+    worker.teardown()
+    assert len(context.jobs.queue(CPU).job_ids) == SLOTS // 2
+    assert not step(worker)
+    submit(context, url, key="b")
+    assert step(worker)
+    assert not step(worker)
+    context.redis.delete(context.jobs.queue(CPU).key)
+    assert step(worker)
+
+
+def test_told_to_leave_at_once_it_puts_its_downloads_back(
+    context: Runtime, worker: FetchWorker, slow: SlowHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = submit(context, slow.url)
+    assert step(worker)
+    slow.wait_for(1)
+
+    def told_twice() -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(worker, "_settle", told_twice)
+        with pytest.raises(SystemExit):
+            worker.teardown()
+    assert context.jobs.queue(FETCH).job_ids == [f"{request_id}-fetch"]
+    assert record(context, request_id).status is Status.QUEUED
+
+
+def test_a_request_that_was_cancelled_is_not_downloaded(
+    context: Runtime, worker: FetchWorker, slow: SlowHost
+) -> None:
+    request_id = submit(context, slow.url)
+    context.requests.fail(request_id, Cancelled())
+    assert step(worker)
+    assert not slow.arrived.acquire(blocking=False)
+    assert not worker.executions
