@@ -120,7 +120,7 @@ def _palettes(scene: Scene) -> Iterator[Samples]:
 
 
 def _lab(scene: Scene) -> Iterator[Samples]:
-    """Of D50, as Adobe's technical notes, Photoshop and libtiff have it. libvips assumes D65,
+    """Of D50, libtiff's white where the file names none. libvips assumes D65,
     cannot read 8 bits, and takes ICC Lab for CIE Lab."""
     exact = _lab_of(scene.rgb)
     truth = shown(scene.rgb, 255)
