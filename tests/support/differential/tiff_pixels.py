@@ -117,6 +117,11 @@ def _palettes(scene: Scene) -> Iterator[Samples]:
         yield Samples(f"palette {bits} bits", pixels, truth, packed, options)
 
 
+_TO_XYZ_D50 = np.array(
+    [[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7142]]
+)
+
+
 def _lab(scene: Scene) -> Iterator[Samples]:
     exact = libvips.image(scene.rgb).colourspace("lab").numpy()
     for bits in (8, 16):
@@ -128,6 +133,17 @@ def _lab(scene: Scene) -> Iterator[Samples]:
         signed = np.dstack([lightness, hues % 2**bits]).astype(f"uint{bits}")
         options: dict[str, Any] = {"photometric": "cielab"}
         yield Samples(f"Lab {bits} bits", signed, truth, None, options)
-        shifted = np.dstack([lightness, hues + 128 * scale]).astype(f"uint{bits}")
         options = {"photometric": "icclab"}
-        yield Samples(f"ICC Lab {bits} bits", shifted, truth, None, options)
+        yield Samples(f"ICC Lab {bits} bits", _icc_lab(scene, bits), scene.rgb, None, options)
+
+
+def _icc_lab(scene: Scene, bits: int) -> Array:
+    """From the white of D50, which libvips does not know."""
+    parts = scene.rgb / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    relative = linear @ _TO_XYZ_D50.T / _TO_XYZ_D50.sum(axis=1)
+    roots = np.where(relative > 0.008856, np.cbrt(relative), 7.787 * relative + 16 / 116)
+    x, y, z = np.moveaxis(roots, -1, 0)
+    lightness = (116 * y - 16) / 100 * (255 if bits == 8 else 65280)
+    hues = [(hue + 128) * 2 ** (bits - 8) for hue in (500 * (x - y), 200 * (y - z))]
+    return np.rint(np.dstack([lightness, *hues])).astype(f"uint{bits}")
