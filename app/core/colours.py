@@ -15,9 +15,8 @@ _SRGB = ImageCms.createProfile("sRGB")
 _BASES = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"} | dict.fromkeys(
     ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr"), "RGB"
 )
-_BASES |= {"La": "L", "LAB": "LAB"}
+_BASES["La"] = "L"
 _CLEAR = frozenset(("LA", "La", "PA", "RGBA", "RGBa"))
-_LAB = ImageCms.createProfile("LAB")
 
 
 def plain_rgb(picture: Image.Image, alpha: Image.Image | None = None) -> Image.Image:
@@ -57,8 +56,6 @@ def _alpha(picture: Image.Image) -> Image.Image | None:
 
 def _in_srgb(picture: Image.Image, profile: object) -> Image.Image:
     """Of a profile that is broken, or about other colours, no notice is taken."""
-    if picture.mode == "LAB":  # which needs no profile to mean something
-        return ImageCms.buildTransform(_LAB, _SRGB, "LAB", "RGB").apply(picture)
     if isinstance(profile, bytes):
         try:
             embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 Size = tuple[int, int]
 Box = tuple[int, int]  # the content: its start and end
 
+_LITTLE = 2**22  # pixels
 _MAX_BOXES = 4096  # in one box; a file of a camera has about a hundred
 
 
@@ -28,12 +29,14 @@ class PrimaryItem:
 
     @property
     def is_covered_once(self) -> bool:
-        """Not made of far more than it shows: only the last row and column of tiles stand over."""
+        """Not made of far more than it shows: only the last row and column of tiles stand over.
+        What is little anyway does not matter."""
         if not self.tiles:
             return True
         wide, high = (max(sides) for sides in zip(*self.tiles, strict=True))
         room = (self.size[0] + wide) * (self.size[1] + high)
-        return bool(sum(width * height for width, height in self.tiles) <= room)
+        coded = sum(width * height for width, height in self.tiles)
+        return bool(coded <= max(room, _LITTLE))
 
 
 def primary_item(data: bytes) -> PrimaryItem | None:

@@ -30,8 +30,8 @@ _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _ALONE = frozenset((0x01, _SOI, *range(0xD0, 0xD8)))  # markers without a segment
 _FRAMES = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset((0xC2, 0xCA))
-_READ = frozenset((0xC0, 0xC1, 0xC2, 0xC9, 0xCA))  # Huffman and arithmetic, in one frame
-_LOSSLESS = frozenset((0xC3, 0xCB, 0xF7))
+_READ = frozenset((0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA))  # what libjpeg-turbo decodes
+_LOSSLESS = frozenset((0xCB, 0xF7))  # arithmetic, and JPEG-LS
 _COEFFICIENTS = 64
 
 
@@ -111,7 +111,7 @@ def _check(segments: Segments) -> None:
     if segments.frame == 0 or segments.scans == 0:
         raise ImageRejected(TRUNCATED)
     if segments.frame in _LOSSLESS:
-        raise unread("a lossless JPEG")
+        raise unread("a lossless JPEG of this kind")
     if segments.frame not in _READ:
         raise unread("a hierarchical JPEG")
     if segments.precision != 8:

@@ -18,6 +18,7 @@ from app.core.errors import ImageRejected
 from app.core.formats import tiff_directory as tags
 from app.core.formats.still import TRUNCATED, Opened, Still, unread
 from app.core.formats.tiff_directory import Directory, first_directory
+from app.core.formats.tiff_lab import CIELAB, ICCLAB, read_lab
 from app.core.formats.tiff_samples import (
     FLOAT,
     PACKINGS,
@@ -35,10 +36,9 @@ Bytes = NDArray[np.uint8]
 Scale = Callable[[Samples], Bytes]
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK = 0, 1, 2, 3, 5
-_YCBCR, _CIELAB, _ICCLAB = 6, 8, 9
+_YCBCR = 6
 _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4}
-_COLOURS |= {_CIELAB: 3, _ICCLAB: 3}
-_LABS = (_CIELAB, _ICCLAB)
+_LABS = (CIELAB, ICCLAB)
 _ASSOCIATED, _UNASSOCIATED, _COREL = 1, 2, 999
 _FAX, _JPEG = (2, 3, 4), 7
 _OF_LIBTIFF = {  # compression -> the photometric interpretations that libtiff makes colours of
@@ -62,6 +62,8 @@ def open_tiff(data: bytes) -> Opened:
     photometric = _photometric(directory, compression)
     if compression in PACKINGS and photometric in _COLOURS:
         return Opened(size, size, partial(_read, data, directory, photometric))
+    if compression in PACKINGS and photometric in _LABS:
+        return Opened(size, size, partial(_read_lab, data, directory, photometric))
     if photometric in _OF_LIBTIFF.get(compression, ()):
         return Opened(size, size, partial(_read_by_libtiff, data, directory))
     if compression in PACKINGS or compression in _OF_LIBTIFF:
@@ -86,6 +88,12 @@ def _read_by_libtiff(data: bytes, directory: Directory) -> Still:
         raise unread("a TIFF of this kind of pixels") from None
     image.load()
     return Still(image)
+
+
+def _read_lab(data: bytes, directory: Directory, photometric: int) -> Still:
+    layout = layout_of(directory, signed_bits=(8, 16))
+    image = read_lab(data, directory, layout, photometric)
+    return Still(image, orientation=directory.one(tags.ORIENTATION, 1))
 
 
 def _read(data: bytes, directory: Directory, photometric: int) -> Still:
@@ -115,7 +123,7 @@ def _read(data: bytes, directory: Directory, photometric: int) -> Still:
         _unassociate(colours, alpha)
     if photometric == _WHITE_IS_ZERO:
         np.subtract(255, colours, out=colours)
-    image = _image(colours, photometric)
+    image = _image(colours)
     profile = directory.raw(tags.ICC_PROFILE)
     if profile is not None:
         image.info["icc_profile"] = profile
@@ -134,8 +142,6 @@ def _alpha(directory: Directory, layout: Layout, photometric: int) -> tuple[int 
         kinds = (_UNASSOCIATED,)
     for i, kind in enumerate(kinds):
         if kind in (_ASSOCIATED, _UNASSOCIATED, _COREL):
-            if photometric in _LABS:
-                raise unread("a TIFF in Lab with transparency")
             return kind, colours + i
     return None, 0
 
@@ -145,10 +151,6 @@ def _scales(
 ) -> dict[int, Scale]:
     """From the numbers of each sample that is a colour to 8 bits."""
     count = _COLOURS[photometric]
-    if photometric in _LABS:
-        if layout.kind in (SIGNED, FLOAT) or layout.bits not in (8, 16):
-            raise unread(f"a TIFF in Lab of {layout.bits} bits")
-        return dict(enumerate(_lab_tables(layout.bits, photometric)))
     if photometric == _PALETTE:
         return {0: _palette(directory, layout)}
     if layout.kind in (SIGNED, FLOAT) or layout.bits > 16:
@@ -184,24 +186,6 @@ def _palette(directory: Directory, layout: Layout) -> Scale:
     if values.max() > 255:  # else some old writer's palette of 8 bits
         values >>= 8
     return _looked_up(np.ascontiguousarray(values.astype(np.uint8).reshape(3, size).T))
-
-
-def _lab_tables(bits: int, photometric: int) -> tuple[Scale, Scale, Scale]:
-    """L from 0 to 255; a and b as bytes in two's complement, which is how CIELab has them. ICCLab
-    counts them from 128, and its L of 16 bits ends at 0xFF00."""
-    values = np.arange(2**bits, dtype=np.float64)
-    if bits == 16:
-        top = 65280 if photometric == _ICCLAB else 65535
-        lightness, shifted = values * 255 / top, values / 256
-    else:
-        lightness, shifted = values, values
-    if photometric == _ICCLAB:
-        shifted = shifted - 128
-    else:
-        shifted = np.where(shifted >= 128, shifted - 256, shifted)
-    chroma = np.rint(shifted).clip(-128, 127).astype(np.int8).view(np.uint8)
-    light = np.rint(lightness).clip(0, 255).astype(np.uint8)
-    return _looked_up(light), _looked_up(chroma), _looked_up(chroma)
 
 
 def _top(layout: Layout) -> float:
@@ -244,7 +228,7 @@ def _unassociate(colours: Bytes, alpha: Bytes) -> None:
         rows[:] = whole.clip(0, 255)
 
 
-def _image(colours: Bytes, photometric: int) -> Image.Image:
+def _image(colours: Bytes) -> Image.Image:
     high, wide, channels = colours.shape
-    mode = "LAB" if photometric in _LABS else {1: "L", 3: "RGB", 4: "CMYK"}[channels]
+    mode = {1: "L", 3: "RGB", 4: "CMYK"}[channels]
     return Image.frombuffer(mode, (wide, high), colours, "raw", mode, 0, 1)

@@ -76,8 +76,9 @@ class Block:
     samples: Samples
 
 
-def layout_of(directory: Directory) -> Layout:
-    """Raises ImageRejected for what cannot be read, KeyError when a needed tag is missing."""
+def layout_of(directory: Directory, signed_bits: tuple[int, ...] = (32,)) -> Layout:
+    """signed_bits: depths at which signed integers mean something. Raises ImageRejected for what
+    cannot be read, KeyError when a needed tag is missing."""
     width, height = directory.one(tags.WIDTH), directory.one(tags.HEIGHT)
     samples = directory.one(tags.SAMPLES, 1)
     if not 0 < samples <= _MAX_SAMPLES:
@@ -108,12 +109,12 @@ def layout_of(directory: Directory) -> Layout:
         segment=segment,
         tiled=tiled,
     )
-    _check(layout)
+    _check(layout, signed_bits)
     return layout
 
 
-def _check(layout: Layout) -> None:
-    allowed = {FLOAT: (16, 32, 64), SIGNED: (32,)}.get(layout.kind, (*range(1, 17), 32))
+def _check(layout: Layout, signed_bits: tuple[int, ...]) -> None:
+    allowed = {FLOAT: (16, 32, 64), SIGNED: signed_bits}.get(layout.kind, (*range(1, 17), 32))
     if layout.kind not in _NUMBERS or layout.bits not in allowed:
         names = {SIGNED: "signed integers", FLOAT: "floats"}
         name = names.get(layout.kind, "integers" if layout.kind in _NUMBERS else "numbers")

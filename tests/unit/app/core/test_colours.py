@@ -47,7 +47,7 @@ def test_a_palette() -> None:
     assert colour(saved(filled(colour=RED).quantize(4), "PNG")) == RED
 
 
-@pytest.mark.parametrize("mode", ["I", "F", "HSV"])
+@pytest.mark.parametrize("mode", ["I", "F", "LAB", "HSV"])
 def test_pixels_that_are_no_colours_are_refused(mode: str) -> None:
     with pytest.raises(ImageRejected, match=f"^image: {mode} pixels are not read; use grey"):
         plain_rgb(filled(mode, 0))

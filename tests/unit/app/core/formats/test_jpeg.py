@@ -135,8 +135,9 @@ def test_of_a_scan_only_markers_count() -> None:
 @pytest.mark.parametrize(
     ("marker", "precision", "reason"),
     [
-        (0xC3, 8, "a lossless JPEG"),
-        (0xF7, 8, "a lossless JPEG"),
+        (0xC3, 12, "a JPEG of 12 bits"),
+        (0xCB, 8, "a lossless JPEG of this kind"),
+        (0xF7, 8, "a lossless JPEG of this kind"),
         (0xC5, 8, "a hierarchical JPEG"),
         (0xC1, 12, "a JPEG of 12 bits"),
     ],

@@ -207,16 +207,24 @@ def test_integers_below_nothing() -> None:
 # ---- Lab
 
 COLOURS = [(255, 255, 255), (0, 0, 0), (119, 119, 119), (200, 90, 60), (70, 140, 90), (90, 80, 180)]
-# Of sRGB, adapted to D50 as profiles are.
-TO_XYZ = np.array([[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7142]])
+# Of sRGB with its own white, D65, and adapted to D50 as profiles are.
+TO_XYZ = {
+    CIELAB: np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    ),
+    ICCLAB: np.array(
+        [[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7142]]
+    ),
+}
 
 
-def lab_of(colour: tuple[int, int, int]) -> tuple[float, float, float]:
+def lab_of(colour: tuple[int, int, int], photometric: int) -> tuple[float, float, float]:
     """CIE 1976, from the definition."""
     linear = [
         part / 3294.6 if part <= 10 else ((part / 255 + 0.055) / 1.055) ** 2.4 for part in colour
     ]
-    relative = TO_XYZ @ linear / TO_XYZ.sum(axis=1)
+    to_xyz = TO_XYZ[photometric]
+    relative = to_xyz @ linear / to_xyz.sum(axis=1)
     x, y, z = (part ** (1 / 3) if part > 0.008856 else 7.787 * part + 16 / 116 for part in relative)
     return 116 * y - 16, 500 * (x - y), 200 * (y - z)
 
@@ -225,7 +233,7 @@ def lab_of(colour: tuple[int, int, int]) -> tuple[float, float, float]:
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("photometric", [CIELAB, ICCLAB])
 def test_lab(photometric: int, bits: int, colour: tuple[int, int, int]) -> None:
-    light, a, b = lab_of(colour)
+    light, a, b = lab_of(colour, photometric)
     if photometric == CIELAB:
         factor = 1 if bits == 8 else 256
         values = [light / 100 * (2**bits - 1), a * factor % 2**bits, b * factor % 2**bits]
@@ -234,7 +242,21 @@ def test_lab(photometric: int, bits: int, colour: tuple[int, int, int]) -> None:
         values = [light / 100 * top, (a + 128) * (top // 255), (b + 128) * (top // 255)]
     kind = np.uint8 if bits == 8 else np.uint16
     numbers = np.full((HIGH, WIDE, 3), np.rint(values).clip(0, 2**bits - 1)).astype(kind)
-    assert_shows(tiff(numbers, photometric), np.full((HIGH, WIDE, 3), colour, float), 3)
+    shown = np.full((HIGH, WIDE, 3), colour, float)
+    tolerance = 3 if bits == 8 else 1
+    for options in ({}, {"planar": True}, {"compression": DEFLATE, "tile": (16, 16)}):
+        assert_shows(tiff(numbers, photometric, **options), shown, tolerance)
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_lab_in_floats_and_signed(colour: tuple[int, int, int]) -> None:
+    """As libvips writes it."""
+    light, a, b = lab_of(colour, CIELAB)
+    shown = np.full((HIGH, WIDE, 3), colour, float)
+    assert_shows(tiff(np.full((HIGH, WIDE, 3), (light, a, b), np.float32), CIELAB), shown)
+    values = np.rint([light * 655.35, a * 256 % 65536, b * 256 % 65536]).astype(np.uint16)
+    signed = np.full((HIGH, WIDE, 3), values).view(np.int16)
+    assert_shows(tiff(signed, CIELAB), shown)
 
 
 # ---- what libtiff does
