@@ -8,6 +8,7 @@ content filter of a finish worker cannot be loaded.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import os
@@ -56,6 +57,7 @@ def run_cpu() -> int:
     os.nice(NICENESS)
     _import("worker.prepare", "worker.abandoned")  # before the fork: each work horse starts at once
     Image.init()  # and finds every decoder imported
+    gc.freeze()  # a collection in a work horse would copy every page of what was imported
     return _work(PrepareWorker, CPU)
 
 

@@ -46,6 +46,7 @@ def test_a_work_horse_knows_its_request(
     assert found is not None
     said.unlink(missing_ok=True)
     worker.execute_job(*found)
+    worker.teardown()
     assert set(said.read_text().splitlines()) == {f"horse: {ID}", f"parent: {ID}"}
     assert logs.current_request() == ""
 

@@ -1,0 +1,102 @@
+"""A work horse that was forked before its job came."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rq.job import JobStatus
+from rq.serializers import JSONSerializer
+
+from app.core.queue import CPU
+from app.core.record import Stage
+from tests.support.waiting import until
+from worker import prepare
+from worker.forking_worker import PrepareWorker
+from worker.runtime import Runtime
+from worker.standby_horse import StandbyHorse
+
+FIRST, SECOND = "a" * 32, "b" * 32
+
+
+@pytest.fixture
+def pids(worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Two jobs wait; each writes the id of its process here."""
+    file = tmp_path / "pids"
+
+    def job(_request_id: str) -> None:
+        with file.open("a") as out:
+            out.write(f"{os.getpid()}\n")
+
+    monkeypatch.setattr(prepare, "prepare", job)
+    for request_id in (FIRST, SECOND):
+        worker_runtime.jobs.enqueue(request_id, Stage.PREPARE)
+    return file
+
+
+@pytest.fixture
+def worker(worker_runtime: Runtime) -> Iterator[PrepareWorker]:
+    made = PrepareWorker([CPU], connection=worker_runtime.redis, serializer=JSONSerializer)
+    yield made
+    made.teardown()
+
+
+def standby(worker: PrepareWorker) -> int:
+    assert worker._standby is not None
+    return worker._standby.pid
+
+
+def status(context: Runtime, request_id: str) -> JobStatus:
+    job = context.jobs.queue(CPU).fetch_job(f"{request_id}-prepare")
+    assert job is not None
+    return job.get_status()
+
+
+def test_each_job_runs_in_a_horse_of_its_own_that_stood_by(
+    worker: PrepareWorker, worker_runtime: Runtime, pids: Path
+) -> None:
+    expected = []
+    for request_id in (FIRST, SECOND):
+        found = worker.dequeue_job_and_maintain_ttl(None)
+        assert found is not None
+        expected.append(standby(worker))
+        worker.execute_job(*found)
+        assert status(worker_runtime, request_id) is JobStatus.FINISHED
+    assert pids.read_text().split() == [str(pid) for pid in expected]
+    assert len({os.getpid(), *expected}) == 3
+    assert not worker.executions
+
+
+def test_one_that_has_died_is_replaced_by_a_fork(
+    worker: PrepareWorker, worker_runtime: Runtime, pids: Path
+) -> None:
+    found = worker.dequeue_job_and_maintain_ttl(None)
+    assert found is not None
+    died = standby(worker)
+    os.kill(died, signal.SIGKILL)
+    until(lambda: "Z" in Path(f"/proc/{died}/stat").read_text().rpartition(")")[2])
+    worker.execute_job(*found)
+    assert status(worker_runtime, FIRST) is JobStatus.FINISHED
+    assert pids.read_text().strip() not in ("", str(died))
+
+
+def test_none_is_left_when_the_worker_leaves(worker: PrepareWorker) -> None:
+    assert worker.dequeue_job_and_maintain_ttl(None) is None
+    pid = standby(worker)
+    assert Path(f"/proc/{pid}").exists()
+    worker.teardown()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_one_that_cannot_get_ready_ends(capfd: pytest.CaptureFixture[str]) -> None:
+    def ready() -> None:
+        raise OSError("no connection")
+
+    horse = StandbyHorse(ready, lambda *_: sys.exit(0))
+    until(lambda: "Z" in Path(f"/proc/{horse.pid}/stat").read_text().rpartition(")")[2])
+    assert not horse.give("job", "execution")
+    assert capfd.readouterr().out == ""
