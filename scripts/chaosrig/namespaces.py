@@ -18,9 +18,10 @@ class NamespaceHosts(Network):
         super().__init__(redis_url)
         # Of documentation's own network, with a part that two runs at once hardly share.
         self._subnet = f"198.18.{os.getpid() % 250}"
+        self.outside = f"{self._subnet}.1"
         self._name = f"chaos{os.getpid() % 100_000}"
         port = free_port()
-        url = f"redis://{self._subnet}.1:{port}"
+        url = f"redis://{self.outside}:{port}"
         self.redis_options = ("--port", str(port), "--bind", "0.0.0.0", "--protected-mode", "no")
         if shutil.which("ip") is None:
             raise SystemExit("chaos: --hosts needs the command ip (iproute2)")

@@ -24,9 +24,12 @@ class Place:
 
 
 class Network:
-    """One machine, and a Redis on a Unix socket. Workers are spread over `hosts` in turn."""
+    """One machine, and a Redis on a Unix socket. Workers are spread over `hosts` in turn.
+
+    outside: the address at which they reach servers of this machine."""
 
     redis_options: tuple[str, ...] = ()
+    outside = "127.0.0.1"
 
     def __init__(self, redis_url: str) -> None:
         self.api = Place(redis_url)

@@ -134,7 +134,7 @@ class Stack:
         settings = {
             "REDIS_URL": place.redis_url,
             "DATA_DIR": str(self._folder),
-            "FETCH_ALLOW_HOSTS": "127.0.0.1",
+            "FETCH_ALLOW_HOSTS": self.network.outside,
             "RESUME_EVERY_S": "0.1",
             "OMP_NUM_THREADS": "1",
             "DRAIN_S": "0.5",

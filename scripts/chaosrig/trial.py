@@ -115,7 +115,7 @@ def run(scenario: Scenario, requests: int, seed: int, namespaces: bool = False) 
             )
             _wait_until_ready(stack)
             redis = resources.enter_context(stack.redis())
-            host = resources.enter_context(running_host(stack.network.api.address))
+            host = resources.enter_context(running_host(stack.network.outside))
             hostile = host.origin + scenario.hostile_path if scenario.hostile_path else ""
             clients = Clients(
                 stack.url,
