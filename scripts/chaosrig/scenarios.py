@@ -235,7 +235,7 @@ SCENARIOS = {
     "cut-host": Scenario(
         "one of two worker hosts cut off for 20 s during its job",
         _cut_host,
-        Shape(hosts=2, picture_s=1.0),
+        Shape(hosts=2, picture_s=1.0, fetch_workers=2, finish_workers=2),
     ),
     "rolling": Scenario(
         "SIGTERM to each of nine processes (two apis behind a balancer), one after another",
