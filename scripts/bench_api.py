@@ -1,5 +1,6 @@
 """The api under load, on this machine's loopback and without a GPU: polls against a bare endpoint,
-submissions, a long queue, memory, and what v1 costs beyond its picture. About three minutes.
+submissions, a long queue, memory, large bodies, and what v1 costs beyond its picture. About four
+minutes.
 
 Usage: bench_api.py [--json FILE] [--quick]
 The exit code is 1 when a figure misses its target. --quick: shorter, for a look only.
@@ -22,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from app.core.keys import KeyStore, mint
 from scripts.apibench.bench import Bench
 from scripts.apibench.figures import memory, polls, queue_depth, submits, synchronous
+from scripts.apibench.large_bodies import large_bodies
 from scripts.apibench.rig import running, running_redis, wait_until_ready
 from scripts.apibench.streaming import STREAMS, streams
 
@@ -34,6 +36,11 @@ TARGETS = {
     "stream_polls_ratio": (">=", 0.5, "polls a second beside the streams, against without"),
     "queue_ratio": ("<=", 1.2, "a submission behind 2,000 queued ones, against none"),
     "rss_ratio": ("<=", 1.05, "memory after 20,000 requests, against before"),
+    "body_stall_ms": (
+        "<=",
+        150.0,
+        "longest wait of others beside 60 MB bodies, milliseconds",
+    ),
     "v1_beyond_p50_ms": ("<=", 100.0, "v1 beyond its generation, median, milliseconds"),
 }
 
@@ -66,6 +73,7 @@ def measure(quick: bool) -> dict[str, Any]:
         figures |= submits(bench, seconds)
         figures |= queue_depth(bench, rounds=2 if quick else 9, each=100)
         figures |= memory(bench)
+        figures |= large_bodies(bench, rounds=2 if quick else 8)
         for kind in ("fetch", "cpu", "gpu", "finish"):
             stack.enter_context(running("app.cli", "worker", kind, path=None, **settings))
         wait_until_ready(api)

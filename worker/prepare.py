@@ -103,7 +103,7 @@ def _source_bytes(context: Runtime, record: RequestRecord) -> bytes:
     data = context.blobs.get(f"{record.id}:source")
     if data is None:
         raise ImageRejected("image: its bytes have expired")
-    return decode_base64(data.decode()) if record.source["kind"] == "base64" else data
+    return decode_base64(data) if record.source["kind"] == "base64" else data
 
 
 def _behind_own_link(context: Runtime, url: str) -> bytes | None:

@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.api.answers import Balance, KeyAnswer, KeyList, NewKey, Revoked
 from app.api.auth import Caller
-from app.api.bodies import whole_body
-from app.api.json_body import json_object
+from app.api.json_body import read_json, shortened
+from app.api.media_type import check_encoding
 from app.api.openapi import FOUND, KEYED, Responses, error_answer, json_body
+from app.api.schemas import without_null
 from app.api.services import Services, ServicesDep
 from app.core.addresses import AllowList
 from app.core.credits import MOST_CREDITS
@@ -30,7 +31,10 @@ from app.core.keys import (
 from app.core.webhooks import check_key_target
 
 _ADMIN: Responses = {**KEYED, 403: error_answer("Not an admin key")}
-_BODY: Responses = {413: error_answer("Body too large")}
+_BODY: Responses = {
+    413: error_answer("Body too large"),
+    415: error_answer("Content-Encoding that is not understood"),
+}
 
 
 async def admin(caller: Caller) -> Key:
@@ -131,10 +135,11 @@ def _create(services: Services, order: KeyOrder) -> tuple[str, Key]:
 
 
 async def _read(request: Request, kind: type[Body]) -> Body:
-    """The validated body. Raises InvalidRequest: `field: what is wrong`."""
-    fields = json_object(await whole_body(request))
+    """The validated body. Raises UnsupportedEncoding; InvalidRequest: `field: what is wrong`."""
+    check_encoding(request)
+    fields = shortened(await read_json(request))
     try:
-        return kind.model_validate(fields)
+        return kind.model_validate(without_null(kind, fields))
     except ValidationError as error:
         raise InvalidRequest("; ".join(_sentence(one) for one in error.errors())) from None
 

@@ -123,11 +123,6 @@ class BodiesInFlight:
             lease.release()
 
 
-async def whole_body(request: Request) -> bytes:
-    """The body of a call, of which the request keeps nothing, unlike `request.body()`."""
-    return b"".join([part async for part in request.stream()])
-
-
 def release_body(request: Request) -> None:
     """What the body asked for is stored: other bodies may have its room while this call waits."""
     lease: BodyLease = request.state.body

@@ -23,6 +23,8 @@ from app.core.telemetry.logs import note
 _KEY = re.compile("[!-~]{1,255}")
 _PATIENCE_S = 5.0
 _PAUSE_S = 0.02
+_PIECE = 262_144
+_MARK = secrets.token_hex(16)  # nobody can have sent it
 
 
 async def idempotency_key(
@@ -86,9 +88,19 @@ def _submit(services: Services, caller: Key, submission: Submission, key: str, u
 
 def _digest(submission: Submission) -> str:
     """Of what was asked for: a seed that is to be drawn is -1 here, whatever was drawn; a control
-    map alone takes no step, which no picture does."""
-    fields = json.dumps(submission.body.model_dump(), sort_keys=True)
-    digest = hashlib.sha256(fields.encode())
+    map alone takes no step, which no picture does. Where a long picture was kept meanwhile makes no
+    difference."""
+    fields = submission.body.model_dump()
+    if submission.inline is None:
+        digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
+    else:
+        fields["control_image" if submission.body.control_image else "image"] = _MARK
+        before, _, after = json.dumps(fields, sort_keys=True).partition(_MARK)
+        digest = hashlib.sha256(before.encode())
+        for start in range(0, len(submission.inline), _PIECE):  # json.dumps holds Python's lock
+            text = submission.inline[start : start + _PIECE].decode("ascii")
+            digest.update(json.dumps(text)[1:-1].encode())
+        digest.update(after.encode())
     if submission.upload is not None:
         digest.update(hashlib.sha256(submission.upload).digest())
     return digest.hexdigest()

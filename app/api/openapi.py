@@ -25,6 +25,7 @@ ALWAYS: Responses = {
     408: error_answer("The request did not arrive in time"),
     431: error_answer("The head of the request is too large"),
     500: error_answer("A defect of the server"),
+    501: error_answer("Transfer-Encoding that is not understood"),
     503: error_answer("Temporarily unavailable"),
 }
 """For FastAPI(responses=...): what any endpoint may answer."""
@@ -37,6 +38,7 @@ SUBMISSION: Responses = {
     406: error_answer("Invalid content type; insufficient credits (v1)"),
     409: error_answer("The idempotency key was used with another body; or v1: it was cancelled"),
     413: error_answer("Body too large"),
+    415: error_answer("Content-Encoding that is not understood"),
     429: error_answer("More submissions in a minute than the key may make; see Retry-After"),
 }
 

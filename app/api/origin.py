@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from fastapi import Request
 
+from app.api.heads import split_host
 from app.core.errors import InvalidRequest
 from app.core.settings import Settings
 
@@ -19,15 +20,14 @@ def public_origin(request: Request, settings: Settings) -> str:
     if settings.public_url is not None:
         return str(settings.public_url).rstrip("/")
     host = request.headers.get("host", "").lower()
-    name, _, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
-    if not name or not port.isdigit():
-        name = host
-    known = not {name, host}.isdisjoint(settings.allowed_hosts)
+    name, port = split_host(host) or ("", None)
+    authority = name if port is None else f"{name}:{port}"
+    known = name != "" and not {name, authority}.isdisjoint(settings.allowed_hosts)
     if not known and name != _local_address(request):
         raise InvalidRequest(
             f"Host {host!r} is not known to this server: set PUBLIC_URL, or add it to ALLOWED_HOSTS"
         )
-    return f"{request.url.scheme}://{host}"
+    return f"{request.url.scheme}://{authority}"
 
 
 def _local_address(request: Request) -> str | None:

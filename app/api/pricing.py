@@ -29,25 +29,30 @@ def account_of(
     upload: bytes | None,
     services: Services,
     *,
+    inline: bytes | None = None,
     only_map: bool = False,
 ) -> Account:
     """On whose account a request of this body goes, and what it reserves; a control map alone is
-    free."""
+    free. upload, inline: as Submission has them."""
     price = services.settings.credits_per_work_unit
     reserved = 0
     if key.budgeted and not only_map:
         evaluations = evaluations_of(body.sampler, body.scheduler, body.steps)
-        size = _size(body, upload, services)
+        size = _size(body, upload, inline, services)
         reserved = cost_of(work_units(size, evaluations, body.samples), price)
     return Account(key.id, price, reserved, key.concurrency)
 
 
-def _size(body: FluxControlNetBody, upload: bytes | None, services: Services) -> Size:
+def _size(
+    body: FluxControlNetBody, upload: bytes | None, inline: bytes | None, services: Services
+) -> Size:
     if not body.use_input_img_dimension:
         return body.custom_width, body.custom_height
     text = body.control_image or body.image
     if upload is not None:
         found = size_of(upload)
+    elif inline is not None:
+        found = size_of_base64(inline)
     elif "://" in text[:16]:
         found = _size_behind(text, services)
     else:

@@ -9,13 +9,14 @@ Knows no endpoint; the size of a body is bounded in app.api.transport.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import Enum
 from typing import ClassVar
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.api.heads import fault_of
 from app.api.refusals import HEAD_TOO_LARGE, MAX_HEAD_BYTES, MAX_HEADERS, raw_answer
 from app.core.errors import InvalidRequest, ServerError, TooSlow
 from app.core.settings import Settings
@@ -112,13 +113,17 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._receiving = Awaited.HEAD
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """White space around a value is no part of it (RFC 9110, 5.5); the parser leaves it."""
+        super().on_header(name, value.strip(b" \t"))
+
     def on_headers_complete(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
             self._refusal = HEAD_TOO_LARGE
             raise self._refusal
-        if not _names_one_host(self.headers, self.parser.get_http_version()):
-            self._refusal = InvalidRequest("Host: exactly one is needed")
+        self._refusal = fault_of(self.headers, self.parser.get_http_version())
+        if self._refusal is not None:
             raise self._refusal
         self._offered = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
         if self._offered:
@@ -195,12 +200,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.close()
-
-
-def _names_one_host(headers: Sequence[tuple[bytes, bytes]], version: str) -> bool:
-    """RFC 9112, 3.2: a proxy before us may have looked at another one of several."""
-    hosts = sum(name == b"host" for name, _ in headers)
-    return hosts == 1 or (hosts == 0 and version == "1.0")
 
 
 def bounded_protocol(settings: Settings) -> type[BoundedProtocol]:

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from app.core.errors import InvalidRequest
 from app.core.file_kinds import READ
@@ -39,6 +40,8 @@ _WEBHOOK = (
     r"(:(80|443|8080|8443))?(/[!-~]*)?$"
 )
 
+_SURROGATE = "lone_surrogate"
+
 PICTURE_FIELDS = ("image", "control_image")
 """What may come as a file in a form."""
 
@@ -57,8 +60,9 @@ def _no_surrogates(value: object) -> object:
     if isinstance(value, str):
         try:
             value.encode()
-        except UnicodeEncodeError:
-            raise ValueError("the text is not valid Unicode") from None
+        except UnicodeEncodeError as error:
+            half = value[error.start]
+            raise PydanticCustomError(_SURROGATE, f"\\u{ord(half):04x}") from None
     return value
 
 
@@ -159,14 +163,45 @@ Body = TypeVar("Body", FluxControlNetBody, PreprocessBody)
 def parse_body(kind: type[Body], fields: dict[str, Any]) -> Body:
     """The validated body. Raises InvalidRequest: `field: what is wrong; what is allowed`."""
     try:
-        return kind.model_validate(fields)
+        return kind.model_validate(without_null(kind, fields))
     except ValidationError as error:
         sentences = [_sentence(detail) for detail in error.errors()]
         raise InvalidRequest("; ".join(sentences)) from None
 
 
+def without_null(kind: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
+    """null counts as left out where a parameter may be left out."""
+    return {
+        name: value
+        for name, value in fields.items()
+        if value is not None or _is_required(kind, name)
+    }
+
+
+def without_empty(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a form, where an empty one counts as left out if it may be, and as false if it
+    is a switch: what PHP sends for null and for false."""
+    known = FluxControlNetBody.model_fields
+    kept = {}
+    for name, value in fields.items():
+        if value != "" or _is_required(FluxControlNetBody, name):
+            kept[name] = value
+        elif name in known and known[name].annotation is bool:
+            kept[name] = False
+    return kept
+
+
+def _is_required(kind: type[BaseModel], name: str) -> bool:
+    return name in kind.model_fields and kind.model_fields[name].is_required()
+
+
 def _sentence(detail: Any) -> str:
     name = str(detail["loc"][0])
+    if detail["type"] == _SURROGATE:
+        return (
+            f"{name}: {detail['msg']} is not allowed without its other half, which makes a "
+            "character of it; a string of Unicode characters is needed"
+        )
     if detail["type"] == "missing":
         return f"{name}: is missing; {_allowed(name)}"
     value = detail["input"]

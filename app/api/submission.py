@@ -9,14 +9,22 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from redis.exceptions import RedisError
 
 from app.api.auth import Submitter
-from app.api.bodies import whole_body
 from app.api.forms import read_form
-from app.api.json_body import json_object
+from app.api.json_body import read_json, shortened
+from app.api.json_scan import LongString
+from app.api.media_type import media_type_of
 from app.api.pricing import account_of
-from app.api.schemas import FluxControlNetBody, PreprocessBody, parse_body
+from app.api.schemas import (
+    PICTURE_FIELDS,
+    FluxControlNetBody,
+    PreprocessBody,
+    parse_body,
+    without_empty,
+)
 from app.api.services import Services, ServicesDep
 from app.api.webhooks import webhook_of
 from app.core.errors import (
@@ -35,18 +43,21 @@ from models.geometry import largest_of_shape
 
 log = logging.getLogger(__name__)
 
+_ELSEWHERE = "base64"  # what the body has in the place of a long picture
 _RANDOM_SEEDS = 999_999_999_999_999  # the hosted service's own range for a drawn seed
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A valid body. upload: the bytes of its picture when that came as a file. webhook: where the
-    end of the request is told, and with which origin in the links. only_map: what is asked for is
-    the control map; whatever the body says of a picture is a default then.
+    """A valid body. upload: the bytes of its picture when that came as a file. inline: its picture
+    as base64 when that is long; a word stands for it in the body. webhook: where the end of the
+    request is told, and with which origin in the links. only_map: what is asked for is the control
+    map; whatever the body says of a picture is a default then.
     """
 
     body: FluxControlNetBody
     upload: bytes | None
+    inline: bytes | None = None
     webhook: Mapping[str, str] | None = None
     only_map: bool = False
 
@@ -59,6 +70,11 @@ class Submission:
     def picture(self) -> str:
         """What that parameter says: a URL or base64, of no meaning when a file came."""
         return str(getattr(self.body, self.field))
+
+    @property
+    def encoded(self) -> bytes:
+        """The picture as base64, when it is neither a file nor behind a URL."""
+        return self.picture.encode() if self.inline is None else self.inline
 
     @property
     def by_url(self) -> bool:
@@ -81,13 +97,14 @@ async def read_submission(
     services: ServicesDep,
     caller: Submitter,
 ) -> PendingSubmission:
-    """Parse and validate; the key and its limits are checked first. Raises 400, 401, 406, 413, 429
-    or 503."""
-    fields, uploads = await _read_fields(request, services)
+    """Parse and validate; the key and its limits are checked first. Raises 400, 401, 406, 413, 415,
+    429 or 503."""
+    fields, uploads, inline = await _read_fields(request, services)
     body = parse_body(FluxControlNetBody, fields)
-    upload = uploads.get("control_image" if body.control_image else "image")
+    field = "control_image" if body.control_image else "image"
     webhook = webhook_of(request, services.settings, body.webhook_url, caller)
-    return PendingSubmission(Submission(body, upload, webhook))
+    inline_picture = await _joined(inline.get(field))
+    return PendingSubmission(Submission(body, uploads.get(field), inline_picture, webhook))
 
 
 async def read_preprocess(
@@ -96,25 +113,40 @@ async def read_preprocess(
     caller: Submitter,  # noqa: ARG001  # asked for so that nothing is read without a key
 ) -> PendingSubmission:
     """The same for a body that asks for a control map."""
-    fields, uploads = await _read_fields(request, services)
+    fields, uploads, inline = await _read_fields(request, services)
     asked = parse_body(PreprocessBody, fields)
     # A map has no seed and takes no step; a record is the same for all requests nevertheless.
     body = FluxControlNetBody.model_construct(
         **asked.model_dump(), prompt="", seed=0, image_format="png", steps=0
     )
-    return PendingSubmission(Submission(body, uploads.get("image"), only_map=True))
+    inline_picture = await _joined(inline.get("image"))
+    return PendingSubmission(Submission(body, uploads.get("image"), inline_picture, only_map=True))
 
 
 async def _read_fields(
     request: Request, services: Services
-) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The fields of a body of either type, and the bytes of its files."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+) -> tuple[dict[str, Any], dict[str, bytes], dict[str, LongString]]:
+    """The fields of a body of either type, the bytes of its files, and its long base64."""
+    media_type = media_type_of(request)
+    uploads: dict[str, bytes] = {}
     if media_type == "application/json":
-        return json_object(await whole_body(request)), {}
-    if media_type == "multipart/form-data":
-        return await read_form(request, services.settings.max_body_bytes)
-    raise InvalidContentType
+        fields = await read_json(request)
+    elif media_type == "multipart/form-data":
+        fields, uploads = await read_form(request, services.settings.max_body_bytes)
+        fields = without_empty(fields)
+    else:
+        raise InvalidContentType
+    inline = {
+        name: value
+        for name, value in fields.items()
+        if name in PICTURE_FIELDS and isinstance(value, LongString) and value.may_be_base64
+    }
+    return shortened(fields) | dict.fromkeys(inline, _ELSEWHERE), uploads, inline
+
+
+async def _joined(text: LongString | None) -> bytes | None:
+    """In a thread: it is a copy of all of it, for which bytes.join gives Python's lock away."""
+    return None if text is None else await run_in_threadpool(text.to_bytes)
 
 
 SubmissionDep = Annotated[PendingSubmission, Depends(read_submission)]
@@ -146,7 +178,12 @@ def submit(
     if params["seed"] == -1:
         params["seed"] = secrets.randbelow(_RANDOM_SEEDS)
     account = account_of(
-        caller, submission.body, submission.upload, services, only_map=submission.only_map
+        caller,
+        submission.body,
+        submission.upload,
+        services,
+        inline=submission.inline,
+        only_map=submission.only_map,
     )
     expires_at = services.requests.expiry()
     source = _store_source(services, caller.name, request_id, submission, expires_at)
@@ -216,9 +253,9 @@ def _check_picture(services: Services, submission: Submission) -> None:
             raise InvalidRequest(f"{submission.field}: a URL has at most {URL_MAX} characters")
         return
     else:
-        size = len(submission.picture) * 3 // 4  # at most
+        size = len(submission.encoded) * 3 // 4  # at most
         if size > most:
-            size = decoded_size(submission.picture)
+            size = decoded_size(submission.encoded)
     if size > most:
         raise InvalidRequest(f"{submission.field}: {size} bytes; at most {most} are allowed")
 
@@ -231,7 +268,7 @@ def _store_source(
     if submission.upload is None and submission.by_url:
         return {"field": field, "kind": "url", "url": submission.picture}
     uploaded = submission.upload is not None
-    data = submission.picture.encode() if submission.upload is None else submission.upload
+    data = submission.encoded if submission.upload is None else submission.upload
     services.sources.hold(owner, request_id, len(data), expires_at)
     try:
         services.blobs.put(f"{request_id}:source", data, expires_at)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from typing_extensions import TypedDict
 
 from app.api.auth import Caller
-from app.api.bodies import whole_body
-from app.api.json_body import json_object
+from app.api.json_body import read_json
+from app.api.json_scan import LongString
+from app.api.media_type import media_type_of
 from app.api.openapi import SUBMISSION
 from app.api.origin import public_origin
 from app.api.services import ServicesDep
@@ -58,16 +59,15 @@ class Uploaded(TypedDict):
     urls: list[str]
 
 
-async def _raw_json(
+async def _read_fields(
     request: Request,
     services: ServicesDep,
     caller: Caller,  # noqa: ARG001  # the key first
-) -> bytes:
+) -> dict[str, Any]:
     await services.admission.check_memory()
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    if media_type_of(request) != "application/json":
         raise InvalidContentType("Invalid content type. Send application/json")
-    return await whole_body(request)
+    return await read_json(request)
 
 
 @router.post(
@@ -79,29 +79,29 @@ def upload_asset(
     request: Request,
     services: ServicesDep,
     caller: Caller,
-    raw: Annotated[bytes, Depends(_raw_json)],
+    fields: Annotated[dict[str, Any], Depends(_read_fields)],
 ) -> Uploaded:
     """Keep pictures for later requests; their links can be sent as `image`."""
     origin = public_origin(request, services.settings)
-    pictures = _pictures(raw, services.settings.max_image_bytes)
+    pictures = _pictures(fields, services.settings.max_image_bytes)
     expires_at = services.uploads.store(caller.name, pictures)
     paths = [upload_path(picture.sha256, picture.kind) for picture in pictures]
     links = [origin + services.links.sign(path, expires_at) for path in paths]
     return {"file_urls": links, "message": "Files uploaded successfully", "urls": links}
 
 
-def _pictures(raw: bytes, max_bytes: int) -> list[Upload]:
-    texts = json_object(raw).get("data_urls")
+def _pictures(fields: dict[str, Any], max_bytes: int) -> list[Upload]:
+    texts = fields.get("data_urls")
     if not isinstance(texts, list) or not 1 <= len(texts) <= MOST:
         raise InvalidRequest(_NEEDED)
     return [_picture(f"data_urls[{at}]", text, max_bytes) for at, text in enumerate(texts)]
 
 
 def _picture(name: str, text: object, max_bytes: int) -> Upload:
-    if not isinstance(text, str):
+    if not isinstance(text, str | LongString):
         raise InvalidRequest(f"{name}: a data URI is needed")
     try:
-        data = decode_base64(text)
+        data = decode_base64(text if isinstance(text, str) else text.to_bytes())
     except ImageRejected:
         raise InvalidRequest(f"{name}: not a base64 data URI") from None
     if len(data) > max_bytes:

@@ -13,9 +13,11 @@ ServerError                    500  an internal error
 ├── Conflict                   409  an idempotency key with another body
 ├── BodyTooLarge               413
 ├── QuotaExceeded              413  more bytes of pictures than an owner may have
+├── UnsupportedEncoding        415  the body comes in a content coding that is not understood
 ├── RateLimited                429  more requests in a minute than the key may make, or more bytes
 │                                   of waiting pictures than its owner may have
 ├── HeadTooLarge               431
+├── UnknownTransferCoding      501  the body comes in a transfer coding that is not understood
 ├── Unavailable                503  Redis is away or nobody can do the work
 │   ├── HistoryUnavailable          the database of the history cannot be reached
 │   ├── BlobsUnavailable            the store of picture bytes is away or full
@@ -120,6 +122,16 @@ class QuotaExceeded(ServerError):
     sentence = "The uploaded pictures are more than this key's owner may have"
 
 
+class UnsupportedEncoding(ServerError):
+    status = 415
+
+    def __init__(self, coding: str) -> None:
+        super().__init__(
+            f"Content-Encoding: {coding!r} is not understood; send the body as it is",
+            {"accept-encoding": "identity"},  # RFC 9110, 15.5.16
+        )
+
+
 class RateLimited(ServerError):
     status = 429
     sentence = "Too many requests"
@@ -128,6 +140,11 @@ class RateLimited(ServerError):
 class HeadTooLarge(ServerError):
     status = 431
     sentence = "The head of the request is too large"
+
+
+class UnknownTransferCoding(ServerError):
+    status = 501
+    sentence = "Transfer-Encoding: only chunked is understood"
 
 
 class Unavailable(ServerError):

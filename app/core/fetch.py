@@ -11,16 +11,18 @@ import httpcore
 
 from app.core.addresses import AllowList
 from app.core.errors import ImageRejected, UrlRejected
+from app.core.fetched_body import check_body
 from app.core.network import Deadline, GuardedBackend, Resolve, resolve
 from app.core.urls import parse_url, redirected
 
-_REDIRECTS = 3
+_REDIRECTS = 5
 _HEADERS = [
     (b"Accept", b"image/*"),
-    # A compressed body is never unpacked: it arrives as it is and is no picture.
+    # A compressed body is never unpacked: what comes out of it has no bound.
     (b"Accept-Encoding", b"identity"),
     (b"User-Agent", b"flux-controlnet-server"),
 ]
+_EARLY_END = "peer closed connection"  # how h11's errors of a body that is cut begin
 
 
 def fetch_image(
@@ -29,7 +31,8 @@ def fetch_image(
     """The bytes behind an http(s) URL.
 
     Raises ImageRejected when it cannot be had: not allowed, unreachable, an HTTP error, more than
-    max_bytes, or slower than timeout_s in all.
+    max_bytes, slower than timeout_s in all, or an answer that is cut or plainly no picture
+    (app/core/fetched_body.py).
     """
     backend = GuardedBackend(allow, Deadline(timeout_s), resolve)
     with httpcore.ConnectionPool(network_backend=backend) as pool:
@@ -61,12 +64,37 @@ def _get(pool: httpcore.ConnectionPool, url: str, max_bytes: int) -> tuple[str |
             return redirected(url, location), b""
         if response.status != 200:
             raise UrlRejected(f"it answered with HTTP status {response.status}")
-        body = bytearray()
+        body = _body(response, max_bytes)
+    check_body(body, _header(response, b"content-type"), _header(response, b"content-encoding"))
+    return None, body
+
+
+def _body(response: httpcore.Response, max_bytes: int) -> bytes:
+    body = bytearray()
+    try:
         for chunk in response.iter_stream():
             body += chunk
             if len(body) > max_bytes:
                 raise UrlRejected(f"it holds more than {max_bytes} bytes")
-        return None, bytes(body)
+    except httpcore.NetworkError:
+        raise _cut(body, response) from None
+    except httpcore.RemoteProtocolError as error:
+        if not str(error).startswith(_EARLY_END):
+            raise
+        raise _cut(body, response) from None
+    return bytes(body)
+
+
+def _cut(body: bytearray, response: httpcore.Response) -> ImageRejected:
+    declared = _header(response, b"content-length")
+    of = f" of {declared}" if declared.isdigit() else ""
+    return ImageRejected(f"image: the URL's answer ended early, after {len(body)}{of} bytes")
+
+
+def _header(response: httpcore.Response, name: bytes) -> str:
+    """Its last value, or ""."""
+    values = [value for field, value in response.headers if field.lower() == name]
+    return values[-1].decode("latin-1") if values else ""
 
 
 def _location(response: httpcore.Response) -> str | None:

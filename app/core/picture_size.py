@@ -5,34 +5,24 @@ needs the truth decodes the picture (app.core.decoding).
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 import struct
 
 from app.core.file_kinds import picture_kind
 from app.core.formats.heif_boxes import primary_item
 from app.core.formats.tiff_directory import HEIGHT, WIDTH, first_directory
+from app.core.inline import first_bytes
 
 Size = tuple[int, int]
 
 ENOUGH = 262_144
 """Bytes of a file within which its size stands, but for files made to be odd."""
 
-_PREFIX = re.compile(r"\s*data:[^,]{0,200},", re.IGNORECASE)
-_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 _NO_SIZE = frozenset((0xC4, 0xC8, 0xCC))  # tables and extensions among JPEG's frame headers
 
 
-def size_of_base64(text: str) -> Size | None:
+def size_of_base64(text: str | bytes) -> Size | None:
     """Of a picture as base64 or as a data URI; None when it cannot be told."""
-    start = _PREFIX.match(text[:300])
-    encoded = text[start.end() if start else 0 :][: ENOUGH * 4 // 3]
-    plain = _NOT_BASE64.sub("", encoded.replace("-", "+").replace("_", "/"))
-    try:
-        return size_of(base64.b64decode(plain[: len(plain) // 4 * 4]))
-    except binascii.Error:
-        return None
+    return size_of(first_bytes(text, ENOUGH))
 
 
 def size_of(data: bytes) -> Size | None:

@@ -17,8 +17,16 @@ import pytest
 from PIL import Image
 
 from models.spec import CONTROL_NAMES, PROFILE_NAMES, SAMPLER_NAMES, SCHEDULE_NAMES
-from tests.support.bodies import small
-from tests.support.pictures import PictureHost, Respond, astronaut, base64_of, encoded, redirect
+from tests.support.bodies import PAGE_VALUES, small
+from tests.support.pictures import (
+    PictureHost,
+    Respond,
+    astronaut,
+    base64_of,
+    encoded,
+    opened,
+    redirect,
+)
 from tests.support.servers import free_port
 from tests.support.wire import V1, V2, finished, picture, rejected, wait_for_end
 
@@ -49,13 +57,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 }
 """What the refusal of a parameter has to say is allowed."""
 
-NO_TEXT: list[Any] = [None, 5, True, [], {}]
-NO_NUMBER: list[Any] = [None, "abc", "", True, False, [20], {}, "nan", "inf", "0x10", "1_0,5"]
+NO_TEXT: list[Any] = [5, True, [], {}]
+NO_NUMBER: list[Any] = ["abc", "", True, False, [20], {}, "nan", "inf", "0x10", "1_0,5"]
 NO_INTEGER: list[Any] = [*NO_NUMBER, 20.5, "20.5", 10**400]
-NO_SWITCH: list[Any] = [None, "perhaps", "", 2, -1, 0.5, [], {}]
+NO_SWITCH: list[Any] = ["perhaps", "", 2, -1, 0.5, [], {}]
 WRONG: dict[str, list[Any]] = {
-    "image": [MISSING, "", *NO_TEXT],
-    "prompt": [MISSING, "", " \n\t", "x" * 100_001, "\ud800", *NO_TEXT],
+    "image": [MISSING, None, "", *NO_TEXT],
+    "prompt": [MISSING, None, "", " \n\t", "x" * 100_001, "\ud800", *NO_TEXT],
     "sampler": ["nope", "", "EULER", "euler ", *NO_TEXT],
     "scheduler": ["nope", "", "Simple", *NO_TEXT],
     "seed": [-2, 2**63, *NO_INTEGER],
@@ -169,6 +177,15 @@ def test_unknown_keys_are_ignored(http: httpx.Client) -> None:
     assert picture(http, small(seed=1, **unknown)) == picture(http, small(seed=1))
 
 
+def test_null_counts_as_left_out(http: httpx.Client) -> None:
+    """Of what may be left out: the same picture as without it."""
+    nothing = dict.fromkeys(
+        (*PAGE_VALUES, "cn_type", "profile", "preview", "webhook_url", "control_image")
+    )
+    body = {"image": base64_of(astronaut((64, 64))), "prompt": "an astronaut", "seed": 3}
+    assert picture(http, {**nothing, **body}) == picture(http, body)
+
+
 # ---- multipart/form-data
 
 
@@ -205,7 +222,7 @@ def test_form_with_image_as_text(http: httpx.Client, host: PictureHost) -> None:
     ("name", "value"),
     [
         *(("steps", "abc"), ("steps", "14"), ("cn_type", "edge"), ("base64", "x")),
-        *(("prompt", " "), ("profile", "")),
+        *(("prompt", " "), ("prompt", ""), ("profile", " ")),
     ],
 )
 @PATHS
@@ -214,6 +231,16 @@ def test_wrong_text_in_a_form(http: httpx.Client, path: str, name: str, value: s
     answer = form(http, path, data={name: value}, files=upload)
     assert answer.status_code == 400
     assert answer.json()["error"].startswith(f"{name}: ")
+
+
+def test_empty_fields_of_a_form_count_as_left_out(http: httpx.Client) -> None:
+    """As PHP's curl sends null and false: `base64=` is false, and so is a switch that is on."""
+    upload = {"image": ("a.png", encoded(astronaut((64, 64))), "image/png")}
+    empty = dict.fromkeys((*PAGE_VALUES, "profile", "preview", "webhook_url", "control_image"), "")
+    given = {"steps": "15", "seed": "5", "custom_width": "96", "custom_height": "64"}
+    made = form(http, V1, data={**empty, **given}, files=upload)
+    assert made.headers["content-type"] == "image/jpeg"
+    assert opened(made.content).size == (96, 64)
 
 
 @PATHS
@@ -374,7 +401,7 @@ def silent(handler: BaseHTTPRequestHandler) -> None:
 
 
 MISBEHAVING: dict[str, tuple[Respond, str]] = {
-    "cut off": (cut_off, "could not be reached"),
+    "cut off": (cut_off, "ended early, after 4 of 1000 bytes"),
     "no answer": (silent, "could not be reached"),
     "redirect to nowhere": (redirect(None), "redirects to nowhere"),
     "redirect to a malformed URL": (redirect("http://["), "malformed"),

@@ -4,6 +4,7 @@ answer carries. Raw sockets; no workers are needed.
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from itertools import repeat
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from app.api.refusals import MAX_HEAD_BYTES, MAX_HEADERS
 from tests.support.raw import Answer, answers, connected, everything, trickle
@@ -278,6 +280,141 @@ def test_exactly_one_host_is_needed(patient: str, hosts: bytes, status: int) -> 
     assert answer.status == status
     (older,) = told(patient, b"GET /health/live HTTP/1.0\r\n\r\n")
     assert older.status == 200
+
+
+# ---- values of headers
+
+
+@pytest.mark.parametrize("space", [" ", "\t", " \t \t"], ids=ascii)
+@pytest.mark.parametrize("place", ["before", "behind"])
+def test_white_space_around_a_value_is_no_part_of_it(
+    patient: str, key: str, space: str, place: str
+) -> None:
+    """RFC 9110, 5.5: the key, the host, the type and the idempotency key are the same without."""
+    values = {
+        "host": "localhost",
+        "x-api-key": key,
+        "content-type": "application/json",
+        "idempotency-key": f"white-{space.encode().hex()}-{place}",
+        "content-length": str(len(BODY)),
+        "connection": "close",
+    }
+    spaced = {name: space + of if place == "before" else of + space for name, of in values.items()}
+    ids = []
+    for headers in (values, spaced):
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        raw = f"POST /v2/flux-controlnet HTTP/1.1\r\n{head}\r\n".encode() + BODY
+        (answer,) = told(patient, raw)
+        assert answer.status == 200, answer.body
+        found = json.loads(answer.body)
+        assert found["status_url"].startswith("http://localhost/v2/requests/")
+        ids.append(found["request_id"])
+    assert ids[0] == ids[1]
+
+
+@pytest.mark.parametrize("port", ["\xb2", "65536", "+80", "8_0", "x", "80:80"], ids=ascii)
+def test_a_host_with_no_port_is_400(patient: str, port: str) -> None:
+    raw = f"GET /health/live HTTP/1.1\r\nhost: localhost:{port}\r\n\r\n".encode("latin-1")
+    (answer,) = told(patient, raw)
+    assert answer.status == 400
+    assert answer.error.startswith("Host: ")
+    assert_safe(answer)
+
+
+@pytest.mark.parametrize("coding", ["gzip, chunked", "gzip", "identity", "x-mine, chunked"])
+def test_an_unknown_transfer_coding_is_501(patient: str, key: str, coding: str) -> None:
+    framing = f"transfer-encoding: {coding}"
+    (answer,) = told(patient, post(key, framing, body=b"5\r\nhello\r\n0\r\n\r\n"))
+    assert (answer.status, answer.error) == (501, "Transfer-Encoding: only chunked is understood")
+    assert answer.headers["connection"] == "close"
+
+
+def test_two_keys_are_none(patient: str, key: str) -> None:
+    (answer,) = told(patient, post(key, "x-api-key: SG_other", "content-length: 0"))
+    assert (answer.status, answer.error) == (400, "x-api-key: sent twice with different values")
+
+
+BODIES = ("/v1/flux-controlnet", "/v2/flux-controlnet", "/v1/flux-controlnet/preprocess")
+
+
+@pytest.mark.parametrize("path", [*BODIES, "/upload-asset"])
+@pytest.mark.parametrize("coding", ["gzip", "identity, br", "deflate", "\xe9"], ids=ascii)
+def test_a_content_coding_is_415(patient: str, key: str, path: str, coding: str) -> None:
+    headers = f"content-encoding: {coding}", f"content-length: {len(BODY)}", "connection: close"
+    raw = post(key, *headers).replace(b"/v2/flux-controlnet", path.encode(), 1)
+    (answer,) = told(patient, raw + gzip.compress(BODY)[: len(BODY)])
+    assert answer.status == 415
+    assert answer.error.startswith("Content-Encoding: ")
+    assert answer.headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("coding", ["identity", "", "Identity "])
+def test_the_coding_that_is_none_is_understood(patient: str, key: str, coding: str) -> None:
+    headers = f"content-encoding: {coding}", f"content-length: {len(BODY)}", "connection: close"
+    (answer,) = told(patient, post(key, *headers, body=BODY))
+    assert answer.status == 200
+
+
+# ---- JSON
+
+
+@pytest.mark.parametrize(
+    "charset", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "cp037"]
+)
+@pytest.mark.parametrize("path", ["/v2/flux-controlnet", "/upload-asset"])
+def test_json_is_utf_8(patient: str, key: str, path: str, charset: str) -> None:
+    fields = {"image": "aGVsbG8=", "prompt": "x", "data_urls": ["data:image/gif;base64,R0lGODlh"]}
+    body = json.dumps(fields).encode(charset)
+    raw = post(key, f"content-length: {len(body)}", "connection: close")
+    (answer,) = told(patient, raw.replace(b"/v2/flux-controlnet", path.encode(), 1) + body)
+    assert answer.status == 400
+    assert answer.error.startswith("body: not valid JSON")
+
+
+def test_a_byte_order_mark_before_json_is_ignored(patient: str, key: str) -> None:
+    """As RFC 8259 (8.1) allows."""
+    body = BODY.decode().encode("utf-8-sig")
+    raw = post(key, f"content-length: {len(body)}", "connection: close", body=body)
+    (answer,) = told(patient, raw)
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(("text", "half"), [("a\ud83d b", "d83d"), ("\ude00", "de00")])
+def test_half_a_character_is_named(patient: str, key: str, text: str, half: str) -> None:
+    body = json.dumps({"image": "aGVsbG8=", "prompt": text}).encode()
+    raw = post(key, f"content-length: {len(body)}", "connection: close", body=body)
+    (answer,) = told(patient, raw)
+    assert answer.status == 400
+    assert answer.error.startswith(f"prompt: \\u{half} is not allowed without its other half")
+
+
+# ---- long pictures
+
+
+@pytest.mark.parametrize("form", [False, True], ids=["json", "form"])
+def test_a_long_picture_is_stored_as_it_was_sent(
+    patient: str, key: str, redis_url: str, form: bool
+) -> None:
+    """Also when its JSON escapes every slash, as PHP does, and the same request is the same."""
+    text = "iVBO" + "/+Ab" * 15_000
+    fields = json.dumps({"prompt": "x", "image": text})
+    other_order = json.dumps({"image": text, "prompt": "x"}, indent=8)
+    bodies = [fields, fields.replace("/", "\\/"), other_order]
+    if form:
+        part = '--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+        bodies = [part % ("image", text) + part % ("prompt", "x") + "--x--\r\n"]
+    ids = set()
+    for body in bodies:
+        headers = "idempotency-key: long", f"content-length: {len(body)}", "connection: close"
+        raw = post(key, *headers, body=body.encode())
+        if form:
+            raw = raw.replace(b"application/json", b"multipart/form-data; boundary=x", 1)
+        (answer,) = told(patient, raw)
+        assert answer.status == 200, answer.body
+        ids.add(json.loads(answer.body)["request_id"])
+    (request_id,) = ids
+    with Redis.from_url(redis_url) as redis:
+        assert redis.get(f"blob:{request_id}:source") == text.encode()
 
 
 # ---- many at once

@@ -18,20 +18,22 @@ from tests.support.differential.scenes import Array, Bytes8, Scene, shown, uprig
 
 _CHROMAS = {"gray": 0, "yuv420p": 1, "yuv422p": 2, "yuv444p": 3}
 _MATRICES = {"smpte170m": (6, "bt601"), "bt709": (1, "bt709")}
-_SMALLEST = 32
+_LEAST = 32
+_LEAST_FOR_GRIDS = 192
+"""Pixels of a side, so that each tile of 64 or more is needed."""
 
 
 def cases(scene: Scene) -> Iterator[Case]:
-    rgb, alpha = _enlarged(scene)
+    rgb, alpha = _enlarged(scene, _LEAST)
     yield from _layouts(rgb)
     yield from _colours(rgb)
-    yield from _grids(rgb)
+    yield from _grids(_enlarged(scene, _LEAST_FOR_GRIDS)[0])
     yield from _beside(rgb, alpha)
 
 
-def _enlarged(scene: Scene) -> tuple[Bytes8, Bytes8]:
+def _enlarged(scene: Scene, least: int) -> tuple[Bytes8, Bytes8]:
     """Even sides, as cameras have them and 4:2:0 needs them."""
-    factor = 2 * -(-_SMALLEST // (2 * min(scene.size)))
+    factor = 2 * -(-least // (2 * min(scene.size)))
     rgb = scene.smooth.rgb.repeat(factor, 0).repeat(factor, 1)
     return rgb, scene.alpha.repeat(factor, 0).repeat(factor, 1)
 

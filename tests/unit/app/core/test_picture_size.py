@@ -56,6 +56,13 @@ def test_base64_in_all_its_forms(prefix: str, wrap: int) -> None:
     assert size_of_base64(prefix + text) == SIZE
 
 
+def test_base64_that_lost_its_plus() -> None:
+    text = base64.b64encode(picture("PNG") + b"\xfb\xef\xbe" * 100).decode()
+    assert "++++" in text
+    assert size_of_base64(text.replace("+", " ")) == SIZE
+    assert size_of_base64(f"data:image/png; base64,{text}".encode()) == SIZE
+
+
 def test_only_the_beginning_of_a_long_text_is_read() -> None:
     assert size_of_base64(base64.b64encode(picture("PNG") + bytes(8 * ENOUGH)).decode()) == SIZE
 
