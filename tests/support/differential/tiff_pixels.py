@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tests.support.differential import libvips
 from tests.support.differential.scenes import (
     Array,
     Bytes8,
@@ -117,33 +117,38 @@ def _palettes(scene: Scene) -> Iterator[Samples]:
         yield Samples(f"palette {bits} bits", pixels, truth, packed, options)
 
 
+_TO_XYZ_D65 = np.array(
+    [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+)
 _TO_XYZ_D50 = np.array(
     [[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7142]]
 )
 
 
 def _lab(scene: Scene) -> Iterator[Samples]:
-    exact = libvips.image(scene.rgb).colourspace("lab").numpy()
+    """CIE Lab is of D65, as TIFF 6.0 and libvips have it, ICC Lab of D50. libvips cannot read 8
+    bits, and takes ICC Lab for CIE Lab."""
+    cie, icc = _lab_of(scene.rgb, _TO_XYZ_D65), _lab_of(scene.rgb, _TO_XYZ_D50)
+    truth = shown(scene.rgb, 255)
     for bits in (8, 16):
         top, scale = 2**bits - 1, 2 ** (bits - 8)
-        lightness = np.rint(exact[..., :1] / 100 * top)
-        hues = np.rint(exact[..., 1:] * scale)
-        values = np.dstack([lightness / top * 100, hues / scale]).astype(np.float32)
-        truth = libvips.image(values, "lab").colourspace("srgb").numpy()
-        signed = np.dstack([lightness, hues % 2**bits]).astype(f"uint{bits}")
+        hues = np.rint(cie[..., 1:] * scale)
+        signed = np.dstack([np.rint(cie[..., :1] / 100 * top), hues % 2**bits])
         options: dict[str, Any] = {"photometric": "cielab"}
-        yield Samples(f"Lab {bits} bits", signed, truth, None, options)
+        yield Samples(f"Lab {bits} bits", signed.astype(f"uint{bits}"), truth, None, options)
+        # The lightness of 16 bits ends at 0xFF00.
+        hues = np.rint(icc[..., 1:] * scale)
+        shifted = np.dstack([np.rint(icc[..., :1] / 100 * 255 * scale), hues + 128 * scale])
         options = {"photometric": "icclab"}
-        yield Samples(f"ICC Lab {bits} bits", _icc_lab(scene, bits), scene.rgb, None, options)
+        yield Samples(f"ICC Lab {bits} bits", shifted.astype(f"uint{bits}"), truth, None, options)
 
 
-def _icc_lab(scene: Scene, bits: int) -> Array:
-    """From the white of D50, which libvips does not know."""
-    parts = scene.rgb / 255
-    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-    relative = linear @ _TO_XYZ_D50.T / _TO_XYZ_D50.sum(axis=1)
-    roots = np.where(relative > 0.008856, np.cbrt(relative), 7.787 * relative + 16 / 116)
-    x, y, z = np.moveaxis(roots, -1, 0)
-    lightness = (116 * y - 16) / 100 * (255 if bits == 8 else 65280)
-    hues = [(hue + 128) * 2 ** (bits - 8) for hue in (500 * (x - y), 200 * (y - z))]
-    return np.rint(np.dstack([lightness, *hues])).astype(f"uint{bits}")
+def _lab_of(rgb: Bytes8, to_xyz: NDArray[np.float64]) -> NDArray[np.float64]:
+    """CIE 1976 of sRGB, for the white of a matrix (IEC 61966-2-1, ICC.1)."""
+    values = rgb / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    relative = linear @ (to_xyz / to_xyz.sum(axis=1, keepdims=True)).T
+    x, y, z = np.moveaxis(
+        np.where(relative > 0.008856, np.cbrt(relative), 7.787 * relative + 16 / 116), -1, 0
+    )
+    return np.dstack([116 * y - 16, 500 * (x - y), 200 * (y - z)])
