@@ -21,10 +21,14 @@ from tests.support.servers import Server, running_redis, running_server
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """A command that runs in this process writes to what is its standard error then."""
+def _process_as_before() -> Iterator[None]:
+    """A command that runs in this process writes to what is its standard error then, and keeps its
+    files to itself."""
+    mask = os.umask(0)
+    os.umask(mask)
     with as_before():
         yield
+    os.umask(mask)
 
 
 @pytest.fixture(scope="session")

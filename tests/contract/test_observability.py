@@ -123,7 +123,9 @@ def test_every_line_about_a_request_carries_its_id(http: httpx.Client, server: S
     until(lambda: len(parts_told(server, request_id)) >= len(parts), f"lines about {parts}")
     assert sorted(parts_told(server, request_id)) == parts
     lines = lines_about(server, request_id)
-    assert {line["process"] for line in lines} == {"api", "cpu worker", "gpu worker"}
+    assert {line["process"] for line in lines} == {
+        *("api", "cpu worker", "gpu worker", "finish worker"),
+    }
     calls = [line for line in lines if line["logger"] == "app.access"]
     assert {line["status"] for line in calls} == {200}
     assert {"POST /v2/flux-controlnet", f"GET /v2/requests/{request_id}"} <= {
@@ -151,7 +153,7 @@ def test_one_trace_from_the_client_through_all_jobs(
         "prepare": "cpu worker",
         "generate": "gpu worker",
         "generate rest": "gpu worker",
-        "finish": "cpu worker",
+        "finish": "finish worker",
     }
     assert not any(span.failed for span in spans.values())
 

@@ -153,7 +153,8 @@ def test_the_key_is_private_and_a_folder_serves_one_server(tmp_path: Path) -> No
     old.mkdir(mode=0o755)
     (old / "file").touch(0o644)
     outside = tmp_path / "outside"
-    outside.touch(0o644)
+    outside.touch()
+    outside.chmod(0o644)
     (old / "link").symlink_to(outside)
     (tmp_path / "data").chmod(0o755)
     database = tmp_path / "history.sqlite"
