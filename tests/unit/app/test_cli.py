@@ -34,10 +34,7 @@ def _process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setattr("worker.main.os.nice", lambda _by: None)
     monkeypatch.setattr("worker.main.signal.signal", lambda _signum, _handler: None)
     runtime.cache_clear()
-    mask = os.umask(0)
-    os.umask(mask)
     yield
-    os.umask(mask)
     runtime.cache_clear()
 
 
