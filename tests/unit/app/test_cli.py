@@ -32,6 +32,7 @@ def _process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("app.core.connection.RETRIES", 1)
     monkeypatch.setattr("worker.main.os.nice", lambda _by: None)
+    monkeypatch.setattr("worker.main.gc.freeze", lambda: None)
     monkeypatch.setattr("worker.main.signal.signal", lambda _signum, _handler: None)
     runtime.cache_clear()
     yield
