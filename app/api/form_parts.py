@@ -37,7 +37,7 @@ class WholeForm(MultiPartParser):
         super().on_headers_finished()
         part = self._current_part
         if part.file is None and part.field_name in PICTURE_FIELDS:
-            # Closed with the form.
+            # Not in a `with` block: Starlette closes it with the form, after the part was read.
             file: Any = SpooledTemporaryFile(max_size=self.spool_max_size)  # noqa: SIM115
             self._files_to_close_on_error.append(file)
             part.file = UploadFile(file, size=0, headers=Headers(raw=part.item_headers))
@@ -94,5 +94,5 @@ def _agrees_on_ascii(charset: str) -> bool:
         return _ASCII.decode(charset) == _ASCII.decode()
     except UnicodeDecodeError:
         return False
-    except (LookupError, ValueError):  # a name that nobody knows says nothing
+    except (LookupError, ValueError):  # an unknown charset: the text is read as UTF-8
         return True

@@ -24,7 +24,7 @@ _KEY = re.compile("[!-~]{1,255}")
 _PATIENCE_S = 5.0
 _PAUSE_S = 0.02
 _PIECE = 262_144
-_MARK = secrets.token_hex(16)  # nobody can have sent it
+_MARK = secrets.token_hex(16)  # random, so no client can send it
 
 
 async def idempotency_key(

@@ -1,7 +1,7 @@
 """Reads a JSON text while it arrives and keeps the insides of long strings out of the parser.
 
-`json.loads` holds Python's lock for as long as it runs: a second for a picture of 60 MB, during
-which the process answers nobody. Here each window of the text takes well below a millisecond, and
+`json.loads` holds Python's lock while it runs: for a picture of 60 MB the event loop stops for a
+second. Here each window of the text takes well below a millisecond, and
 what `json.loads` gets in the end is small: windows that lie inside a string as a whole are replaced
 by a mark. Judges no value, and accepts what `json.loads` accepts, in UTF-8 only (RFC 8259, 8.1).
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _WINDOW = 32_768  # characters
-_ESCAPE = 6  # characters of the longest escape, \uXXXX
+_ESCAPE = 6  # characters of the longest escape: a backslash, u and four digits
 
 
 class TooMuchJson(ValueError):
@@ -58,7 +58,7 @@ class JsonScan:
         self._most = most
         self._most_marks = most_marks
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
-        self._mark = f"\ue000{secrets.token_hex(16)}:"  # nobody can have sent it
+        self._mark = f"\ue000{secrets.token_hex(16)}:"  # random, so no client can send it
         self._rest: list[str] = []
         self._size = 0
         self._marks = 0

@@ -50,9 +50,9 @@ _RANDOM_SEEDS = 999_999_999_999_999  # the hosted service's own range for a draw
 @dataclass(frozen=True, slots=True)
 class Submission:
     """A valid body. upload: the bytes of its picture when that came as a file. inline: its picture
-    as base64 when that is long; a word stands for it in the body. webhook: where the end of the
-    request is told, and with which origin in the links. only_map: what is asked for is the control
-    map; whatever the body says of a picture is a default then.
+    as base64 when that is long; a word stands for it in the body. webhook: the receiver of the
+    request's end, and the origin of the links in its message. only_map: the client asks for the
+    control map alone; the body's parameters of a picture are defaults then.
     """
 
     body: FluxControlNetBody
@@ -82,8 +82,8 @@ class Submission:
 
 
 class PendingSubmission:
-    """A submission for whoever takes it, once: FastAPI keeps the values of dependencies for as long
-    as a call lasts, and a picture must not stay in memory while v1 waits for the end."""
+    """Hands a submission over, once. FastAPI keeps the values of dependencies until a call ends,
+    and a picture must not stay in memory while v1 waits for the end of its request."""
 
     def __init__(self, submission: Submission) -> None:
         self._submissions = [submission]

@@ -7,9 +7,10 @@ Owns two fragments of Lua for the scripts that queue a job (app.core.queue) or e
 stand in the order of their *starts* (start-time fair queueing): a job starts where its key's last
 one ends, and no earlier than the job that was taken last; it ends its cost later. So keys with jobs
 waiting take turns, in proportion to what their jobs cost, and the first job of another key stands
-right behind what is running. What remembers the starts is advice: a job without one (one that was
-put back after a crash) keeps the place RQ gave it, and what has left the list is dropped by whoever
-meets it. Finished pictures have a queue of their own and take no turns.
+right behind what is running. The stored starts are advice: a job without
+one (it was put back after a crash) keeps the place that RQ gave it. The next script that finds a
+start whose job has left the list removes it. Finished pictures have a queue of their own and take
+no turns.
 
 **Flights.** A request of a key with a bound waits beside the queue while as many of that key's
 are unfinished: its job exists, but is in no list. What counts is the records, not a counter, so a

@@ -90,7 +90,7 @@ def picture_kind(data: bytes) -> str | None:
 
 
 def other_kind(data: bytes) -> str | None:
-    """With its article, of a file that is no picture that is read; None when nobody knows it."""
+    """The kind of a file that is not read as a picture, with its article ("a PDF"); else None."""
     head = data[:_LOOK]
     if not head:
         return None

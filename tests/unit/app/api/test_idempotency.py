@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from redis import Redis
 from redis.exceptions import RedisError
 
 from app.api import idempotency
 from app.api.idempotency import submit_once
 from app.api.schemas import FluxControlNetBody, parse_body
-from app.api.services import Services, make_services
+from app.api.services import Services
 from app.api.submission import Submission
 from app.core.idempotency import Use
 from app.core.keys import Key
 from app.core.record import Stage
-from app.core.settings import Settings
 from app.core.strays import settle_strays
 
 CALLER = Key("k", "team-a", 0.0)
 SUBMISSION = Submission(parse_body(FluxControlNetBody, {"image": "aGVsbG8=", "prompt": "x"}), None)
-
-
-@pytest.fixture
-def services(redis: Redis, redis_server: str) -> Iterator[Services]:  # noqa: ARG001
-    made = make_services(Settings(redis_url=redis_server))
-    yield made
-    made.redis.close()
 
 
 def submitted(services: Services) -> str:

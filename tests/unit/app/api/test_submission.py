@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from redis import Redis
 
 from app.api.schemas import FluxControlNetBody, parse_body
-from app.api.services import Services, make_services
+from app.api.services import Services
 from app.api.submission import Submission, submit
 from app.core.keys import Key
 from app.core.links import output_path, upload_path
 from app.core.record import Stage
-from app.core.settings import Settings
 
 CALLER = Key("k", "team-a", 0.0)
 PLACES: dict[str, tuple[Callable[[Services], str], Stage]] = {
@@ -29,13 +27,6 @@ PLACES: dict[str, tuple[Callable[[Services], str], Stage]] = {
         Stage.FETCH,
     ),
 }
-
-
-@pytest.fixture
-def services(redis: Redis, redis_server: str) -> Iterator[Services]:  # noqa: ARG001
-    made = make_services(Settings(redis_url=redis_server))
-    yield made
-    made.redis.close()
 
 
 def link(services: Services, path: str, expires_at: int = 4_000_000_000) -> str:
