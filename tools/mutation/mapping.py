@@ -1,0 +1,89 @@
+"""Which tests should notice a fault in a module.
+
+A module's own test file, by its path: app/core/x.py -> tests/unit/app/core/test_x.py. Beside it
+whatever MORE_TESTS names for it or for its folder. With neither, the unit tests that import it;
+with none of these, the own tests of the modules that import it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tools.mutation.imports import imports, module_name
+
+UNIT = "tests/unit"
+PACKAGES = ("app", "models", "worker")
+
+_CORE = f"{UNIT}/app/core"
+_MODELS = f"{UNIT}/models"
+_WORKER = f"{UNIT}/worker"
+_STATES = tuple(
+    f"{_CORE}/test_{name}.py"
+    for name in "requests credits cancelling expiring strays outbox reading sources".split()
+)
+
+MORE_TESTS: dict[str, tuple[str, ...]] = {
+    "app/core/credits.py": _STATES[:1],
+    "app/core/fairness.py": (f"{_CORE}/test_queue.py", *_STATES[:2]),
+    "app/core/queue.py": (f"{_CORE}/test_fairness.py",),
+    "app/core/requests.py": _STATES,
+    "app/core/scripts.py": (*_STATES, f"{_CORE}/telemetry/test_counters.py"),
+    "app/core/sources.py": (f"{_CORE}/test_requests.py",),
+    "app/core/telemetry/counters.py": (f"{_CORE}/test_requests.py",),
+    "models/denoiser.py": (
+        f"{_MODELS}/sampling/test_control_window.py",
+        "tests/golden/test_golden_control_window.py",
+        f"{_MODELS}/test_pipeline.py",
+        f"{_MODELS}/test_shipped_pipeline.py",
+    ),
+    "models/flux/": (
+        f"{_MODELS}/test_pipeline.py",
+        f"{_MODELS}/test_shipped_pipeline.py",
+        f"{_MODELS}/test_profiles.py",
+    ),
+    "models/pipeline.py": (f"{_MODELS}/test_shipped_pipeline.py",),
+    "models/sampling/": (
+        f"{_MODELS}/sampling/test_names.py",
+        f"{_MODELS}/sampling/test_control_window.py",
+        f"{_MODELS}/sampling/test_failures.py",
+        "tests/golden/test_golden_schedules.py",
+        "tests/golden/test_golden_samplers.py",
+    ),
+    "models/step_cache.py": (f"{_MODELS}/test_pipeline.py",),
+    "worker/generate.py": (f"{_WORKER}/test_gpu_worker.py",),
+    "worker/stage.py": (f"{_WORKER}/test_ended.py", f"{_WORKER}/test_progress.py"),
+}
+"""Tests beside a module's own, for a module or for a folder (with a slash at its end)."""
+
+
+def mapped_tests(root: Path, path: str) -> tuple[str, ...]:
+    """The test files for a module, its own first; () when none sees it."""
+    tests = [mirror] if (root / (mirror := _mirror(path))).is_file() else []
+    for place, more in MORE_TESTS.items():
+        if place == path or (place.endswith("/") and path.startswith(place)):
+            tests += more
+    tests = tests or _importers(root, path, f"{UNIT}/**/test_*.py")
+    if not tests:
+        users = [
+            user for package in PACKAGES for user in _importers(root, path, f"{package}/**/*.py")
+        ]
+        tests = [mirror for user in users if (root / (mirror := _mirror(user))).is_file()]
+    return tuple(dict.fromkeys(tests))
+
+
+def _mirror(path: str) -> str:
+    module = Path(path.removesuffix("/__init__.py")).with_suffix("")
+    return f"{UNIT}/{module.parent}/test_{module.name}.py"
+
+
+def _importers(root: Path, path: str, files: str) -> list[str]:
+    module = module_name(path)
+    package, _, name = module.rpartition(".")
+    return [
+        file
+        for file in sorted(str(found.relative_to(root)) for found in root.glob(files))
+        if any(
+            imported.module == module or imported == (package, name)
+            for imported in imports(root, file, True)
+        )
+    ]
