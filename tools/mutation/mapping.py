@@ -49,7 +49,6 @@ MORE_TESTS: dict[str, tuple[str, ...]] = {
         "tests/golden/test_golden_schedules.py",
         "tests/golden/test_golden_samplers.py",
     ),
-    "models/step_cache.py": (f"{_MODELS}/test_pipeline.py",),
     "worker/generate.py": (f"{_WORKER}/test_gpu_worker.py",),
     "worker/stage.py": (f"{_WORKER}/test_ended.py", f"{_WORKER}/test_progress.py"),
 }
