@@ -99,6 +99,7 @@ def _run(run: Run) -> Outcome:
     except SyntaxError:
         return Outcome(run, "invalid", 0.0)
     folder = Path(tempfile.mkdtemp(prefix="m-"))
+    folder.chmod(0o755)  # as root, tests start PostgreSQL as another user
     begun = time.monotonic()
     try:
         pid = os.fork()
