@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 
 # Before torch is imported: two test processes whose threads spin against each other crawl.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,43 @@ from tests.support.collector import Collector, running_collector
 from tests.support.logs import as_before
 from tests.support.pictures import PictureHost, picture_host
 from tests.support.servers import Server, running_redis, running_server
+
+
+TORCH_FILE = re.compile(r"^pytestmark = .*pytest\.mark\.torch\b", re.MULTILINE)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--without-torch", action="store_true", help="leave out what is marked torch")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A file that is marked torch as a whole is not even imported: torch takes seconds."""
+    if not config.getoption("--without-torch") or not collection_path.name.startswith("test_"):
+        return None
+    return bool(TORCH_FILE.search(collection_path.read_text())) or None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A whole server has a gpu worker, so it loads torch too."""
+    if not config.getoption("--without-torch"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("torch") or _has_server(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _has_server(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and "server" in item.fixturenames
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if collector.config.getoption("--without-torch") and "torch" in sys.modules:
+        raise pytest.UsageError(f"{collector.nodeid} imports torch and is not marked torch")
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,7 @@
-"""All 29 samplers on all 7 schedules through the running server, by v1 and by v2 in turn."""
+"""Each of the 29 samplers and each of the 7 schedules through the running server, by v1 and by v2
+in turn. That all 203 pairs are computed right is proved by tests/golden and the unit tests; here
+their names, evaluations and pictures pass through the wire.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,13 @@ STEPS = 15
 SIZE = (64, 80)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULE_NAMES)
-@pytest.mark.parametrize("sampler", SAMPLER_NAMES)
-def test_every_sampler_on_every_schedule(
+PAIRS = [(sampler, "simple") for sampler in SAMPLER_NAMES] + [
+    ("dpmpp_2m", schedule) for schedule in SCHEDULE_NAMES if schedule != "simple"
+]
+
+
+@pytest.mark.parametrize(("sampler", "schedule"), PAIRS)
+def test_every_sampler_and_every_schedule(
     client: SegmindClient, http: httpx.Client, sampler: str, schedule: str
 ) -> None:
     """COMPLETED, of the right size, not one flat colour, with the evaluations it should cost."""
@@ -66,9 +73,7 @@ def test_a_misprinted_name_is_its_sampler(client: SegmindClient, alias: str, nam
     assert pictures[0] == pictures[1]
 
 
-@pytest.mark.parametrize(
-    "sampler", [name for name, info in CATALOGUE.items() if info.noise.value != "none"]
-)
+@pytest.mark.parametrize("sampler", ["euler_ancestral", "dpmpp_2m_sde", "ddpm"])
 def test_noise_belongs_to_the_picture(client: SegmindClient, sampler: str) -> None:
     """The same seed twice is the same bytes; picture 1 of seed 7 is the picture of seed 8."""
     both = client.run_sync(

@@ -1,13 +1,20 @@
-"""A Redis client that is empty at the start of each test."""
+"""A Redis client that is empty at the start of each test, and tiny networks that are made once.
+
+torch is imported by the fixtures that need it, so that the other tests start without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from redis import Redis
 
 from app.core.connection import connect
+
+if TYPE_CHECKING:
+    from models.checkpoints import Checkpoint, LoadedCheckpoint
 
 
 @pytest.fixture
@@ -16,3 +23,21 @@ def redis(redis_server: str) -> Iterator[Redis]:
     client.flushall()
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def stand_in_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """The saved weights of a tiny FLUX-shaped checkpoint; its files must not be changed."""
+    from scripts.stand_in import stand_in as random_weights
+
+    return random_weights(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="session")
+def stand_in(stand_in_checkpoint: Checkpoint) -> LoadedCheckpoint:
+    """The same, loaded once for all tests; what a test changes in it, it puts back."""
+    import torch
+
+    from models.checkpoints import load
+
+    return load(stand_in_checkpoint, torch.device("cpu"))

@@ -71,6 +71,8 @@ API = ["api", "--port", "0"]
 
 VERIFY = ["receipt", "verify", "receipt.json"]
 
+GPU_WORKER = pytest.param(["worker", "gpu"], marks=pytest.mark.torch)
+
 
 @pytest.fixture
 def _receipt() -> None:
@@ -80,7 +82,7 @@ def _receipt() -> None:
 @pytest.mark.usefixtures("_receipt")
 @pytest.mark.parametrize(
     "command",
-    [API, ["worker", "cpu"], ["worker", "gpu"], ["keys", "list"], VERIFY, ["up"]],
+    [API, ["worker", "cpu"], ["keys", "list"], VERIFY, ["up"], GPU_WORKER],
     ids=" ".join,
 )
 def test_a_redis_that_does_not_answer(

@@ -14,6 +14,8 @@ from models.checkpoints import LoadedCheckpoint
 from models.denoiser import pack, unpack
 from tests.support.pictures import astronaut
 
+pytestmark = pytest.mark.torch
+
 
 def of(stand_in: LoadedCheckpoint, tile_above: int = 2048**2) -> Autoencoder:
     return Autoencoder(stand_in.pipe.vae, TensorCache(0), tile_above)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from models.cache import TensorCache, Tensors
+
+pytestmark = pytest.mark.torch
 
 
 class Encoder:

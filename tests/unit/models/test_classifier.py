@@ -13,6 +13,8 @@ from models.classifier import Classifier
 from models.errors import CheckpointError
 from tests.support import classifiers
 
+pytestmark = pytest.mark.torch
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

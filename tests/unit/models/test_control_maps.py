@@ -14,6 +14,8 @@ from models.pipeline import make_control_map as make_alone
 from models.spec import GenerationSpec
 from tests.support.pictures import astronaut
 
+pytestmark = pytest.mark.torch
+
 SIZE = (128, 128)
 
 

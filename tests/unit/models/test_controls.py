@@ -11,6 +11,8 @@ from models.controls import canny, make_control_map, tile
 from models.spec import CONTROL_NAMES
 from tests.support.pictures import astronaut
 
+pytestmark = pytest.mark.torch
+
 SIZES = [(512, 512), (320, 208), (64, 64), (16, 16), (1024, 64), (64, 1024), (4096, 16)]
 
 

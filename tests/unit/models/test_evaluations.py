@@ -13,6 +13,8 @@ from models.evaluations import ADAPTIVE_EVALUATIONS, evaluations_of
 from models.sampling import SAMPLERS, SCHEDULES, sigmas_for
 from models.sampling.analytic import GaussianMixture
 
+pytestmark = pytest.mark.torch
+
 # The least and the most a request may ask for, and some that ddim_uniform makes longer or not.
 STEPS = (15, 16, 20, 37, 50, 75)
 MODEL = GaussianMixture.random(3)

@@ -8,6 +8,8 @@ from models.checkpoints import CHECKPOINTS
 from models.geometry import MAX_SIDE
 from models.memory import GB, HOST_PLAN, WORKING, MemoryPlan, choose_plan
 
+pytestmark = pytest.mark.torch
+
 GIB = 1024**3
 FOOTPRINT = CHECKPOINTS["flux-dev-union-pro"].footprint
 assert FOOTPRINT is not None

@@ -24,6 +24,8 @@ from models.spec import GenerationSpec
 from models.text import TextEncoders
 from tests.support.pictures import astronaut
 
+pytestmark = pytest.mark.torch
+
 SPEC = GenerationSpec(
     prompt="an astronaut with a red helmet", control="canny", width=192, height=128, steps=15
 )

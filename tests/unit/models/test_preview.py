@@ -17,6 +17,8 @@ from models.preview import LONGER_SIDE, Preview
 from models.spec import GenerationSpec
 from tests.support.pictures import astronaut
 
+pytestmark = pytest.mark.torch
+
 
 @pytest.fixture(scope="module")
 def demo() -> LoadedCheckpoint:

@@ -26,6 +26,8 @@ from models.sampling import initial_noise, sigmas_for
 from models.spec import CONTROL_NAMES, GenerationSpec
 from tests.support.pictures import astronaut
 
+pytestmark = pytest.mark.torch
+
 SPEC = GenerationSpec(
     prompt="an astronaut with a red helmet", control="canny", width=192, height=128, seed=7
 )
@@ -129,7 +131,7 @@ def test_bfloat16_strays_no_further_than_the_shipped_pipeline(
 
 def test_two_control_pictures_make_two_different_results(stand_in: LoadedCheckpoint) -> None:
     """Upstream drops the second picture of a Union ControlNet without a word."""
-    spec = replace(SPEC, steps=15, strength=1.3, stop=1.0)
+    spec = replace(SPEC, steps=4, strength=1.3, stop=1.0)
     mirrored = Image.fromarray(np.asarray(astronaut())[:, ::-1])
     first, second, again = (
         generate(stand_in, spec, picture, lambda _step, _steps: None).pictures[0]
@@ -141,7 +143,7 @@ def test_two_control_pictures_make_two_different_results(stand_in: LoadedCheckpo
 
 def test_an_encoded_prompt_serves_several_samples(stand_in: LoadedCheckpoint) -> None:
     """Upstream does not expand prompt_embeds to num_images_per_prompt and stops."""
-    spec = replace(SPEC, prompt="encoded before", steps=15, samples=3)
+    spec = replace(SPEC, prompt="encoded before", steps=4, samples=3)
     generate(stand_in, replace(spec, samples=1), astronaut(), lambda _step, _steps: None)
     made = generate(stand_in, spec, astronaut(), lambda _step, _steps: None)
     assert len({picture.tobytes() for picture in made.pictures}) == 3
@@ -153,7 +155,7 @@ def test_pictures_of_other_modes_are_taken(
     stand_in: LoadedCheckpoint, mode: str, control: str
 ) -> None:
     """Upstream hands their channels to the autoencoder as they are and stops."""
-    spec = replace(SPEC, control=control, width=64, height=64, steps=15)
+    spec = replace(SPEC, control=control, width=64, height=64, steps=4)
     made = generate(stand_in, spec, astronaut().convert(mode), lambda _step, _steps: None)
     assert made.pictures[0].shape == (64, 64, 3)
     assert made.control_map.mode == "RGB"
@@ -162,6 +164,6 @@ def test_pictures_of_other_modes_are_taken(
 @pytest.mark.parametrize("size", [(8, 8), (67, 93), (104, 200), (801, 40)])
 def test_pictures_of_odd_sizes_are_taken(stand_in: LoadedCheckpoint, size: tuple[int, int]) -> None:
     """Upstream stops at a tensor whose side is 8 mod 16."""
-    spec = replace(SPEC, width=80, height=112, steps=15)
+    spec = replace(SPEC, width=80, height=112, steps=4)
     made = generate(stand_in, spec, astronaut().resize(size), lambda _step, _steps: None)
     assert made.pictures[0].shape == (112, 80, 3)

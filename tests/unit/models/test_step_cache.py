@@ -12,6 +12,8 @@ from models.sampling import SAMPLERS, sigmas_for
 from models.spec import SAMPLER_NAMES
 from models.step_cache import StepCache
 
+pytestmark = pytest.mark.torch
+
 
 class Straight:
     """A model whose prediction is linear in sigma; on its own side of the window it is another."""

@@ -15,8 +15,10 @@ from models.spec import SAMPLER_NAMES, GenerationSpec
 from models.tape import Made, Tape
 from tests.support.pictures import astronaut
 
+pytestmark = pytest.mark.torch
+
 SPEC = GenerationSpec(
-    prompt="a long road", control="canny", width=64, height=64, steps=15, seed=3, stop=0.5
+    prompt="a long road", control="canny", width=64, height=64, steps=8, seed=3, stop=0.5
 )
 
 
@@ -103,14 +105,14 @@ def test_finished_samples_are_not_made_again(stand_in: LoadedCheckpoint) -> None
     whole = generate(stand_in, spec, astronaut(), undisturbed)
     kept = Kept()
     with pytest.raises(Crash):
-        generate(stand_in, spec, astronaut(), crash_at(2 * 15 + 7), kept)
+        generate(stand_in, spec, astronaut(), crash_at(2 * 8 + 5), kept)
     assert set(kept.pictures) == {0, 1}
     calls, handle = model_calls(stand_in)
     try:
         made = generate(stand_in, spec, astronaut(), undisturbed, kept)
     finally:
         handle.remove()
-    assert len(calls) == 15 - 7
+    assert len(calls) == 8 - 5
     assert all(map(np.array_equal, made.pictures, whole.pictures))
     assert (made.evaluations, made.controlled) == (whole.evaluations, whole.controlled)
 

@@ -19,6 +19,8 @@ from models.checkpoints.weights import damaged, fetch, find, forget, missing
 from models.errors import CheckpointError
 from tests.support.hub import REVISION, Hub, running_hub
 
+pytestmark = pytest.mark.torch
+
 LARGE = os.urandom(300_000)
 PART = Part(
     licence="none",

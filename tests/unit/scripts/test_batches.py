@@ -11,6 +11,8 @@ from scripts.demotraining.batches import PLAIN, Batch, Batches, Phase
 from scripts.demotraining.flow import FLOW_SHARES, Hint
 from scripts.demotraining.lessons import Lessons
 
+pytestmark = [pytest.mark.tools, pytest.mark.torch]
+
 SCENES, PICTURES = 6, 8  # the last two are textures
 MAPPED = {"canny": [1, 3, 5, 7], "depth": [1, 3, 5], "pose": [1, 3, 5]}
 

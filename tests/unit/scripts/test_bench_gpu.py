@@ -25,6 +25,8 @@ from scripts.gpubench.rig import control_map, request, union_rig
 from scripts.gpubench.shapes import FULL, TINY
 from scripts.gpubench.ways import own
 
+pytestmark = [pytest.mark.tools, pytest.mark.torch]
+
 ROOT = Path(__file__).resolve().parents[3]
 OPTIONS = "--device cpu --tiny --steps 2 --runs 1 --warm-ups 0".split()
 WITHOUT_PACKAGES = """

@@ -11,6 +11,8 @@ import pytest
 
 from scripts.bench_overlap import MODEL_S, figures_of
 
+pytestmark = pytest.mark.tools
+
 SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "bench_overlap.py"
 
 

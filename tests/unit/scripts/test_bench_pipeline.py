@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.tools
+
 SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "bench_pipeline.py"
 
 Counts = dict[str, dict[str, float]]

@@ -10,6 +10,8 @@ from scripts.demobench import metrics
 from scripts.demotraining.colours import DIMMEST, OBJECT_COLOURS, lit, name_of
 from scripts.demotraining.people import JOINTS
 
+pytestmark = pytest.mark.tools
+
 RNG = np.random.default_rng(1)
 
 

@@ -14,6 +14,8 @@ from scripts.demotraining.painting import outlines_of, paint
 from scripts.demotraining.scenes import SHAPE_KINDS, Person, Scene, draw_scene
 from scripts.demotraining.textures import draw_texture
 
+pytestmark = [pytest.mark.tools, pytest.mark.torch]
+
 SIZES = [(256, 256), (128, 128), (192, 128)]
 
 

@@ -11,6 +11,8 @@ from scripts.imagerig import machine
 from scripts.imagerig.compose import services
 from scripts.imagerig.inspection import SOURCE, findings
 
+pytestmark = pytest.mark.tools
+
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = "opt/venv/lib/python3.11/site-packages"
 CONFIG: dict[str, Any] = {

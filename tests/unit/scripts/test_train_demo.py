@@ -23,6 +23,8 @@ from scripts.demotraining.stages import Run, Scale, train_all
 from scripts.demotraining.training import Plan, train
 from tests.support.pictures import astronaut
 
+pytestmark = [pytest.mark.tools, pytest.mark.torch]
+
 
 @pytest.fixture(autouse=True)
 def _as_many_threads_as_before() -> Iterator[None]:

@@ -25,6 +25,8 @@ from worker import generate as job
 from worker.gpu_worker import GpuWorker
 from worker.runtime import Runtime
 
+pytestmark = pytest.mark.torch
+
 STEPS = 15
 PARAMS = {
     "prompt": "x",

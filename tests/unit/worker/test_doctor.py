@@ -13,6 +13,8 @@ from app.core.settings import Settings
 from models.checkpoints import weights
 from worker.doctor import examine_model
 
+pytestmark = pytest.mark.torch
+
 Examine = Callable[..., dict[str, Finding]]
 
 

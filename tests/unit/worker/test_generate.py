@@ -21,6 +21,8 @@ from models.tape import Made, Memory
 from worker import generate as job
 from worker.runtime import Runtime
 
+pytestmark = pytest.mark.torch
+
 ID = "e" * 32
 PARAMS = {
     "prompt": "x",

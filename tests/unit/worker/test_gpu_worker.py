@@ -19,6 +19,8 @@ from worker import generate, in_process_worker
 from worker.gpu_worker import GpuWorker
 from worker.runtime import Runtime
 
+pytestmark = pytest.mark.torch
+
 FIRST, SECOND = "a" * 32, "b" * 32
 
 Rest = Callable[[], None]

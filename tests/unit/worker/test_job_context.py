@@ -22,6 +22,8 @@ from worker.gpu_worker import GpuWorker
 from worker.job_context import about_job
 from worker.runtime import Runtime
 
+pytestmark = pytest.mark.torch
+
 ID = "0123456789abcdef0123456789abcdef"
 
 

@@ -20,6 +20,8 @@ from worker.lease import BEAT_S, LEASE_S, UNSTARTED_S
 from worker.main import MAINTENANCE_INTERVAL_S, WORKER_TTL_S
 from worker.runtime import Runtime
 
+pytestmark = pytest.mark.torch
+
 REQUEST = "a" * 32
 
 

@@ -15,6 +15,8 @@ from worker.progress import Progress
 from worker.runtime import Runtime
 from worker.stage import LostClaim
 
+pytestmark = pytest.mark.torch
+
 ID = "0123456789abcdef0123456789abcdef"
 
 

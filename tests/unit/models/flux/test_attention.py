@@ -5,9 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from models.flux.attention import choose_attention
+
+pytestmark = pytest.mark.torch
 
 PROGRAM = """
 import gc

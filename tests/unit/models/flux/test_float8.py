@@ -11,6 +11,8 @@ from torch import nn
 from models.checkpoints import LoadedCheckpoint
 from models.flux.float8 import FORMAT, Float8Linear, in_float8, native
 
+pytestmark = pytest.mark.torch
+
 CPU = torch.device("cpu")
 
 

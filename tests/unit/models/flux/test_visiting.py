@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from models.flux.visiting import let_visit
 
+pytestmark = pytest.mark.torch
+
 
 class Watched(nn.Module):
     def __init__(self) -> None:

@@ -7,6 +7,8 @@ import torch
 
 from models.sampling import control_active, percent_to_sigma, sigmas_for
 
+pytestmark = pytest.mark.torch
+
 
 def test_a_tie_is_active() -> None:
     half_time = sigmas_for("simple", 20)[10]

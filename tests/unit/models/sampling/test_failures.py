@@ -11,6 +11,8 @@ from models.sampling import CATALOGUE, SAMPLERS, sigmas_for
 from models.sampling.analytic import GaussianMixture
 from models.sampling.dpm_solver import ADAPTIVE_MAX_EVALUATIONS
 
+pytestmark = pytest.mark.torch
+
 MODEL = GaussianMixture.random(1)
 X = torch.full((1, 4), 0.5, dtype=torch.float64)
 

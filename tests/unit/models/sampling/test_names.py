@@ -9,6 +9,8 @@ import pytest
 from models.sampling import CATALOGUE, SAMPLERS, SCHEDULES, sigmas_for, steps_of
 from models.spec import SAMPLER_ALIASES, SAMPLER_NAMES, SCHEDULE_NAMES
 
+pytestmark = pytest.mark.torch
+
 DOCS = Path(__file__).parents[4] / "docs" / "samplers.md"
 
 

@@ -14,6 +14,8 @@ from models.sampling import (
     sigmas_for,
 )
 
+pytestmark = pytest.mark.torch
+
 X = torch.zeros(1, 16, 8, 8)
 HIGH, LOW = torch.tensor(0.9), torch.tensor(0.4)
 
