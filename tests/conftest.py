@@ -21,7 +21,6 @@ from tests.support.logs import as_before
 from tests.support.pictures import PictureHost, picture_host
 from tests.support.servers import Server, running_redis, running_server
 
-
 TORCH_FILE = re.compile(r"^pytestmark = .*pytest\.mark\.torch\b", re.MULTILINE)
 
 

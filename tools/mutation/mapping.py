@@ -61,10 +61,10 @@ def mapped_tests(root: Path, path: str) -> tuple[str, ...]:
     for place, more in MORE_TESTS.items():
         if place == path or (place.endswith("/") and path.startswith(place)):
             tests += more
-    tests = tests or _importers(root, path, f"{UNIT}/**/test_*.py")
+    tests = tests or importers(root, path, f"{UNIT}/**/test_*.py")
     if not tests:
         users = [
-            user for package in PACKAGES for user in _importers(root, path, f"{package}/**/*.py")
+            user for package in PACKAGES for user in importers(root, path, f"{package}/**/*.py")
         ]
         tests = [mirror for user in users if (root / (mirror := _mirror(user))).is_file()]
     return tuple(dict.fromkeys(tests))
@@ -75,7 +75,8 @@ def _mirror(path: str) -> str:
     return f"{UNIT}/{module.parent}/test_{module.name}.py"
 
 
-def _importers(root: Path, path: str, files: str) -> list[str]:
+def importers(root: Path, path: str, files: str) -> list[str]:
+    """The files (a glob) that import a module themselves."""
     module = module_name(path)
     package, _, name = module.rpartition(".")
     return [

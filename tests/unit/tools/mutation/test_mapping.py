@@ -9,6 +9,8 @@ import pytest
 from tools.mutation.imports import Import, libraries
 from tools.mutation.mapping import MORE_TESTS, mapped_tests
 
+pytestmark = pytest.mark.tools
+
 ROOT = Path(__file__).resolve().parents[4]
 
 

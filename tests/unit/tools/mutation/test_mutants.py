@@ -8,6 +8,8 @@ import pytest
 
 from tools.mutation.mutants import Mutant, mutants_of
 
+pytestmark = pytest.mark.tools
+
 
 def mutants(folder: Path, text: str) -> list[Mutant]:
     (folder / "x.py").write_text(text)

@@ -12,6 +12,8 @@ from tools.mutation.mutants import Mutant
 from tools.mutation.report import survivor, table, verdict
 from tools.mutation.results import Results, digest
 
+pytestmark = pytest.mark.tools
+
 MUTANT = Mutant("app/x.py", "A = 1\nB = 2\n", Edit("Constant", 10, 11, "3"))
 
 

@@ -12,7 +12,10 @@ from tools.mutation.mutants import UNCHANGED, Mutant, mutants_of
 from tools.mutation.running import Outcome, Run, run_all
 
 # Python 3.12 warns of a fork beside threads; those of a parallel run of this suite only wait.
-pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+pytestmark = [
+    pytest.mark.tools,
+    pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),
+]
 
 MODULE = "def double(n):\n    return n + n\n"
 TESTS = """
