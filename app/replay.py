@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from app.receipt_files import Statement
 
@@ -34,6 +35,8 @@ class Api:
     def call(self, path_or_url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """The JSON of an answer. Raises ValueError with the server's sentence."""
         url = path_or_url if "://" in path_or_url else self.url.rstrip("/") + path_or_url
+        if urlsplit(url).scheme not in ("http", "https"):  # urllib would open files, too
+            raise ValueError(f"{url} is no URL of a server: http:// or https:// is missing")
         data = None if body is None else json.dumps(body).encode()
         headers = {"x-api-key": self.key, "content-type": "application/json"}
         request = urllib.request.Request(url, data, headers)
