@@ -41,10 +41,8 @@ def given_key(settings: Settings) -> str:
     if settings.api_key is not None:
         secret = settings.api_key.get_secret_value()
     if not secret and settings.api_key_file is not None:
-        try:
-            secret = settings.api_key_file.read_text().strip()
-        except UnicodeDecodeError:
-            secret = "\0"
+        # What is no text becomes a character that no key may have.
+        secret = settings.api_key_file.read_text(errors="replace").strip()
         if not secret:
             raise ValueError(f"API_KEY_FILE: {settings.api_key_file} is empty")
     if secret:

@@ -45,7 +45,7 @@ class Batch(Generic[Question]):
             answers: Sequence[bytes | Exception]
             try:
                 answers = await self._ask([call.question for call in calls])
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # the callers get it, whatever it is
                 # The client has tried for long enough: nobody should wait for that again.
                 calls, self._waiting = calls + self._waiting, []
                 answers = [error] * len(calls)

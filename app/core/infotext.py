@@ -15,16 +15,35 @@ from app.core.record import RequestRecord
 
 # Names that readers know; a sampler without one keeps its own.
 _SAMPLERS = {
-    **{"euler": "Euler", "euler_ancestral": "Euler a", "heun": "Heun", "lms": "LMS"},
-    **{"dpm_2": "DPM2", "dpm_2_ancestral": "DPM2 a", "dpm_fast": "DPM fast"},
-    **{"dpm_adaptive": "DPM adaptive", "dpmpp_2s_ancestral": "DPM++ 2S a"},
-    **{"dpmpp_sde": "DPM++ SDE", "dpmpp_2m": "DPM++ 2M", "dpmpp_2m_sde": "DPM++ 2M SDE"},
-    **{"dpmpp_3m_sde": "DPM++ 3M SDE", "ddim": "DDIM", "uni_pc": "UniPC", "lcm": "LCM"},
-    **{"ddpm": "DDPM", "deis": "DEIS", "ipndm": "IPNDM", "ipndm_v": "IPNDM_V"},
+    "euler": "Euler",
+    "euler_ancestral": "Euler a",
+    "heun": "Heun",
+    "lms": "LMS",
+    "dpm_2": "DPM2",
+    "dpm_2_ancestral": "DPM2 a",
+    "dpm_fast": "DPM fast",
+    "dpm_adaptive": "DPM adaptive",
+    "dpmpp_2s_ancestral": "DPM++ 2S a",
+    "dpmpp_sde": "DPM++ SDE",
+    "dpmpp_2m": "DPM++ 2M",
+    "dpmpp_2m_sde": "DPM++ 2M SDE",
+    "dpmpp_3m_sde": "DPM++ 3M SDE",
+    "ddim": "DDIM",
+    "uni_pc": "UniPC",
+    "lcm": "LCM",
+    "ddpm": "DDPM",
+    "deis": "DEIS",
+    "ipndm": "IPNDM",
+    "ipndm_v": "IPNDM_V",
 }
 _SCHEDULES = {
-    **{"normal": "Normal", "karras": "Karras", "exponential": "Exponential", "beta": "Beta"},
-    **{"sgm_uniform": "SGM Uniform", "simple": "Simple", "ddim_uniform": "DDIM"},
+    "normal": "Normal",
+    "karras": "Karras",
+    "exponential": "Exponential",
+    "beta": "Beta",
+    "sgm_uniform": "SGM Uniform",
+    "simple": "Simple",
+    "ddim_uniform": "DDIM",
 }
 
 

@@ -20,8 +20,14 @@ _LONGEST_GAP = 8  # blanks between two lines
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 # What percent-encoding can have done to base64.
 _ESCAPES = {
-    **{b"%2B": b"+", b"%2F": b"/", b"%3D": b"=", b"%2D": b"-", b"%5F": b"_"},
-    **{b"%0A": b"\n", b"%0D": b"\r", b"%20": b" "},
+    b"%2B": b"+",
+    b"%2F": b"/",
+    b"%3D": b"=",
+    b"%2D": b"-",
+    b"%5F": b"_",
+    b"%0A": b"\n",
+    b"%0D": b"\r",
+    b"%20": b" ",
 }
 _PIECE = 262_144
 

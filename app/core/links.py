@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from redis import Redis
 
-_SECRET_KEY = "secret:links"
+_REDIS_KEY = "secret:links"
 _OUTPUT_PATH = re.compile(r"/files/(?P<request_id>[0-9a-f]{32})/(?P<name>[0-9]|map)\.[a-z]+$")
 _UPLOAD_PATH = re.compile(r"/uploads/(?P<sha256>[0-9a-f]{64})\.[a-z]+$")
 
@@ -43,7 +43,7 @@ class LinkSigner:
     """All processes on one Redis share one random secret, so any of them can check a link."""
 
     def __init__(self, redis: Redis) -> None:
-        self._secret = shared_secret(redis, _SECRET_KEY)
+        self._secret = shared_secret(redis, _REDIS_KEY)
 
     def sign(self, path: str, expires_at: int) -> str:
         """`path` with its expiry (Unix seconds) and signature as a query."""

@@ -68,7 +68,7 @@ def _closed(path: Path) -> bool:
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISLNK(mode) and mode & _OTHERS:
-            os.chmod(f"/proc/self/fd/{descriptor}", stat.S_IMODE(mode) & ~_OTHERS)
+            Path(f"/proc/self/fd/{descriptor}").chmod(stat.S_IMODE(mode) & ~_OTHERS)
     except OSError:
         return False
     finally:

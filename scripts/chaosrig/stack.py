@@ -4,7 +4,6 @@ a stub of the model. Starts them, restarts what dies as a supervisor would, ends
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -154,7 +153,7 @@ class Stack:
 def running_stack(folder: Path, shape: Shape, namespaces: bool = False) -> Iterator[Stack]:
     """namespaces: the shape's hosts are network namespaces; SystemExit where there can be none."""
     folder.mkdir(parents=True, exist_ok=True)
-    os.chmod(folder, 0o700)
+    folder.chmod(0o700)
     network = _network(redis_url(folder), shape.hosts, namespaces)
     try:
         stack = Stack(folder, shape, network)

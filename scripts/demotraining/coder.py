@@ -39,8 +39,7 @@ def draw_pool(seed: int, scenes: int, textures: int) -> list[Pixels]:
         if index % 3 == 0:
             made = (canny_map, depth_map, pose_map)[index // 3 % 3]
             pool.append(made(painted))
-    for index in range(textures):
-        pool.append(draw_texture(np.random.default_rng((seed, index)), _SIDE))
+    pool += [draw_texture(np.random.default_rng((seed, index)), _SIDE) for index in range(textures)]
     return pool
 
 

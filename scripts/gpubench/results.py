@@ -88,7 +88,7 @@ class Stage:
         are dear. A degenerate result is a SystemExit and ends it all the same."""
         try:
             yield
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # noted; the stage ends as failed
             traceback.print_exc()
             self.failed = True
             self._keep({"id": name, "failed": f"{type(error).__name__}: {error}"[:400]})

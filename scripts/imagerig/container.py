@@ -6,10 +6,12 @@ caller's.
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,7 +76,8 @@ class Container:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         try:
             for child in children.read_text().split():
-                subprocess.run(["kill", f"-{int(signum)}", child], check=False)
+                with suppress(ProcessLookupError):
+                    os.kill(int(child), signum)
             return self.process.wait(patience_s)
         except (FileNotFoundError, subprocess.TimeoutExpired):
             self.process.kill()

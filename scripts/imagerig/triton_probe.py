@@ -7,7 +7,7 @@ for a card. Only loading them needs a driver.
 from __future__ import annotations
 
 import filecmp
-import os
+from pathlib import Path
 
 import triton
 import triton.language as tl
@@ -25,7 +25,7 @@ def double(x, y, n: tl.constexpr):
 
 def main() -> None:
     module = compile_so_from_file(
-        src_path=os.path.join(driver.dirname, "driver.c"),
+        src_path=str(Path(driver.dirname) / "driver.c"),
         name="cuda_utils",
         library_dirs=driver.library_dirs(),
         include_dirs=driver.include_dirs,

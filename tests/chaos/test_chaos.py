@@ -37,5 +37,7 @@ def test_a_host_that_is_cut_off_costs_no_request(tmp_path: Path) -> None:
 
 
 def _rights() -> list[str]:
-    [rules] = re.findall(r"^ACL SETUSER flux on >PASSWORD (.*)$", _OPERATIONS.read_text(), re.M)
+    [rules] = re.findall(
+        r"^ACL SETUSER flux on >PASSWORD (.*)$", _OPERATIONS.read_text(), re.MULTILINE
+    )
     return str(rules).split()

@@ -158,9 +158,17 @@ def test_numbers_too_large_for_a_float(http: httpx.Client, path: str, name: str)
 def test_numbers_and_switches_as_strings(http: httpx.Client) -> None:
     """ "20" is a number and "false" a switch: the same picture as without the quotes."""
     values = {
-        **{"seed": 652889, "cn_stop": 0.5, "cn_strength": 0.45, "guidance": 3.5, "quality": 95},
-        **{"steps": 20, "samples": 1, "custom_width": 96, "custom_height": 64},
-        **{"base64": False, "use_input_img_dimension": False},
+        "seed": 652889,
+        "cn_stop": 0.5,
+        "cn_strength": 0.45,
+        "guidance": 3.5,
+        "quality": 95,
+        "steps": 20,
+        "samples": 1,
+        "custom_width": 96,
+        "custom_height": 64,
+        "base64": False,
+        "use_input_img_dimension": False,
     }
     quoted = {name: json.dumps(value) for name, value in values.items()}
     assert picture(http, small(**quoted)) == picture(http, small(**values))

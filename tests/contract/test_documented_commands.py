@@ -168,8 +168,8 @@ def _of_compose() -> list[str]:
 @pytest.mark.parametrize("kept_in", ["aclfile", "redis.conf"])
 def test_the_user_of_the_page_outlives_a_restart(kept_in: str, tmp_path: Path) -> None:
     page = (ROOT / "docs" / "operations.md").read_text()
-    [rules] = re.findall(r"^ACL SETUSER (flux on >PASSWORD .*)$", page, re.M)
-    [save] = re.findall(r"^(ACL SAVE)$", page, re.M)
+    [rules] = re.findall(r"^ACL SETUSER (flux on >PASSWORD .*)$", page, re.MULTILINE)
+    [save] = re.findall(r"^(ACL SAVE)$", page, re.MULTILINE)
     [rewrite] = re.findall(r"`(CONFIG REWRITE)` writes it into redis.conf", page)
     users, config = tmp_path / "users.acl", tmp_path / "redis.conf"
     users.touch()

@@ -37,7 +37,7 @@ class Hub:
                 "type": "file",
                 "path": name,
                 "size": len(data),
-                "oid": hashlib.sha1(data).hexdigest(),
+                "oid": hashlib.sha1(data, usedforsecurity=False).hexdigest(),
                 "lfs": {"oid": sha256(data), "size": len(data), "pointerSize": 100},
             }
             for name, data in self.files.items()

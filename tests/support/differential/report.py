@@ -14,8 +14,7 @@ def report(verdicts: Sequence[Verdict]) -> str:
     accepted = [verdict for verdict in verdicts if verdict.refusal is None]
     lines = [f"{'format':8}{'made':>7}{'accepted':>10}{'refused':>9}{'wrong':>7}{'worst':>8}"]
     formats = dict.fromkeys(_format(verdict) for verdict in verdicts)
-    for name in formats:
-        lines.append(_row(name, [one for one in verdicts if _format(one) == name]))
+    lines += [_row(name, [one for one in verdicts if _format(one) == name]) for name in formats]
     lines.append(_row("all", verdicts))
     lines.append(f"mean error above {MAX_ERROR} of 255: {sum(one.wrong for one in accepted)}")
     lines += [f"  {one.error:6.1f}  {one.case.name}" for one in accepted if one.wrong]

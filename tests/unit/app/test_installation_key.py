@@ -90,3 +90,10 @@ def test_a_text_that_cannot_be_a_key_is_refused_unsaid(content: str, tmp_path: P
     with pytest.raises(ValueError, match="API") as refused:
         given_key(settings(api_key_file=file))
     assert not content.strip() or content not in str(refused.value)
+
+
+def test_a_file_that_is_no_text_is_refused_as_a_key(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(b"key\xff")
+    with pytest.raises(ValueError, match="visible ASCII"):
+        given_key(settings(api_key_file=file))

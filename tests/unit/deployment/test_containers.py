@@ -55,18 +55,22 @@ def locked(name: str) -> dict[str, list[str]]:
 
 
 def yaml_of_the_docs(page: str) -> list[str]:
-    return re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.S | re.M)
+    return re.findall(
+        r"^```yaml\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.DOTALL | re.MULTILINE
+    )
 
 
 def example() -> dict[str, tuple[str, str]]:
     """Of .env.example: name -> value, and the comment above it; commented out or not."""
     found = re.findall(
-        r"((?:^# .*\n)*)((?:^#?[A-Z][A-Z0-9_]*=.*\n)+)", (ROOT / ".env.example").read_text(), re.M
+        r"((?:^# .*\n)*)((?:^#?[A-Z][A-Z0-9_]*=.*\n)+)",
+        (ROOT / ".env.example").read_text(),
+        re.MULTILINE,
     )
     return {
         name: (value, comment)
         for comment, lines in found
-        for name, value in re.findall(r"^#?([A-Z][A-Z0-9_]*)=(.*)$", lines, re.M)
+        for name, value in re.findall(r"^#?([A-Z][A-Z0-9_]*)=(.*)$", lines, re.MULTILINE)
     }
 
 
@@ -131,7 +135,7 @@ def test_every_service_is_hardened(services: dict[str, Any]) -> None:
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert service["logging"]["options"]["max-size"], name
-        assert not re.search("password|token", str(service.get("environment")), re.I), name
+        assert not re.search("password|token", str(service.get("environment")), re.IGNORECASE), name
 
 
 def test_redis_is_reached_from_inside_only(services: dict[str, Any]) -> None:
@@ -255,7 +259,7 @@ def test_lines_of_a_bad_start_are_those_of_the_code() -> None:
     """What the page says that a process prints, but for its holes, is in the source."""
     page = (ROOT / "docs" / "containers.md").read_text()
     table = page.partition("## When it does not start")[2].partition("\n## ")[0]
-    lines = re.findall(r"^\| (`.*?`) \|", table, re.M)
+    lines = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
     code = "".join(
         re.sub(r'"\n\s+f?"', "", file.read_text())
         for folder in ("app", "models", "worker")

@@ -95,7 +95,7 @@ def test_probes_ask_what_is_answered() -> None:
 
 def test_a_balancer_is_told_to_look_for_what_an_api_says_when_it_leaves() -> None:
     page = (ROOT / "docs" / "operations.md").read_text()
-    [text] = re.findall(r"^http-check expect ! string '(.*)'$", page, re.M)
+    [text] = re.findall(r"^http-check expect ! string '(.*)'$", page, re.MULTILINE)
     for leaving in (True, False):
         body = bytes(JSONResponse({"checks": {"api": not leaving, "redis": False}}).body)
         assert (text.encode() in body) is leaving

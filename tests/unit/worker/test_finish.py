@@ -18,10 +18,22 @@ from worker.runtime import Runtime
 
 ID = "f" * 32
 PARAMS = {
-    **{"prompt": "a lighthouse", "cn_type": "depth", "cn_strength": 0.7, "cn_stop": 0.6},
-    **{"guidance": 4.0, "steps": 17, "sampler": "deis", "scheduler": "beta", "seed": 9},
-    **{"samples": 2, "image_format": "jpeg", "quality": 90, "base64": False},
-    **{"use_input_img_dimension": True, "custom_width": 1024, "custom_height": 1024},
+    "prompt": "a lighthouse",
+    "cn_type": "depth",
+    "cn_strength": 0.7,
+    "cn_stop": 0.6,
+    "guidance": 4.0,
+    "steps": 17,
+    "sampler": "deis",
+    "scheduler": "beta",
+    "seed": 9,
+    "samples": 2,
+    "image_format": "jpeg",
+    "quality": 90,
+    "base64": False,
+    "use_input_img_dimension": True,
+    "custom_width": 1024,
+    "custom_height": 1024,
 }
 
 

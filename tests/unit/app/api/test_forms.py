@@ -152,5 +152,9 @@ def test_empty_fields() -> None:
         ("prompt", "image", "steps", "base64", "preview", "webhook_url", "x"), ""
     )
     assert without_empty({**fields, "seed": "5"}) == {
-        **{"prompt": "", "image": "", "base64": False, "preview": False, "seed": "5"}
+        "prompt": "",
+        "image": "",
+        "base64": False,
+        "preview": False,
+        "seed": "5",
     }

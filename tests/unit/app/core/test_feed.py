@@ -39,8 +39,8 @@ async def to_the_end(follower: Follower) -> list[str]:
     """The names of all events, with the step of a step."""
     names: list[str] = []
     while not names or names[-1] not in ("completed", "failed"):
-        for event in await follower.next(PATIENCE_S):
-            names.append(event.fields.get("step", event.name))
+        events = await follower.next(PATIENCE_S)
+        names += [event.fields.get("step", event.name) for event in events]
     return names
 
 

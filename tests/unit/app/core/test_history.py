@@ -11,6 +11,7 @@ from zlib import crc32
 import pytest
 from pydantic import ValidationError
 from redis import Redis
+from sqlalchemy import text
 
 from app.core.connection import connect
 from app.core.errors import HistoryUnavailable
@@ -142,8 +143,9 @@ def test_what_is_too_old_is_neither_seen_nor_kept(reopen: Open, owner: str) -> N
     history.prune()
     if isinstance(history, SqlHistory):
         with history._engine.connect() as connection:
-            kept = connection.exec_driver_sql(
-                f"select count(*) from history where request_id = '{old.request_id}'"
+            kept = connection.execute(
+                text("select count(*) from history where request_id = :id"),
+                {"id": old.request_id},
             )
             assert kept.scalar() == 0
 

@@ -13,8 +13,14 @@ from app.core.record import RequestRecord, Status
 from models.spec import SAMPLER_NAMES, SCHEDULE_NAMES
 
 PARAMS = {
-    **{"prompt": "a lighthouse", "cn_type": "depth", "cn_strength": 0.7, "cn_stop": 0.6},
-    **{"guidance": 4.0, "steps": 17, "sampler": "dpmpp_2m", "scheduler": "sgm_uniform"},
+    "prompt": "a lighthouse",
+    "cn_type": "depth",
+    "cn_strength": 0.7,
+    "cn_stop": 0.6,
+    "guidance": 4.0,
+    "steps": 17,
+    "sampler": "dpmpp_2m",
+    "scheduler": "sgm_uniform",
 }
 # As readers split the last line: pairs whose values are in quotes or hold no comma.
 PAIR = re.compile(r'\s*([\w ]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')

@@ -69,10 +69,10 @@ def test_what_a_link_leads_to_keeps_its_mode(tree: Path, tmp_path: Path) -> None
 def test_files_of_others_are_said_in_one_line(
     tree: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refused(*_: object) -> None:
+    def refused(*_: object, **__: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr("app.core.private_files.os.chmod", refused)  # a root may change them all
+    monkeypatch.setattr("os.chmod", refused)  # a root may change them all
     with caplog.at_level(logging.WARNING):
         close_tree_to_others(tree)
     [line] = caplog.messages
