@@ -31,6 +31,7 @@ import worker.model
 from app.core.blobs import RedisBlobs
 from app.core.queue import Jobs
 from app.core.requests import RequestStore
+from app.core.settings import Settings
 from models.pipeline import Generation, OnStep
 from models.spec import GenerationSpec
 from models.tape import Made, Memory
@@ -108,12 +109,9 @@ class Stub:
         return Generation((self._made,), control, spec.profile)
 
 
-def main(path: Path, seconds: float) -> int:
-    logging.basicConfig(level=logging.INFO)
-    marks = Marks()
-    for owner, method, name in _BETWEEN_CALLS:
-        marks.after(owner, method, name)
-    worker.model.load_checkpoint = lambda _settings: SimpleNamespace(
+def stub_checkpoint(_settings: Settings) -> SimpleNamespace:
+    """In place of worker.model.load_checkpoint: as much of a checkpoint as the worker asks for."""
+    return SimpleNamespace(
         max_pixels=None,
         checkpoint=SimpleNamespace(name="stub"),
         networks=SimpleNamespace(profile=lambda asked: asked),
@@ -121,7 +119,18 @@ def main(path: Path, seconds: float) -> int:
         dtype="float32",
         weights={},
     )
-    worker.generate.generate_pictures = Stub(marks, seconds)
+
+
+def main(path: Path, seconds: float) -> int:
+    logging.basicConfig(level=logging.INFO)
+    marks = Marks()
+    for owner, method, name in _BETWEEN_CALLS:
+        marks.after(owner, method, name)
+    for module, name, stub in (
+        (worker.model, "load_checkpoint", stub_checkpoint),
+        (worker.generate, "generate_pictures", Stub(marks, seconds)),
+    ):
+        setattr(module, name, stub)
     try:
         return run_gpu()
     finally:

@@ -47,11 +47,11 @@ SCALAR_COPIES = ("aten.lift_fresh",)
 Request = Callable[[GenerationSpec], object]
 
 
-class OperationCount(TorchDispatchMode):
+class OperationCount(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Counts the operators that are dispatched, by name; `work` leaves views out."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.counts: Counter[str] = Counter()
         self.work = 0
 
@@ -142,7 +142,8 @@ def counts(loaded: LoadedCheckpoint, request: Request) -> dict[str, float]:
 
 
 def _operations(request: Request, spec: GenerationSpec) -> OperationCount:
-    with OperationCount() as operations:
+    operations = OperationCount()
+    with operations:
         request(spec)
     return operations
 

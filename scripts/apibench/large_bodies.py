@@ -30,7 +30,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 def large_bodies(bench: Bench, rounds: int) -> dict[str, Any]:
     """body_waits_ms: by what is sent, the longest wait beside each body, of which the median.
     body_stall_ms: the largest of these."""
-    waits = {"nothing": []}
+    waits: dict[str, list[float]] = {"nothing": []}
     bodies = _bodies()
     for _ in range(rounds):
         with _polled(bench, waits["nothing"]):
@@ -73,8 +73,9 @@ def _send(bench: Bench, path: str, content_type: str, body: bytes) -> None:
 def _polled(bench: Bench, waits: list[float]) -> Iterator[None]:
     """Adds the longest wait of meanwhile to `waits`."""
     command = [sys.executable, "-m", "scripts.apibench.waits", str(bench.api.port)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as poller:
+    with subprocess.Popen(
+        command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as poller:
         assert poller.stdin is not None
         assert poller.stdout is not None
         poller.stdout.readline()  # it has begun

@@ -31,7 +31,8 @@ def edge_f1(edges: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> float:
 def _thickened(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
     side = 2 * EDGE_TOLERANCE + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    return cv2.dilate(edges.astype(np.uint8), disc) > 0
+    thickened: NDArray[np.bool_] = cv2.dilate(edges.astype(np.uint8), disc) > 0
+    return thickened
 
 
 def rank_correlation(depth: NDArray[np.uint8], wanted: NDArray[np.uint8]) -> float:
@@ -60,7 +61,10 @@ def tile_psnr(picture: Pixels, wanted: Pixels) -> float:
     size = picture.shape[1] // TILE_FACTOR, picture.shape[0] // TILE_FACTOR
 
     def small(pixels: Pixels) -> NDArray[np.float64]:
-        return cv2.resize(pixels.astype(np.float64), size, interpolation=cv2.INTER_AREA)
+        averaged: NDArray[np.float64] = cv2.resize(
+            pixels.astype(np.float64), size, interpolation=cv2.INTER_AREA
+        )
+        return averaged
 
     error = float(((small(picture) - small(wanted)) ** 2).mean())
     return float(10 * np.log10(255**2 / max(error, 1e-6)))

@@ -74,7 +74,7 @@ class DepthLoss:
         doubled = functional.interpolate(pictures, scale_factor=2, mode="bilinear")
         wanted = functional.interpolate(depth[:, None], scale_factor=2, mode="bilinear")[:, 0]
         seen = _seen(self._network, doubled)
-        error = seen - wanted.to(seen.device)
+        error: Tensor = seen - wanted.to(seen.device)
         edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
         return error.abs().mean() + edges
 
@@ -101,12 +101,12 @@ class PoseLoss:
         wanted_maps = torch.from_numpy(np.stack(maps)).to(limbs.device)
         # Most cells are empty; those that are not must not drown in them.
         heavy = 1 + 10 * wanted_maps[:, :-1].amax(dim=1, keepdim=True)
-        return ((limbs - wanted_limbs) ** 2 * heavy).mean() + 2 * (
-            (joint - wanted_maps) ** 2 * heavy
-        ).mean()
+        limb_error: Tensor = ((limbs - wanted_limbs) ** 2 * heavy).mean()
+        joint_error: Tensor = ((joint - wanted_maps) ** 2 * heavy).mean()
+        return limb_error + 2 * joint_error
 
 
-def joint_maps(cells: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+def joint_maps(cells: NDArray[np.floating], side: int) -> NDArray[np.float32]:
     """[19, side, side]: a hill at each joint of people [N, 18, 2] in cells; last, what is none."""
     y, x = np.mgrid[0:side, 0:side].astype(np.float32)
     maps = np.zeros((JOINTS_AND_BACKGROUND, side, side), np.float32)
@@ -121,7 +121,7 @@ def joint_maps(cells: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 JOINTS_AND_BACKGROUND = 19
 
 
-def limb_fields(cells: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+def limb_fields(cells: NDArray[np.floating], side: int) -> NDArray[np.float32]:
     """[38, side, side]: along each limb its direction, elsewhere nothing."""
     y, x = np.mgrid[0:side, 0:side].astype(np.float32)
     fields = np.zeros((2 * len(LIMBS), side, side), np.float32)
@@ -152,7 +152,8 @@ def _worn(rng: np.random.Generator, picture: Pixels) -> Pixels:
     noise = rng.standard_normal((64, 64, 3), dtype=np.float32) * rng.uniform(0, 12)
     noise = cv2.resize(noise, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     gain = rng.uniform(0.93, 1.07, 3)
-    return np.clip(worn * gain + noise, 0, 255).astype(np.uint8)
+    levels: Pixels = np.clip(worn * gain + noise, 0, 255).astype(np.uint8)
+    return levels
 
 
 def _shifted(
@@ -160,5 +161,7 @@ def _shifted(
 ) -> tuple[Pixels, NDArray[np.float32]]:
     """The picture moved by `shift` pixels, its rim repeated, and the joints with it."""
     matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
-    moved = cv2.warpAffine(picture, matrix, picture.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+    moved: Pixels = cv2.warpAffine(
+        picture, matrix, picture.shape[1::-1], borderMode=cv2.BORDER_REPLICATE
+    )
     return moved, joints + shift

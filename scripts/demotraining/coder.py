@@ -5,6 +5,7 @@ Owns its data and its loss. Knows no transformer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -14,7 +15,7 @@ import torch
 from diffusers import AutoencoderKL
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from scripts.demotraining.maps import canny_map, depth_map, pose_map
@@ -98,11 +99,11 @@ def to_picture(values: Tensor) -> Pixels:
     return levels.permute(1, 2, 0).cpu().numpy()
 
 
-def coder_sheet(pool: list[Pixels], count: int = 10) -> object:
+def coder_sheet(pool: list[Pixels], count: int = 10) -> Callable[[AutoencoderKL, Path], None]:
     """Draws pictures over what came back of them."""
     shown = torch.stack([to_tensor(pool[index * len(pool) // count]) for index in range(count)])
 
-    def sheet(vae: nn.Module, path: Path) -> None:
+    def sheet(vae: AutoencoderKL, path: Path) -> None:
         decoded = vae.decode(vae.encode(shown.to(vae.device)).latent_dist.mode()).sample
         rows = [np.hstack([to_picture(one) for one in row]) for row in (shown, decoded)]
         Image.fromarray(np.vstack(rows)).save(path)

@@ -44,4 +44,5 @@ class ControlLoss:
                 controlnet_block_samples=double,
                 controlnet_single_block_samples=single,
             )
-        return ((velocity.float() - batch.velocity) ** 2).mean()
+        distance: Tensor = ((velocity.float() - batch.velocity) ** 2).mean()
+        return distance

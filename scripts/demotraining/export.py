@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxControlNetPipeline
 from safetensors.torch import save_file
-from torch import nn
 
 from models.checkpoints.loader import SUMS_FILE
 from scripts.demotraining.stages import Trained
 from scripts.demotraining.tokenizers import clip_tokenizer, t5_tokenizer
+from scripts.demotraining.training import Network
 
 
 def export(trained: Trained, folder: Path) -> None:
@@ -50,5 +50,6 @@ def write_sums(folder: Path) -> None:
     (folder / SUMS_FILE).write_text("".join(lines))
 
 
-def _half(network: nn.Module) -> nn.Module:
-    return network.to(device="cpu", dtype=torch.float16, memory_format=torch.contiguous_format)
+def _half(network: Network) -> Network:
+    halved = network.to(device="cpu", dtype=torch.float16)
+    return halved.to(memory_format=torch.contiguous_format)

@@ -61,4 +61,5 @@ class FlowLoss:
         batch = self._batches.draw(rng, passed)
         with torch.autocast(batch.noise.device.type, torch.bfloat16):
             velocity = self._flow(batch, controlnet_block_samples=[self._flow.hint(batch)])
-        return ((velocity.float() - batch.velocity) ** 2).mean()
+        distance: Tensor = ((velocity.float() - batch.velocity) ** 2).mean()
+        return distance

@@ -82,8 +82,9 @@ class Words:
 
 
 def _make(order: Order, vae: AutoencoderKL, words: Words, seed: int) -> dict[str, object]:
-    latents, prompts = [], []
-    maps: dict[str, list[Tensor]] = {name: [] for name in _MAPS}
+    latents: list[Pixels] = []
+    prompts: list[str] = []
+    maps: dict[str, list[Pixels]] = {name: [] for name in _MAPS}
     mapped: dict[str, list[int]] = {name: [] for name in _MAPS}
     for index, (picture, prompt, made) in enumerate(_pictures(order, seed)):
         latents.append(picture)

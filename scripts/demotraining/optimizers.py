@@ -42,7 +42,7 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrix: Tensor) -> Tensor:
     """Nearly the orthogonal matrix nearest to `matrix`: five Newton-Schulz steps."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x: Tensor = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     x = (x / (x.norm() + 1e-7)).bfloat16()
     for _ in range(5):
         gram = x @ x.T
@@ -53,7 +53,8 @@ def orthogonal(matrix: Tensor) -> Tensor:
 
 def optimizers_of(trained: nn.Module, lr: float) -> list[torch.optim.Optimizer]:
     """For the weights of `trained` that want a gradient."""
-    adamw, muon = [], []
+    adamw: list[nn.Parameter] = []
+    muon: list[nn.Parameter] = []
     for name, parameter in trained.named_parameters():
         if parameter.requires_grad:
             (muon if _carries_signal(name, parameter) else adamw).append(parameter)

@@ -65,7 +65,7 @@ class _Canvas:
     def wall(self, scene: Scene) -> None:
         wall = scene.background
         base = np.array(BACKGROUND_COLOURS[wall.colour], np.float32)
-        ramp = np.full((self._height, self._width), 0.8, np.float32)
+        ramp: NDArray[np.floating] = np.full((self._height, self._width), 0.8, np.float32)
         if wall.gradient:
             angle = radians(wall.angle)
             x = np.linspace(-1, 1, self._width, dtype=np.float32)[None]
@@ -133,7 +133,8 @@ class _Canvas:
         disc(_HAIR, x + lift * sin(radians(person.stance.lean)), y - lift, HEAD_RADIUS)
         disc(person.skin, x, y, HEAD_RADIUS * 0.92)
         for joint in ("right_eye", "left_eye"):
-            disc(_HAIR, *at[joint], 0.013)
+            across, down = at[joint]
+            disc(_HAIR, float(across), float(down), 0.013)
         return self._finished(points)
 
     def _trunk(self, at: dict[str, NDArray[np.float32]], shirt: Colour, person: Person) -> None:
@@ -168,8 +169,7 @@ class _Canvas:
 
     def _finished(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         middle = np.array([self._width / 2, self._height / 2], np.float32)
-        finished: NDArray[np.float32] = (points * self._unit + middle) / _OVERSAMPLING
-        return finished
+        return ((points * self._unit + middle) / _OVERSAMPLING).astype(np.float32)
 
     def painted(self, joints: list[NDArray[np.float32]]) -> Painted:
         def down(image: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -189,7 +189,9 @@ class _Canvas:
 def outlines_of(kind: str) -> list[tuple[NDArray[np.float64], bool]]:
     """The polygons of a flat shape of radius 1, each filled or cut out, in the order to paint."""
 
-    def polygon(corners: int, start: float = -pi / 2, radii: tuple[float, ...] = (1.0,)) -> NDArray:
+    def polygon(
+        corners: int, start: float = -pi / 2, radii: tuple[float, ...] = (1.0,)
+    ) -> NDArray[np.float64]:
         angles = [start + 2 * pi * index / corners for index in range(corners)]
         return np.array(
             [

@@ -130,7 +130,7 @@ def train_coder(run: Run) -> AutoencoderKL:
 def train_depth(run: Run) -> DepthNet:
     """Stage 2, first half."""
     torch.manual_seed(run.seed)
-    network = DepthNet().to(run.device, memory_format=torch.channels_last)
+    network = DepthNet().to(run.device).to(memory_format=torch.channels_last)
     plan = run.plan("depth", 2e-3)
     told = draw_lessons(run.seed, run.scale.annotated, None) if plan.minutes else []
     return train(plan, network, DepthLoss(network, told), run.folder)
@@ -139,7 +139,7 @@ def train_depth(run: Run) -> DepthNet:
 def train_pose(run: Run) -> BodyPoseNet:
     """Stage 2, second half; one scene in eleven has nobody in it."""
     torch.manual_seed(run.seed)
-    network = BodyPoseNet().to(run.device, memory_format=torch.channels_last)
+    network = BodyPoseNet().to(run.device).to(memory_format=torch.channels_last)
     plan = run.plan("pose", 2e-3)
     told = draw_lessons(run.seed, run.scale.annotated, True) if plan.minutes else []
     told += draw_lessons(run.seed, run.scale.annotated // 10, False) if plan.minutes else []

@@ -29,7 +29,7 @@ def _cloud(rng: np.random.Generator, side: int) -> NDArray[np.float32]:
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
     frequency[0, 0] = 1.0
     spectrum = frequency ** -rng.uniform(0.8, 2.2)
-    fields = []
+    fields: list[NDArray[np.float64]] = []
     for _ in range(2):
         phases = rng.standard_normal(spectrum.shape) + 1j * rng.standard_normal(spectrum.shape)
         field = np.fft.irfft2(spectrum * phases, s=(side, side))

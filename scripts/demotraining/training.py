@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import matplotlib
 import numpy as np
@@ -57,20 +57,23 @@ class Progress:
 Loss = Callable[[np.random.Generator, float], Tensor]
 """(what to draw from, share of the budget passed) -> the loss of one step."""
 
+Network = TypeVar("Network", bound=nn.Module)
+
 
 def train(
     plan: Plan,
-    trained: nn.Module,
+    trained: Network,
     loss: Loss,
     folder: Path,
-    sheet: Callable[[nn.Module, Path], None] | None = None,
-) -> nn.Module:
+    sheet: Callable[[Network, Path], None] | None = None,
+) -> Network:
     """Train `trained` in place until the budget is spent; the averaged copy of it.
 
     sheet: draws what the averaged weights can do into a file, whenever the state is saved.
     """
     folder.mkdir(parents=True, exist_ok=True)
     averaged = torch.optim.swa_utils.AveragedModel(trained, avg_fn=_average)
+    network = cast("Network", averaged.module)  # a copy, of the same class
     optimizers = optimizers_of(trained, plan.lr)
     state = _State(folder / f"{plan.name}.pt", trained, averaged, *optimizers)
     progress = state.load()
@@ -89,10 +92,10 @@ def train(
             bar.update(round(min(progress.seconds, budget)) - bar.n)
             bar.set_postfix(step=progress.step, loss=f"{np.mean(progress.losses[-50:]):.4f}")
             if time.monotonic() - saved > _SAVE_EVERY_S:
-                _report(plan, progress, state, folder, averaged, sheet)
+                _report(plan, progress, state, folder, network, sheet)
                 saved = time.monotonic()
-    _report(plan, progress, state, folder, averaged, sheet)
-    return averaged.module
+    _report(plan, progress, state, folder, network, sheet)
+    return network
 
 
 def _step(
@@ -110,7 +113,7 @@ def _step(
     value = loss(np.random.default_rng((plan.seed, progress.step)), passed)
     if not torch.isfinite(value):
         raise FloatingPointError(f"{plan.name}: the loss of step {progress.step} is {value}")
-    value.backward()
+    value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     torch.nn.utils.clip_grad_norm_(trained.parameters(), plan.clip)
     for optimizer in optimizers:
         optimizer.step()
@@ -169,14 +172,14 @@ def _report(
     progress: Progress,
     state: _State,
     folder: Path,
-    averaged: torch.optim.swa_utils.AveragedModel,
-    sheet: Callable[[nn.Module, Path], None] | None,
+    averaged: Network,
+    sheet: Callable[[Network, Path], None] | None,
 ) -> None:
     state.save(progress)
     draw_curves({plan.name: progress.losses}, folder / f"{plan.name}-loss.png")
     if sheet is not None:
         with torch.inference_mode():
-            sheet(averaged.module, folder / f"{plan.name}-sheet.png")
+            sheet(averaged, folder / f"{plan.name}-sheet.png")
 
 
 def draw_curves(losses: dict[str, list[float]], path: Path) -> None:

@@ -17,8 +17,8 @@ from triton.compiler import ASTSource
 from triton.runtime.build import compile_so_from_file
 
 
-@triton.jit
-def double(x, y, n: tl.constexpr):
+@triton.jit  # type: ignore[untyped-decorator]  # triton ships no types
+def double(x: tl.tensor, y: tl.tensor, n: tl.constexpr) -> None:
     at = tl.arange(0, n)
     tl.store(y + at, 2 * tl.load(x + at))
 

@@ -19,7 +19,8 @@ from skimage import data as photographs
 
 def astronaut(size: tuple[int, int] = (512, 512)) -> Image.Image:
     """A real photograph (NASA, public domain), 512x512 unless resized."""
-    photograph = Image.fromarray(photographs.astronaut())
+    pixels = photographs.astronaut()  # type: ignore[no-untyped-call]  # skimage leaves it untyped
+    photograph = Image.fromarray(pixels)
     return photograph if size == photograph.size else photograph.resize(size)
 
 

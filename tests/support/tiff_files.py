@@ -7,11 +7,13 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Numbers = NDArray[np.generic]
+Numbers = NDArray[np.number]
+Order = Literal["<", ">"]
 
 RAW, DEFLATE, PACKBITS = 1, 8, 32773
 GREY_FROM_WHITE, GREY, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
@@ -24,7 +26,7 @@ def tiff(
     photometric: int,
     *,
     bits: int | None = None,
-    order: str = "<",
+    order: Order = "<",
     planar: bool = False,
     tile: tuple[int, int] | None = None,
     rows_per_strip: int | None = None,
@@ -68,7 +70,7 @@ def tiff(
 
 
 def assembled(
-    body: bytes, fields: Mapping[int, tuple[str, Sequence[int]]], order: str = "<"
+    body: bytes, fields: Mapping[int, tuple[str, Sequence[int]]], order: Order = "<"
 ) -> bytes:
     """A file whose pixels stand from its eighth byte on."""
     at = 8 + len(body) + len(body) % 2
@@ -102,7 +104,7 @@ def _parts(plane: Numbers, size: tuple[int, int], *, padded: bool) -> list[Numbe
 
 
 def _packed(
-    part: Numbers, bits: int, order: str, compression: int, predictor: int, fill_order: int
+    part: Numbers, bits: int, order: Order, compression: int, predictor: int, fill_order: int
 ) -> bytes:
     if predictor == 2:
         before = np.pad(part, ((0, 0), (1, 0), (0, 0)))[:, :-1]

@@ -15,7 +15,8 @@ _INSIDES = ("Traceback", 'File "', "site-packages", "redis", "0x7f")
 
 
 def media_type(response: httpx.Response) -> str:
-    return response.headers.get("content-type", "").partition(";")[0]
+    content_type: str = response.headers.get("content-type", "")
+    return content_type.partition(";")[0]
 
 
 def assert_well_formed(response: httpx.Response) -> None:
