@@ -9,8 +9,8 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_no_module_of_a_cpu_job_loads_torch() -> None:
-    """The contracts read imports inside functions, too, so worker.main may name the modules that load
-    torch. At run time it must not have loaded them."""
+    """The contracts read imports inside functions, too, so worker.main may name the modules that
+    load torch. At run time it must not have loaded them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     contracts = project["tool"]["importlinter"]["contracts"]
     [loading] = [one["protected_modules"] for one in contracts if one["type"] == "protected"]
