@@ -189,7 +189,8 @@ def _child(run: Run, folder: Path) -> NoReturn:
         modules = [name for name in sys.modules if name.split(".")[0] in PACKAGES]
         report = {"code": int(code), "test": watch.test, "modules": modules}
         (folder / "report").write_text(json.dumps(report))
-    except BaseException:  # whatever it is, this process must not go on as a copy of its parent
+    # Whatever it is, this process must not go on as a copy of its parent.
+    except BaseException:  # noqa: BLE001
         traceback.print_exc()
     finally:
         sys.stdout.flush()

@@ -10,6 +10,8 @@ import pytest
 
 from scripts.checks.audit import main, verdict
 
+pytestmark = pytest.mark.tools
+
 CLEAN = {"name": "rq", "version": "3.0.0", "vulns": []}
 UNKNOWN = {"name": "torch", "skip_reason": "not found"}
 VULNERABLE = {

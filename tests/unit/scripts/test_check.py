@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.tools
+
 ROOT = Path(__file__).resolve().parents[3]
 PARTS = {"types", "imports", "style", "format", "spelling", "links", "lock"}
 

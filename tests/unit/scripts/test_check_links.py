@@ -7,6 +7,8 @@ import pytest
 
 from scripts.checks.links import main, read
 
+pytestmark = pytest.mark.tools
+
 OTHER = """# The other page
 ## What it says
 ## What it says

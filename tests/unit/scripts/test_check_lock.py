@@ -8,6 +8,8 @@ import pytest
 
 from scripts.checks.lock import main
 
+pytestmark = pytest.mark.tools
+
 ROOT = Path(__file__).resolve().parents[3]
 LOCKS = ("requirements.lock", "requirements-api.lock", "requirements-worker.lock")
 
