@@ -42,11 +42,11 @@ MORE_TESTS: dict[str, tuple[str, ...]] = {
         f"{_MODELS}/test_profiles.py",
     ),
     "models/pipeline.py": (f"{_MODELS}/test_shipped_pipeline.py",),
+    "models/sampling/schedules.py": ("tests/golden/test_golden_schedules.py",),
     "models/sampling/": (
         f"{_MODELS}/sampling/test_names.py",
         f"{_MODELS}/sampling/test_control_window.py",
         f"{_MODELS}/sampling/test_failures.py",
-        "tests/golden/test_golden_schedules.py",
         "tests/golden/test_golden_samplers.py",
     ),
     "worker/generate.py": (f"{_WORKER}/test_gpu_worker.py",),

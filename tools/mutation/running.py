@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -43,6 +44,10 @@ PYTEST = [
     *(Import(name, None) for name in ("hypothesis", "pdb", "pytest_timeout")),
 ]
 """What every run of pytest imports."""
+
+
+_killers: defaultdict[str, set[str]] = defaultdict(set)
+"""In a process of the pool: the tests that have killed mutants of a module, by its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,8 @@ def _run(run: Run) -> Outcome:
         return Outcome(run, "timed out", seconds, output=report.get("output", ""))
     verdict = "survived" if report.get("code") == 0 else "killed"
     modules = frozenset(report.get("modules", ()))
+    if verdict == "killed":
+        _killers[run.mutant.path].add(report.get("test", ""))
     return Outcome(run, verdict, seconds, report.get("test", ""), modules, report["output"])
 
 
@@ -145,10 +152,15 @@ def _report(folder: Path) -> dict[str, Any]:
 
 
 class _Watch:
-    """A plugin of pytest: which test failed first."""
+    """A plugin of pytest: which test failed first. Tests that have killed other mutants of the
+    module run before the others, since most mutants of a module die in a few of its tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, killers: set[str]) -> None:
         self.test = ""
+        self._killers = killers
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: item.nodeid not in self._killers)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed and not self.test:
@@ -172,7 +184,7 @@ def _child(run: Run, folder: Path) -> NoReturn:
             os.dup2(output, descriptor)
         os.environ |= {"TMPDIR": str(folder), "HYPOTHESIS_STORAGE_DIRECTORY": str(folder)}
         tempfile.tempdir = None
-        mutant, watch = run.mutant, _Watch()
+        mutant, watch = run.mutant, _Watch(_killers[run.mutant.path])
         hook = Hook(module_name(mutant.path), Path.cwd() / mutant.path, mutant.mutated)
         hook.install(folder)
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # looking for them takes a while

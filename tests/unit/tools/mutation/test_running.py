@@ -41,18 +41,36 @@ def test_it_passes():
     pid = os.posix_spawn(sys.executable, command, os.environ, setsid=True)
     pathlib.Path("pid").write_text(str(pid))
 """
+IN_ORDER = """
+from app.doubling import double
+
+def note(name):
+    with open("order", "a") as file:
+        file.write(name + " ")
+
+def test_passes():
+    note("passes")
+
+def test_fails():
+    note("fails")
+    assert double(3) == 6
+"""
 HANGS = """
 while True:
     pass
 """
 
 
-def run(root: Path, tests: str, edit: Edit | None = None, limit_s: float = 60) -> Outcome:
-    """What tests say of a mutant, the first one unless told otherwise."""
+def write(root: Path, tests: str) -> None:
     (root / "app").mkdir(exist_ok=True)
     (root / "pyproject.toml").touch()
     (root / "app" / "doubling.py").write_text(MODULE)
     (root / "test_doubling.py").write_text(tests)
+
+
+def run(root: Path, tests: str, edit: Edit | None = None, limit_s: float = 60) -> Outcome:
+    """What tests say of a mutant, the first one unless told otherwise."""
+    write(root, tests)
     mutant = mutants_of(root, "app/doubling.py")[0]
     if edit is not None:
         mutant = Mutant(mutant.path, mutant.source, edit)
@@ -86,6 +104,14 @@ def test_an_edit_that_is_no_python_is_invalid(tmp_path: Path) -> None:
 
 def test_a_module_that_cannot_be_imported_is_killed(tmp_path: Path) -> None:
     assert run(tmp_path, TESTS, Edit("Other", 0, 0, "1 / 0\n")).verdict == "killed"
+
+
+def test_the_test_that_killed_a_mutant_runs_first_on_the_next(tmp_path: Path) -> None:
+    write(tmp_path, IN_ORDER)
+    mutant = mutants_of(tmp_path, "app/doubling.py")[0]
+    runs = [Run(("test_doubling.py",), mutant)] * 2
+    assert [outcome.verdict for outcome in run_all(tmp_path, runs, jobs=1)] == ["killed"] * 2
+    assert (tmp_path / "order").read_text().split() == ["passes", "fails", "fails"]
 
 
 def test_what_hangs_has_timed_out(tmp_path: Path) -> None:
