@@ -1,3 +1,5 @@
 """The server: everything that is not mathematics. torch is never imported below this package."""
 
 VERSION = "0.1.0"
+"""The version of the whole project. pyproject.toml reads it from here, and a test compares every
+other file that names it (docs/releases.md)."""

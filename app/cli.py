@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
+from app import VERSION
 from app.core.private_files import close_to_others, mask_others
 from app.core.settings import Settings, load_settings, refuse
 from app.core.telemetry import logs, tracing
@@ -63,6 +64,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app.cli", description=__doc__.split("\n")[0])
+    parser.add_argument("--version", action="version", version=f"flux-controlnet-server {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True)
 
     up = commands.add_parser("up", help="everything on this machine, until Ctrl-C")

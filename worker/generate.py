@@ -15,6 +15,7 @@ from functools import partial
 import torch
 from PIL import Image
 
+from app import VERSION
 from app.core.errors import GenerationFailed
 from app.core.record import RequestRecord, Stage
 from app.core.settings import Settings
@@ -127,9 +128,10 @@ def _store_map(context: Runtime, record: RequestRecord, control_map: Image.Image
 
 
 def _source(checkpoint: LoadedCheckpoint, spec: GenerationSpec) -> str:
-    """What a picture depends on that another worker may have otherwise."""
+    """What a picture depends on that another worker may have otherwise. The version, because
+    another one's samplers may ask the model other questions."""
     profile = checkpoint.networks.profile(spec.profile)
-    return f"{checkpoint.checkpoint.name} {profile} {checkpoint.dtype} mu {spec.mu}"
+    return f"{VERSION} {checkpoint.checkpoint.name} {profile} {checkpoint.dtype} mu {spec.mu}"
 
 
 def spec_of(record: RequestRecord, settings: Settings) -> GenerationSpec:

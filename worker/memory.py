@@ -26,8 +26,8 @@ class RequestMemory:
     def __init__(
         self, context: Runtime, record: RequestRecord, execution: str, source: str
     ) -> None:
-        """source: what answers depend on besides the request (checkpoint, profile, dtype). Those
-        of another source are not gone on with."""
+        """source: what answers depend on besides the request (version, checkpoint, profile,
+        dtype). Those of another source are not gone on with."""
         self._context, self._record, self._execution = context, record, execution
         self._began = self._saved = time.monotonic()
         self._tape: Tape | None = None

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from app import VERSION
 from models.checkpoints import LoadedCheckpoint
 from models.sampling import sigmas_for
 from models.spec import GenerationSpec
@@ -40,5 +41,7 @@ def _device(device: torch.device) -> str:
 
 @cache
 def _versions() -> dict[str, str]:
+    # This project runs from a checkout too, where no package metadata says its version.
+    own = {"flux-controlnet-server": VERSION, "python": platform.python_version()}
     found = {name: version(name) for name in _LIBRARIES}
-    return {"python": platform.python_version(), **found, "cuda": torch.version.cuda or "none"}
+    return {**own, **found, "cuda": torch.version.cuda or "none"}

@@ -17,6 +17,8 @@ from typing import Any, cast
 
 from redis import Redis
 
+from app.core.stored import from_stored
+
 DUE = "webhooks:due"
 LEASE_SLACK_S = 5.0
 """Seconds of a lease beyond the longest attempt."""
@@ -179,7 +181,7 @@ class Deliveries:
             url=fields["url"],
             body=fields["body"],
             state=State(fields["state"]),
-            attempts=tuple(Attempt(**json.loads(attempt)) for attempt in attempts),
+            attempts=tuple(from_stored(Attempt, attempt) for attempt in attempts),
             next_at=due,
         )
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 from redis import Redis
 
 from app.core.record import RequestRecord, Status
+from app.core.stored import from_stored
 
 MODEL = "flux-controlnet"
 PENDING: Final = "PENDING"
@@ -65,7 +66,7 @@ class HistoryRow:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> HistoryRow:
-        return cls(**json.loads(text))
+        return from_stored(cls, text)
 
 
 SortBy = Literal["model_created", "model_name", "credits_deduction"]

@@ -11,13 +11,14 @@ import math
 import re
 import secrets
 import time
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from redis import Redis
 
 from app.core.credits import MOST_CREDITS, Ledger
+from app.core.stored import from_stored
 
 BY_DIGEST = "keys"
 """Hash in Redis: SHA-256 of a secret -> its key as JSON."""
@@ -83,10 +84,7 @@ class Key:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Key:
-        """Fields that are not there have their defaults; unknown ones, of a later version, are
-        left out."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in json.loads(text).items() if name in known})
+        return from_stored(cls, text)
 
     def live(self, now: float) -> bool:
         return self.expires_at is None or now < self.expires_at

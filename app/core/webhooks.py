@@ -25,6 +25,7 @@ from app.core.errors import UrlRejected
 from app.core.links import LinkSigner, output_path
 from app.core.outputs import Picture, told
 from app.core.record import RequestRecord, Status
+from app.core.stored import from_stored
 from app.core.urls import parse_url
 
 URL_MAX = 2048
@@ -135,7 +136,7 @@ class WebhookSecrets:
     def of(self, owner: str) -> Secret:
         """The owner's; made when there is none."""
         self._redis.hsetnx(_SECRETS, owner, json.dumps(asdict(Secret(_mint()))))
-        return Secret(**json.loads(cast(bytes, self._redis.hget(_SECRETS, owner))))
+        return from_stored(Secret, cast(bytes, self._redis.hget(_SECRETS, owner)))
 
     def rotate(self, owner: str) -> Secret:
         """A new one; the last one goes on signing for OVERLAP_S."""

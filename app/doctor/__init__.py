@@ -6,10 +6,12 @@ remedy. Looks only; what it stores to try a store it removes. The checks of the 
 from __future__ import annotations
 
 import importlib
+import platform
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import cast
 
+from app import VERSION
 from app.core.findings import Finding, Level, ok
 from app.core.settings import Settings
 from app.doctor.machine import examine_hosts, examine_machine
@@ -23,6 +25,7 @@ def examine(settings: Settings, as_json: bool, hashing: bool, urls: Sequence[str
     hashing: read the weights and compare their hashes. urls: pictures that must be reached.
     """
     findings = [
+        ok("server", f"{VERSION}, Python {platform.python_version()}"),
         *examine_redis(settings),
         *examine_machine(settings),
         *examine_hosts(settings, urls),

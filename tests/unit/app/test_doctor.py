@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
+from app import VERSION
 from app.cli import main
 from app.core.findings import Finding, Level
 from app.core.settings import Settings
@@ -188,5 +190,9 @@ def test_the_exit_code_and_both_forms(
         if as_json:
             last = {"what": "device", "level": level, "said": "here", "remedy": "a remedy"}
             assert json.loads(printed)[-1] == last
+            first = json.loads(printed)[0]
+            assert (first["what"], first["level"]) == ("server", Level.OK)
+            assert first["said"] == f"{VERSION}, Python {platform.python_version()}"
         else:
+            assert printed.startswith(f"ok    server: {VERSION}, Python ")
             assert printed.endswith(f"{level:4}  device: here -> a remedy\n")

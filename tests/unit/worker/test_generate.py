@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from app import VERSION
 from app.core.record import RequestRecord, Stage, Status
 from app.core.settings import Settings
 from models.errors import NonFiniteLatents
@@ -179,6 +180,34 @@ def test_a_request_that_was_taken_over_is_left_at_the_next_step(
     run()
     assert record(context).status is Status.PROCESSING
     assert context.jobs.queue("finish").job_ids == []
+
+
+@pytest.mark.usefixtures("context")
+@pytest.mark.parametrize(("version", "goes_on"), [(VERSION, True), ("99.0.0", False)])
+def test_what_a_dead_worker_kept_is_for_workers_of_its_version_only(
+    monkeypatch: pytest.MonkeyPatch, version: str, goes_on: bool
+) -> None:
+    """The samplers of another version may ask the model other questions."""
+
+    class Killed(BaseException):
+        pass
+
+    def dies(*given: Any, **_: Any) -> Generation:
+        given[4].after_picture(0, Made(np.zeros((64, 112, 3), np.uint8), 17, 10))
+        raise Killed
+
+    def looks(*given: Any, **_: Any) -> Generation:
+        found.append(given[4].made(0) is not None)
+        raise NonFiniteLatents("deis", "beta", 4, 17)
+
+    found: list[bool] = []
+    model(monkeypatch, dies)
+    with pytest.raises(Killed):
+        run()
+    monkeypatch.setattr(job, "VERSION", version)
+    model(monkeypatch, looks)
+    run()
+    assert found == [goes_on]
 
 
 def test_mu_auto_follows_the_size(context: Runtime) -> None:
