@@ -1,0 +1,1 @@
+"""How scripts/record_state makes the state that it records."""
