@@ -21,7 +21,8 @@ from app.core.settings import refuse
 from app.data_dir import locked
 from app.embedded_redis import redis_binary, redis_folder
 
-_CHECKER = "redis-check-aof"
+_CHECK_LOG = "redis-check-aof"
+_CHECK_SNAPSHOT = "redis-check-rdb"
 _SINGLE = "appendonly.aof"
 _SEVERAL = "appendonlydir"
 
@@ -59,11 +60,17 @@ def repair(data_dir: Path) -> int:
 
 
 def _sound(file: Path) -> bool:
-    return _checker(file).returncode == 0
+    return _succeeds(_CHECK_SNAPSHOT if _is_snapshot(file) else _CHECK_LOG, file)
+
+
+def _is_snapshot(file: Path) -> bool:
+    """Whether it is the base that Redis 7 writes as a whole. Nothing of it can be kept when it is
+    damaged, and the checker of Valkey 9 for logs takes a sound one for damaged."""
+    return file.suffix == ".rdb"
 
 
 def _cut(file: Path, copy: Path) -> None:
-    if _checker("--fix", file).returncode:
+    if _is_snapshot(file) or not _succeeds(_CHECK_LOG, "--fix", file):
         copy.unlink()
         refuse(
             f"redis: {file} is damaged where nothing before it could be kept; restore a backup "
@@ -71,15 +78,16 @@ def _cut(file: Path, copy: Path) -> None:
         )
 
 
-def _checker(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [_CHECKER, *arguments],
+def _succeeds(checker: str, *arguments: str | Path) -> bool:
+    """What it prints may hold bytes of the file, so it is no text."""
+    done = subprocess.run(
+        [checker, *arguments],
         executable=redis_binary(),
-        input="y\n",  # it asks before it cuts
+        input=b"y\n",  # it asks before it cuts
         capture_output=True,
-        text=True,
         check=False,
     )
+    return done.returncode == 0
 
 
 def _keep_copy(file: Path, folder: Path) -> Path:

@@ -92,8 +92,7 @@ def test_a_redis_that_does_not_write_down_what_it_is_given(
 
 def test_a_redis_that_cannot_write_is_looked_at_although_it_refuses_a_ping(tmp_path: Path) -> None:
     with running_redis(tmp_path / "data") as url, Redis.from_url(url) as redis:
-        (tmp_path / "data" / "redis" / "taken").mkdir()
-        redis.config_set("dbfilename", "taken")
+        (tmp_path / "data" / "redis" / "dump.rdb").mkdir()  # where its file belongs
         redis.config_set("save", "900 1")
         redis.bgsave()
         until(lambda: redis.info("persistence")["rdb_last_bgsave_status"] == "err")

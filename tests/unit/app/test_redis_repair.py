@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -19,21 +18,22 @@ from app.redis_repair import repair_command
 from tests.support.servers import ROOT, environment, running_redis
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A DATA_DIR whose append-only file has a hundred keys."""
-    folder = tmp_path_factory.mktemp("written")
-    with running_redis(folder) as url, Redis.from_url(url) as redis:
-        for number in range(100):
-            redis.set(f"key:{number}", "x" * 50)
-    return folder
+def logged(*words: str) -> bytes:
+    """A command as every Redis writes it into its append-only file."""
+    return b"*%d\r\n" % len(words) + b"".join(
+        b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in words
+    )
 
 
 @pytest.fixture
-def data_dir(written: Path, tmp_path: Path) -> Path:
-    copy = tmp_path / "data"
-    shutil.copytree(redis_folder(written), redis_folder(copy))
-    return copy
+def data_dir(tmp_path: Path) -> Path:
+    """A DATA_DIR whose append-only file, one as Redis 6 keeps it, has a hundred keys. Written here,
+    for a later Redis would keep several; it reads this one too."""
+    sets = (logged("SET", f"key:{number}", "x" * 50) for number in range(100))
+    folder = redis_folder(tmp_path / "data")
+    folder.mkdir(parents=True)
+    (folder / "appendonly.aof").write_bytes(logged("SELECT", "0") + b"".join(sets))
+    return tmp_path / "data"
 
 
 def single(data_dir: Path) -> Path:
@@ -86,6 +86,18 @@ def test_what_comes_before_the_damage_is_kept(
         assert redis.dbsize() == 40
 
 
+def test_the_files_of_the_redis_that_is_here_are_sound(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One or several, whichever this Redis keeps."""
+    with running_redis(tmp_path) as url, Redis.from_url(url) as redis:
+        redis.set("key", "value")
+    before = {file: file.read_bytes() for file in redis_folder(tmp_path).rglob("*.aof")}
+    assert main(["redis", "repair", "--data-dir", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("sound: ")
+    assert {file: file.read_bytes() for file in redis_folder(tmp_path).rglob("*.aof")} == before
+
+
 def test_a_sound_file_is_left_alone(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = single(data_dir).read_bytes()
     assert main(["redis", "repair", "--data-dir", str(data_dir)]) == 0
@@ -133,6 +145,25 @@ def test_where_nothing_can_be_kept_nothing_is_changed(
     if content is not None:
         assert "restore a backup" in line
         assert file.read_bytes() == content
+    assert not list(redis_folder(data_dir).glob("*.damaged-*"))
+
+
+def test_a_damaged_snapshot_is_left_as_it_is(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The base of several files is one when Redis 7 has written it; no part of it can be kept."""
+    [first, *_] = several(data_dir)
+    base = first.rename(first.with_suffix(".rdb"))
+    base.write_bytes(b"REDIS0011\xfa damaged")
+    manifest = base.with_name("appendonly.aof.manifest")
+    manifest.write_text(manifest.read_text().replace(first.name, base.name))
+    before = {file: file.read_bytes() for file in base.parent.iterdir()}
+    with pytest.raises(SystemExit) as stopped:
+        main(["redis", "repair", "--data-dir", str(data_dir)])
+    assert stopped.value.code == EXIT_CONFIG
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"redis: {base} is damaged where nothing before it could be kept; ")
+    assert {file: file.read_bytes() for file in base.parent.iterdir()} == before
     assert not list(redis_folder(data_dir).glob("*.damaged-*"))
 
 

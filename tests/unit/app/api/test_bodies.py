@@ -46,13 +46,19 @@ def api(redis_server: str) -> Iterator[Api]:
         "MAX_BODIES_BYTES": str(24 * MEGABYTE),
     }
     with running_api(redis_server, ready=False, port=port, **settings) as url:
-        [pid] = [
-            int(entry.name)
-            for entry in Path("/proc").iterdir()
-            if entry.name.isdigit()
-            and str(port).encode() in (entry / "cmdline").read_bytes().split(b"\0")
-        ]
-        yield Api(url, redis_server, pid)
+        yield Api(url, redis_server, child_with(str(port)))
+
+
+def child_with(word: str) -> int:
+    """The child of this process that has this on its command line."""
+    threads = Path("/proc/self/task").glob("*/children")
+    children = [child for thread in threads for child in thread.read_text().split()]
+    [pid] = [
+        int(child)
+        for child in children
+        if word.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+    ]
+    return pid
 
 
 def body(size: int, **changes: object) -> bytes:
