@@ -25,6 +25,16 @@ _POLL_S = 0.2
 _COMPARED = ("checkpoint", "weights", "device", "dtype", "mu", "sigmas_sha256", "versions")
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """urllib would take the key along, to whatever host a redirect names."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
+
+
 @dataclass(frozen=True, slots=True)
 class Api:
     """A server as the key's owner sees it."""
@@ -41,7 +51,7 @@ class Api:
         headers = {"x-api-key": self.key, "content-type": "application/json"}
         request = urllib.request.Request(url, data, headers)
         try:
-            with urllib.request.urlopen(request) as answer:
+            with _OPENER.open(request) as answer:
                 return dict(json.load(answer))
         except urllib.error.HTTPError as error:
             with error:

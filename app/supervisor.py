@@ -25,6 +25,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from app.children import Child, end
 from app.core.access import impatient
 from app.core.connection import connect, what_is_wrong
+from app.core.hosts import authority
 from app.core.keys import KeyStore
 from app.core.processes import adopt_orphans, kill_children
 from app.core.queue import Jobs
@@ -58,6 +59,11 @@ class UpOptions:
     port: int
     api_key: str | None
     show_key: bool = False
+
+    @property
+    def authority(self) -> str:
+        """As a URL has it."""
+        return authority(self.host, self.port)
 
 
 def has_own_redis(settings: Settings) -> bool:
@@ -119,9 +125,8 @@ class Supervisor:
         for child in self._serving:
             child.start()
         if self._wait_until(self._ready):
-            host = f"[{self._options.host}]" if ":" in self._options.host else self._options.host
             word = key.secret if key.minted or self._options.show_key else key.masked
-            sys.stdout.write(f"ready: http://{host}:{self._options.port}  key: {word}\n")
+            sys.stdout.write(f"ready: http://{self._options.authority}  key: {word}\n")
             sys.stdout.flush()
             if word != key.secret:
                 log.info("the key is %s; --show-key prints it", key.file or "the given one")
@@ -195,8 +200,7 @@ class Supervisor:
             try:
                 probe.bind((self._options.host, self._options.port))
             except OSError as error:
-                address = f"{self._options.host}:{self._options.port}"
-                refuse(f"up: cannot listen on {address}: {error.strerror}")
+                refuse(f"up: cannot listen on {self._options.authority}: {error.strerror}")
 
     def _ready(self) -> bool:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._options.host, self._options.host)

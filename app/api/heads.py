@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 
 from app.core.errors import InvalidRequest, ServerError, UnknownTransferCoding
+from app.core.hosts import MOST_PORT
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Names in lower case, values without the white space around them."""
 
-_MOST_PORT = 65_535
 _HOST = re.compile(
     r"(?P<name>\[[0-9a-z:.%_~-]+\]|[a-z0-9._~!$&'()*+,;=%-]*)(?P<port>:[0-9]*)?", re.IGNORECASE
 )
@@ -32,7 +32,7 @@ def split_host(host: str) -> tuple[str, int | None] | None:
     if parts is None:
         return None
     digits = (parts["port"] or "").removeprefix(":").lstrip("0")
-    if len(digits) > len(str(_MOST_PORT)) or int(digits or "0") > _MOST_PORT:
+    if len(digits) > len(str(MOST_PORT)) or int(digits or "0") > MOST_PORT:
         return None
     return parts["name"], int(digits or "0") if len(parts["port"] or "") > 1 else None
 
@@ -44,7 +44,7 @@ def _fault_of_host(headers: Headers, version: str) -> ServerError | None:
         return InvalidRequest("Host: exactly one is needed")
     if hosts and split_host(hosts[0].decode("latin-1")) is None:
         return InvalidRequest(
-            f"Host: a name or an address is needed, with a port of at most {_MOST_PORT} if any"
+            f"Host: a name or an address is needed, with a port of at most {MOST_PORT} if any"
         )
     return None
 

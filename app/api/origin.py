@@ -8,31 +8,39 @@ from fastapi import Request
 
 from app.api.heads import split_host
 from app.core.errors import InvalidRequest
+from app.core.hosts import DEFAULT_PORTS, authority, canonical_host
 from app.core.settings import Settings
 
 
 def public_origin(request: Request, settings: Settings) -> str:
     """Scheme, host and prefix without a trailing slash. Raises InvalidRequest for a foreign Host.
 
-    A Host is believed when ALLOWED_HOSTS names it, or when it is the very address this
-    connection arrived at.
+    A Host is believed when ALLOWED_HOSTS names it, in whatever spelling, or when it is the very
+    address this connection arrived at.
     """
     if settings.public_url is not None:
         return str(settings.public_url).rstrip("/")
     host = request.headers.get("host", "").lower()
     name, port = split_host(host) or ("", None)
-    authority = name if port is None else f"{name}:{port}"
-    known = name != "" and not {name, authority}.isdisjoint(settings.allowed_hosts)
-    if not known and name != _local_address(request):
+    scheme = request.url.scheme
+    if not _is_known(request, settings, name, port or DEFAULT_PORTS[scheme]):
         raise InvalidRequest(
             f"Host {host!r} is not known to this server: set PUBLIC_URL, or add it to ALLOWED_HOSTS"
         )
-    return f"{request.url.scheme}://{authority}"
+    return f"{scheme}://{name if port is None else f'{name}:{port}'}"
 
 
-def _local_address(request: Request) -> str | None:
-    server = request.scope.get("server")
-    if not server:
+def _is_known(request: Request, settings: Settings, name: str, port: int) -> bool:
+    host = _canonical(name.strip("[]"))
+    if host is None or name.startswith("[") != (":" in host):
+        return False
+    named = {authority(host, None), authority(host, port)}
+    local = request.scope.get("server") or ("", None)
+    return host == _canonical(str(local[0])) or not named.isdisjoint(settings.allowed_hosts)
+
+
+def _canonical(host: str) -> str | None:
+    try:
+        return canonical_host(host)
+    except ValueError:
         return None
-    address = str(server[0])
-    return f"[{address}]" if ":" in address else address

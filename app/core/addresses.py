@@ -7,7 +7,6 @@ address is unwrapped first, every layer must pass, and what matters is written d
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
@@ -18,13 +17,14 @@ from ipaddress import (
     ip_network,
 )
 
+from app.core.hosts import authority, canonical_authority, canonical_host
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 PORTS = frozenset({80, 443, 8080, 8443})
 """Of hosts that the operator has not named."""
 
-_HOST = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?")
 # The one prefix whose last 32 bits are an IPv4 address for everybody (RFC 6052). In 64:ff9b:1::/48
 # they may stand elsewhere, so it is refused like everything outside of 2000::/3.
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -77,29 +77,24 @@ class AllowList:
         for entry in entries:
             if "/" in entry:
                 networks.append(ip_network(entry, strict=False))
-            elif (found := _HOST.fullmatch(entry)) is not None:
-                hosts.add(_spelt(found[1]) + (found[2] or ""))
-            else:
-                raise ValueError(f"{entry!r} is no host, host:port or CIDR")
+                continue
+            try:
+                hosts.add(canonical_authority(entry))
+            except ValueError:
+                raise ValueError(f"{entry!r} is no host, host:port or CIDR") from None
         return cls(frozenset(hosts), tuple(networks))
 
     def names(self, host: str, port: int) -> bool:
         """True when the operator named this host, alone or with this port."""
-        host = host.lower()
-        shown = f"[{host}]" if ":" in host else host
-        return not self.hosts.isdisjoint({host, shown, f"{shown}:{port}"})
+        try:
+            host = canonical_host(host)
+        except ValueError:
+            return False
+        return not self.hosts.isdisjoint({authority(host, None), authority(host, port)})
 
     def holds(self, address: Address) -> bool:
         """True when a CIDR of the operator holds this address."""
         return any(address in network for network in self.networks)
-
-
-def _spelt(host: str) -> str:
-    """As app.core.urls spells the host of a URL: punycode in lower case, no final dot."""
-    try:
-        return host.encode("idna").decode().lower().removesuffix(".")
-    except UnicodeError:
-        raise ValueError(f"{host!r} is no host name") from None
 
 
 def parse_address(text: str) -> Address:

@@ -98,10 +98,12 @@ def _header(response: httpcore.Response, name: bytes) -> str:
 
 
 def _location(response: httpcore.Response) -> str | None:
+    """Bytes that are no UTF-8 stay the bytes that they are, as browsers have it: only the server
+    that sent them knows which letters it means."""
     found = [value for name, value in response.headers if name.lower() == b"location"]
     if not found:
         return None
     try:
         return found[0].decode()
     except UnicodeDecodeError:
-        return found[0].decode("latin-1")
+        return "".join(chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in found[0])

@@ -30,6 +30,7 @@ from app.core.addresses import AllowList
 from app.core.blobs import check_blob_url
 from app.core.connection import check_redis_url
 from app.core.history import check_database_url
+from app.core.hosts import canonical_authority
 from models.spec import CHECKPOINT_NAMES, PROFILE_NAMES
 
 EXIT_CONFIG = 78
@@ -71,8 +72,8 @@ def _allow_list(entries: tuple[str, ...]) -> tuple[str, ...]:
     return entries
 
 
-def _lowered(entries: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(entry.lower() for entry in entries)
+def _hosts(entries: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(canonical_authority(entry) for entry in entries)
 
 
 def _redis_url(url: str, info: ValidationInfo) -> str:
@@ -98,8 +99,8 @@ def _memory(value: object) -> object:
 
 
 def _plain_url(url: AnyHttpUrl) -> AnyHttpUrl:
-    if url.query or url.fragment:
-        raise ValueError("must have neither query nor fragment")
+    if url.username or url.password or url.query or url.fragment:
+        raise ValueError("must have no user, password, query or fragment")
     return url
 
 
@@ -149,7 +150,7 @@ class Settings(BaseSettings):
     public_url: Annotated[AnyHttpUrl, AfterValidator(_plain_url)] | None = None
     """Origin (and path prefix) that clients use, for the URLs in answers."""
 
-    allowed_hosts: Annotated[CommaList, AfterValidator(_lowered)] = (
+    allowed_hosts: Annotated[CommaList, AfterValidator(_hosts)] = (
         "localhost",
         "127.0.0.1",
         "[::1]",

@@ -74,8 +74,9 @@ class SqlHistory:
         else:
             self._insert = postgresql.insert(_ROWS)
             parts = parts.set(drivername="postgresql+psycopg")
-            seconds = {"connect_timeout": _CONNECT_S}
-            self._engine = create_engine(parts, pool_pre_ping=True, connect_args=seconds)
+            # A database made in the C locale names no encoding of its own, and gives bytes then.
+            options = {"connect_timeout": _CONNECT_S, "client_encoding": "utf8"}
+            self._engine = create_engine(parts, pool_pre_ping=True, connect_args=options)
         self._made = False
 
     def write(self, rows: Sequence[HistoryRow]) -> None:

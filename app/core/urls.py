@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from app.core.errors import UrlRejected
+from app.core.hosts import DEFAULT_PORTS, authority, canonical_host
 
 MAX_LENGTH = 8192
 """Of a whole URL in characters: more than the longest signed links of picture stores have."""
 
-_HOST_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+_AFTER_BRACKET = re.compile(r"(:[0-9]*)?")  # urlsplit would take a name there for nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """host is ASCII in lower case; port is None for the scheme's own; target is path and query."""
+    """host as app.core.hosts spells it; port is None where none was named; target is path and
+    query."""
 
     scheme: str
     host: str
@@ -29,8 +30,14 @@ class Url:
 
     @property
     def host_header(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port is None else f"{host}:{self.port}"
+        """Without the scheme's own port, as browsers send it: signed links depend on it."""
+        own = self.connects_to == DEFAULT_PORTS[self.scheme]
+        return authority(self.host, None if own else self.port)
+
+    @property
+    def connects_to(self) -> int:
+        """The port of the connection."""
+        return self.port or DEFAULT_PORTS[self.scheme]
 
 
 def parse_url(text: str) -> Url:
@@ -46,9 +53,14 @@ def parse_url(text: str) -> Url:
         raise UrlRejected("only http and https are allowed")
     if parts.username is not None or parts.password is not None:
         raise UrlRejected("it must not carry credentials")
-    if not parts.hostname or port == 0:
+    _, bracket, rest = parts.netloc.partition("]")
+    if not parts.hostname or port == 0 or (bracket and not _AFTER_BRACKET.fullmatch(rest)):
         raise UrlRejected("it is malformed")
-    return Url(parts.scheme, _ascii_host(parts.hostname), port, _target(parts))
+    try:
+        host = canonical_host(parts.hostname)
+    except ValueError:
+        raise UrlRejected("its host name is malformed") from None
+    return Url(parts.scheme, host, port, _target(parts))
 
 
 def redirected(text: str, location: str) -> str:
@@ -62,22 +74,6 @@ def redirected(text: str, location: str) -> str:
     if left_tls:
         raise UrlRejected("it redirects from https to http")
     return joined
-
-
-def _ascii_host(host: str) -> str:
-    """Lower case, punycode, no final dot: the spelling that FETCH_ALLOW_HOSTS and TLS know.
-
-    The codec also turns digits, letters and dots of other scripts into plain ones.
-    """
-    try:
-        ascii_host = host.encode("idna").decode().lower().removesuffix(".")
-        is_name = _HOST_NAME.fullmatch(ascii_host) is not None
-        well_formed = is_name or IPv6Address(ascii_host).scope_id is None
-    except (UnicodeError, AddressValueError):
-        well_formed = False
-    if not well_formed:
-        raise UrlRejected("its host name is malformed")
-    return ascii_host
 
 
 def _target(parts: SplitResult) -> bytes:

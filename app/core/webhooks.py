@@ -48,13 +48,12 @@ def check_target(url: str, allow: AllowList) -> None:
     except UnicodeEncodeError:  # half of a surrogate pair: nothing could store or send it
         raise UrlRejected("it is malformed") from None
     to = parse_url(url)
-    port = to.port or (443 if to.scheme == "https" else 80)
-    if allow.names(to.host, port):
+    if allow.names(to.host, to.connects_to):
         return
     address = _literal(to.host)
     if address is not None and allow.holds(address):
         return
-    if port not in PORTS:
+    if to.connects_to not in PORTS:
         raise UrlRejected("its port is not allowed")
     if address is None:
         inside = "." not in to.host or _INSIDE.fullmatch(to.host) is not None

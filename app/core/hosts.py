@@ -1,0 +1,50 @@
+"""A host and its port as text, in the one spelling that URLs, the lists of settings, Host headers
+and TLS share. Knows nothing of which hosts may be reached.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv6Address
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+MOST_PORT = 65_535
+
+_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+_AUTHORITY = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\])(:(?P<port>[0-9]{1,5}))?")
+
+
+def canonical_host(host: str) -> str:
+    """A name in lower case and punycode without a final dot, or an IPv6 address in its shortest
+    form. No brackets, before and after. Raises ValueError for anything else.
+
+    The codec also turns digits, letters and dots of other scripts into plain ones.
+    """
+    ascii_host = host.encode("idna").decode().lower().removesuffix(".")
+    if _NAME.fullmatch(ascii_host):
+        return ascii_host
+    address = IPv6Address(ascii_host)
+    if address.scope_id is not None:
+        raise ValueError("an IPv6 zone means nothing to another machine")
+    return address.compressed
+
+
+def authority(host: str, port: int | None) -> str:
+    """`host` or `host:port`, with brackets around an IPv6 address."""
+    shown = f"[{host}]" if ":" in host else host
+    return shown if port is None else f"{shown}:{port}"
+
+
+def canonical_authority(entry: str) -> str:
+    """An entry `host` or `host:port` of a setting, in one spelling. Raises ValueError."""
+    found = _AUTHORITY.fullmatch(entry)
+    port = None if found is None or found["port"] is None else int(found["port"])
+    if found is None or (port is not None and not 1 <= port <= MOST_PORT):
+        raise ValueError(f"{entry!r} is no host or host:port")
+    try:
+        host = canonical_host(found["host"].strip("[]"))
+    except ValueError:
+        raise ValueError(f"{entry!r} is no host name") from None
+    if found["host"].startswith("[") != (":" in host):
+        raise ValueError(f"{entry!r}: brackets are for IPv6 addresses")
+    return authority(host, port)
