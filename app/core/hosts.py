@@ -20,9 +20,10 @@ def canonical_host(host: str) -> str:
 
     The codec also turns digits, letters and dots of other scripts into plain ones.
     """
-    ascii_host = host.encode("idna").decode().lower().removesuffix(".")
-    if _NAME.fullmatch(ascii_host):
-        return ascii_host
+    ascii_host = host.encode("idna").decode().lower()
+    name = ascii_host.removesuffix(".")
+    if _NAME.fullmatch(name):
+        return name
     address = IPv6Address(ascii_host)
     if address.scope_id is not None:
         raise ValueError("an IPv6 zone means nothing to another machine")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.core.errors import UrlRejected
-from app.core.urls import MAX_LENGTH, Url, parse_url, redirected
+from app.core.urls import Url, parse_url, redirected
 
 TAKEN = {
     "plain": ("http://example.com/a.png", Url("http", "example.com", None, b"/a.png")),
@@ -19,6 +19,15 @@ TAKEN = {
     "underscore": ("http://minio_1/a", Url("http", "minio_1", None, b"/a")),
     "IDN": ("http://bücher.example/", Url("http", "xn--bcher-kva.example", None, b"/")),
     "IPv6": ("http://[2606:4700::1111]:80/", Url("http", "2606:4700::1111", 80, b"/")),
+    "IPv6, long": ("http://[2606:4700:0:0::0:1111]", Url("http", "2606:4700::1111", None, b"/")),
+    "IPv6, upper case": ("http://[2001:DB8::A]/", Url("http", "2001:db8::a", None, b"/")),
+    "IPv6, empty port": ("http://[2001:db8::a]:/", Url("http", "2001:db8::a", None, b"/")),
+    "empty port": ("http://example.com:/", Url("http", "example.com", None, b"/")),
+    "port 65535": ("http://example.com:65535/", Url("http", "example.com", 65535, b"/")),
+    "upper case, final dot": ("http://EXAMPLE.Com.:81", Url("http", "example.com", 81, b"/")),
+    "DEL": ("http://example.com/~\x7f", Url("http", "example.com", None, b"/~%7F")),
+    "long label": (f"http://{'a' * 63}.com", Url("http", f"{'a' * 63}.com", None, b"/")),
+    "longest": ("http://a.b/" + "a" * 8181, Url("http", "a.b", None, b"/" + b"a" * 8181)),
     "spaces": ("http://example.com/a b?c d", Url("http", "example.com", None, b"/a%20b?c%20d")),
     "encoded": ("http://example.com/a%20b", Url("http", "example.com", None, b"/a%20b")),
     "non-ASCII": ("http://example.com/ä", Url("http", "example.com", None, b"/%C3%A4")),
@@ -57,6 +66,8 @@ REFUSED = {
     "port of other digits": "http://example.com:８０/",  # noqa: RUF001
     "two ports": "http://example.com:80:80/",
     "open bracket": "http://[::1/",
+    "name behind a bracket": "http://[2606:4700::1111]example.com/",
+    "dot behind a bracket": "http://[2606:4700::1111].:80/",
     "IPv4 in brackets": "http://[127.0.0.1]/",
     "IPv6 zone": "http://[fe80::1%25eth0]/",
     "IPv6 zone, not encoded": "http://[fe80::1%eth0]/",
@@ -70,7 +81,9 @@ REFUSED = {
     "two final dots": "http://example.com../",
     "long label": f"http://{'a' * 64}.com/",
     "surrogate in the host": "http://\ud800.com/",
-    "too long": "http://example.com/" + "a" * MAX_LENGTH,
+    "too long": "http://a.b/" + "a" * 8182,
+    "no host but a user": "http://user@/",
+    "user before IPv6": "http://user@[::1]/",
 }
 
 
@@ -82,12 +95,38 @@ def test_refused(text: str) -> None:
     assert "secret" not in refused.value.text
 
 
+@pytest.mark.parametrize(
+    ("text", "header", "port"),
+    [
+        ("http://Example.com./a", b"example.com", 80),
+        ("http://example.com:80/", b"example.com", 80),
+        ("https://example.com/", b"example.com", 443),
+        ("https://example.com:0443/", b"example.com", 443),
+        ("https://example.com:80/", b"example.com:80", 80),
+        ("http://example.com:443/", b"example.com:443", 443),
+        ("http://example.com:8080/", b"example.com:8080", 8080),
+        ("http://[2001:DB8::1]/", b"[2001:db8::1]", 80),
+        ("https://[2001:db8::1]:443/", b"[2001:db8::1]", 443),
+        ("http://[2001:db8::1]:8080/", b"[2001:db8::1]:8080", 8080),
+    ],
+)
+def test_the_host_header_has_brackets_and_no_port_of_the_scheme(
+    text: str, header: bytes, port: int
+) -> None:
+    """As browsers send it: the signature of a link of S3 covers it."""
+    url = parse_url(text)
+    assert (url.host_header.encode(), url.connects_to) == (header, port)
+
+
 REDIRECTS = {
     "absolute": ("http://a/b", "http://c/d", "http://c/d"),
     "path": ("http://a/b?c", "/d", "http://a/d"),
     "relative": ("http://a/b/c", "d", "http://a/b/d"),
     "without scheme": ("https://a/b", "//c/d", "https://c/d"),
     "to TLS": ("http://a/b", "https://a/b", "https://a/b"),
+    "upper case": ("https://a/b", "HTTPS://A./b", "https://A./b"),
+    "within IPv6": ("http://[2001:db8::1]:81/b", "/c", "http://[2001:db8::1]:81/c"),
+    "to IPv6": ("http://a/b", "//[2001:db8::1]/c", "http://[2001:db8::1]/c"),
 }
 
 
