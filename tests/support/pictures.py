@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import socket
 import ssl
 import sys
 import threading
@@ -15,6 +16,8 @@ from typing import Any
 
 from PIL import Image
 from skimage import data as photographs
+
+from app.core.hosts import authority
 
 
 def astronaut(size: tuple[int, int] = (512, 512)) -> Image.Image:
@@ -47,13 +50,19 @@ CERTIFICATE = Path(__file__).with_name("pictures.test.pem")
 
 
 class PictureHost:
-    """`http://ADDRESS:PORT`; paths are added as bytes or as a function that answers."""
+    """`http://ADDRESS:PORT`; paths are added as bytes or as a function that answers.
+
+    requests, hosts: path and Host header of each request. server_names: what each handshake asked
+    for (SNI), None for an address.
+    """
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
         self.port = server.server_address[1]
-        self.origin = f"http://{server.server_address[0]!s}:{self.port}"
+        self.origin = f"http://{authority(str(server.server_address[0]), self.port)}"
         self.paths: dict[str, Respond] = {}
         self.requests: list[str] = []
+        self.hosts: list[str | None] = []
+        self.server_names: list[str | None] = []
 
     def serve(self, path: str, body: bytes, content_type: str = "image/png") -> str:
         def respond(handler: BaseHTTPRequestHandler) -> None:
@@ -82,6 +91,10 @@ def redirect(location: str | None, status: int = 302) -> Respond:
 
 
 class _Server(ThreadingHTTPServer):
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up, or trusts no such certificate, is no news."""
         if not isinstance(sys.exception(), (ConnectionError, ssl.SSLError)):
@@ -97,6 +110,7 @@ def picture_host(
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             host.requests.append(self.path)
+            host.hosts.append(self.headers["Host"])
             respond = host.paths.get(self.path)
             if respond is None:
                 self.send_error(404)
@@ -110,6 +124,7 @@ def picture_host(
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(CERTIFICATE)
+        context.sni_callback = lambda _, name, __: host.server_names.append(name)
         # The handshake belongs to the thread of its connection, not to the one that accepts.
         server.socket = context.wrap_socket(
             server.socket, server_side=True, do_handshake_on_connect=False

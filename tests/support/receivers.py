@@ -1,13 +1,16 @@
-"""A receiver of webhooks: a web server on 127.0.0.1 that keeps what is posted to it."""
+"""A receiver of webhooks: a web server on this machine that keeps what is posted to it."""
 
 from __future__ import annotations
 
 import queue
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from app.core.hosts import authority
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,8 @@ class Posted:
 class Receiver:
     """statuses: of the next answers, 204 once there are none left; location: of redirects."""
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}/hook"
+    def __init__(self, origin: str) -> None:
+        self.url = f"{origin}/hook"
         self.statuses: list[int] = []
         self.location = ""
         self._posted: queue.SimpleQueue[Posted] = queue.SimpleQueue()
@@ -40,8 +43,14 @@ class Receiver:
         return self._posted.empty()
 
 
+class _Server(ThreadingHTTPServer):
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
+
+
 @contextmanager
-def receiver(port: int = 0) -> Iterator[Receiver]:
+def receiver(port: int = 0, address: str = "127.0.0.1") -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -55,8 +64,8 @@ def receiver(port: int = 0) -> Iterator[Receiver]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    running = Receiver(server.server_address[1])
+    server = _Server((address, port), Handler)
+    running = Receiver(f"http://{authority(address, server.server_address[1])}")
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:

@@ -1,4 +1,5 @@
-"""A Redis client that is empty at the start of each test, and tiny networks that are made once.
+"""A Redis client that is empty at the start of each test, time zones far from UTC, and tiny
+networks that are made once.
 
 torch is imported by the fixtures that need it, so that the other tests start without it.
 """
@@ -12,6 +13,7 @@ import pytest
 from redis import Redis
 
 from app.core.connection import connect
+from tests.support.time_zones import AHEAD, BEHIND, time_zone
 
 if TYPE_CHECKING:
     from models.checkpoints import Checkpoint, LoadedCheckpoint
@@ -41,3 +43,11 @@ def stand_in(stand_in_checkpoint: Checkpoint) -> LoadedCheckpoint:
     from models.checkpoints import load
 
     return load(stand_in_checkpoint, torch.device("cpu"))
+
+
+@pytest.fixture(params=[AHEAD, BEHIND], ids=["ahead of UTC", "behind UTC"])
+def far_from_utc(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The process is in a time zone in which it is another hour, and in one of the two another day,
+    than in UTC."""
+    with time_zone(request.param):
+        yield

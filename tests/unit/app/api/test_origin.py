@@ -69,11 +69,7 @@ def test_a_foreign_host_is_refused(host: str | None) -> None:
     [
         ("API.corp", ["api.corp", "Api.Corp", "api.corp.", "api.corp:81"], ["x.api.corp", "corp"]),
         ("api.corp.", ["api.corp", "api.corp.", "api.corp:81"], ["api.corp..", "api"]),
-        (
-            "api.corp:81",
-            ["api.corp:81", "API.corp.:81", "api.corp:081"],
-            ["api.corp", "api.corp:8"],
-        ),
+        ("api.corp:81", ["api.corp:81", "API.corp.:81"], ["api.corp", "api.corp:8"]),
         ("api.corp:080", ["api.corp", "api.corp:80"], ["api.corp:443"]),
         ("bücher.corp", ["xn--bcher-kva.corp", "XN--BCHER-KVA.corp:9"], ["bucher.corp"]),
         ("[2001:DB8:0::1]", ["[2001:db8::1]", "[2001:db8:0:0::1]:81"], ["[2001:db8::2]"]),

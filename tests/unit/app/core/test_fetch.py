@@ -9,7 +9,9 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 
+import httpcore
 import pytest
 
 from app.core.addresses import AllowList
@@ -57,16 +59,42 @@ def test_a_body_arrives_whole(host: PictureHost) -> None:
     assert fetch(host.serve("/a.png", b"x" * 9999)) == b"x" * 9999
 
 
-def test_the_host_header_keeps_the_name(host: PictureHost) -> None:
-    seen: list[str] = []
+@pytest.mark.parametrize("name", ["pictures.test", "Pictures.TEST", "pictures.test."])
+def test_the_host_header_keeps_the_name(name: str) -> None:
+    with picture_host() as host:
+        host.serve("/a.png", b"picture")
+        assert fetch(f"http://{name}:{host.port}/a.png") == b"picture"
+        assert host.hosts == [f"pictures.test:{host.port}"]
 
-    def respond(handler: BaseHTTPRequestHandler) -> None:
-        seen.append(handler.headers["Host"])
-        raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")(handler)
 
-    host.answer("/host.png", respond)
-    assert fetch(f"http://pictures.test:{host.port}/host.png") == b"ok"
-    assert seen == [f"pictures.test:{host.port}"]
+@pytest.mark.parametrize("port", ["", ":", ":80"])
+def test_the_host_header_has_no_port_of_its_scheme(
+    port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, asked = httpcore.SyncBackend.connect_tcp, []
+
+    def from_80(
+        self: httpcore.SyncBackend, address: str, port: int, *rest: Any
+    ) -> httpcore.NetworkStream:
+        asked.append(port)
+        return connect(self, address, host.port, *rest)
+
+    monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", from_80)
+    with picture_host() as host:
+        host.serve("/a.png", b"picture")
+        assert fetch(f"http://pictures.test{port}/a.png") == b"picture"
+        assert (host.hosts, asked) == (["pictures.test"], [80])
+
+
+@pytest.mark.parametrize("written", ["[::1]", "[0:0:0:0:0:0:0:1]"])
+def test_an_ipv6_address_has_brackets_in_the_host_header(written: str) -> None:
+    with picture_host("::1") as host:
+        host.serve("/a.png", b"picture")
+        host.answer("/start", redirect("/a.png"))
+        allow = AllowList.parse((f"{written}:{host.port}",))
+        url = f"http://{written}:{host.port}/start"
+        assert fetch_image(url, allow, 10_000, 5) == b"picture"
+        assert host.hosts == [f"[::1]:{host.port}"] * 2
 
 
 # ---- redirects
@@ -79,11 +107,29 @@ def test_redirects_are_followed(host: PictureHost, status: int) -> None:
     assert fetch(start) == b"end"
 
 
-def test_a_redirect_may_be_named_in_utf_8(host: PictureHost) -> None:
-    host.serve("/b%C3%BC.png", b"end")
+@pytest.mark.parametrize(
+    ("charset", "path"),
+    [("utf-8", "/b%C3%BC.png?%C3%9F"), ("latin-1", "/b%FC.png?%DF"), ("cp437", "/b%81.png?%E1")],
+)
+def test_a_redirect_keeps_the_bytes_of_its_name(host: PictureHost, charset: str, path: str) -> None:
+    """As browsers do: the server asks for what it has, in whatever letters it names it."""
+    host.serve(path, b"end")
+    head = "HTTP/1.1 302 Found\r\nlocation: /bü.png?ß\r\ncontent-length: 0\r\n\r\n"
+    assert fetch(host.answer("/to-letters", raw(head.encode(charset)))) == b"end"
 
-    head = "HTTP/1.1 302 Found\r\nlocation: /bü.png\r\ncontent-length: 0\r\n\r\n"
-    assert fetch(host.answer("/to-utf-8", raw(head.encode()))) == b"end"
+
+def test_a_redirect_to_a_name_in_latin_1_leads_nowhere(host: PictureHost) -> None:
+    head = b"HTTP/1.1 302 Found\r\nlocation: http://b\xfccher.example/\r\ncontent-length: 0\r\n\r\n"
+    with pytest.raises(ImageRejected, match="its host name is malformed"):
+        fetch(host.answer("/to-name", raw(head)))
+
+
+def test_the_first_of_two_locations_counts(host: PictureHost) -> None:
+    host.serve("/end.png", b"end")
+    head = (
+        b"HTTP/1.1 302 Found\r\nLOCATION: /end.png\r\nlocation: /other\r\ncontent-length: 0\r\n\r\n"
+    )
+    assert fetch(host.answer("/to-two", raw(head))) == b"end"
 
 
 def chain(host: PictureHost, hops: int) -> str:
@@ -145,6 +191,22 @@ def test_tls_is_about_the_name_and_not_the_address(tls_host: PictureHost) -> Non
     for other in ("other.test", "127.0.0.1"):
         with pytest.raises(ImageRejected, match="could not be reached"):
             fetch(f"https://{other}:{tls_host.port}/a.png")
+
+
+@pytest.mark.parametrize("written", ["pictures.test", "PICTURES.test", "pictures.test."])
+def test_tls_asks_for_the_name_in_one_spelling(tls_host: PictureHost, written: str) -> None:
+    assert fetch(f"https://{written}:{tls_host.port}/a.png") == b"picture"
+    assert tls_host.server_names == ["pictures.test"]
+
+
+def test_tls_asks_for_no_name_of_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The certificate is for another name, so nothing is fetched: what counts is what was asked."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    with picture_host("::1", tls=True) as running:
+        allow = AllowList.parse(("[::1]",))
+        with pytest.raises(ImageRejected, match="could not be reached"):
+            fetch_image(f"https://[::1]:{running.port}/a.png", allow, 10_000, 5)
+        assert running.server_names == [None]
 
 
 def test_a_certificate_that_nobody_vouches_for(

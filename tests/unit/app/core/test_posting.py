@@ -29,6 +29,22 @@ def test_body_and_headers_arrive(listening: Receiver) -> None:
     assert posted.headers["host"] == listening.url.split("/")[2]
 
 
+def test_an_ipv6_address_has_brackets_in_the_host_header() -> None:
+    with receiver(address="::1") as running:
+        allow = AllowList.parse(("[::1]",))
+        assert post(running.url.replace("[::1]", "[0:0::0:1]"), b"{}", {}, allow, 30) == 204
+        assert running.url.startswith("http://[::1]:")
+        assert running.next().headers["host"] == running.url.split("/")[2]
+
+
+def test_the_server_says_what_it_is_and_how_much_it_sends(listening: Receiver) -> None:
+    post(listening.url, b"\xe9{}", {}, ALLOWED, 30)
+    posted = listening.next()
+    assert posted.headers["user-agent"] == "flux-controlnet-server"
+    assert posted.headers["content-length"] == "3"
+    assert "accept-encoding" not in posted.headers
+
+
 def test_a_redirect_is_an_answer_and_not_followed(listening: Receiver) -> None:
     listening.statuses, listening.location = [307], listening.url
     assert post(listening.url, b"{}", {}, ALLOWED, 30) == 307
