@@ -56,3 +56,18 @@ def test_nonsense_ends_with_one_line(option: str, value: str, sentence: str) -> 
     with pytest.raises(SystemExit) as stopped:
         main(["keys", "create", "--name", "team-a", option, value])
     assert str(stopped.value).startswith(f"keys: {sentence}")
+
+
+@pytest.mark.usefixtures("far_from_utc")
+def test_moments_are_read_and_shown_in_utc(
+    redis: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moment = "2099-12-31T23:30:00"
+    assert main(["keys", "create", "--name", "team-a", "--expires", moment]) == 0
+    [key] = KeyStore(redis).all()
+    assert key.expires_at == 4_102_443_000.0
+    redis.hset("keys:used", key.id, "1700000000")
+    capsys.readouterr()
+    assert main(["keys", "list"]) == 0
+    line = capsys.readouterr().out
+    assert f"  expires: {moment}Z  used: 2023-11-14T22:13:20Z" in line

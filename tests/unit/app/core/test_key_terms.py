@@ -122,3 +122,28 @@ def test_an_expiry_is_a_period_or_a_moment() -> None:
 def test_anything_else_is_no_expiry(text: str) -> None:
     with pytest.raises(ValueError, match="^expires: "):
         parse_expiry(text, time.time())
+
+
+@pytest.mark.usefixtures("far_from_utc")
+@pytest.mark.parametrize(
+    ("text", "expires_at"),
+    [
+        ("2030-01-31", 1_896_048_000.0),
+        ("2030-01-31T12:30", 1_896_093_000.0),
+        ("2030-01-31 12:30:00.5", 1_896_093_000.5),
+        ("2030-01-31T12:30:00Z", 1_896_093_000.0),
+        ("2030-01-31T12:30:00+13:45", 1_896_043_500.0),
+        ("12h", 1_800_043_200.0),
+    ],
+)
+def test_a_moment_without_a_zone_is_in_utc_wherever_the_server_is(
+    text: str, expires_at: float
+) -> None:
+    assert parse_expiry(text, 1_800_000_000.0) == expires_at
+
+
+def test_an_expiry_is_later_than_now() -> None:
+    now = datetime(2030, 1, 31, tzinfo=UTC).timestamp()
+    with pytest.raises(ValueError, match="^expires: this moment is past$"):
+        parse_expiry("2030-01-31", now)
+    assert parse_expiry("2030-01-31T00:00:01", now) == now + 1

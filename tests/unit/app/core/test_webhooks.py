@@ -14,7 +14,16 @@ from app.core.addresses import AllowList
 from app.core.errors import UrlRejected
 from app.core.links import LinkSigner
 from app.core.record import RequestRecord, Status
-from app.core.webhooks import OVERLAP_S, WebhookSecrets, check_target, payload, signature
+from app.core.webhooks import (
+    OVERLAP_S,
+    Secret,
+    WebhookSecrets,
+    check_key_target,
+    check_target,
+    payload,
+    signature,
+)
+from tests.support.records import REQUEST_ID, record
 
 NOBODY = AllowList.parse(())
 
@@ -143,3 +152,94 @@ def test_a_failed_request_says_why(redis: Redis) -> None:
             "status_url": f"https://b.example/api/v2/requests/{record.id}/status",
         },
     }
+
+
+@pytest.mark.usefixtures("far_from_utc")
+def test_a_completed_request_names_its_pictures_and_its_end_in_utc(redis: Redis) -> None:
+    webhook = {"url": "https://a.example/", "origin": "http://[2001:db8::1]:8000"}
+    links = LinkSigner(redis)
+    said = json.loads(payload(record(webhook=webhook), links))
+    url = f"{webhook['origin']}/v2/requests/{REQUEST_ID}"
+    path = f"/files/{REQUEST_ID}/0.jpeg"
+    assert said["data"]["images"][0] == {
+        "url": webhook["origin"] + links.sign(path, 1_700_003_600),
+        "content_type": "image/jpeg",
+        "file_name": "0.jpeg",
+        "file_size": 1000,
+        "width": 520,
+        "height": 264,
+        "seed": "652889",
+    }
+    assert len(said["data"].pop("images")) == 2
+    assert said == {
+        "type": "request.completed",
+        "timestamp": "2023-11-14T22:13:35.500000Z",
+        "data": {
+            "request_id": REQUEST_ID,
+            "status": "COMPLETED",
+            "error": None,
+            "response_url": url,
+            "status_url": f"{url}/status",
+            "seed": "652889",
+        },
+    }
+
+
+@pytest.mark.parametrize(("length", "taken"), [(2048, True), (2049, False)])
+def test_the_webhook_of_a_key_has_at_most_2048_characters(length: int, taken: bool) -> None:
+    url = "https://a.example/".ljust(length, "a")
+    if taken:
+        check_key_target(url, NOBODY)
+    else:
+        with pytest.raises(ValueError, match="^webhook_url: a URL has at most 2048 characters$"):
+            check_key_target(url, NOBODY)
+
+
+def test_the_webhook_of_a_key_may_be_none_and_not_inside() -> None:
+    check_key_target("", NOBODY)
+    with pytest.raises(ValueError, match="^webhook_url: the URL cannot be used: its host is not"):
+        check_key_target("http://10.0.0.1/", NOBODY)
+
+
+@pytest.mark.parametrize("port", [80, 443, 8080, 8443, 81, 444, 8000, 65535])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_webhook_goes_to_ports_of_the_web(scheme: str, port: int) -> None:
+    url = f"{scheme}://a.example:{port}/"
+    if port in (80, 443, 8080, 8443):
+        check_target(url, NOBODY)
+    else:
+        with pytest.raises(UrlRejected, match="its port is not allowed"):
+            check_target(url, NOBODY)
+
+
+@pytest.mark.parametrize(
+    ("entry", "url", "taken"),
+    [
+        ("hooks.corp:443", "https://HOOKS.corp./", True),
+        ("hooks:443", "https://hooks/", True),
+        ("hooks:80", "https://hooks/", False),
+        ("hooks:80", "http://hooks/", True),
+        ("[fd00:0::1]:9000", "http://[FD00::1]:9000/", True),
+        ("[fd00::1]:9000", "http://[fd00::1]:9001/", False),
+        ("fd00::/8", "http://[fd00::1]:9001/", True),
+        ("127.0.0.1/32", "http://127.1:9/", True),
+    ],
+)
+def test_what_the_operator_allows_is_known_in_every_spelling(
+    entry: str, url: str, taken: bool
+) -> None:
+    allow = AllowList.parse((entry,))
+    if taken:
+        check_target(url, allow)
+    else:
+        with pytest.raises(UrlRejected, match=r"its (host|port) is not allowed"):
+            check_target(url, allow)
+
+
+def test_the_overlap_of_two_secrets_is_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert OVERLAP_S == 86_400
+    secret = Secret("new", "old", rotated_at=1000.0)
+    for now, live in ((87_399.9, ["new", "old"]), (87_400.0, ["new"])):
+        monkeypatch.setattr(module.time, "time", lambda now=now: now)
+        assert secret.live() == live
+    assert Secret("only").live() == ["only"]

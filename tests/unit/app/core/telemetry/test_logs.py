@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -51,6 +52,16 @@ def test_a_line_is_one_object() -> None:
     assert (line["level"], line["logger"], line["process"]) == ("warning", log.name, "cpu worker")
     assert (line["request_id"], line["status"]) == (ID, 200)
     assert line["time"].endswith("+00:00")
+
+
+@pytest.mark.usefixtures("far_from_utc")
+def test_the_time_of_a_line_is_in_utc() -> None:
+    began = datetime.now(UTC)
+    with logged() as lines:
+        log.warning("now")
+    moment = datetime.fromisoformat(lines[0]["time"])
+    assert moment.utcoffset() == timedelta(0)
+    assert began - timedelta(milliseconds=1) <= moment <= datetime.now(UTC)
 
 
 def test_a_traceback_stays_in_its_line() -> None:
