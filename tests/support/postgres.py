@@ -33,6 +33,7 @@ def running_postgres() -> Iterator[str]:
         as_user["user"] = "nobody"
     data = folder / "data"
     make = ["initdb", "-D", str(data), "-A", "trust", "-U", "postgres", "--no-sync"]
+    make += ["--no-locale", "--encoding=UTF8"]  # that of the tests may be one that is not there
     subprocess.run([_program(make[0]), *make[1:]], check=True, **as_user)  # type: ignore[list-item]
     serve = ["postgres", "-D", str(data), "-k", str(folder), "-c", "listen_addresses="]
     serve += ["-c", "fsync=off", "-c", "logging_collector=off"]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from zlib import crc32
 
+import psycopg
 import pytest
 from pydantic import ValidationError
 from redis import Redis
@@ -261,3 +262,17 @@ def test_a_bad_database_url_stops_the_start_with_one_line(
     assert "secret" not in line
     with pytest.raises(ValidationError):
         Settings(database_url=url)
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="PostgreSQL is not installed")
+def test_a_database_without_an_encoding_of_its_own_keeps_texts(postgres: str, owner: str) -> None:
+    """As initdb makes it in the C locale, which many containers have."""
+    made = psycopg.connect(postgres, autocommit=True)
+    made.execute("CREATE DATABASE plain ENCODING 'SQL_ASCII' TEMPLATE template0")
+    made.close()
+    history, row = SqlHistory(postgres.replace("/postgres?", "/plain?"), DAYS), a_row(owner, 1)
+    try:
+        history.write([row])
+        assert history.of_request(owner, row.request_id) == [row]
+    finally:
+        history.close()
