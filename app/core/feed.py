@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -29,6 +29,7 @@ BEGINNING = "0-0"
 """The id before that of any event."""
 
 _ANEW_S = 1.0
+_CANCEL_AGAIN_S = 0.1
 _LAST = ("completed", "failed")
 
 # For each call KEYS[i] = a stream, ARGV[i] = the id after which to read it.
@@ -90,10 +91,11 @@ class EventFeed:
         return cast(list[bytes], await self._script(keys=streams, args=after))
 
     async def aclose(self) -> None:
-        if self._listening is not None:
+        """Ends the listening, which may take more than one word: before Python 3.12 a task that is
+        cancelled in the moment in which redis-py has sent a command goes on (asyncio.wait_for)."""
+        while self._listening is not None and not self._listening.done():
             self._listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._listening
+            await asyncio.wait({self._listening}, timeout=_CANCEL_AGAIN_S)
 
     async def _listen(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -114,26 +115,40 @@ def queued(store: RequestStore, request_id: str = REQUEST_ID, **options: Any) ->
 def begun(store: RequestStore, request_id: str = REQUEST_ID, **options: Any) -> str:
     """The same, being made by execution "e"."""
     queued(store, request_id, **options)
+    return begin(store, request_id)
+
+
+def completed(store: RequestStore, request_id: str = REQUEST_ID, **options: Any) -> str:
+    """The same, COMPLETED, without the bytes of its pictures. options: of finish() too."""
+    names = ("outputs", "control_map", "made_with")
+    made = {name: options.pop(name) for name in names if name in options}
+    begun(store, request_id, **options)
+    return finish(store, request_id, **made)
+
+
+def begin(store: RequestStore, request_id: str) -> str:
+    """Let execution "e" make a request that waits."""
     store.claim(request_id, Stage.PREPARE, "e")
     store.advance(request_id, Stage.PREPARE, "e", {"width": 528, "height": 272, "work": 5.5})
     store.claim(request_id, Stage.GENERATE, "e")
     return request_id
 
 
-def completed(
+def finish(
     store: RequestStore,
-    request_id: str = REQUEST_ID,
-    outputs: tuple[dict[str, Any], ...] = (output(0), output(1)),
-    **options: Any,
+    request_id: str,
+    outputs: Sequence[Mapping[str, Any]] = (output(0), output(1)),
+    control_map: Mapping[str, Any] | None = None,
+    made_with: Mapping[str, Any] = MADE_WITH,
 ) -> str:
-    """The same, COMPLETED with these pictures, of which no bytes are stored."""
-    control_map = options.pop("control_map", None)
-    begun(store, request_id, **options)
-    made = {"inference_s": 13.5, "evaluations": 40, "controlled": 20, "profile": "fast"}
-    made |= {"made_with": MADE_WITH} | ({"control_map": control_map} if control_map else {})
+    """Let a request that is being made be COMPLETED with these pictures."""
+    made: dict[str, Any] = {"inference_s": 13.5, "evaluations": 40, "controlled": 20}
+    made |= {"profile": "fast", "made_with": made_with}
+    if control_map is not None:
+        made["control_map"] = control_map
     store.advance(request_id, Stage.GENERATE, "e", made)
     store.claim(request_id, Stage.FINISH, "e")
-    store.complete(request_id, "e", {"outputs": outputs})
+    store.complete(request_id, "e", {"outputs": list(outputs)})
     return request_id
 
 

@@ -131,3 +131,21 @@ def test_it_survives_a_restart_of_redis(tmp_path: Path) -> None:
         assert feeding(url, restart) == ["queued", "failed"]
     finally:
         second.__exit__(None, None, None)
+
+
+def test_it_ends_in_whatever_moment_it_is_closed(redis_server: str) -> None:
+    """Also while its connection is being made: a process that is told to stop just then does."""
+
+    async def close_after(turns: int) -> None:
+        client = connect_async(redis_server)
+        feed = EventFeed(client)
+        with feed.following("a" * 32):
+            for _ in range(turns):
+                await asyncio.sleep(0)  # let everything take a turn
+        await asyncio.wait_for(feed.aclose(), PATIENCE_S)
+        await client.aclose()
+
+    async def close_at_all_moments() -> None:
+        await asyncio.gather(*(close_after(turns) for turns in range(20)))
+
+    asyncio.run(close_at_all_moments())

@@ -1,0 +1,277 @@
+"""v1: one call, and its answer when the request has ended, is not waited for, or has no reader."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from fastapi import Request
+from fastapi.responses import Response
+from fastapi.testclient import TestClient
+from redis import Redis
+
+from app.api.services import Services, make_services
+from app.api.v1 import answer_at_the_end
+from app.core.blobs import RedisBlobs
+from app.core.connection import connect
+from app.core.errors import Cancelled, ContentWithheld, GenerationFailed, ImageRejected, TimedOut
+from app.core.keys import KeyStore, Terms
+from app.core.queue import CPU, Jobs
+from app.core.record import RequestRecord, Status
+from app.core.requests import RequestStore
+from app.core.settings import Settings
+from app.main import create_app
+from tests.support.records import REQUEST_ID, begin, finish, output, queued
+from tests.support.wire import V1
+
+BODY = {"image": "aGVsbG8=", "prompt": "x", "seed": 5}
+End = Callable[[RequestStore, str], object]
+GOES_ON = "the request goes on and its result can be fetched from /v2/requests"
+
+
+@pytest.fixture
+def ends(redis_server: str) -> Iterator[list[End]]:
+    """How the next requests end that get a job of the cpu queue: a worker that makes nothing."""
+    endings: list[End] = []
+    client = connect(redis_server)
+    store, key = RequestStore(client, ttl_s=60), Jobs(client, ttl_s=60).queue(CPU).key
+
+    def work() -> None:
+        while (taken := client.blpop([key], timeout=30)) is not None:
+            request_id = taken[1].decode().partition("-")[0]
+            if request_id == "stop":
+                return
+            endings.pop(0)(store, request_id)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield endings
+    client.rpush(key, "stop-")
+    thread.join()
+    client.close()
+
+
+def made(*files: bytes, kind: str = "jpeg") -> End:
+    """It is COMPLETED with these pictures."""
+
+    def end(store: RequestStore, request_id: str) -> None:
+        record = store.get(request_id)
+        assert record is not None
+        blobs = RedisBlobs(store._redis)
+        for number, data in enumerate(files):
+            blobs.put(f"{request_id}:output:{number}", data, record.expires_at)
+        outputs = [
+            output(number, file_name=f"{number}.{kind}", content_type=f"image/{kind}")
+            for number in range(len(files))
+        ]
+        begin(store, request_id)
+        store.charge(request_id, "e", 5_500_000_000)
+        finish(store, request_id, outputs)
+
+    return end
+
+
+# ---- a picture
+
+
+@pytest.mark.parametrize("path", [V1, "/flux-controlnet", f"{V1}/"])
+def test_a_picture_is_the_answer(api: TestClient, ends: list[End], path: str) -> None:
+    ends.append(made(b"first", b"second", kind="png"))
+    before = datetime.now(UTC)
+    answer = api.post(path, json=BODY)
+    assert (answer.status_code, answer.content) == (200, b"first")
+    request_id = answer.headers["x-request-id"]
+    ours = {name: of for name, of in answer.headers.items() if name.startswith("x-")}
+    reset = datetime.fromisoformat(ours.pop("x-rate-limit-reset-at-utc"))
+    assert before < reset <= datetime.now(UTC) + timedelta(minutes=1)
+    assert ours == {
+        "x-request-id": request_id,
+        "x-generation-time": "13.500000",
+        "x-seed-value": "5",
+        "x-output-count": "2",
+        "x-output-metadata": '{"height": 264, "width": 520, "samples": 2}',
+        "x-profile": "fast",
+        "x-remaining-credits": ours["x-remaining-credits"],
+        "x-cost": "5.5",
+        "x-content-type-options": "nosniff",
+    }
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["content-length"] == "5"
+
+
+@pytest.mark.usefixtures("far_from_utc")
+def test_a_key_without_a_bound_is_told_the_next_minute_in_utc(
+    api: TestClient, ends: list[End]
+) -> None:
+    ends.append(made(b"x"))
+    before = datetime.now(UTC)
+    told = api.post(V1, json=BODY).headers["x-rate-limit-reset-at-utc"]
+    begin_of = [at.replace(second=0, microsecond=0) for at in (before, datetime.now(UTC))]
+    expected = {(at + timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:00Z") for at in begin_of}
+    assert told in expected
+
+
+def test_a_key_with_bounds_is_told_what_is_left(
+    api: TestClient, ends: list[End], redis: Redis
+) -> None:
+    ends.append(made(b"x"))
+    secret, _ = KeyStore(redis).create("team-b", Terms(rpm=5, credits=100.0))
+    headers = api.post(V1, json=BODY, headers={"x-api-key": secret}).headers
+    assert headers["x-rate-limit-remaining"] == "4"
+    assert headers["x-remaining-credits"] == "94.5"
+    assert headers["x-cost"] == "5.5"
+
+
+@pytest.mark.parametrize("profile", ["", "turbo"])
+@pytest.mark.parametrize("many", [1, 2])
+def test_base64_is_json_with_the_keys_of_the_page(
+    api: TestClient, ends: list[End], profile: str, many: int
+) -> None:
+    files = [b"first", b"second"][:many]
+    ends.append(made(*files))
+    asked = (
+        BODY | {"base64": True, "image_format": "webp"} | ({"profile": profile} if profile else {})
+    )
+    answer = api.post(V1, json=asked)
+    texts = [base64.b64encode(data).decode() for data in files]
+    expected: dict[str, Any] = {
+        "image": texts if many > 1 else texts[0],
+        "status": "Success",
+        "infer_time": 13.5,
+        "outputs": many,
+        "image_format": "webp",
+    }
+    assert answer.status_code == 200
+    assert answer.json() == expected | ({"profile": "fast"} if profile else {})
+    assert answer.headers["x-output-count"] == str(many)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ImageRejected("image: no"), 400),
+        (ContentWithheld(), 400),
+        (Cancelled(), 409),
+        (GenerationFailed(), 500),
+        (TimedOut(), 504),
+    ],
+)
+def test_a_request_that_failed_has_its_own_status(
+    api: TestClient, ends: list[End], error: Any, status: int
+) -> None:
+    ends.append(lambda store, request_id: store.fail(request_id, error))
+    answer = api.post(V1, json=BODY)
+    assert answer.status_code == status
+    assert answer.json() == {"error": error.text}
+    assert len(answer.headers["x-request-id"]) == 32
+
+
+def test_a_control_map_is_the_answer(api: TestClient, ends: list[End]) -> None:
+    ends.append(made(b"map", kind="png"))
+    answer = api.post(f"{V1}/preprocess", json={"image": "aGVsbG8=", "cn_type": "canny"})
+    assert (answer.status_code, answer.content) == (200, b"map")
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["x-output-metadata"] == '{"height": 264, "width": 520}'
+    assert len(answer.headers["x-request-id"]) == 32
+    assert "x-cost" not in answer.headers
+    ends.append(lambda store, request_id: store.fail(request_id, ImageRejected("image: no")))
+    failed = api.post(f"{V1}/preprocess", json={"image": "aGVsbG8="})
+    assert (failed.status_code, failed.json()) == (400, {"error": "image: no"})
+
+
+def test_a_body_is_judged_before_it_is_queued(api: TestClient) -> None:
+    for path, body in ((V1, {"image": "a"}), (f"{V1}/preprocess", {"prompt": "x"})):
+        answer = api.post(path, json=body)
+        assert answer.status_code == 400
+        assert list(answer.json()) == ["error"]
+
+
+# ---- no picture
+
+
+def test_a_request_that_takes_too_long_goes_on(redis: Redis, redis_server: str) -> None:
+    app = create_app(Settings(redis_url=redis_server, sync_timeout_s=0.01))
+    headers = {"x-api-key": KeyStore(redis).create("team-a", Terms())[0]}
+    with TestClient(app, base_url="http://localhost", headers=headers) as api:
+        answer = api.post(V1, json=BODY)
+    assert answer.status_code == 504
+    request_id = answer.headers["x-request-id"]
+    assert answer.json() == {"error": f"Request timed out; {GOES_ON}", "request_id": request_id}
+    record = RequestStore(redis, 60).get(request_id)
+    assert record is not None
+    assert record.status is Status.QUEUED
+
+
+def waited(
+    redis_url: str, receive: Callable[[], dict[str, str]] | None, **options: Any
+) -> Response:
+    """The answer to a call that waits for REQUEST_ID: with `receive`, of a client that says so;
+    without, of a process that is told to stop."""
+
+    async def run() -> Response:
+        services = make_services(Settings(redis_url=redis_url, sync_timeout_s=60))
+        waiting = asyncio.Event()
+
+        async def message() -> dict[str, str]:
+            waiting.set()
+            if receive is not None:
+                return receive()
+            await asyncio.Event().wait()
+            return {}
+
+        request = Request({"type": "http", "headers": []}, message)
+
+        def answer(_services: Services, record: RequestRecord) -> Response:
+            return Response(record.status)
+
+        call = answer_at_the_end(request, services, REQUEST_ID, answer, **options)
+        task = asyncio.create_task(call)
+        await waiting.wait()
+        if receive is None:
+            task.cancel()
+        found = await task
+        await services.feed.aclose()
+        await services.events.aclose()
+        services.redis.close()
+        return found
+
+    return asyncio.run(run())
+
+
+def test_a_process_that_stops_says_so(redis: Redis, redis_server: str) -> None:
+    queued(RequestStore(redis, 60))
+    answer = waited(redis_server, None)
+    assert answer.status_code == 503
+    assert json.loads(bytes(answer.body)) == {
+        "error": f"The server is stopping; {GOES_ON}",
+        "request_id": REQUEST_ID,
+    }
+    assert answer.headers["x-request-id"] == REQUEST_ID
+
+
+@pytest.mark.parametrize("returns", [False, True])
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_client_that_hangs_up_ends_what_has_not_begun(
+    redis: Redis, redis_server: str, returns: bool, is_begun: bool
+) -> None:
+    """Unless it has a key by which it may come back."""
+    store = RequestStore(redis, 60)
+    queued(store)
+    if is_begun:
+        begin(store, REQUEST_ID)
+    answer = waited(redis_server, lambda: {"type": "http.disconnect"}, returns=returns)
+    assert (answer.status_code, answer.body) == (499, b"")
+    record = store.get(REQUEST_ID)
+    assert record is not None
+    if returns or is_begun:
+        assert not record.status.terminal
+    else:
+        assert record.status is Status.FAILED
+        assert record.error == "cancelled: the client hung up before the request began"
+        assert record.error_status == 409
