@@ -14,6 +14,7 @@ from app.api.services import Services, make_services
 from app.core.keys import KeyStore, Terms
 from app.core.settings import Settings
 from app.main import create_app
+from tests.support.endings import End, ending
 
 
 @pytest.fixture
@@ -47,3 +48,10 @@ def inside(api: TestClient) -> Services:
     services = api.app.state.services
     assert isinstance(services, Services)
     return services
+
+
+@pytest.fixture
+def ends(redis_server: str) -> Iterator[list[End]]:
+    """How the requests of the test end, in the order in which they are submitted."""
+    with ending(redis_server) as endings:
+        yield endings

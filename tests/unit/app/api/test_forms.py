@@ -26,8 +26,12 @@ def part(disposition: str, body: bytes, *headers: str) -> bytes:
     return b"--x\r\n" + "\r\n".join(lines).encode() + b"\r\n\r\n" + body + b"\r\n"
 
 
-def read(*parts: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
-    raw = b"".join(parts) + b"--x--\r\n"
+def read(
+    *parts: bytes,
+    content_type: str = "multipart/form-data; boundary=x",
+    end: bytes = b"--x--\r\n",
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    raw = b"".join(parts) + end
 
     async def receive() -> dict[str, Any]:
         return await anext(messages)
@@ -38,7 +42,7 @@ def read(*parts: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
         yield {"type": "http.request", "body": b"", "more_body": False}
 
     messages = sent()
-    headers = [(b"content-type", b"multipart/form-data; boundary=x")]
+    headers = [(b"content-type", content_type.encode("latin-1"))]
     request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
     return asyncio.run(read_form(request, 10**8))
 
@@ -108,6 +112,93 @@ def test_a_file_wins_over_a_text() -> None:
 def test_two_files_without_names_are_one_too_many() -> None:
     with pytest.raises(InvalidRequest, match="image: more than one file"):
         read(*[part('name="image"', PNG)] * 2)
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        (
+            [part('name="image"; filename="a"', b"")],
+            "image: the file is empty; a picture is needed",
+        ),
+        (
+            [part('name="steps"; filename="a"', b"20")],
+            "steps: a file is not allowed; only image may be one",
+        ),
+        (
+            [part('name="image"; filename="a"', PNG)] * 2,
+            "image: more than one file; one picture is needed",
+        ),
+    ],
+)
+def test_a_file_that_is_not_the_one_picture_is_refused(parts: list[bytes], sentence: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        read(*parts)
+    assert refused.value.text == sentence
+
+
+def test_a_file_input_in_which_nothing_was_chosen_is_left_out() -> None:
+    empty = part('name="image"; filename=""', b"", "Content-Type: application/octet-stream")
+    assert read(empty, part('name="prompt"', b"x")) == ({"prompt": "x"}, {})
+    assert read(part('name="steps"; filename=""', b"")) == ({}, {})
+
+
+def test_a_file_of_an_unknown_name_is_ignored() -> None:
+    assert read(part('name="other"; filename="a"', PNG)) == ({}, {})
+
+
+@pytest.mark.parametrize(("at", "is_file"), [(32_767, True), (32_768, False)])
+def test_a_null_byte_in_the_first_32768_bytes_makes_a_file(at: int, is_file: bool) -> None:
+    fields, uploads = read(part('name="image"', b"a" * at + b"\0" + b"a"))
+    assert ("image" in uploads) is is_file
+    assert fields["image"] == "a file" or isinstance(fields["image"], LongString)
+
+
+@pytest.mark.parametrize(("length", "is_long"), [(32_768, False), (32_769, True)])
+def test_a_text_of_more_than_32768_bytes_stays_bytes(length: int, is_long: bool) -> None:
+    fields, _ = read(part('name="image"', b"a" * length))
+    assert isinstance(fields["image"], LongString) is is_long
+
+
+@pytest.mark.parametrize("kind", ["", '; filename="a"'])
+@pytest.mark.parametrize(("many", "taken"), [(64, True), (65, False)])
+def test_a_form_has_at_most_64_texts_and_64_files(kind: str, many: int, taken: bool) -> None:
+    parts = [part(f'name="x{number}"{kind}', b"a") for number in range(many)]
+    if taken:
+        assert len(read(*parts)[0]) == (0 if kind else 64)
+    else:
+        with pytest.raises(InvalidRequest, match="^body: not valid multipart/form-data; Too many"):
+            read(*parts)
+
+
+@pytest.mark.parametrize("end", [b"", b"--x", b"--x-"])
+def test_a_form_without_its_last_boundary_was_cut(end: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="; its last boundary is missing$"):
+        read(part('name="prompt"', b"x"), end=end)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "multipart/form-data; boundary=x; charset=UTF-8",
+        'multipart/form-data; charset="utf8"; boundary=x',
+    ],
+)
+def test_a_form_may_say_that_it_is_utf_8(content_type: str) -> None:
+    sent = part('name="prompt"', "é".encode())
+    assert read(sent, content_type=content_type)[0] == {"prompt": "é"}
+
+
+@pytest.mark.parametrize("charset", ["latin-1", "utf-16", "nonsense", "\0"])
+def test_a_form_in_another_charset_is_refused(charset: str) -> None:
+    content_type = f"multipart/form-data; boundary=x; charset={charset}"
+    with pytest.raises(InvalidRequest, match="; its text must be UTF-8$"):
+        read(part('name="prompt"', b"x"), content_type=content_type)
+
+
+def test_a_form_without_a_boundary_is_none() -> None:
+    with pytest.raises(InvalidRequest, match="^body: not valid multipart/form-data; Missing bound"):
+        read(part('name="prompt"', b"x"), content_type="multipart/form-data")
 
 
 PROMPTS = {

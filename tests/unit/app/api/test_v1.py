@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,63 +17,18 @@ from redis import Redis
 
 from app.api.services import Services, make_services
 from app.api.v1 import answer_at_the_end
-from app.core.blobs import RedisBlobs
-from app.core.connection import connect
 from app.core.errors import Cancelled, ContentWithheld, GenerationFailed, ImageRejected, TimedOut
 from app.core.keys import KeyStore, Terms
-from app.core.queue import CPU, Jobs
 from app.core.record import RequestRecord, Status
 from app.core.requests import RequestStore
 from app.core.settings import Settings
 from app.main import create_app
-from tests.support.records import REQUEST_ID, begin, finish, output, queued
+from tests.support.endings import End, made
+from tests.support.records import REQUEST_ID, begin, queued
 from tests.support.wire import V1
 
 BODY = {"image": "aGVsbG8=", "prompt": "x", "seed": 5}
-End = Callable[[RequestStore, str], object]
 GOES_ON = "the request goes on and its result can be fetched from /v2/requests"
-
-
-@pytest.fixture
-def ends(redis_server: str) -> Iterator[list[End]]:
-    """How the next requests end that get a job of the cpu queue: a worker that makes nothing."""
-    endings: list[End] = []
-    client = connect(redis_server)
-    store, key = RequestStore(client, ttl_s=60), Jobs(client, ttl_s=60).queue(CPU).key
-
-    def work() -> None:
-        while (taken := client.blpop([key], timeout=30)) is not None:
-            request_id = taken[1].decode().partition("-")[0]
-            if request_id == "stop":
-                return
-            endings.pop(0)(store, request_id)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield endings
-    client.rpush(key, "stop-")
-    thread.join()
-    client.close()
-
-
-def made(*files: bytes, kind: str = "jpeg") -> End:
-    """It is COMPLETED with these pictures."""
-
-    def end(store: RequestStore, request_id: str) -> None:
-        record = store.get(request_id)
-        assert record is not None
-        blobs = RedisBlobs(store._redis)
-        for number, data in enumerate(files):
-            blobs.put(f"{request_id}:output:{number}", data, record.expires_at)
-        outputs = [
-            output(number, file_name=f"{number}.{kind}", content_type=f"image/{kind}")
-            for number in range(len(files))
-        ]
-        begin(store, request_id)
-        store.charge(request_id, "e", 5_500_000_000)
-        finish(store, request_id, outputs)
-
-    return end
 
 
 # ---- a picture
@@ -172,24 +126,10 @@ def test_a_request_that_failed_has_its_own_status(
     assert len(answer.headers["x-request-id"]) == 32
 
 
-def test_a_control_map_is_the_answer(api: TestClient, ends: list[End]) -> None:
-    ends.append(made(b"map", kind="png"))
-    answer = api.post(f"{V1}/preprocess", json={"image": "aGVsbG8=", "cn_type": "canny"})
-    assert (answer.status_code, answer.content) == (200, b"map")
-    assert answer.headers["content-type"] == "image/png"
-    assert answer.headers["x-output-metadata"] == '{"height": 264, "width": 520}'
-    assert len(answer.headers["x-request-id"]) == 32
-    assert "x-cost" not in answer.headers
-    ends.append(lambda store, request_id: store.fail(request_id, ImageRejected("image: no")))
-    failed = api.post(f"{V1}/preprocess", json={"image": "aGVsbG8="})
-    assert (failed.status_code, failed.json()) == (400, {"error": "image: no"})
-
-
 def test_a_body_is_judged_before_it_is_queued(api: TestClient) -> None:
-    for path, body in ((V1, {"image": "a"}), (f"{V1}/preprocess", {"prompt": "x"})):
-        answer = api.post(path, json=body)
-        assert answer.status_code == 400
-        assert list(answer.json()) == ["error"]
+    answer = api.post(V1, json={"image": "a"})
+    assert answer.status_code == 400
+    assert list(answer.json()) == ["error"]
 
 
 # ---- no picture

@@ -1,0 +1,60 @@
+"""A worker that makes nothing: it ends the requests that come to the cpu queue, as it is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from app.core.blobs import RedisBlobs
+from app.core.connection import connect
+from app.core.queue import CPU, Jobs
+from app.core.requests import RequestStore
+from tests.support.records import begin, finish, output
+
+End = Callable[[RequestStore, str], object]
+"""(the store, the id of a request that waits) -> it has ended."""
+
+
+@contextmanager
+def ending(redis_url: str) -> Iterator[list[End]]:
+    """How the next requests end, in their order."""
+    endings: list[End] = []
+    client = connect(redis_url)
+    store, key = RequestStore(client, ttl_s=60), Jobs(client, ttl_s=60).queue(CPU).key
+
+    def work() -> None:
+        while (taken := client.blpop([key], timeout=30)) is not None:
+            request_id = taken[1].decode().partition("-")[0]  # type: ignore[index]  # a pair
+            if request_id == "stop":
+                return
+            endings.pop(0)(store, request_id)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield endings
+    finally:
+        client.rpush(key, "stop-")
+        thread.join()
+        client.close()
+
+
+def made(*files: bytes, kind: str = "jpeg") -> End:
+    """COMPLETED with these pictures, for 5.5 credits."""
+
+    def end(store: RequestStore, request_id: str) -> None:
+        record = store.get(request_id)
+        assert record is not None
+        blobs = RedisBlobs(store._redis)
+        for number, data in enumerate(files):
+            blobs.put(f"{request_id}:output:{number}", data, record.expires_at)
+        outputs = [
+            output(number, file_name=f"{number}.{kind}", content_type=f"image/{kind}")
+            for number in range(len(files))
+        ]
+        begin(store, request_id)
+        store.charge(request_id, "e", 5_500_000_000)
+        finish(store, request_id, outputs)
+
+    return end
