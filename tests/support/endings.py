@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import cast
 
 from app.core.blobs import RedisBlobs
 from app.core.connection import connect
@@ -25,7 +26,8 @@ def ending(redis_url: str) -> Iterator[list[End]]:
 
     def work() -> None:
         while (taken := client.blpop([key], timeout=30)) is not None:
-            request_id = taken[1].decode().partition("-")[0]  # type: ignore[index]  # a pair
+            _, job = cast(tuple[bytes, bytes], taken)
+            request_id = job.decode().partition("-")[0]
             if request_id == "stop":
                 return
             endings.pop(0)(store, request_id)

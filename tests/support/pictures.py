@@ -121,6 +121,7 @@ def picture_host(
             pass
 
     server = _Server((address, port), Handler)
+    host = PictureHost(server)
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(CERTIFICATE)
@@ -129,7 +130,6 @@ def picture_host(
         server.socket = context.wrap_socket(
             server.socket, server_side=True, do_handshake_on_connect=False
         )
-    host = PictureHost(server)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:

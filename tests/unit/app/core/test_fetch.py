@@ -242,6 +242,10 @@ def test_an_http_error_names_its_status(host: PictureHost) -> None:
         fetch(f"{host.origin}/nothing-here.png")
 
 
+def test_a_body_of_the_bound_is_taken(host: PictureHost) -> None:
+    assert len(fetch(host.serve("/just.png", b"x" * 10_000))) == 10_000
+
+
 def test_a_body_over_the_bound_is_refused(host: PictureHost) -> None:
     with pytest.raises(ImageRejected, match="more than 10000 bytes"):
         fetch(host.serve("/big.png", b"x" * 10_001))

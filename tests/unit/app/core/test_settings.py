@@ -174,3 +174,143 @@ def test_memory_that_redis_could_not_read_is_refused(
     with pytest.raises(SystemExit):
         load_settings()
     assert capsys.readouterr().err.startswith("settings: REDIS_MAXMEMORY: must be a number of b")
+
+
+DEFAULTS = {
+    "redis_password": None,
+    "redis_url": "redis://127.0.0.1:6379/0",
+    "public_url": None,
+    "allowed_hosts": ("localhost", "127.0.0.1", "[::1]"),
+    "fetch_allow_hosts": (),
+    "checkpoint": "demo",
+    "profile": "exact",
+    "mu": 1.15,
+    "request_ttl_s": 3600,
+    "resume_every_s": 10,
+    "sync_timeout_s": 300,
+    "drain_s": 5,
+    "grace_s": 10,
+    "max_pixels": 16_777_216,
+    "max_image_bytes": 33_554_432,
+    "max_image_pixels": 67_108_864,
+    "max_body_bytes": 67_108_864,
+    "max_bodies_bytes": 536_870_912,
+    "max_key_bodies_bytes": 268_435_456,
+    "max_queued": 10_000,
+    "memory_watermark": 0.8,
+    "credits_per_work_unit": 1.0,
+    "head_timeout_s": 10,
+    "body_timeout_s": 120,
+    "closed_paths": (),
+    "fetch_timeout_s": 20,
+    "blob_url": "redis",
+    "database_url": "",
+    "history_days": 30,
+    "upload_ttl_s": 604_800,
+    "upload_quota_bytes": 268_435_456,
+    "source_quota_bytes": 536_870_912,
+    "webhook_timeout_s": 10,
+    "webhook_retries_s": (5, 60, 600, 3600, 7200, 14_400, 28_800),
+    "content_filter": "",
+    "content_filter_labels": ("nsfw",),
+    "content_filter_threshold": 0.5,
+    "output_metadata": True,
+    "data_dir": Path("data"),
+    "redis_maxmemory": None,
+    "api_key": None,
+    "api_key_file": None,
+    "log_level": "info",
+    "log_format": "text",
+}
+
+
+def test_every_setting_has_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    assert Settings().model_dump() == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "refused"),
+    [
+        ("REQUEST_TTL_S", ["1", "999999"], ["0", "-1", "1.5"]),
+        ("RESUME_EVERY_S", ["0.001"], ["0", "-1"]),
+        ("SYNC_TIMEOUT_S", ["0.001"], ["0", "-1"]),
+        ("DRAIN_S", ["0", "0.5"], ["-0.001"]),
+        ("GRACE_S", ["2"], ["1.999", "0"]),
+        ("MAX_PIXELS", ["4096"], ["4095"]),
+        ("MAX_IMAGE_BYTES", ["1024"], ["1023"]),
+        ("MAX_IMAGE_PIXELS", ["4096", "134217728"], ["4095", "134217729"]),
+        ("MAX_BODY_BYTES", ["1024"], ["1023"]),
+        ("MAX_BODIES_BYTES", ["1024"], ["1023"]),
+        ("MAX_KEY_BODIES_BYTES", ["1024"], ["1023"]),
+        ("MAX_QUEUED", ["1"], ["0"]),
+        ("MEMORY_WATERMARK", ["0.001", "1"], ["0", "1.001"]),
+        ("CREDITS_PER_WORK_UNIT", ["0.000001", "1000000"], ["0", "0.0000009", "1000001", "nan"]),
+        ("HEAD_TIMEOUT_S", ["0.001"], ["0"]),
+        ("BODY_TIMEOUT_S", ["0.001"], ["0"]),
+        ("FETCH_TIMEOUT_S", ["0.001"], ["0"]),
+        ("HISTORY_DAYS", ["0", "3650"], ["-1", "3651"]),
+        ("UPLOAD_TTL_S", ["1"], ["0"]),
+        ("UPLOAD_QUOTA_BYTES", ["0"], ["-1"]),
+        ("SOURCE_QUOTA_BYTES", ["0"], ["-1"]),
+        ("WEBHOOK_TIMEOUT_S", ["0.001", "30"], ["0", "30.001"]),
+        ("WEBHOOK_RETRIES_S", ["", "0", "86400", "5, 0.5,"], ["-1", "86401", "5,x"]),
+        ("CONTENT_FILTER_THRESHOLD", ["0.001", "1"], ["0", "1.001"]),
+        ("MU", ["-3", "0", "auto"], ["inf", "Auto", ""]),
+        ("LOG_LEVEL", ["debug", "info", "warning", "error"], ["INFO", "critical"]),
+        ("LOG_FORMAT", ["text", "json"], ["xml"]),
+        ("CHECKPOINT", ["demo", "flux-dev-union-pro"], ["flux", ""]),
+        ("CLOSED_PATHS", ["", "/metrics, /openapi.json"], ["/health/live", "metrics"]),
+        ("OUTPUT_METADATA", ["true", "0"], ["perhaps"]),
+        ("REDIS_MAXMEMORY", ["0", "999999999999999"], ["1000000000000000"]),
+        (
+            "PUBLIC_URL",
+            ["http://a.example", "https://[::1]:8000/api"],
+            ["https://u@a.example", "https://u:p@a.example", "https://a/#x", "ftp://a", "a"],
+        ),
+        (
+            "ALLOWED_HOSTS",
+            ["", "API.corp, [::1]:8000", "b\u00fccher.corp."],
+            ["http://a", "a:0", "a:65536", "::1", "*", "a/b", "[a.b]"],
+        ),
+        ("FETCH_ALLOW_HOSTS", ["", "[::1]:80,10.0.0.1/8"], ["::1", "a:0", "10.0.0.0/33", "*"]),
+    ],
+)
+def test_each_setting_has_its_range(
+    monkeypatch: pytest.MonkeyPatch, name: str, taken: list[str], refused: list[str]
+) -> None:
+    for value in taken:
+        monkeypatch.setenv(name, value)
+        load_settings()
+    for value in refused:
+        monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as stopped:
+            load_settings()
+        assert (stopped.value.code, str(stopped.value).split(": ")[1]) == (78, name), value
+
+
+def test_hosts_are_kept_in_one_spelling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOWED_HOSTS", "API.Corp., [0:0::0:1]:080, b\u00fccher.corp")
+    assert load_settings().allowed_hosts == ("api.corp", "[::1]:80", "xn--bcher-kva.corp")
+    monkeypatch.setenv("PUBLIC_URL", "HTTP://[2001:DB8::0:1]:80/Api")
+    assert str(load_settings().public_url) == "http://[2001:db8::1]/Api"
+
+
+@pytest.mark.parametrize(
+    ("url", "full"),
+    [
+        ("redis://[::1]:6379/0", "redis://:secret@[::1]:6379/0"),
+        ("redis://worker@[::1]", "redis://worker:secret@[::1]"),
+        (
+            "redis+sentinel://[::1]:26379,b/main/1",
+            "redis+sentinel://:secret@[::1]:26379,b/main/1",
+        ),
+    ],
+)
+def test_the_password_completes_a_url_with_an_ipv6_address(
+    monkeypatch: pytest.MonkeyPatch, url: str, full: str
+) -> None:
+    monkeypatch.setenv("REDIS_PASSWORD", "secret")
+    monkeypatch.setenv("REDIS_URL", url)
+    assert load_settings().redis_url == full
