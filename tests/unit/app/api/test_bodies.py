@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import resource
 import socket
@@ -13,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.api.bodies import BodyBudget
+from app.api.bodies import BodiesInFlight, BodyBudget, BodyLease
 from app.core.errors import Overloaded
 from tests.support.raw import answers, connected, everything
 from tests.support.servers import a_key, free_port, running_api
@@ -168,3 +169,88 @@ def test_the_largest_body_passes_when_it_is_alone() -> None:
     budget.take("a", 100)
     budget.give_back("a", 100)
     assert budget.held == 0
+
+
+def test_a_refusal_says_when_to_come_back() -> None:
+    budget = BodyBudget(most=1000, most_a_key=600, largest=100)
+    budget.take("a", 600)
+    with pytest.raises(Overloaded) as of_the_key:
+        budget.take("a", 1)
+    assert of_the_key.value.text == (
+        "The service is overloaded: request bodies of this key hold 600 bytes already. "
+        "Please try again in 2 s"
+    )
+    with pytest.raises(Overloaded) as of_all:
+        budget.take("b", 401)
+    assert of_all.value.text == (
+        "The service is overloaded: its memory for request bodies is full. Please try again in 2 s"
+    )
+    assert {of_the_key.value.headers["retry-after"], of_all.value.headers["retry-after"]} == {"2"}
+
+
+def lease(budget: BodyBudget, declared: bytes = b"", key_id: str = "a") -> BodyLease:
+    headers = [(b"content-length", declared)] if declared else []
+    scope = {"type": "http", "headers": headers, "state": {"key_id": key_id}}
+    made = BodyLease(budget, scope)
+    assert scope["state"]["body"] is made  # type: ignore[index]  # a scope of ours
+    return made
+
+
+@pytest.mark.parametrize(("declared", "held"), [(b"70", 70), (b"", 0), (b"-1", 0), (b"x", 0)])
+def test_a_declared_length_counts_from_the_first_read(declared: bytes, held: int) -> None:
+    budget = BodyBudget(most=100, most_a_key=100, largest=1)
+    body = lease(budget, declared)
+    assert budget.held == 0
+    for _ in range(2):
+        body.begin()
+        assert budget.held == held
+    body.receive(30)
+    assert budget.held == max(held, 30)
+    body.receive(50)
+    assert budget.held == max(held, 80)
+    body.release()
+    assert budget.held == 0
+    body.receive(50)
+    body.release()
+    assert budget.held == 0
+
+
+def test_a_call_that_ends_anyhow_holds_nothing() -> None:
+    budget = BodyBudget(most=100, most_a_key=100, largest=1)
+    held: list[int] = []
+
+    async def app(_scope: object, receive: object, _send: object) -> None:
+        await receive()  # type: ignore[operator]  # of ASGI
+        held.append(budget.held)
+        raise ValueError
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b"x" * 40}
+
+    async def run() -> None:
+        scope = {"type": "http", "headers": [], "state": {}}
+        await BodiesInFlight(app, budget)(scope, receive, None)  # type: ignore[arg-type]  # unused
+
+    with pytest.raises(ValueError):  # noqa: PT011  # of the application
+        asyncio.run(run())
+    assert (held, budget.held) == ([40], 0)
+
+
+@pytest.mark.parametrize(("size", "trims"), [(1_048_575, 0), (1_048_576, 1)])
+def test_memory_is_given_back_once_after_a_body_of_a_mebibyte(
+    size: int, trims: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[bool] = []
+    monkeypatch.setattr("app.api.bodies._TRIM_AFTER_S", 0.0)
+    monkeypatch.setattr("app.api.bodies.give_back_free_memory", lambda: done.append(True))
+
+    async def run() -> None:
+        budget = BodyBudget(most=10**7, most_a_key=10**7, largest=1)
+        for _ in range(2):
+            budget.take("a", size)
+            budget.give_back("a", size)
+        await asyncio.sleep(0.01)
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+    asyncio.run(run())
+    assert len(done) == trims

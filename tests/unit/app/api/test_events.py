@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from fastapi.testclient import TestClient
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -20,6 +21,7 @@ from app.core.feed import BEGINNING
 from app.core.record import RequestRecord, Stage
 from app.core.requests import RequestStore
 from app.core.settings import Settings
+from tests.support.records import REQUEST_ID, completed, queued
 
 FIRST, SECOND = "a" * 32, "b" * 32
 
@@ -31,6 +33,13 @@ def store(redis: Redis) -> RequestStore:
     for request_id in (FIRST, SECOND):
         made.submit(request_id, "t", {}, {}, made.expiry())
     return made
+
+
+TIMES = events._TICK_S, events._KEEP_ALIVE_S
+
+
+def test_a_stream_looks_every_second_and_is_silent_for_15_at_most() -> None:
+    assert TIMES == (1.0, 15.0)
 
 
 @pytest.fixture(autouse=True)
@@ -158,3 +167,63 @@ def test_redis_away_costs_no_event(redis_server: str, store: RequestStore) -> No
         "event: started",
         "event: failed",
     ]
+
+
+# ---- over HTTP
+
+
+EVENTS = f"/v2/requests/{REQUEST_ID}/events"
+
+
+def test_the_stream_of_a_request_that_has_ended_is_its_whole_life(
+    api: TestClient, inside: Services
+) -> None:
+    completed(inside.requests)
+    answer = api.get(EVENTS)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert answer.headers["x-accel-buffering"] == "no"
+    assert answer.headers["cache-control"] == "no-store"
+    retry, *said = answer.text.strip().split("\n\n")
+    assert retry == "retry: 1000"
+    ids, names, bodies = zip(*(one.split("\n") for one in said), strict=True)
+    assert all(re.fullmatch(r"id: \d+-\d+", one) for one in ids)
+    assert names == ("event: queued", "event: started", "event: completed")
+    told = [json.loads(body.removeprefix("data: ")) for body in bodies]
+    assert told[:2] == [{"status": "QUEUED"}, {"status": "PROCESSING"}]
+    assert told[2] == api.get(f"/v2/requests/{REQUEST_ID}/status").json()
+    last = ids[-1].removeprefix("id: ")
+    after = api.get(EVENTS, headers={"last-event-id": ids[0].removeprefix("id: ")})
+    assert [line for line in after.text.split("\n") if line.startswith("id: ")] == [*ids[1:]]
+    done = api.get(EVENTS, headers={"last-event-id": last})
+    assert (done.status_code, done.content) == (204, b"")
+
+
+@pytest.mark.parametrize(
+    ("event_id", "taken"),
+    [
+        *(("0-0", True), ("9" * 18 + "-" + "9" * 18, True)),
+        *(("9" * 19 + "-0", False), ("0-" + "9" * 19, False), ("0", False), ("-", False)),
+        *(("1-1 ", True), ("a-1", False), ("1--1", False), ("$", False)),
+    ],
+)
+def test_an_id_of_an_event_is_two_numbers_of_at_most_18_digits(
+    api: TestClient, inside: Services, event_id: str, taken: bool
+) -> None:
+    completed(inside.requests)
+    answer = api.get(EVENTS, headers={"last-event-id": event_id.strip()})
+    assert answer.status_code in ((200, 204) if taken else (400,))
+    if not taken:
+        sentence = f'Last-Event-ID: "{event_id}" is not the id of an event'
+        assert answer.json() == {"error": sentence}
+
+
+def test_a_long_id_of_an_event_is_shown_in_short(api: TestClient, inside: Services) -> None:
+    completed(inside.requests)
+    answer = api.get(EVENTS, headers={"last-event-id": "x" * 61})
+    assert answer.json()["error"] == f'Last-Event-ID: "{"x" * 60}" is not the id of an event'
+
+
+def test_the_stream_of_another_is_404(api: TestClient, inside: Services) -> None:
+    queued(inside.requests, owner="team-b")
+    assert api.get(EVENTS).status_code == 404

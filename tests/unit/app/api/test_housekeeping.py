@@ -20,6 +20,15 @@ def services(redis_server: str) -> Services:
     return made
 
 
+def test_the_periods_of_the_duties(services: Services) -> None:
+    assert housekeeping.PERIOD_S == 5.0
+    assert housekeeping._SECOND_LOOK_S == 2.0
+    assert do_duties(services)
+    assert 3590 < services.redis.ttl("housekeeping:history") <= 3600
+    assert 50 < services.redis.ttl("housekeeping:sweep") <= 60
+    assert 4000 < services.redis.pttl("housekeeping") <= 5000
+
+
 def test_one_replica_does_the_duties_of_a_period(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:

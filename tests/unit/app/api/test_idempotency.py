@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from redis.exceptions import RedisError
 
 from app.api import idempotency
@@ -18,6 +19,7 @@ from app.core.idempotency import Use
 from app.core.keys import Key
 from app.core.record import Stage
 from app.core.strays import settle_strays
+from tests.support.wire import V2
 
 CALLER = Key("k", "team-a", 0.0)
 SUBMISSION = Submission(parse_body(FluxControlNetBody, {"image": "aGVsbG8=", "prompt": "x"}), None)
@@ -131,3 +133,55 @@ def test_who_was_too_slow_gets_the_request_of_who_took_over(
         assert first.result() == second
     assert list(services.requests.unfinished()) == [second]
     assert services.redis.keys("blob:*") == [f"blob:{second}:source".encode()]
+
+
+# ---- the header
+
+
+BODY = {"image": "aGVsbG8=", "prompt": "x"}
+
+
+@pytest.mark.parametrize(
+    ("key", "taken"),
+    [
+        *(("a", True), ("a" * 255, True), ("a" * 256, False), ("", False)),
+        *(("!~", True), ("a b", False), ("\x7f", False), ("\xe9", False), ("a\t", False)),
+    ],
+)
+def test_a_key_has_1_to_255_visible_characters(api: TestClient, key: str, taken: bool) -> None:
+    headers = [(b"Idempotency-Key", key.encode("latin-1"))]
+    answer = api.post(V2, json=BODY, headers=headers)
+    assert answer.status_code == (200 if taken else 400)
+    if not taken:
+        assert answer.json() == {
+            "error": "Idempotency-Key: 1 to 255 visible ASCII characters are needed"
+        }
+
+
+def test_the_same_body_is_the_same_request_and_another_is_409(api: TestClient) -> None:
+    headers = {"idempotency-key": "a"}
+    first = api.post(V2, json=BODY, headers=headers).json()["request_id"]
+    same = {"prompt": "x", "seed": -1, "steps": 20, "image": "aGVsbG8=", "unknown": 1}
+    assert api.post(V2, json=same, headers=headers).json()["request_id"] == first
+    for changes in (
+        {"prompt": "y"},
+        {"image": "aGVsbG8"},
+        {"seed": 0},
+        {"webhook_url": "https://a.b"},
+    ):
+        other = api.post(V2, json={**BODY, **changes}, headers=headers)
+        assert other.status_code == 409
+        assert other.json() == {"error": "Idempotency-Key: was used with another body"}
+    assert api.post(V2, json=BODY, headers={"idempotency-key": "b"}).json()["request_id"] != first
+    assert api.post(V2, json=BODY).json()["request_id"] != first
+
+
+def test_a_file_is_a_part_of_the_body(api: TestClient) -> None:
+    def submitted(picture: bytes) -> Any:
+        files = {"image": ("a.png", picture)}
+        headers = {"idempotency-key": "a"}
+        return api.post(V2, data={"prompt": "x"}, files=files, headers=headers)
+
+    first = submitted(b"one")
+    assert submitted(b"one").json() == first.json()
+    assert submitted(b"two").status_code == 409
