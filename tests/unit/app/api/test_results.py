@@ -125,8 +125,8 @@ def test_metrics_are_rounded_to_microseconds() -> None:
         "controlled_evaluations": 20,
         "profile": "fast",
     }
-    exact = record(started_at=1_700_000_000.2500004, ended_at=1_700_000_000.2500014)
-    assert (metrics(exact)["queue_time"], metrics(exact)["total_time"]) == (0.0, 1e-06)
+    exact = record(started_at=1_700_000_000.2500014, ended_at=1_700_000_000.2500024)
+    assert (metrics(exact)["queue_time"], metrics(exact)["total_time"]) == (1e-06, 2e-06)
 
 
 @pytest.mark.parametrize(
