@@ -69,6 +69,16 @@ def test_days_begin_and_end_in_utc(api: TestClient, inside: Services) -> None:
 
 
 @pytest.mark.usefixtures("far_from_utc")
+def test_days_of_what_has_not_ended_begin_and_end_in_utc(api: TestClient, inside: Services) -> None:
+    day = today()
+    for number, moment in enumerate((day - 0.5, day, day + DAY_S - 0.5, day + DAY_S)):
+        queued(inside.requests, f"{number:032x}")
+        inside.redis.hset(f"req:{number:032x}", "created_at", repr(moment))
+    asked = {"from_date": date(0), "to_date": date(0)}
+    assert sorted(ids(api.get(HISTORY, params=asked))) == [f"{1:032x}", f"{2:032x}"]
+
+
+@pytest.mark.usefixtures("far_from_utc")
 def test_the_last_seven_days_and_today_are_asked_for_by_default(
     api: TestClient, inside: Services
 ) -> None:
