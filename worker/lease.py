@@ -33,9 +33,12 @@ UNSTARTED_S = 5
 MAINTENANCE_S = 5
 _HEARTBEAT_PAUSE = timedelta(seconds=1)
 
-# KEYS = taken but not started, waiting; ARGV[1] = job id. Moves it back once, whoever asks first.
+# KEYS = taken but not started, waiting, when RQ first saw it taken; ARGV[1] = job id. Moves it back
+# once, whoever asks first. RQ remembers for a day when it first saw a job taken, and would give up
+# the next worker that takes it as late.
 _PUT_BACK = """
 if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+redis.call('DEL', KEYS[3])
 return redis.call('LPUSH', KEYS[2], ARGV[1])
 """
 
@@ -107,9 +110,11 @@ class ShortLease(BaseWorker):
         now = time.monotonic()
         taken = queue.intermediate_queue.get_job_ids()
         self._unstarted_since = {job: self._unstarted_since.get(job, now) for job in taken}
-        for job_id, since in self._unstarted_since.items():
+        put_back = self.connection.register_script(_PUT_BACK)
+        for job_id, since in list(self._unstarted_since.items()):
             if now - since < UNSTARTED_S or job_id in queue.started_job_registry:
                 continue
-            put_back = self.connection.register_script(_PUT_BACK)
-            if put_back(keys=[queue.intermediate_queue.key, queue.key], args=[job_id]):
+            first_seen = queue.intermediate_queue.get_first_seen_key(job_id)
+            if put_back(keys=[queue.intermediate_queue.key, queue.key, first_seen], args=[job_id]):
                 log.warning("job %s was taken by a worker that died; it waits again", job_id)
+            del self._unstarted_since[job_id]  # whoever takes it next has the whole time again

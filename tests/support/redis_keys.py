@@ -106,9 +106,10 @@ def wrong_keys(redis: Redis, there: Installed) -> list[str]:
     return sorted(lines)
 
 
-def sizes(redis: Redis) -> dict[str, int]:
-    """How many members each key has."""
-    return {name: size for name, _, size in _every_key(redis)}
+def sizes(redis: Redis, *, longer_than_s: int = 0) -> dict[str, int]:
+    """How many members each key has that does not expire, or not within this time."""
+    every = _every_key(redis)
+    return {name: size for name, ttl_s, size in every if not 0 <= ttl_s < longer_than_s}
 
 
 def mentions(redis: Redis, words: Iterable[str]) -> dict[str, str]:

@@ -1,40 +1,353 @@
-"""The lease of a job: who has lost it signs nothing off."""
+"""The lease of a job: which jobs wait again after the death of a worker, and when."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from types import ModuleType
 from typing import cast
 
 import pytest
+import rq.executions
+import rq.registry
+import rq.worker.base
 from redis import Redis
-from rq.job import JobStatus
+from rq import Queue
+from rq.job import Job, JobStatus
+from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
+from rq.utils import current_timestamp, now
 from rq.worker_registration import unregister
 
+from app.core.cancelling import cancel
+from app.core.errors import Cancelled
 from app.core.queue import GPU
-from app.core.record import Stage
+from app.core.record import Stage, Status
 from app.core.workers import live_workers
-from worker import generate
+from tests.support.redis_keys import mentions
+from worker import lease
 from worker.gpu_worker import GpuWorker
-from worker.lease import BEAT_S, LEASE_S, UNSTARTED_S
-from worker.main import MAINTENANCE_INTERVAL_S, WORKER_TTL_S
 from worker.runtime import Runtime
 
-pytestmark = pytest.mark.torch
+REQUEST, NEXT = "a" * 32, "b" * 32
+JOB, NEXT_JOB = f"{REQUEST}-generate", f"{NEXT}-generate"
 
-REQUEST = "a" * 32
+
+class Clock:
+    """The clocks by which leases are written and kept, and when a worker looks after them."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.passed_s = 0.0
+        self._began, self._began_s = now(), current_timestamp()
+        patch.setattr(lease, "time", self)
+        patch.setattr(rq.worker.base, "now", self.now)
+        for module in (rq.registry, rq.executions):
+            patch.setattr(module, "current_timestamp", self.timestamp)
+
+    def monotonic(self) -> float:
+        return 1000 + self.passed_s
+
+    def now(self) -> object:
+        return self._began + timedelta(seconds=self.passed_s)
+
+    def timestamp(self) -> int:
+        return int(self._began_s + self.passed_s)
 
 
 @pytest.fixture
-def two_workers(worker_runtime: Runtime) -> Iterator[list[GpuWorker]]:
-    queue = worker_runtime.jobs.queue(GPU)
-    made = [
-        GpuWorker([queue], connection=worker_runtime.redis, serializer=JSONSerializer)
-        for _ in range(2)
-    ]
-    yield made
-    for worker in made:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+def job(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """In the place of worker.generate, whose function each test chooses."""
+    module = ModuleType("worker.generate")
+    vars(module)["generate"] = lambda _request: None
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+@pytest.fixture
+def queue(worker_runtime: Runtime) -> Queue:
+    return worker_runtime.jobs.queue(GPU)
+
+
+Hire = Callable[[], GpuWorker]
+
+
+@pytest.fixture
+def hire(worker_runtime: Runtime, queue: Queue) -> Iterator[Hire]:
+    """A worker as worker.main makes them."""
+    hired: list[GpuWorker] = []
+
+    def one() -> GpuWorker:
+        worker = GpuWorker(
+            [queue],
+            connection=worker_runtime.redis,
+            serializer=JSONSerializer,
+            worker_ttl=17,
+            maintenance_interval=2,
+        )
+        hired.append(worker)
+        return worker
+
+    yield one
+    for worker in hired:
         worker.teardown()
+
+
+def take(worker: GpuWorker) -> Job:
+    """Take the next job, and be killed before it is started for all that anybody sees."""
+    found = worker.dequeue_job_and_maintain_ttl(None)
+    assert found is not None
+    return found[0]
+
+
+def begin(worker: GpuWorker) -> Job:
+    """The same in the middle of the job."""
+    taken = take(worker)
+    worker.prepare_execution(taken)
+    worker.prepare_job_execution(taken, remove_from_intermediate_queue=True)
+    return taken
+
+
+def run(worker: GpuWorker, queue: Queue) -> Job:
+    """The next job, from its beginning to its end."""
+    taken = take(worker)
+    worker.execute_job(taken, queue)
+    return taken
+
+
+def look(worker: GpuWorker, clock: Clock, passed_s: float) -> None:
+    """A worker's maintenance at that time."""
+    clock.passed_s = passed_s
+    worker.clean_registries()
+
+
+@pytest.fixture
+def taken(worker_runtime: Runtime, queue: Queue, hire: Hire) -> Job:
+    """The first of two jobs is taken by a worker that dies before it starts it."""
+    for request_id in (REQUEST, NEXT):
+        worker_runtime.jobs.enqueue(request_id, Stage.GENERATE)
+    job = take(hire())
+    assert (queue.intermediate_queue.get_job_ids(), queue.job_ids) == ([JOB], [NEXT_JOB])
+    return job
+
+
+@pytest.mark.usefixtures("taken")
+@pytest.mark.parametrize(("passed_s", "waits"), [(0.0, False), (4.9, False), (5.0, True)])
+def test_a_job_that_was_never_started_is_first_again_after_five_seconds(
+    queue: Queue, hire: Hire, clock: Clock, passed_s: float, waits: bool
+) -> None:
+    worker = hire()
+    look(worker, clock, 0)
+    look(worker, clock, passed_s)
+    assert queue.job_ids == ([JOB, NEXT_JOB] if waits else [NEXT_JOB])
+    assert queue.intermediate_queue.get_job_ids() == ([] if waits else [JOB])
+
+
+@pytest.mark.usefixtures("taken")
+def test_the_five_seconds_begin_when_a_worker_first_sees_the_job_taken(
+    queue: Queue, hire: Hire, clock: Clock
+) -> None:
+    worker = hire()
+    look(worker, clock, 100)
+    look(worker, clock, 104.9)
+    assert queue.job_ids == [NEXT_JOB]
+    look(worker, clock, 105)
+    assert queue.job_ids == [JOB, NEXT_JOB]
+
+
+def test_a_job_that_is_started_is_not_put_back(
+    queue: Queue, hire: Hire, clock: Clock, taken: Job
+) -> None:
+    """RQ enters it among the started ones before it takes it out of those that were taken."""
+    worker = hire()
+    look(worker, clock, 0)
+    hire().prepare_execution(taken)
+    look(worker, clock, 5)
+    assert queue.job_ids == [NEXT_JOB]
+    assert queue.intermediate_queue.get_job_ids() == [JOB]
+
+
+@pytest.mark.usefixtures("taken")
+def test_each_time_a_job_is_taken_it_has_five_seconds(
+    queue: Queue, hire: Hire, clock: Clock
+) -> None:
+    worker = hire()
+    look(worker, clock, 0)
+    look(worker, clock, 5)
+    take(hire())
+    look(worker, clock, 7)
+    assert queue.job_ids == [NEXT_JOB]
+    look(worker, clock, 11.9)
+    assert queue.job_ids == [NEXT_JOB]
+    look(worker, clock, 12)
+    assert queue.job_ids == [JOB, NEXT_JOB]
+
+
+Meanwhile = Callable[[GpuWorker, Job], object]
+
+
+def another_puts_it_back(other: GpuWorker, _taken: Job) -> None:
+    other.clean_registries()
+
+
+def its_worker_starts_it(other: GpuWorker, taken: Job) -> None:
+    other.prepare_execution(taken)
+    other.prepare_job_execution(taken, remove_from_intermediate_queue=True)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "waiting"),
+    [(another_puts_it_back, [JOB, NEXT_JOB]), (its_worker_starts_it, [NEXT_JOB])],
+)
+def test_a_job_that_changed_since_the_look_is_not_put_back_a_second_time(
+    queue: Queue,
+    hire: Hire,
+    clock: Clock,
+    taken: Job,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    meanwhile: Meanwhile,
+    waiting: list[str],
+) -> None:
+    """It waits once, and not at all when its worker was only slow."""
+    worker, other = hire(), hire()
+    look(worker, clock, 0)
+    look(other, clock, 0)
+    clock.passed_s = 5
+    started, looks = StartedJobRegistry.__contains__, iter([meanwhile])
+
+    def look_then_wait(registry: StartedJobRegistry, item: str) -> bool:
+        found = bool(started(registry, item))
+        next(looks, lambda *_: None)(other, taken)
+        return found
+
+    monkeypatch.setattr(StartedJobRegistry, "__contains__", look_then_wait)
+    worker.clean_registries()
+    assert queue.job_ids == waiting
+    assert queue.intermediate_queue.get_job_ids() == []
+    logged = f"job {JOB} was taken by a worker that died; it waits again"
+    assert caplog.messages.count(logged) == len(waiting) - 1
+
+
+@pytest.mark.usefixtures("taken")
+def test_a_job_that_was_put_back_is_as_if_never_taken(
+    queue: Queue, hire: Hire, clock: Clock, redis: Redis
+) -> None:
+    """RQ would give up one that it has seen taken before, while its next worker starts it."""
+    worker = hire()
+    look(worker, clock, 0)
+    assert any("first_seen" in key for key in mentions(redis, [REQUEST]))
+    look(worker, clock, 5)
+    about = {key for key in mentions(redis, [REQUEST]) if not key.startswith("turns:")}
+    assert about == {queue.key, f"rq:job:{JOB}"}
+
+
+@pytest.mark.usefixtures("taken")
+def test_a_job_that_has_expired_is_not_put_back(
+    queue: Queue, hire: Hire, clock: Clock, redis: Redis
+) -> None:
+    worker = hire()
+    redis.delete(f"rq:job:{JOB}")
+    for passed_s in (0, 5, 10):
+        look(worker, clock, passed_s)
+    assert queue.job_ids == [NEXT_JOB]
+    assert queue.intermediate_queue.get_job_ids() == []
+
+
+def test_a_job_of_a_request_that_has_ended_is_put_back_and_does_nothing(
+    worker_runtime: Runtime, queue: Queue, hire: Hire, clock: Clock, job: ModuleType
+) -> None:
+    requests, jobs = worker_runtime.requests, worker_runtime.jobs
+    requests.submit(REQUEST, "a", {}, {}, requests.expiry(), stage=Stage.GENERATE)
+    jobs.enqueue(REQUEST, Stage.GENERATE)
+    take(hire())
+    parts = requests, jobs, worker_runtime.blobs, worker_runtime.chores
+    assert cancel(*parts, REQUEST, Cancelled())
+    worker = hire()
+    for passed_s in (0, 5):
+        look(worker, clock, passed_s)
+    claims: list[object] = []
+    vars(job)["generate"] = lambda one: claims.append(requests.claim(one, Stage.GENERATE, "e"))
+    assert run(worker, queue).get_status() is JobStatus.FINISHED
+    assert claims == ["ended"]
+    record = requests.get(REQUEST)
+    assert record is not None
+    assert (record.status, record.error) == (Status.FAILED, "cancelled")
+    assert queue.job_ids == queue.intermediate_queue.get_job_ids() == []
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize(("passed_s", "waits"), [(0, False), (6, False), (7, True)])
+def test_the_lease_of_a_started_job_lasts_seven_seconds(
+    worker_runtime: Runtime, queue: Queue, hire: Hire, clock: Clock, passed_s: int, waits: bool
+) -> None:
+    worker_runtime.jobs.enqueue(REQUEST, Stage.GENERATE)
+    worker_runtime.jobs.enqueue(NEXT, Stage.GENERATE)
+    begin(hire())
+    look(hire(), clock, passed_s)
+    assert queue.job_ids == ([JOB, NEXT_JOB] if waits else [NEXT_JOB])
+
+
+def test_a_lease_does_not_depend_on_the_time_that_the_job_may_take(
+    worker_runtime: Runtime, hire: Hire
+) -> None:
+    worker_runtime.jobs.enqueue(REQUEST, Stage.GENERATE)
+    worker = hire()
+    taken = take(worker)
+    assert taken.timeout == 3000
+    assert [worker.get_heartbeat_ttl(taken, worked_s) for worked_s in (0.0, 2999.0)] == [7, 7]
+
+
+def waits_again_after(worker: GpuWorker, queue: Queue, clock: Clock, first_look_s: float) -> float:
+    """Seconds until a job waits, with an idle worker that looks first at that time. An idle
+    worker blocks for as long as RQ says and then looks, if it is time for it."""
+    block_s = worker.dequeue_timeout + 0.01
+    clock.passed_s = first_look_s
+    while not queue.job_ids:
+        assert clock.passed_s < 30
+        if worker.should_run_maintenance_tasks:
+            worker.run_maintenance_tasks()
+        if not queue.job_ids:
+            clock.passed_s += block_s
+    return clock.passed_s
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize(
+    ("first_look_s", "started_s", "unstarted_s"), [(0.0, 8.04, 6.03), (1.5, 7.53, 7.53)]
+)
+@pytest.mark.parametrize("started", [True, False])
+def test_the_job_of_a_killed_worker_waits_again_within_ten_seconds(
+    worker_runtime: Runtime,
+    queue: Queue,
+    hire: Hire,
+    clock: Clock,
+    first_look_s: float,
+    started_s: float,
+    unstarted_s: float,
+    started: bool,
+) -> None:
+    """After seven seconds or five and what an idle worker blocks at most, twice if the job was
+    not seen at once."""
+    worker_runtime.jobs.enqueue(REQUEST, Stage.GENERATE)
+    begin(hire()) if started else take(hire())
+    expected_s = started_s if started else unstarted_s
+    assert waits_again_after(hire(), queue, clock, first_look_s) == pytest.approx(expected_s)
+
+
+@pytest.mark.parametrize(("left_s", "shortened_s"), [(899, 5), (6, 5), (5, 5), (3, 3)])
+def test_the_maintenance_lock_of_a_killed_worker_lasts_five_seconds(
+    redis: Redis, hire: Hire, queue: Queue, left_s: int, shortened_s: int
+) -> None:
+    redis.set(queue.registry_cleaning_key, 1, ex=left_s)
+    hire().clean_registries()
+    left_ms = cast(int, redis.pttl(queue.registry_cleaning_key))
+    assert shortened_s - 1 < left_ms / 1000 <= shortened_s
 
 
 def expire_leases(redis: Redis, key: str) -> None:
@@ -42,49 +355,48 @@ def expire_leases(redis: Redis, key: str) -> None:
     redis.zadd(key, dict.fromkeys(leases, 1))
 
 
-def begin(worker: GpuWorker) -> None:
-    """Take the next job, and be killed in the middle of it for all that anybody sees."""
-    found = worker.dequeue_job_and_maintain_ttl(None)
-    assert found is not None
-    worker.prepare_execution(found[0])
-    worker.prepare_job_execution(found[0], remove_from_intermediate_queue=True)
-
-
 @pytest.mark.parametrize("has_a_rest", [True, False])
-def test_who_lost_the_lease_does_not_end_the_job_of_who_has_it(
-    two_workers: list[GpuWorker],
-    worker_runtime: Runtime,
-    monkeypatch: pytest.MonkeyPatch,
-    has_a_rest: bool,
+def test_a_worker_that_lost_the_lease_does_not_sign_the_job_off(
+    hire: Hire, queue: Queue, worker_runtime: Runtime, job: ModuleType, has_a_rest: bool
 ) -> None:
-    """Else nobody would take the job up again when its second worker dies."""
-    first, second = two_workers
-    queue, redis = worker_runtime.jobs.queue(GPU), worker_runtime.redis
-    leases = queue.started_job_registry.key
+    """Otherwise the job is lost when its second worker dies too."""
+    first, second = hire(), hire()
+    redis, leases = worker_runtime.redis, queue.started_job_registry.key
 
-    def lose() -> None:
+    def lose_the_lease() -> None:
         expire_leases(redis, leases)
         second.clean_registries()
         begin(second)
 
-    monkeypatch.setattr(generate, "generate", lambda _request: lose if has_a_rest else lose())
+    vars(job)["generate"] = lambda _request: lose_the_lease if has_a_rest else lose_the_lease()
     worker_runtime.jobs.enqueue(REQUEST, Stage.GENERATE)
-    found = first.dequeue_job_and_maintain_ttl(None)
-    assert found is not None
-    first.execute_job(*found)
+    done = run(first, queue)
     worker_runtime.aside.settle()
-    assert found[0].get_status() is JobStatus.STARTED
+    assert done.get_status() is JobStatus.STARTED
     assert not first.executions
     expire_leases(redis, leases)
     first.clean_registries()
-    assert queue.job_ids == [f"{REQUEST}-generate"]
+    assert queue.job_ids == [JOB]
 
 
-def test_who_was_struck_off_comes_back(
-    two_workers: list[GpuWorker], worker_runtime: Runtime
+@pytest.mark.parametrize("has_a_rest", [True, False])
+def test_a_worker_that_has_the_lease_signs_the_job_off(
+    hire: Hire, queue: Queue, worker_runtime: Runtime, job: ModuleType, has_a_rest: bool
 ) -> None:
+    vars(job)["generate"] = lambda _request: (lambda: None) if has_a_rest else None
+    worker_runtime.jobs.enqueue(REQUEST, Stage.GENERATE)
+    worker = hire()
+    done = run(worker, queue)
+    worker_runtime.aside.settle()
+    assert done.get_status() is JobStatus.FINISHED
+    assert not worker.executions
+    assert worker_runtime.redis.zcard(queue.started_job_registry.key) == 0
+    assert done.id in queue.finished_job_registry
+
+
+def test_a_worker_that_was_struck_off_registers_again(hire: Hire, worker_runtime: Runtime) -> None:
     """After a silence of its own or of Redis its hash is gone, and others have cleaned up."""
-    worker, redis = two_workers[0], worker_runtime.redis
+    worker, redis = hire(), worker_runtime.redis
     worker.register_birth()  # type: ignore[no-untyped-call]  # rq leaves it untyped
     before = redis.hgetall(worker.key)
     redis.delete(worker.key)
@@ -94,11 +406,61 @@ def test_who_was_struck_off_comes_back(
     worker.heartbeat()
     assert [live.name for live in live_workers(redis, GPU)] == [worker.name]
     assert redis.hgetall(worker.key).keys() == before.keys()
-    assert redis.ttl(worker.key) > 0
 
 
-def test_a_killed_workers_job_runs_again_within_ten_seconds() -> None:
-    block = WORKER_TTL_S - 15  # RQ's own arithmetic
-    for lease in (LEASE_S, UNSTARTED_S + block):
-        assert lease + max(block, MAINTENANCE_INTERVAL_S) < 10
-    assert LEASE_S > 3 * BEAT_S  # two beats may go missing
+def test_the_registration_of_a_worker_expires(hire: Hire, redis: Redis) -> None:
+    worker = hire()
+    worker.announce()  # before its birth there is nothing to say
+    assert not redis.exists(worker.key)
+    worker.register_birth()  # type: ignore[no-untyped-call]  # rq leaves it untyped
+    redis.delete(worker.key)
+    worker.announce()
+    assert 76 <= cast(int, redis.ttl(worker.key)) <= 77
+
+
+def beats(worker: GpuWorker, redis: Redis) -> bool:
+    """Whether a heartbeat, as RQ asks for it between two jobs, is written."""
+    redis.hset(worker.key, "last_heartbeat", "")
+    worker.heartbeat()
+    return redis.hget(worker.key, "last_heartbeat") != b""
+
+
+@pytest.mark.parametrize(("ago_s", "written"), [(0.0, False), (0.99, False), (1.0, True)])
+def test_a_heartbeat_is_written_once_a_second_at_most(
+    hire: Hire, redis: Redis, monkeypatch: pytest.MonkeyPatch, ago_s: float, written: bool
+) -> None:
+    worker, moment = hire(), now()
+    monkeypatch.setattr(lease, "now", lambda: moment)
+    worker.register_birth()  # type: ignore[no-untyped-call]  # rq leaves it untyped
+    worker.last_heartbeat = moment - timedelta(seconds=ago_s)
+    assert beats(worker, redis) is written
+
+
+def test_a_heartbeat_with_a_timeout_or_in_a_pipeline_is_always_written(
+    hire: Hire, redis: Redis
+) -> None:
+    worker = hire()
+    worker.register_birth()  # type: ignore[no-untyped-call]  # rq leaves it untyped
+    worker.heartbeat(5)
+    assert redis.ttl(worker.key) == 77  # announced again
+    redis.hset(worker.key, "last_heartbeat", "")
+    with redis.pipeline() as pipeline:
+        worker.heartbeat(pipeline=pipeline)
+        assert len(pipeline) == 3  # RQ's own, and nothing more in the middle of a pipeline
+        pipeline.execute()
+    assert redis.hget(worker.key, "last_heartbeat") != b""
+
+
+def test_a_work_horse_does_not_register_its_worker_again(hire: Hire, redis: Redis) -> None:
+    worker = hire()
+    worker.register_birth()  # type: ignore[no-untyped-call]  # rq leaves it untyped
+    redis.delete(worker.key)
+    worker._is_horse = True
+    worker.last_heartbeat = None
+    worker.heartbeat()
+    worker._is_horse = False
+    assert redis.hkeys(worker.key) == [b"last_heartbeat"]
+
+
+def test_a_worker_waits_a_second_at_most_before_it_connects_again(hire: Hire) -> None:
+    assert hire().max_connection_wait_time == 1.0
