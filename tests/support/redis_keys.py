@@ -112,6 +112,11 @@ def sizes(redis: Redis, *, longer_than_s: int = 0) -> dict[str, int]:
     return {name: size for name, ttl_s, size in every if not 0 <= ttl_s < longer_than_s}
 
 
+def dump(redis: Redis) -> dict[bytes, bytes | None]:
+    """All that there is, to be compared with a later moment; expiries are left out."""
+    return {key: redis.dump(key) for key in redis.scan_iter(count=1000)}
+
+
 def mentions(redis: Redis, words: Iterable[str]) -> dict[str, str]:
     """Every key in whose name or content one of the words stands, and the word."""
     found = {}

@@ -28,7 +28,7 @@ from app.core.history import (
 from app.core.record import RequestRecord, Status
 from app.core.settings import Settings, load_settings
 from app.core.sql_history import SqlHistory
-from tests.support.postgres import AVAILABLE, running_postgres
+from tests.support.postgres import find_postgres, running_postgres
 from tests.support.servers import running_redis
 
 NOW = float(int(time.time()))
@@ -44,7 +44,7 @@ def postgres() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["redis", "sqlite", *(["postgres"] if AVAILABLE else [])])
+@pytest.fixture(params=["redis", "sqlite", "postgres"])
 def reopen(request: pytest.FixtureRequest, redis: Redis, tmp_path: Path) -> Iterator[Open]:
     urls = {"redis": lambda: "", "sqlite": lambda: f"sqlite:///{tmp_path}/history.db"}
     urls["postgres"] = lambda: request.getfixturevalue("postgres")
@@ -149,6 +149,29 @@ def test_what_is_too_old_is_neither_seen_nor_kept(reopen: Open, owner: str) -> N
                 {"id": old.request_id},
             )
             assert kept.scalar() == 0
+
+
+@pytest.mark.parametrize(
+    ("environment", "outcome"),
+    [
+        ({}, pytest.skip.Exception),
+        ({"CI": "false", "REQUIRE_POSTGRES": ""}, pytest.skip.Exception),
+        ({"CI": "true"}, pytest.fail.Exception),
+        ({"REQUIRE_POSTGRES": "1"}, pytest.fail.Exception),
+    ],
+)
+def test_without_postgresql_its_tests_are_skipped_with_a_reason_and_fail_in_ci(
+    tmp_path: Path, environment: dict[str, str], outcome: type[BaseException]
+) -> None:
+    with pytest.raises(outcome, match="no initdb, postgres, pg_isready in PATH or in /usr/lib"):
+        find_postgres({"PATH": str(tmp_path), **environment}, places=())
+
+
+def test_postgresql_is_found_where_debian_installs_it(tmp_path: Path) -> None:
+    for name in ("initdb", "postgres", "pg_isready"):
+        (tmp_path / name).touch(mode=0o755)
+    found = find_postgres({"PATH": "", "CI": "true"}, places=(tmp_path,))
+    assert found["initdb"] == str(tmp_path / "initdb")
 
 
 def test_redis_forgets_by_itself(redis: Redis) -> None:
