@@ -268,3 +268,90 @@ def test_later_stages_never_wait_for_a_place(rig: Rig) -> None:
     made = [rig.submit("a", number, concurrency=1) for number in range(2)]
     rig.jobs.enqueue(made[0], Stage.GENERATE)
     assert rig.waiting(GPU) == ["a0"]
+
+
+def test_a_key_that_comes_late_is_not_credited_with_the_time_before(rig: Rig) -> None:
+    """It begins where the last job began that was taken, also after that has left the books."""
+    for number in range(5):
+        rig.submit("a", number)
+    for _ in range(3):
+        rig.take()
+    for number in range(4):
+        rig.submit("b", number)
+    rig.submit("c")
+    assert rig.waiting() == ["b0", "c0", "a3", "b1", "a4", "b2", "b3"]
+
+
+@pytest.mark.parametrize("started", [False, True], ids=["QUEUED", "PROCESSING"])
+def test_a_request_is_in_flight_until_it_has_ended(rig: Rig, started: bool) -> None:
+    first = rig.submit("a", 0, concurrency=1)
+    assert rig.waiting() == ["a0"]
+    if started:
+        rig.store.claim(first, Stage.GENERATE, "e")
+    rig.submit("a", 1, concurrency=1)
+    assert rig.waiting() == ["a0"]
+    rig.store.fail(first, GenerationFailed())
+    assert rig.waiting() == ["a0", "a1"]
+
+
+def test_a_new_request_lets_those_go_first_that_have_waited_longer(rig: Rig, redis: Redis) -> None:
+    """A place was freed by a record that expired, of which no script was told."""
+    first = rig.submit("a", 0, concurrency=1)
+    rig.submit("a", 1, concurrency=1)
+    redis.delete(record_key(first))
+    rig.submit("a", 2, concurrency=1)
+    assert rig.waiting() == ["a0", "a1"]
+    assert redis.lrange("held:a", 0, -1)[0].startswith(b"a2")
+
+
+def test_a_key_whose_bound_is_higher_lets_as_many_go_as_have_room(rig: Rig, redis: Redis) -> None:
+    made = [rig.submit("a", number, concurrency=1) for number in range(4)]
+    for request_id in made:
+        redis.hset(record_key(request_id), "concurrency", 3)
+    rig.jobs.release_held()
+    assert rig.waiting() == ["a0", "a1", "a2"]
+    assert redis.smembers("held") == {b"a"}
+
+
+def test_a_request_that_waited_beside_the_queue_takes_one_turn(rig: Rig, redis: Redis) -> None:
+    made = [rig.submit("a", number, concurrency=1) for number in range(3)]
+    for number in range(5):
+        rig.submit("b", number)
+    for request_id, waiting in (
+        (made[0], ["b0", "b1", "a1", "b2", "b3", "b4"]),
+        (made[1], ["b0", "b1", "b2", "a2", "b3", "b4"]),
+    ):
+        redis.lrem(CPU_LIST, 1, f"{request_id}-prepare")
+        rig.store.claim(request_id, Stage.PREPARE, "e")
+        assert rig.store.complete(request_id, "e", {})
+        assert rig.waiting() == waiting
+
+
+@pytest.mark.parametrize("queue", [CPU, GPU])
+def test_the_books_of_the_turns_do_not_grow(rig: Rig, redis: Redis, queue: str) -> None:
+    for number in range(20):
+        rig.submit("a", number) if queue == CPU else rig.prepared("a", number, 5.0)
+        rig.take(queue)
+        books = (f"turns:rq:queue:{queue}", f"turns:rq:queue:{queue}:of:a")
+        assert max(redis.zcard(key) for key in books) <= 2
+
+
+def test_everything_that_is_remembered_of_a_bounded_key_expires(rig: Rig, redis: Redis) -> None:
+    made = [rig.submit("a", number, concurrency=2) for number in range(4)]
+    for number in range(2):
+        rig.take()
+        rig.submit("b", number)
+    rig.store.fail(made[0], GenerationFailed())
+    remembered = [*redis.keys("turns:*"), *redis.keys("flight:*"), *redis.keys("held:*")]
+    assert {key.split(b":")[0] for key in remembered} == {b"turns", b"flight", b"held"}
+    assert [key for key in remembered if not TTL_S - 5 <= redis.ttl(key) <= TTL_S] == []
+
+
+def test_a_bounded_key_is_forgotten_when_nothing_of_it_waits(rig: Rig, redis: Redis) -> None:
+    made = [rig.submit("a", number, concurrency=1) for number in range(2)]
+    assert redis.smembers("held") == {b"a"}
+    for request_id in made:
+        rig.store.fail(request_id, GenerationFailed())
+    assert redis.keys("held*") == []
+    rig.submit("a", 2, concurrency=1)
+    assert [key for key in redis.smembers("flight:a") if not key.startswith(b"a2")] == []

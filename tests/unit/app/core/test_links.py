@@ -123,3 +123,38 @@ def test_a_link_that_is_over_is_none_of_ours(signer: LinkSigner) -> None:
     unsigned = output_path(ID, "0.png")
     assert signer.own_output(f"http://a{unsigned}") is None
     assert signer.own_output(f"http://a{unsigned}?exp={LATER}") is None
+
+
+def test_a_signed_link_is_valid_on_every_replica(redis: Redis) -> None:
+    expires, signature = query(LinkSigner(redis).sign("/files/a/0.png", LATER))
+    assert LinkSigner(redis).valid("/files/a/0.png", expires, signature)
+
+
+@pytest.mark.parametrize(
+    ("path", "expires", "signature"),
+    [
+        ("/files/b/0.png", None, None),
+        ("/files/a/0.png", "9999999999", None),
+        ("/files/a/0.png", None, "0" * 32),
+        ("/files/a/0.png", None, ""),
+        ("/files/a/0.png", "", None),
+        ("/files/a/0.png", "٣", None),
+        ("/files/a/0.png", "1" * 5000, None),
+        ("/files/a/0.png", None, "é"),
+    ],
+)
+def test_a_link_that_was_not_signed_is_refused(
+    redis: Redis, path: str, expires: str | None, signature: str | None
+) -> None:
+    signer = LinkSigner(redis)
+    good_expiry, good_signature = query(signer.sign("/files/a/0.png", LATER))
+    expires = good_expiry if expires is None else expires
+    signature = good_signature if signature is None else signature
+    assert not signer.valid(path, expires, signature)
+
+
+def test_a_link_with_another_signature_or_file_is_none_of_ours(signer: LinkSigner) -> None:
+    link = signer.sign(output_path(ID, "2.png"), LATER)
+    other = "1" if link.endswith("0") else "0"
+    assert signer.own_output(f"http://x{link[:-1]}{other}") is None
+    assert signer.own_output(f"http://x{link}".replace("/2.png", "/3.png")) is None

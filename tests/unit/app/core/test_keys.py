@@ -1,8 +1,9 @@
-"""What a key may do, how long it lives, and what is told of it."""
+"""API keys: stored as hashes only; what each may do, how long it lives, and what is known of it."""
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,42 @@ import pytest
 from redis import Redis
 
 from app.core.keys import BY_DIGEST, LAST_USED, Key, KeyStore, Terms, digest, mint, parse_expiry
+
+
+def test_a_minted_key_has_the_hosted_form_and_128_bits() -> None:
+    assert re.fullmatch(r"SG_[0-9a-f]{32}", mint())
+    assert mint() != mint()
+
+
+def test_a_key_lives_until_it_is_revoked(redis: Redis) -> None:
+    store, secret = KeyStore(redis), mint()
+    key = store.add(secret, "team-a")
+    assert store.all() == [key]
+    assert store.revoke(key.id)
+    assert store.all() == []
+    assert not store.revoke(key.id)
+
+
+def test_redis_never_sees_a_secret(redis: Redis) -> None:
+    secret = mint()
+    KeyStore(redis).add(secret, "team-a")
+    dump = repr([redis.hgetall(key) for key in redis.scan_iter()])
+    assert secret not in dump
+    assert secret.removeprefix("SG_") not in dump
+
+
+def test_part_of_an_id_revokes_nothing(redis: Redis) -> None:
+    store, secret = KeyStore(redis), mint()
+    key = store.add(secret, "a")
+    for part in ("", key.id[:1], key.id[:-1], key.id + "0"):
+        assert not store.revoke(part)
+    assert store.all() == [key]
+
+
+@pytest.mark.parametrize("name", ["", "two\nlines", "x" * 65, "tab\t"])
+def test_a_name_is_one_short_printable_line(redis: Redis, name: str) -> None:
+    with pytest.raises(ValueError, match="a name has 1 to 64"):
+        KeyStore(redis).add(mint(), name)
 
 
 @pytest.mark.parametrize(
