@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from app.core import deliveries as module
-from app.core.deliveries import LEASE_SLACK_S, Attempt, Deliveries, Delivery, State
+from app.core.deliveries import Attempt, Deliveries, Delivery, State
 
 ID = "d" * 32
 PAUSES = (5.0, 300.0)
@@ -51,17 +51,36 @@ def test_it_is_made_once_and_due_at_once(deliveries: Deliveries) -> None:
     assert deliveries.take(10) == [ID]
 
 
-def test_who_takes_it_up_has_it_until_the_lease_ends(
-    deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("passed_s", "taken"), [(0, []), (14.99, []), (15, [ID])])
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_delivery_that_was_taken_up_is_due_again_after_its_timeout_and_five_seconds(
+    deliveries: Deliveries,
+    monkeypatch: pytest.MonkeyPatch,
+    passed_s: float,
+    taken: list[str],
+    begun: bool,
 ) -> None:
-    assert deliveries.take(10) == [ID]
-    assert not deliveries.due()
-    assert deliveries.take(10) == []
+    """A sender that is slow has begun its attempt, which renews the lease."""
     now = time.time()
-    monkeypatch.setattr(module.time, "time", lambda: now + TIMEOUT_S)
-    assert deliveries.take(10) == []
-    monkeypatch.setattr(module.time, "time", lambda: now + TIMEOUT_S + LEASE_SLACK_S + 0.1)
+    monkeypatch.setattr(module, "time", At(now))
     assert deliveries.take(10) == [ID]
+    if begun:
+        monkeypatch.setattr(module, "time", At(now + 7))
+        begin(deliveries)
+        passed_s += 7
+    monkeypatch.setattr(module, "time", At(now + passed_s))
+    assert deliveries.due() is bool(taken)
+    assert deliveries.take(10) == taken
+
+
+class At:
+    """A clock that stands."""
+
+    def __init__(self, moment: float) -> None:
+        self._moment = moment
+
+    def time(self) -> float:
+        return self._moment
 
 
 def test_an_attempt_is_written_down_before_it_is_made(
@@ -74,7 +93,7 @@ def test_an_attempt_is_written_down_before_it_is_made(
     assert not lost.ended
     assert not deliveries.due()
     now = time.time()
-    monkeypatch.setattr(module.time, "time", lambda: now + TIMEOUT_S + LEASE_SLACK_S + 0.1)
+    monkeypatch.setattr(module.time, "time", lambda: now + 15.1)
     assert deliveries.take(10) == [ID]
     second = begin(deliveries)
     assert places == {1}
@@ -83,7 +102,7 @@ def test_an_attempt_is_written_down_before_it_is_made(
     deliveries.settle(before, second, made)
     found = read(deliveries)
     assert found.attempts == (lost, made)
-    assert found.next_at == pytest.approx(now + TIMEOUT_S + LEASE_SLACK_S + PAUSES[0], abs=2)
+    assert found.next_at == pytest.approx(now + 15.1 + 5.0, abs=2)
 
 
 def test_attempts_whose_senders_died_use_up_no_pause(deliveries: Deliveries) -> None:
@@ -160,7 +179,16 @@ def test_one_whose_log_has_expired_is_struck_off(deliveries: Deliveries, redis: 
     assert redis.zcard(module.DUE) == 0
 
 
-def test_everything_of_it_expires(deliveries: Deliveries, redis: Redis) -> None:
-    settle(deliveries, 500)
+def test_everything_of_it_expires_a_week_after_its_last_change(
+    deliveries: Deliveries, redis: Redis
+) -> None:
+    """And the longest pause later: what waits for its next attempt is there."""
+    kept_s = 7 * 86_400 + 300
+    assert kept_s - 2 <= redis.ttl(f"webhook:{ID}") <= kept_s
+    begin(deliveries)
+    assert kept_s - 2 <= redis.ttl(f"webhook:{ID}:attempts") <= kept_s
     for key in redis.keys("webhook:*"):
-        assert redis.ttl(key) > module.KEPT_S
+        redis.expire(key, 100)
+    settle(deliveries, 500)
+    for key in (f"webhook:{ID}", f"webhook:{ID}:attempts"):
+        assert kept_s - 2 <= redis.ttl(key) <= kept_s

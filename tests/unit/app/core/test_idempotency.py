@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -61,8 +62,42 @@ def test_a_request_that_was_taken_back_gives_it_back(keys: IdempotencyKeys, redi
     assert take(keys, OTHER) is None
 
 
-def test_it_expires(keys: IdempotencyKeys, redis: Redis) -> None:
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_key_expires_with_its_request_whether_its_user_lives_or_dies(
+    keys: IdempotencyKeys, redis: Redis, settled: bool
+) -> None:
     take(keys, USE)
-    accepted(redis, keys, USE)
+    if settled:
+        accepted(redis, keys, USE)
     [name] = redis.keys("idempotency:*")
-    assert 0 < redis.ttl(name) <= 50
+    assert re.fullmatch(rb"idempotency:[0-9a-f]{64}", name)
+    assert 48 <= redis.ttl(name) <= 50
+
+
+def test_asking_for_a_key_does_not_prolong_it(keys: IdempotencyKeys, redis: Redis) -> None:
+    take(keys, USE)
+    assert keys.take("t", "key", OTHER, time.time() + 500) == USE
+    [name] = redis.keys("idempotency:*")
+    assert redis.ttl(name) <= 50
+
+
+def test_a_key_is_that_of_one_owner(keys: IdempotencyKeys) -> None:
+    """Wherever the name of the one ends and the key of the other begins."""
+    assert keys.take("ab", "c", USE, time.time() + 50) is None
+    assert keys.take("a", "bc", OTHER, time.time() + 50) is None
+    keys.release("a", "bc", OTHER)
+    assert keys.take("ab", "c", OTHER, time.time() + 50) == USE
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_key_is_released_by_its_own_use_only(
+    keys: IdempotencyKeys, redis: Redis, settled: bool
+) -> None:
+    take(keys, USE)
+    if settled:
+        accepted(redis, keys, USE)
+    for other in (Use(USE.digest, OTHER.request_id), Use(OTHER.digest, USE.request_id)):
+        keys.release("t", "key", other)
+    assert len(redis.keys("idempotency:*")) == 1
+    keys.release("t", "key", USE)
+    assert redis.keys("idempotency:*") == []

@@ -15,7 +15,14 @@ from redis import Redis
 
 from app.core import requests as requests_module
 from app.core.credits import Ledger, to_amount
-from app.core.errors import Cancelled, Expired, ImageRejected, InsufficientCredits, RequestFailed
+from app.core.errors import (
+    Cancelled,
+    Expired,
+    ImageRejected,
+    InsufficientCredits,
+    OutOfCredits,
+    RequestFailed,
+)
 from app.core.record import RequestRecord, Stage, Status
 from app.core.requests import Account, Hold, KeyTaken, RequestStore
 from tests.support.redis_keys import dump
@@ -391,6 +398,28 @@ def test_what_an_execution_keeps_is_its_own_to_write(store: RequestStore) -> Non
     assert not store.keep(ID, "fresh", {"made": [3]})
     store.forget(ID)
     assert not store.keep(ID, "fresh", {"made": [4]})
+    assert store.get(ID) is None
+
+
+def test_what_a_request_costs_is_settled_by_the_execution_that_has_it(
+    store: RequestStore, redis: Redis
+) -> None:
+    Ledger(redis).open("k", 5.0)
+    submit(store, account=Account("k", 1.0, to_amount(2.0)))
+    assert record(store).key == "k"
+    store.claim(ID, Stage.FETCH, "stalled")
+    store.claim(ID, Stage.FETCH, "fresh")
+    assert not store.charge(ID, "stalled", to_amount(1.0))
+    assert record(store).cost == 0.0
+    assert store.charge(ID, "fresh", to_amount(3.5))
+    assert (record(store).cost, Ledger(redis).balances()) == (3.5, {"k": 1.5})
+    with pytest.raises(OutOfCredits, match="You have 5.0 credits, and this request needs 5.5"):
+        store.charge(ID, "fresh", to_amount(5.5))
+    assert (record(store).cost, Ledger(redis).balances()) == (3.5, {"k": 1.5})
+    store.fail(ID, Cancelled())
+    assert not store.charge(ID, "fresh", to_amount(1.0))
+    store.forget(ID)
+    assert not store.charge(ID, "fresh", to_amount(1.0))
     assert store.get(ID) is None
 
 
