@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
+from rq.timeouts import JobTimeoutException
 
 from app.core.chores import Chore, sweep_outbox
 from app.core.errors import GenerationFailed
@@ -77,7 +78,7 @@ def test_a_crash_while_telling_tells_again_and_nobody_minds(
 
 
 def test_one_listener_that_fails_is_told_later_and_keeps_nobody(
-    worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     request_id = submit(worker_runtime)
     worker_runtime.requests.fail(request_id, GenerationFailed("no"))
@@ -94,18 +95,39 @@ def test_one_listener_that_fails_is_told_later_and_keeps_nobody(
     monkeypatch.setattr(job, "LISTENERS", (first, second))
     job.tell()
     assert (told, worker_runtime.outbox.ids()) == ([request_id], [request_id])
+    assert caplog.messages == ["first: 1 ended requests wait"]
     away = False
     job.tell()
     assert len(worker_runtime.outbox) == 0
 
 
-def test_more_than_fit_in_one_go(worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "_TOGETHER", 2)
-    ids = [submit(worker_runtime, number) for number in range(5)]
-    for request_id in ids:
-        worker_runtime.requests.fail(request_id, GenerationFailed("no"))
+@pytest.mark.parametrize(("ended", "batches"), [(100, [100]), (101, [100, 1])])
+def test_a_hundred_at_a_time_are_told(
+    worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, ended: int, batches: list[int]
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(job, "LISTENERS", (lambda _context, records: told.append(len(records)),))
+    for number in range(ended):
+        worker_runtime.requests.fail(submit(worker_runtime, number), GenerationFailed("no"))
     job.tell()
-    assert kept(worker_runtime) == ids
+    assert told == batches
+    assert len(worker_runtime.outbox) == 0
+
+
+def test_a_job_that_takes_too_long_has_told_nobody(
+    worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RQ ends it in the middle of a listener; the next one tells again."""
+
+    def slow(_context: Runtime, _ended: Sequence[RequestRecord]) -> None:
+        raise JobTimeoutException
+
+    request_id = submit(worker_runtime)
+    worker_runtime.requests.fail(request_id, GenerationFailed("no"))
+    monkeypatch.setattr(job, "LISTENERS", (slow,))
+    with pytest.raises(JobTimeoutException):
+        job.tell()
+    assert worker_runtime.outbox.ids() == [request_id]
 
 
 def test_a_webhook_is_put_down_and_called_for(worker_runtime: Runtime) -> None:
@@ -120,14 +142,18 @@ def test_a_webhook_is_put_down_and_called_for(worker_runtime: Runtime) -> None:
     assert len(worker_runtime.jobs.queue(WEBHOOKS).job_ids) == 1
 
 
-def test_a_webhook_that_cannot_be_written_keeps_no_other(worker_runtime: Runtime) -> None:
+def test_a_webhook_that_cannot_be_written_keeps_no_other(
+    worker_runtime: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
     broken = submit(worker_runtime, 1, {**HOOK, "url": "https://a.example/\ud800"})
     sound = submit(worker_runtime, 2, HOOK)
     for request_id in (broken, sound):
         worker_runtime.requests.fail(request_id, GenerationFailed("no"))
     job.tell()
     assert worker_runtime.deliveries.get(sound) is not None
+    assert worker_runtime.deliveries.get(broken) is None
     assert len(worker_runtime.outbox) == 0
+    assert caplog.messages == [f"request {broken}: its webhook cannot be made"]
 
 
 def test_no_days_no_history(worker_runtime: Runtime) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,11 +15,12 @@ from rq.exceptions import DequeueTimeout
 from rq.serializers import JSONSerializer
 from rq.utils import now, utcformat
 
-from app.core.queue import CPU
+from app.core.queue import CPU, GPU
 from app.core.record import Stage
 from app.core.requests import Account
 from app.core.workers import SILENT_S
 from tests.support.waiting import until
+from worker import fair_queue
 from worker.fair_queue import FairQueue
 from worker.runtime import Runtime
 
@@ -176,3 +178,101 @@ def test_a_job_of_no_request_is_taken(rig: Rig) -> None:
     for name in ("tell-1", "unknown"):
         rig.queue.enqueue("worker.ended.tell", job_id=name)
     assert [rig.take(), rig.take(start=False)] == ["tell", None]
+
+
+@pytest.mark.parametrize(("before", "taken"), [(1023, "b0"), (1024, None)])
+def test_the_first_thousand_and_twenty_four_jobs_are_looked_at(
+    rig: Rig, redis: Redis, before: int, taken: str | None
+) -> None:
+    rig.hire(2)
+    rig.submit("a")
+    assert rig.take() == "a0"
+    rig.submit("b")
+    [last] = rig.queue.job_ids
+    first = rig.workers[0].executions.values()
+    running = next(iter(first)).job_id
+    redis.lpush(rig.queue.key, *[running] * before)  # of the key that is at its bound
+    assert rig.take() == taken
+    assert (last in rig.queue.job_ids) is (taken is None)
+
+
+def test_a_job_between_being_taken_and_being_started_counts_once(rig: Rig) -> None:
+    """RQ enters it among the started ones before it takes it out of those that were taken."""
+    rig.hire(4)
+    for number in range(3):
+        rig.submit("a", number)
+    assert rig.take(start=False) == "a0"
+    job = rig.queue.fetch_job(rig.queue.intermediate_queue.get_job_ids()[0])
+    assert job is not None
+    rig.workers[0].prepare_execution(job)
+    assert [rig.take(), rig.take()] == ["a1", None]
+
+
+class WithDownstream(FairQueue):
+    downstream = GPU
+
+
+def test_jobs_that_wait_downstream_count_as_if_they_ran(rig: Rig) -> None:
+    rig.hire(4)
+    for number in range(3):
+        rig.submit("a", number)
+        rig.context.jobs.enqueue(rig.queue.job_ids[number].removesuffix("-prepare"), Stage.GENERATE)
+    rig.submit("b")
+    assert rig.take(WithDownstream) == "b0"
+    assert rig.take(WithDownstream) is None
+    rig.context.jobs.queue(GPU).empty()
+    assert rig.take(WithDownstream) == "a0"
+
+
+def test_a_job_that_is_put_back_is_first_again(
+    rig: Rig, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that waited is given the next job without a look at its key; another one comes
+    before it has put it back."""
+    rig.hire(4)
+    rig.submit("a", 0)
+    rig.submit("a", 1)
+    assert [rig.take(), rig.take()] == ["a0", "a1"]
+    block = redis.blmove
+
+    def comes_meanwhile(*given: Any) -> Any:
+        rig.submit("a", 2)
+        taken = block(*given)
+        rig.submit("a", 3)
+        rig.submit("b", 0)
+        return taken
+
+    monkeypatch.setattr(redis, "blmove", comes_meanwhile)
+    found = FairQueue.lmove(redis, rig.queue.key, 60)
+    assert found is not None
+    assert found[1].startswith(b"b0")
+    assert rig.waiting() == ["a2", "a3"]
+
+
+class Clock:
+    """Stands still but for those who sleep."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        return sum(self.slept)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+def test_a_free_worker_looks_again_ten_times_a_second(
+    rig: Rig, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(fair_queue, "time", clock)
+    rig.hire(2)
+    rig.submit("a", 0)
+    rig.submit("a", 1)
+    assert rig.take() == "a0"
+    with pytest.raises(DequeueTimeout) as waited:
+        FairQueue.lmove(redis, rig.queue.key, 2)
+    assert waited.value.args == (2, rig.queue.key)
+    assert clock.slept[:19] == [pytest.approx(0.1)] * 19
+    assert sum(clock.slept) == pytest.approx(2)

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from app.core.record import Stage, events_key
+from worker.meter import Device
 from worker.progress import Progress
 from worker.runtime import Runtime
 from worker.stage import LostClaim
@@ -57,8 +58,22 @@ def test_a_preview_comes_with_its_step(context: Runtime) -> None:
     told.on_step(1, 20)
     head, _, data = last_event(context)[b"preview"].decode().partition(",")
     assert head == "data:image/jpeg;base64"
+    expected = io.BytesIO()
+    Image.new("RGB", (8, 6), "red").save(expected, "JPEG", quality=75)
     with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
         assert (picture.format, picture.size) == ("JPEG", (8, 6))
+        assert picture.quantization == Image.open(expected).quantization
+
+
+def test_each_step_is_measured(context: Runtime) -> None:
+    told = progress(context)
+    context.meter.device = Device("demo", "card", lambda: (0, 0))
+    with context.meter.working():
+        for step in (1, 2, 3):
+            told.on_step(step, 20)
+    status = context.meter.status()
+    assert status is not None
+    assert status.steps_per_s == pytest.approx(3 / status.busy_s)
 
 
 def test_nobody_sees_what_the_content_filter_has_not_judged(context: Runtime) -> None:

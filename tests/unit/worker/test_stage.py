@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from rq.timeouts import JobTimeoutException
 
-from app.core.errors import BlobsUnavailable, ImageRejected
+from app.core.errors import BlobsUnavailable, Cancelled, ImageRejected
 from app.core.queue import CPU, FINISH, GPU
 from app.core.record import RequestRecord, Stage, Status
-from worker.abandoned import fail_request
 from worker.runtime import Runtime
-from worker.stage import STORE_PAUSE_S, Fields, LostClaim, run_stage
+from worker.stage import Fields, LostClaim, run_stage, run_stage_in_two
 
 ID = "c" * 32
 
@@ -46,13 +46,19 @@ def raising(error: BaseException) -> Any:
 def test_a_finished_stage_queues_the_next(context: Runtime) -> None:
     assert run_stage(ID, Stage.PREPARE, nothing)
     assert record(context).width == 10
-    assert context.jobs.queue(GPU).job_ids == [f"{ID}-generate"]
+    assert context.jobs.carried() == {(ID, Stage.GENERATE)}
 
 
 def test_the_last_stage_completes(context: Runtime) -> None:
     for stage in (Stage.PREPARE, Stage.GENERATE, Stage.FINISH):
         assert run_stage(ID, stage, nothing)
     assert record(context).status is Status.COMPLETED
+    assert calls_to_tell(context) == 1
+
+
+def calls_to_tell(context: Runtime) -> int:
+    names = context.jobs.queue(FINISH).job_ids
+    return sum(name.startswith("tell-") for name in names)
 
 
 def test_a_fetched_picture_is_prepared_next(worker_runtime: Runtime) -> None:
@@ -98,7 +104,7 @@ def test_a_map_that_needs_a_detector_goes_to_the_gpu(worker_runtime: Runtime) ->
     ],
 )
 def test_an_error_of_the_request_ends_it(
-    context: Runtime, error: Exception, text: str, status: int
+    context: Runtime, caplog: pytest.LogCaptureFixture, error: Exception, text: str, status: int
 ) -> None:
     context.blobs.put(f"{ID}:source", b"picture", context.requests.expiry())
     assert not run_stage(ID, Stage.PREPARE, raising(error))
@@ -106,6 +112,9 @@ def test_an_error_of_the_request_ends_it(
     assert (failed.status, failed.error, failed.error_status) == (Status.FAILED, text, status)
     assert context.jobs.queue(GPU).job_ids == []
     assert context.blobs.get(f"{ID}:source") is None
+    assert calls_to_tell(context) == 1
+    unexpected = f"request {ID}: PREPARE raised"
+    assert caplog.messages == ([unexpected] if status == 500 else [])
 
 
 @pytest.mark.parametrize("error", [RedisConnectionError("away"), SystemExit()])
@@ -125,7 +134,7 @@ def test_a_store_that_is_full_leaves_the_request_alone_and_is_not_asked_again_at
     monkeypatch.setattr("worker.stage.time.sleep", waited.append)
     with pytest.raises(BlobsUnavailable):
         run_stage(ID, Stage.PREPARE, raising(BlobsUnavailable()))
-    assert waited == [STORE_PAUSE_S]
+    assert waited == [10]  # RQ's four attempts outlast 40 s of it
     assert record(context).status is Status.QUEUED
 
 
@@ -141,30 +150,75 @@ def test_a_worker_that_lost_its_claim_writes_nothing(context: Runtime) -> None:
     assert record(context).status is Status.QUEUED
 
 
+@pytest.mark.parametrize(
+    ("ended", "level", "kept"), [(True, logging.INFO, None), (False, logging.WARNING, b"x")]
+)
+@pytest.mark.parametrize("noticed", [True, False], ids=["in its work", "at its end"])
+@pytest.mark.parametrize("stage", [Stage.PREPARE, Stage.FINISH])
+def test_what_was_stored_for_a_request_that_ended_meanwhile_is_dropped(
+    context: Runtime,
+    caplog: pytest.LogCaptureFixture,
+    stage: Stage,
+    noticed: bool,
+    ended: bool,
+    level: int,
+    kept: bytes | None,
+) -> None:
+    """That of one that another execution has is its own."""
+
+    def work(context: Runtime, record: RequestRecord, _execution: str) -> Fields:
+        context.blobs.put(f"{ID}:control", b"x", record.expires_at)
+        if ended:
+            context.requests.fail(ID, Cancelled())
+        else:
+            context.requests.claim(ID, stage, "another")
+        if noticed:
+            raise LostClaim
+        return {}
+
+    caplog.set_level(logging.INFO)
+    assert not run_stage(ID, stage, work)
+    assert context.blobs.get(f"{ID}:control") == kept
+    assert context.jobs.carried() == set()
+    assert calls_to_tell(context) == 0
+    lost = (f"request {ID}: {stage.name} lost its claim", level)
+    assert [(one.message, one.levelno) for one in caplog.records] == ([lost] if noticed else [])
+
+
+def in_two(end: Any) -> Any:
+    def work(_context: Runtime, _record: RequestRecord, _execution: str) -> Any:
+        return end
+
+    return work
+
+
+def test_a_stage_in_two_parts_is_open_until_the_second_has_run(context: Runtime) -> None:
+    rest = run_stage_in_two(ID, Stage.PREPARE, in_two(lambda: {"width": 7}))
+    assert rest is not None
+    assert (record(context).stage, context.jobs.carried()) == (Stage.PREPARE, set())
+    rest()
+    assert (record(context).stage, record(context).width) == (Stage.GENERATE, 7)
+    assert context.jobs.carried() == {(ID, Stage.GENERATE)}
+
+
+def test_a_stage_in_two_parts_may_fail_in_either(context: Runtime) -> None:
+    assert run_stage_in_two(ID, Stage.PREPARE, raising(ImageRejected("image: bad"))) is None
+    assert record(context).error == "image: bad"
+    assert run_stage_in_two(ID, Stage.PREPARE, raising(AssertionError("must not run"))) is None
+    context.requests.forget(ID)
+    context.requests.submit(ID, "a", {}, {}, context.requests.expiry())
+
+    def end() -> Fields:
+        raise ImageRejected("image: bad at its end")
+
+    rest = run_stage_in_two(ID, Stage.PREPARE, in_two(end))
+    assert rest is not None
+    rest()
+    assert record(context).error == "image: bad at its end"
+    assert context.jobs.carried() == set()
+
+
 def test_an_ended_or_unknown_request_is_not_worked_on(context: Runtime) -> None:
     context.requests.fail(ID, ImageRejected())
     assert not run_stage(ID, Stage.PREPARE, raising(AssertionError("must not run")))
     assert not run_stage("d" * 32, Stage.PREPARE, raising(AssertionError("must not run")))
-
-
-@pytest.mark.parametrize(("retries_left", "ended"), [(2, False), (0, True), (None, True)])
-def test_a_job_that_rq_gave_up_ends_its_request(
-    context: Runtime, retries_left: int | None, ended: bool
-) -> None:
-    context.jobs.enqueue(ID, Stage.PREPARE)
-    job = context.jobs.queue(CPU).fetch_job(f"{ID}-prepare")
-    assert job is not None
-    job.retries_left = retries_left
-    fail_request(job, context.redis, None, None, None)
-    assert (record(context).status is Status.FAILED) == ended
-
-
-def test_a_job_that_was_given_up_after_its_work_was_done_ends_nothing(context: Runtime) -> None:
-    """Its last execution died between opening the next stage and RQ's own books."""
-    context.jobs.enqueue(ID, Stage.PREPARE)
-    job = context.jobs.queue(CPU).fetch_job(f"{ID}-prepare")
-    assert job is not None
-    run_stage(ID, Stage.PREPARE, lambda *_: {})
-    job.retries_left = 0
-    fail_request(job, context.redis, None, None, None)
-    assert record(context).status is Status.QUEUED

@@ -109,6 +109,7 @@ def test_the_list_is_rqs_own(rig: Rig) -> None:
 def test_what_is_stored_is_what_rq_would_store(rig: Rig, redis: Redis) -> None:
     request_id = rig.submit("a")
     ours = redis.hgetall(f"rq:job:{request_id}-prepare")
+    assert redis.smembers("rq:queues") == {b"rq:queue:cpu"}
     queue = rig.jobs.queue(CPU)
     job = Job.fetch(f"{request_id}-prepare", connection=redis, serializer=JSONSerializer)
     redis.flushall()
@@ -239,6 +240,7 @@ def test_a_request_that_is_cancelled_while_it_waits_takes_no_place(rig: Rig) -> 
     made = [rig.submit("a", number, concurrency=1) for number in range(4)]
     assert rig.store.fail(made[1], GenerationFailed(), only_queued=True)
     assert rig.waiting() == ["a0"]
+    assert made[1] not in {request_id for request_id, _ in rig.jobs.carried()}
     rig.store.fail(made[0], GenerationFailed())
     assert rig.waiting() == ["a0", "a2"]
 

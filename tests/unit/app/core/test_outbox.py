@@ -6,12 +6,9 @@ import json
 
 import pytest
 from redis import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
 
-from app.core.chores import Chore, Chores, sweep_outbox
 from app.core.errors import GenerationFailed
 from app.core.outbox import Outbox
-from app.core.queue import FINISH, Jobs
 from app.core.record import Stage, Status, record_key
 from app.core.requests import ENDED, RequestStore
 
@@ -28,11 +25,6 @@ def requests(redis: Redis) -> RequestStore:
 @pytest.fixture
 def outbox(redis: Redis) -> Outbox:
     return Outbox(redis)
-
-
-@pytest.fixture
-def jobs(redis: Redis) -> Jobs:
-    return Jobs(redis, 3600)
 
 
 def complete(requests: RequestStore) -> bool:
@@ -93,33 +85,3 @@ def test_an_owner_finds_its_own_that_have_not_ended(requests: RequestStore) -> N
     requests.fail(ID, GenerationFailed("no"))
     ids = [record.id for record in requests.unfinished_of("a")]
     assert ids == [f"{2:032x}", f"{0:032x}"]
-
-
-def test_the_sweep_calls_once_while_the_job_waits(
-    redis: Redis, requests: RequestStore, outbox: Outbox, jobs: Jobs
-) -> None:
-    chores = Chores(redis, jobs)
-    sweep_outbox(outbox, chores)
-    assert jobs.waiting(FINISH) == 0
-    requests.fail(ID, GenerationFailed("no"))
-    for _ in range(3):
-        sweep_outbox(outbox, chores)
-    assert jobs.waiting(FINISH) == 1
-    chores.begin(Chore.TELL)  # what ends from now on, the job that runs may have missed
-    chores.call(Chore.TELL)
-    assert jobs.waiting(FINISH) == 2
-
-
-def test_a_chore_is_no_stray_and_carries_nobody(redis: Redis, jobs: Jobs) -> None:
-    Chores(redis, jobs).call(Chore.TELL)
-    jobs.enqueue(ID, Stage.PREPARE)
-    assert jobs.carried() == {(ID, Stage.PREPARE)}
-
-
-def test_a_call_that_is_lost_harms_nobody(jobs: Jobs) -> None:
-    class Away(Redis):
-        def set(self, *_: object, **__: object) -> None:  # type: ignore[override]
-            raise RedisConnectionError
-
-    Chores(Away(), jobs).call(Chore.TELL)
-    assert jobs.waiting(FINISH) == 0

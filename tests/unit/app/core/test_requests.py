@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterator
 
 import pytest
 from redis import Redis
 
+from app.core import requests as requests_module
 from app.core.errors import ImageRejected, TimedOut
 from app.core.record import RequestRecord, Stage, Status, events_key
-from app.core.requests import Claim, RequestStore
+from app.core.requests import Account, Claim, RequestStore
+from app.core.telemetry import tracing
 
-ID = "0123456789abcdef0123456789abcdef"
+ID, OTHER = "0123456789abcdef0123456789abcdef", "b" * 32
 
 
 @pytest.fixture
@@ -194,3 +197,126 @@ def test_an_expired_record_is_never_written_again(redis: Redis) -> None:
     assert not store.complete(ID, "e1", {})
     assert not store.fail(ID, TimedOut())
     assert list(redis.scan_iter("req:*")) == []
+
+
+class Clock:
+    """What the store takes for the time: seconds after a whole one."""
+
+    def __init__(self) -> None:
+        self.began = float(int(time.time()))
+        self.passed_s = 0.0
+
+    def time(self) -> float:
+        return self.began + self.passed_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(requests_module, "time", made)
+    return made
+
+
+def test_a_request_lives_for_its_seconds_from_a_whole_one_on(redis: Redis, clock: Clock) -> None:
+    clock.passed_s = 0.75
+    assert RequestStore(redis, ttl_s=100).expiry() == clock.began + 100
+
+
+@pytest.mark.parametrize(
+    ("ttl_s", "notice_s"), [(3600, 15.0), (60, 15.0), (56, 14.0), (40, 10.0), (8, 2.0)]
+)
+def test_a_request_is_to_be_ended_shortly_before_it_expires(
+    redis: Redis, clock: Clock, ttl_s: int, notice_s: float
+) -> None:
+    """Fifteen seconds, and a quarter of a short life."""
+    store = RequestStore(redis, ttl_s)
+    store.submit(ID, "a", {}, {}, store.expiry())
+    found = []
+    for before_s in (notice_s + 0.01, notice_s, 0.0):
+        clock.passed_s = ttl_s - before_s
+        found.append(store.expiring())
+    assert found == [[], [ID], [ID]]
+
+
+@pytest.mark.parametrize(("took_s", "found"), [(5.0, [ID]), (5.5, [])])
+def test_a_submission_may_take_five_seconds_from_its_expiry_to_its_record(
+    redis: Redis, clock: Clock, took_s: float, found: list[str]
+) -> None:
+    """One that took longer is found as much later."""
+    store = RequestStore(redis, 3600)
+    expires_at = store.expiry()
+    clock.passed_s = took_s
+    store.submit(ID, "a", {}, {}, expires_at)
+    clock.passed_s = 3600 - 15.0
+    assert store.expiring() == found
+    clock.passed_s += 0.5
+    assert store.expiring() == [ID]
+
+
+def test_what_has_ended_or_expired_is_not_to_be_ended(redis: Redis, clock: Clock) -> None:
+    store = RequestStore(redis, 3600)
+    for request_id in (ID, OTHER):
+        store.submit(request_id, "a", {}, {}, store.expiry())
+    clock.passed_s = 3599.0
+    store.fail(ID, TimedOut())
+    redis.delete(f"req:{OTHER}")
+    assert store.expiring() == []
+
+
+def test_an_owners_unfinished_requests_are_those_that_have_not_ended(
+    store: RequestStore, redis: Redis
+) -> None:
+    """Also where one ends or expires between two looks."""
+    for request_id, owner in ((ID, "a"), (OTHER, "a"), ("c" * 32, "b")):
+        store.submit(request_id, owner, {}, {}, store.expiry())
+    assert [record.id for record in store.unfinished_of("a")] == [OTHER, ID]
+    store.fail(ID, TimedOut())
+    redis.zadd("requests:unfinished", {ID: 1.0})
+    redis.delete(f"req:{OTHER}")
+    redis.hset(f"req:{OTHER}", "owner", "a")
+    assert store.unfinished_of("a") == []
+
+
+def test_a_request_without_an_account_costs_nobody_anything(
+    store: RequestStore, redis: Redis
+) -> None:
+    store.submit(ID, "a", {}, {}, store.expiry())
+    found = record(store)
+    assert (found.key, found.price, found.cost, found.webhook) == ("", 0.0, 0.0, None)
+    assert redis.hget(f"req:{ID}", "concurrency") is None
+    assert redis.exists("reservations", "") == 0
+
+
+def test_what_an_account_says_is_in_the_record(store: RequestStore, redis: Redis) -> None:
+    account = Account("k", price=0.25, concurrency=3)
+    store.submit(ID, "a", {}, {}, store.expiry(), {"url": "u"}, account, stage=Stage.FETCH)
+    found = record(store)
+    assert (found.key, found.price, found.webhook) == ("k", 0.25, {"url": "u"})
+    assert found.stage is Stage.FETCH
+    assert redis.hget(f"req:{ID}", "concurrency") == b"3"
+
+
+@pytest.fixture
+def traced() -> Iterator[None]:
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    tracing.start("api", SimpleSpanProcessor(InMemorySpanExporter()))
+    yield
+    tracing.stop()
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_record_says_to_which_trace_it_belongs(store: RequestStore, redis: Redis) -> None:
+    with tracing.span("submit", f"00-{'1' * 32}-{'2' * 16}-01"):
+        store.submit(ID, "a", {}, {}, store.expiry())
+    found = redis.hget(f"req:{ID}", "traceparent")
+    assert found is not None
+    assert found.startswith(b"00-" + b"1" * 32)
+
+
+def test_the_end_of_a_request_says_why_on_each_api(store: RequestStore, redis: Redis) -> None:
+    store.submit(ID, "a", {}, {}, store.expiry())
+    assert store.fail(ID, ImageRejected("image: no"))
+    fields = redis.hmget(f"req:{ID}", "status", "error", "error_status", "execution")
+    assert fields == [b"FAILED", b"image: no", b"400", b""]
