@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from redis import Redis
 
+from app.core import forecast as forecast_module
 from app.core.errors import Cancelled
-from app.core.forecast import Forecasts, Place, foresee
+from app.core.forecast import Forecast, Forecasts, Place, foresee
 from app.core.pace import Pace
 from app.core.queue import Jobs
-from app.core.record import Stage
+from app.core.record import RequestRecord, Stage, Status
 from app.core.requests import Account, RequestStore
 
 PACE = Pace({"exact": 0.5, "turbo": 0.1}, delivery_s=1.0, work=20.0)
@@ -37,6 +40,29 @@ def test_workers_share_what_is_ahead() -> None:
 def test_without_measurements_or_workers_there_is_no_time(pace: Pace, workers: int) -> None:
     forecast = foresee([("a", "20", "exact")], [("r", "20", "exact", False, False)], pace, workers)
     assert forecast.place("a") == Place(1, None)
+
+
+def a_record(request_id: str = "a", **changes: Any) -> RequestRecord:
+    given = {"status": Status.PROCESSING, "work": 40.0, "profile": "exact", **changes}
+    return RequestRecord(request_id, "t", params={}, source={}, created_at=0, expires_at=9, **given)
+
+
+@pytest.mark.parametrize(
+    ("record", "eta_s"),
+    [
+        (a_record(), 0.5 * 40 + 1),
+        (a_record(step=5, steps=20), 0.5 * 40 * 0.75 + 1),
+        (a_record(step=5, steps=20, profile="turbo"), 0.1 * 40 * 0.75 + 1),
+        (a_record(work=None), 0.5 * 20 + 1),
+        (a_record(status=Status.QUEUED), 0.5 * 20 + 1),  # as the snapshot has it, not the record
+        (a_record("late", status=Status.QUEUED), 0.5 * 20 + 0.5 * 20 + 1),
+    ],
+)
+def test_the_time_of_a_request_is_that_of_what_is_left_of_it(
+    record: RequestRecord, eta_s: float
+) -> None:
+    forecast = foresee([("a", "20", "exact")], [], PACE, workers=1)
+    assert forecast.eta_s(record) == pytest.approx(eta_s)
 
 
 @pytest.fixture
@@ -102,11 +128,16 @@ def test_what_has_ended_takes_no_place(redis: Redis, jobs: Jobs, store: RequestS
 def test_who_asks_at_the_same_time_shares_a_look(
     redis: Redis, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.core.forecast._FRESH_S", 60.0)
-    forecasts = Forecasts(redis, jobs)
+    forecasts, moment = Forecasts(redis, jobs), 100.0
+    monkeypatch.setattr(forecast_module, "time", SimpleNamespace(monotonic=lambda: moment))
 
-    async def ask() -> set[int]:
-        found = await asyncio.gather(*(forecasts.current() for _ in range(20)))
-        return {id(each) for each in [*found, await forecasts.current()]}
+    async def ask() -> Forecast:
+        first, *others = await asyncio.gather(*(forecasts.current() for _ in range(20)))
+        assert all(other is first for other in others)
+        return first
 
-    assert len(asyncio.run(ask())) == 1
+    first = asyncio.run(ask())
+    moment = 100.49
+    assert asyncio.run(ask()) is first
+    moment = 100.5
+    assert asyncio.run(ask()) is not first

@@ -59,12 +59,16 @@ def test_it_is_there_once_and_leaves_for_good(requests: RequestStore, outbox: Ou
 
 
 def test_one_that_cannot_be_read_does_not_keep_the_others(
-    redis: Redis, requests: RequestStore, outbox: Outbox
+    redis: Redis, requests: RequestStore, outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     requests.fail(ID, GenerationFailed("no"))
     redis.hset(ENDED, "f" * 32, json.dumps(["status", "COMPLETED"]))
     redis.hset(ENDED, "0" * 32, "no JSON")
     assert [record.id for record in outbox.read(["0" * 32, ID, "f" * 32])] == [ID]
+    assert [line.split(":")[0] for line in caplog.messages] == [
+        f"request {'0' * 32}",
+        f"request {'f' * 32}",
+    ]
 
 
 def test_a_webhook_is_in_the_record_but_not_in_what_the_model_sees(requests: RequestStore) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from redis import Redis
 
-from app.core.pace import MEASURED, Measurements
+from app.core.pace import MEASURED, Measurements, Pace
 from app.core.record import RequestRecord, Status
 
 
@@ -73,6 +75,47 @@ def test_the_error_is_kept(redis: Redis) -> None:
     } == redis.hgetall(MEASURED)
 
 
-def test_a_request_without_work_teaches_nothing(redis: Redis) -> None:
-    Measurements(redis).add(finished(10, work=0))
-    assert redis.exists(MEASURED) == 0
+@pytest.mark.parametrize(("model_s", "work"), [(10, 0), (0, 20)])
+def test_a_request_without_work_or_time_teaches_nothing(
+    redis: Redis, model_s: float, work: float
+) -> None:
+    Measurements(redis).add(finished(model_s, work))
+    assert redis.exists("measured") == 0
+
+
+def test_what_is_measured_is_kept_to_nine_digits_and_under_these_names(redis: Redis) -> None:
+    Measurements(redis).add(finished(0.5, work=20.0))
+    assert redis.hgetall("measured") == {
+        b"requests:exact": b"1",
+        b"unit_s:exact": b"0.025",
+        b"delivery_s": b"0.5",
+        b"work": b"20",
+    }
+
+
+def test_clocks_that_disagree_take_no_time_beyond_the_model(redis: Redis) -> None:
+    early = replace(finished(10), ended_at=101.0)
+    Measurements(redis).add(early)
+    assert Measurements(redis).pace() == Pace({"exact": 0.5}, 0.0, 20.0)
+
+
+@pytest.mark.parametrize(
+    ("measured", "expected_s"),
+    [(1, 20.0), (2, 15.0), (3, 40 / 3), (10, 11.0), (11, 10.9)],
+)
+def test_the_first_ten_count_alike_and_later_ones_for_a_tenth(
+    redis: Redis, measured: int, expected_s: float
+) -> None:
+    """The first took twenty seconds, all others ten."""
+    measurements = Measurements(redis)
+    for number in range(measured):
+        measurements.add(finished(10 if number else 20))
+    assert measurements.pace().in_model_s("exact", 20) == pytest.approx(expected_s)
+
+
+def test_work_and_delivery_follow_each_request_by_a_tenth(redis: Redis) -> None:
+    measurements = Measurements(redis)
+    measurements.add(finished(10, work=20))
+    measurements.add(replace(finished(10, work=30), ended_at=112.0))
+    pace = measurements.pace()
+    assert (pace.work, pace.delivery_s) == (pytest.approx(21), pytest.approx(0.65))

@@ -163,12 +163,15 @@ def test_steps_are_counted_once_and_again_after_a_crash(
     assert counters(redis)["steps"] == "5"  # three, and the third and the fourth of the second
 
 
-def test_expired_requests_are_counted_once(store: RequestStore, redis: Redis) -> None:
-    for request_id in (ID, OTHER):
+@pytest.mark.parametrize("expired", [[ID], [ID, OTHER]])
+def test_expired_requests_are_counted_once(
+    store: RequestStore, redis: Redis, expired: list[str]
+) -> None:
+    for request_id in expired:
         submit(store, request_id)
         redis.delete(f"req:{request_id}")
     assert store.unfinished() == store.unfinished() == {}
-    assert counters(redis)["ended|expired|"] == "2"
+    assert counters(redis)["ended|expired|"] == str(len(expired))
     assert unfinished(redis) == {}
 
 
@@ -312,6 +315,19 @@ def test_a_forgotten_request_leaves_nothing_but_that_it_was_submitted(
     store.forget(ID)
     assert set(redis.keys()) - before == {b"metrics"}
     assert Ledger(redis).balances() == {"k": 5.0}
+
+
+def test_a_request_that_completed_says_what_it_cost_and_what_is_left(
+    store: RequestStore, clock: Clock, redis: Redis
+) -> None:
+    ledger = Ledger(redis)
+    ledger.open("k", 5.0)
+    submit(store, account=Account("k", 1.0, to_amount(2.0)))
+    store.claim(ID, Stage.FETCH, "e")
+    store.charge(ID, "e", to_amount(1.5))
+    carry(store, clock, 0.0, 0.0, 0.0, 0.0)
+    assert (record(store).cost, record(store).remaining) == (1.5, 3.5)
+    assert (ledger.balances(), ledger.spent()) == ({"k": 3.5}, {"k": 1.5})
 
 
 def test_an_end_is_in_the_outbox_as_the_record_was_then(

@@ -129,3 +129,37 @@ def test_what_has_ended_or_expired_is_no_stray(
     assert store.unfinished() == {}
     assert redis.zcard("requests:unfinished") == 0
     assert jobs.queue(CPU).job_ids == []
+
+
+def test_a_request_that_comes_between_the_two_looks_is_left_alone(
+    store: RequestStore, jobs: Jobs
+) -> None:
+    """Its job is on its way: only what was without one at both looks is a stray."""
+    accept(store)
+    settle_strays(store, jobs, lambda: accept(store, OTHER))
+    assert jobs.queue(CPU).job_ids == [f"{ID}-prepare"]
+
+
+def test_nothing_is_waited_for_when_every_request_has_its_job(
+    store: RequestStore, jobs: Jobs
+) -> None:
+    accept(store)
+    jobs.enqueue(ID, Stage.PREPARE)
+    pauses: list[None] = []
+    settle_strays(store, jobs, lambda: pauses.append(None))
+    assert pauses == []
+
+
+def test_strays_are_logged(
+    store: RequestStore, jobs: Jobs, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    for request_id in (ID, OTHER):
+        accept(store, request_id)
+    jobs.enqueue(OTHER, Stage.PREPARE)
+    redis.delete("rq:queue:cpu")
+    redis.hset(f"rq:job:{OTHER}-prepare", "status", "failed")
+    settle(store, jobs)
+    assert sorted((one.levelname, one.message) for one in caplog.records) == [
+        ("ERROR", f"request {OTHER}: PREPARE was given up; it fails"),
+        ("WARNING", f"request {ID}: nobody carried PREPARE; it waits again"),
+    ]
