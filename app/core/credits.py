@@ -135,10 +135,10 @@ class Ledger:
         """Give a key a budget; one that it has already stays as it is."""
         self._redis.hsetnx(BALANCES, key_id, str(to_amount(credits)))
 
-    def close(self, key_id: str) -> None:
-        """Forget a key; what its unfinished requests have reserved is gone with it."""
-        self._redis.hdel(BALANCES, key_id)
-        self._redis.hdel(SPENT, key_id)
+    def close(self, *key_ids: str) -> None:
+        """Forget keys; what their unfinished requests have reserved is gone with them."""
+        self._redis.hdel(BALANCES, *key_ids)
+        self._redis.hdel(SPENT, *key_ids)
 
     def top_up(self, key_id: str, credits: float) -> float | None:
         """Add to a budget; the new balance, or None when the key has no budget to add to."""

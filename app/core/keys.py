@@ -164,7 +164,11 @@ class KeyStore:
         named = [hashed for hashed in known if key_id_of(hashed.decode()) == key_id]
         if not named or not self._redis.hdel(BY_DIGEST, *named):
             return False
-        self._ledger.close(key_id)
+        # A request that ends after its key was revoked still counts as spent: forget that of keys
+        # that were revoked earlier. Read first, so that no new key is among them.
+        spent = self._ledger.spent().keys()
+        gone = spent - {key.id for key in self.all()}
+        self._ledger.close(key_id, *gone)
         self._redis.hdel(LAST_USED, key_id)
         return True
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from rq import SimpleWorker
 
+from app.core.credits import Ledger, to_amount
 from app.core.queue import GPU
-from app.core.record import RequestRecord
+from app.core.record import RequestRecord, Stage, Status
+from app.core.requests import Account
 from app.core.workers import MAX_PIXELS_FIELD
 from models.controls import make_plain_map
 from models.geometry import generated_size
@@ -30,19 +36,37 @@ PARAMS = {
 
 
 @pytest.fixture(autouse=True)
-def _no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The job bounds its own process, which here is the tests'."""
-    monkeypatch.setattr(job.resource, "setrlimit", lambda *_: None)
+def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, tuple[int, int]]]:
+    """The bounds that the job sets for its own process, which here is the tests'."""
+    asked: list[tuple[int, tuple[int, int]]] = []
+    monkeypatch.setattr(job.resource, "setrlimit", lambda *given: asked.append(given))
+    return asked
 
 
-def prepared(context: Runtime, size: tuple[int, int], **params: Any) -> RequestRecord:
-    """The record after the job, for an uploaded picture of `size`."""
-    expires_at = context.requests.expiry()
-    context.requests.submit(ID, "a", {**PARAMS, **params}, {"kind": "file"}, expires_at)
-    context.blobs.put(f"{ID}:source", encoded(astronaut(size)), expires_at)
+def ended(
+    context: Runtime,
+    source: dict[str, str],
+    data: bytes | None = None,
+    account: Account | None = None,
+    **params: Any,
+) -> RequestRecord:
+    """The record after the job."""
+    requests = context.requests
+    expires_at = requests.expiry()
+    requests.submit(ID, "a", {**PARAMS, **params}, source, expires_at, account=account or Account())
+    if data is not None:
+        context.blobs.put(f"{ID}:source", data, expires_at)
     job.prepare(ID)
-    record = context.requests.get(ID)
+    record = requests.get(ID)
     assert record is not None
+    return record
+
+
+def prepared(
+    context: Runtime, size: tuple[int, int], account: Account | None = None, **params: Any
+) -> RequestRecord:
+    """The record after the job, for an uploaded picture of `size`."""
+    record = ended(context, {"kind": "file"}, encoded(astronaut(size)), account, **params)
     assert record.error is None
     return record
 
@@ -107,8 +131,198 @@ def test_an_input_is_scaled_down_to_what_the_smallest_card_can_do(worker_runtime
     assert record.work == pytest.approx(80 * 48 / 2**20 * 31 * 2)
 
 
-def test_the_time_of_a_decoder_grows_with_the_pixels() -> None:
+@pytest.mark.parametrize(
+    ("pixels", "seconds"),
+    [(0, 3.0), (2_000_000, 4.0), (83_999_998, 44.999999), (84_000_000, 45.0), (10**9, 45.0)],
+)
+def test_the_time_of_a_decoder_grows_with_the_pixels(pixels: int, seconds: float) -> None:
     """64 megapixels take 11 s of a core at most; a job has 90 s, 20 of them to download."""
-    assert job._decode_seconds(1) < 5
-    assert 3 * 11 <= job._decode_seconds(67_108_864) <= 40
-    assert job._decode_seconds(4 * 134_217_728) <= 90 - 20 - 20
+    assert job._decode_seconds(pixels) == pytest.approx(seconds, abs=1e-9)
+
+
+def test_a_decoder_that_takes_too_long_fails_its_request(
+    worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The header and the pixels each have their time; after it the process ends."""
+    allowed: list[float] = []
+    errors: list[str | None] = []
+
+    @contextmanager
+    def elapsed(seconds: float, last_words: Callable[[], None]) -> Iterator[None]:
+        allowed.append(seconds)
+        last_words()
+        record = worker_runtime.requests.get(ID)
+        assert record is not None
+        errors.append(record.error)
+        yield
+
+    monkeypatch.setattr(job, "time_limit", elapsed)
+    ended(
+        worker_runtime, {"kind": "file", "field": "control_image"}, encoded(astronaut((1000, 500)))
+    )
+    assert allowed == [3.0, 3.25]
+    assert set(errors) == {"control_image: decoding it takes longer than it may"}
+
+
+GIB = 1024**3
+
+
+@pytest.mark.parametrize(("hard", "bound"), [(-1, 4 * GIB), (5 * GIB, 4 * GIB), (3 * GIB, 3 * GIB)])
+def test_a_work_horse_may_take_four_gibibytes(
+    worker_runtime: Runtime,
+    monkeypatch: pytest.MonkeyPatch,
+    limits: list[tuple[int, tuple[int, int]]],
+    hard: int,
+    bound: int,
+) -> None:
+    assert resource.RLIM_INFINITY == -1
+    monkeypatch.setattr(job.resource, "getrlimit", lambda _what: (1, hard))
+    prepared(worker_runtime, (16, 16))
+    assert limits == [(resource.RLIMIT_AS, (bound, bound))]
+
+
+def test_what_it_costs_is_settled_when_the_size_is_known(worker_runtime: Runtime) -> None:
+    ledger = Ledger(worker_runtime.redis)
+    ledger.open("k", 10.0)
+    account = Account("k", price=2.0, reserved=to_amount(5.0))
+    record = prepared(worker_runtime, (100, 60), account)
+    cost = 112 * 64 / 2**20 * 31 * 2 * 2.0
+    assert record.cost == pytest.approx(cost)
+    assert ledger.balances() == {"k": pytest.approx(10.0 - cost)}
+
+
+def test_a_request_that_is_too_dear_fails(worker_runtime: Runtime) -> None:
+    Ledger(worker_runtime.redis).open("k", 0.5)
+    account = Account("k", price=2.0, reserved=to_amount(0.5))
+    record = ended(worker_runtime, {"kind": "file"}, encoded(astronaut((100, 60))), account)
+    assert record.status is Status.FAILED
+    assert str(record.error).startswith("Insufficient credits. You have 0.5 credits,")
+    assert worker_runtime.blobs.get(f"{ID}:control") is None
+
+
+def test_who_lost_the_request_charges_nobody(
+    worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits = job.fit_within
+
+    def taken_over(*given: Any) -> Any:
+        worker_runtime.requests.claim(ID, Stage.PREPARE, "another")
+        return fits(*given)
+
+    monkeypatch.setattr(job, "fit_within", taken_over)
+    ledger = Ledger(worker_runtime.redis)
+    ledger.open("k", 10.0)
+    account = Account("k", price=2.0, reserved=to_amount(5.0))
+    record = ended(worker_runtime, {"kind": "file"}, encoded(astronaut((100, 60))), account)
+    assert (record.status, record.width, record.cost) == (Status.QUEUED, None, 0.0)
+    assert ledger.balances() == {"k": 5.0}
+    assert worker_runtime.blobs.get(f"{ID}:source") is not None  # the other one needs it
+
+
+def test_a_map_alone_is_no_work_and_costs_nothing(worker_runtime: Runtime) -> None:
+    account = Account("k", price=2.0)
+    record = prepared(worker_runtime, (100, 60), account, only_map=True)
+    assert (record.work, record.cost) == (0.0, 0.0)
+
+
+def link(context: Runtime, path: str) -> dict[str, str]:
+    return {"kind": "url", "url": "https://a.example" + context.links.sign(path, 4_000_000_000)}
+
+
+@pytest.mark.parametrize(
+    ("blob", "path", "lost"),
+    [
+        (
+            f"{'e' * 32}:output:1",
+            f"/files/{'e' * 32}/1.png",
+            "image: the picture behind this link has expired",
+        ),
+        (
+            f"{'e' * 32}:output:map",
+            f"/files/{'e' * 32}/map.png",
+            "image: the picture behind this link has expired",
+        ),
+        (
+            f"upload:{'f' * 64}",
+            f"/uploads/{'f' * 64}.png",
+            "image: the uploaded picture behind this link has expired",
+        ),
+    ],
+)
+@pytest.mark.parametrize("there", [True, False])
+def test_a_picture_of_ours_is_read_where_it_lies(
+    worker_runtime: Runtime, blob: str, path: str, lost: str, there: bool
+) -> None:
+    if there:
+        data = encoded(astronaut((30, 20)))
+        worker_runtime.blobs.put(blob, data, worker_runtime.requests.expiry())
+    record = ended(worker_runtime, link(worker_runtime, path))
+    assert (record.width, record.height) == ((30, 20) if there else (None, None))
+    assert record.error == (None if there else lost)
+
+
+@pytest.mark.parametrize("kind", ["file", "url", "base64"])
+def test_a_picture_comes_from_the_body_or_from_the_fetch_worker(
+    worker_runtime: Runtime, kind: str
+) -> None:
+    data = encoded(astronaut((30, 20)))
+    body = base64.b64encode(data) if kind == "base64" else data
+    record = ended(worker_runtime, {"kind": kind, "url": "https://a.example/a.png"}, body)
+    assert (record.width, record.height, record.error) == (30, 20, None)
+
+
+def test_a_picture_whose_bytes_have_expired_is_a_failure(worker_runtime: Runtime) -> None:
+    record = ended(worker_runtime, {"kind": "file", "field": "control_image"})
+    assert (record.status, record.error) == (
+        Status.FAILED,
+        "control_image: its bytes have expired",
+    )
+
+
+@pytest.mark.parametrize("setting", [{"max_image_bytes": 50}, {"max_image_pixels": 599}])
+def test_a_picture_may_be_as_large_as_the_settings_say(
+    worker_runtime: Runtime, setting: dict[str, int]
+) -> None:
+    worker_runtime.settings = worker_runtime.settings.model_copy(update=setting)
+    record = ended(worker_runtime, {"kind": "file"}, encoded(astronaut((30, 20))))
+    assert (record.status, record.error_status) == (Status.FAILED, 400)
+
+
+@pytest.mark.parametrize(
+    ("size", "kept"), [((112, 64), True), ((100, 60), False)], ids=["with its rim", "without"]
+)
+def test_a_ready_map_of_the_generated_size_is_left_as_it_is(
+    worker_runtime: Runtime, size: tuple[int, int], kept: bool
+) -> None:
+    picture = astronaut(size)
+    record = ended(
+        worker_runtime,
+        {"kind": "file", "field": "control_image"},
+        encoded(picture),
+        use_input_img_dimension=False,
+        custom_width=100,
+        custom_height=60,
+    )
+    assert record.annotated
+    control = worker_runtime.blobs.get(f"{ID}:control")
+    assert control is not None
+    assert len(control) == 112 * 64 * 3
+    assert (control == picture.tobytes()) is kept
+
+
+@pytest.mark.parametrize(
+    ("control", "early"), [("canny", True), ("tile", True), ("depth", False), ("pose", False)]
+)
+def test_the_file_of_a_map_is_made_at_once(
+    worker_runtime: Runtime, control: str, early: bool
+) -> None:
+    prepared(worker_runtime, (112, 64), cn_type=control)
+    assert (worker_runtime.blobs.get(f"{ID}:output:map") is not None) is early
+
+
+@pytest.mark.parametrize(("asked", "profile"), [({}, "fast"), ({"profile": "turbo"}, "turbo")])
+def test_the_profile_is_that_of_the_request_or_of_the_settings(
+    worker_runtime: Runtime, asked: dict[str, str], profile: str
+) -> None:
+    worker_runtime.settings = worker_runtime.settings.model_copy(update={"profile": "fast"})
+    assert prepared(worker_runtime, (16, 16), **asked).profile == profile

@@ -193,7 +193,7 @@ def test_a_budget_is_topped_up_where_there_is_one(ledger: Ledger) -> None:
 
 
 def test_a_top_up_that_is_sent_twice_counts_once(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the client library does when Redis stood still and the first answer never came."""
     ledger.open(KEY, 1.0)
@@ -206,6 +206,7 @@ def test_a_top_up_that_is_sent_twice_counts_once(
     monkeypatch.setattr(ledger, "_top_up", twice)
     assert ledger.top_up(KEY, 10.0) == 11.0
     assert ledger.top_up(KEY, 10.0) == 21.0
+    assert [3598 <= redis.ttl(key) <= 3600 for key in redis.keys("topup:*")] == [True, True]
 
 
 def test_no_work_costs_nothing(ledger: Ledger, store: RequestStore) -> None:

@@ -141,3 +141,46 @@ def test_who_asks_at_the_same_time_shares_a_look(
     assert asyncio.run(ask()) is first
     moment = 100.5
     assert asyncio.run(ask()) is not first
+
+
+def prepare(store: RequestStore, jobs: Jobs, request_id: str) -> None:
+    store.claim(request_id, Stage.PREPARE, "e")
+    store.advance(request_id, Stage.PREPARE, "e", {"work": 20.0, "profile": "exact"})
+    jobs.enqueue(request_id, Stage.GENERATE)
+
+
+def test_a_key_that_comes_late_stands_behind_what_was_taken_before(
+    redis: Redis, jobs: Jobs
+) -> None:
+    """As it will be placed when it is prepared: without credit for the time before."""
+    store = RequestStore(redis, ttl_s=60)
+    theirs, late = [f"{number:032x}" for number in range(5)], ["a" * 32, "b" * 32, "c" * 32]
+    for request_id in theirs:
+        store.submit(request_id, "t", {}, {}, store.expiry())
+        prepare(store, jobs, request_id)
+    for request_id in theirs[:3]:
+        store.claim(request_id, Stage.GENERATE, "e")
+        redis.lpop("rq:queue:gpu")
+    for request_id in late:
+        store.submit(request_id, "u", {}, {}, store.expiry(), account=Account("u"))
+    told = positions(redis, jobs)
+    order = [late[0], theirs[3], late[1], theirs[4], late[2]]
+    assert sorted(told, key=lambda request_id: told[request_id]) == order
+    for request_id in late:
+        prepare(store, jobs, request_id)
+    assert jobs.queue("gpu").job_ids == [f"{request_id}-generate" for request_id in order]
+
+
+@pytest.mark.usefixtures("store")
+def test_a_request_that_was_put_back_is_next_and_not_being_made(redis: Redis, jobs: Jobs) -> None:
+    """Its worker died; it stays PROCESSING."""
+    redis.lpush("rq:queue:gpu", f"{IDS[0]}-generate")
+    told = Forecasts(redis, jobs).make()
+    assert told.place(IDS[0]).position == 1
+    assert positions(redis, jobs) == {IDS[0]: 1, IDS[2]: 2, IDS[1]: 3, IDS[3]: 4}
+
+
+def test_a_request_of_which_no_step_is_known_has_all_before_it() -> None:
+    for step, steps in (("5", False), (False, "20"), ("0", "20")):
+        forecast = foresee([], [("r", "20", "exact", step, steps)], PACE, workers=1)
+        assert forecast.last.eta_s == pytest.approx(10 + 10 + 1)

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from redis import Redis
 
-from app.core.keys import BY_DIGEST, LAST_USED, Key, KeyStore, Terms, digest, mint, parse_expiry
+from app.core import keys as module
+from app.core.credits import to_amount
+from app.core.keys import (
+    BY_DIGEST,
+    LAST_USED,
+    Key,
+    KeyReport,
+    KeyStore,
+    Terms,
+    digest,
+    mint,
+    parse_expiry,
+)
+from app.core.record import Stage
+from app.core.requests import Account, RequestStore
 
 
 def test_a_minted_key_has_the_hosted_form_and_128_bits() -> None:
@@ -57,7 +74,7 @@ def test_a_name_is_one_short_printable_line(redis: Redis, name: str) -> None:
         ({"credits": -1.5}, "credits"),
         ({"credits": float("nan")}, "credits"),
         ({"credits": float("inf")}, "credits"),
-        ({"credits": 1e7}, "credits"),
+        ({"credits": 1_000_000.5}, "credits"),
         ({"rpm": 0}, "rpm"),
         ({"rpm": 1_000_001}, "rpm"),
         ({"concurrency": -1}, "concurrency"),
@@ -67,6 +84,24 @@ def test_a_name_is_one_short_printable_line(redis: Redis, name: str) -> None:
 def test_nonsense_is_refused_by_name(terms: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=f"^{named}: allowed is "):
         Terms(**terms)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"credits": 1_000_000.0},
+        {"credits": 1e-9},
+        {"rpm": 1},
+        {"rpm": 1_000_000},
+        {"concurrency": 1},
+        {"concurrency": 1000},
+        {},
+    ],
+)
+def test_the_bounds_themselves_are_allowed(terms: dict[str, Any]) -> None:
+    for name, value in terms.items():
+        assert getattr(Terms(**terms), name) == value
+    assert Terms(**terms).admin is False
 
 
 def test_terms_are_kept(redis: Redis) -> None:
@@ -118,13 +153,93 @@ def test_revoking_forgets_all_of_a_key(redis: Redis) -> None:
     assert store.top_up(key.id, 1.0) is None
 
 
+def test_revoking_forgets_what_a_request_has_spent_since_its_key_was_revoked(
+    redis: Redis,
+) -> None:
+    """Its end comes after, and is counted where nobody would look for it any more."""
+    store, requests = KeyStore(redis), RequestStore(redis, 60)
+    _, first = store.create("team-a", Terms(credits=3.0))
+    _, second = store.create("team-a", Terms())
+    _, third = store.create("team-b", Terms())
+    for number, key in enumerate((first, third)):
+        account, request_id = Account(key.id, 1.0, to_amount(1.0)), f"{number:032x}"
+        requests.submit(request_id, "t", {}, {}, requests.expiry(), account=account)
+        if key is first:
+            assert store.revoke(first.id)
+        requests.claim(request_id, Stage.PREPARE, "e")
+        requests.charge(request_id, "e", to_amount(1.0))
+        requests.complete(request_id, "e", {})
+    assert redis.hkeys("spent") == [first.id.encode(), third.id.encode()]
+    assert store.revoke(second.id)
+    assert redis.hkeys("spent") == [third.id.encode()]
+    assert redis.exists("reservations", "credits") == 0
+
+
+@pytest.mark.parametrize("expires_at", [None, 100.0])
+def test_a_key_lives_until_its_expiry(expires_at: float | None) -> None:
+    key = Key("a", "b", 1.0, expires_at)
+    assert [key.live(moment) for moment in (99.99, 100.0)] == [True, expires_at is None]
+
+
+@pytest.mark.parametrize("name", ["a", "x" * 64, "Team 1", "a.b_c-d@e", "Ärzte"])
+def test_a_name_has_up_to_sixty_four_letters_digits_or_some_signs(redis: Redis, name: str) -> None:
+    secret = mint()
+    assert KeyStore(redis).add(secret, name).name == name
+
+
+def test_a_key_is_known_by_the_beginning_of_the_digest_of_its_secret(redis: Redis) -> None:
+    secret = "SG_" + "0" * 32
+    key = KeyStore(redis).add(secret, "a")
+    assert digest(secret) == hashlib.sha256(secret.encode()).hexdigest()
+    assert key.id == digest(secret)[:12]
+    assert redis.hkeys("keys") == [digest(secret).encode()]
+
+
+def test_keys_are_listed_oldest_first(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, made = KeyStore(redis), []
+    for moment in (30.0, 10.0, 20.0):
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda moment=moment: moment))
+        made.append(store.add(mint(), "a"))
+    assert store.all() == [made[1], made[2], made[0]]
+    assert [report.key for report in store.report()] == store.all()
+
+
+def test_a_report_has_what_became_of_each_key(redis: Redis) -> None:
+    store = KeyStore(redis)
+    _, key = store.create("team-a", Terms(credits=3.0))
+    redis.hset("keys:used", key.id, "1000.5")
+    redis.hset("spent", key.id, 250_000_000)
+    assert store.report() == [KeyReport(key, 3.0, 0.25, 1000.5)]
+
+
+def test_adding_a_key_again_with_terms_changes_them_and_keeps_its_balance(redis: Redis) -> None:
+    store = KeyStore(redis)
+    secret, _ = store.create("team-a", Terms(credits=3.0))
+    again = store.add(secret, "team-a", Terms(credits=9.0, rpm=5))
+    assert (again.rpm, again.budgeted) == (5, True)
+    assert store.report()[0].credits == 3.0
+
+
 def test_a_top_up_is_an_amount(redis: Redis) -> None:
     store = KeyStore(redis)
     _, key = store.create("team-a", Terms(credits=3.0))
-    for amount in (0.0, -1.0, float("nan")):
-        with pytest.raises(ValueError, match="credits"):
-            store.top_up(key.id, amount)
     assert store.top_up(key.id, 0.5) == 3.5
+
+
+@pytest.mark.parametrize("amount", [0.0, -1.0, float("nan"), float("inf"), 1_000_000.5])
+def test_a_top_up_has_the_bounds_of_a_budget(redis: Redis, amount: float) -> None:
+    store = KeyStore(redis)
+    _, key = store.create("team-a", Terms(credits=3.0))
+    with pytest.raises(ValueError, match="^credits: .* above 0 and at most 1000000$"):
+        store.top_up(key.id, amount)
+    assert store.top_up(key.id, 1_000_000.0) == 1_000_003.0
+
+
+def test_a_moment_that_is_past_is_no_expiry() -> None:
+    assert parse_expiry("1970-01-02T00:00:01", 86_400) == 86_401
+    for text in ("1970-01-02T00:00:00", "1970-01-01"):
+        with pytest.raises(ValueError, match="^expires: this moment is past$"):
+            parse_expiry(text, 86_400)
 
 
 def test_an_expiry_is_a_period_or_a_moment() -> None:
@@ -141,6 +256,24 @@ def test_an_expiry_is_a_period_or_a_moment() -> None:
         assert parse_expiry(text, now) == expected
 
 
+@pytest.fixture(params=["Asia/Kathmandu", "America/St_Johns"])
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The machine is somewhere else than in UTC."""
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", request.param)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("zone")
+def test_a_moment_without_a_zone_is_in_utc_wherever_the_machine_is() -> None:
+    assert parse_expiry("1970-01-02", 0) == 86_400
+    assert parse_expiry("1970-01-02T00:00", 0) == 86_400
+    assert parse_expiry("1970-01-02T00:00:00+05:45", 0) == 86_400 - 20_700
+    assert parse_expiry("1d", 3600) == 90_000
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -152,6 +285,11 @@ def test_an_expiry_is_a_period_or_a_moment() -> None:
         "12",
         "2026-13-01",
         "2020-01-01",
+        "1000000000s",
+        "012h",
+        "1 h",
+        "1H",
+        "\u0661h",
         "9" * 9 + "d",
         "9999-12-31T23:59:59-01:00",
     ],
