@@ -23,7 +23,8 @@ local function release_source(owner, id)
   local entry = redis.call('HGET', key, id)
   if not entry then return end
   redis.call('HDEL', key, id)
-  local total = redis.call('HINCRBY', key, 'total', -tonumber(string.match(entry, '^%d+')))
+  local bytes = tonumber(string.match(entry, '^%d+'))
+  local total = redis.call('HINCRBY', key, 'total', 0 - bytes)  -- Redis does not know -0
   if total <= 0 then redis.call('DEL', key) end
 end
 """

@@ -94,8 +94,14 @@ def test_a_link_is_over_at_the_second_of_its_expiry(
 
 
 KINDS = {
-    **{"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"},
-    **{"bmp": "image/bmp", "tiff": "image/tiff", "avif": "image/avif", "heic": "image/heic"},
+    "jpeg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+    "gif": "image/gif",
+    "bmp": "image/bmp",
+    "tiff": "image/tiff",
+    "avif": "image/avif",
+    "heic": "image/heic",
     "heif": "image/heif",
 }
 

@@ -192,3 +192,83 @@ def test_everything_of_it_expires_a_week_after_its_last_change(
     settle(deliveries, 500)
     for key in (f"webhook:{ID}", f"webhook:{ID}:attempts"):
         assert kept_s - 2 <= redis.ttl(key) <= kept_s
+
+
+def test_without_further_attempts_it_is_kept_for_a_week(redis: Redis) -> None:
+    assert Deliveries(redis, (), TIMEOUT_S).create(ID, "a", "https://a.example/", "{}")
+    assert 7 * 86_400 - 2 <= redis.ttl(f"webhook:{ID}") <= 7 * 86_400
+
+
+def test_a_message_keeps_its_name(deliveries: Deliveries) -> None:
+    assert read(deliveries).message_id == f"msg_{ID}"
+
+
+@pytest.mark.parametrize(
+    ("status", "delivered", "final"),
+    [
+        (None, False, False),
+        (199, False, False),
+        (200, True, False),
+        (299, True, False),
+        (300, False, False),
+        (409, False, False),
+        (410, False, True),
+        (411, False, False),
+    ],
+)
+def test_what_an_answer_means(status: int | None, delivered: bool, final: bool) -> None:
+    made = attempt(status)
+    assert (made.delivered, made.final) == (delivered, final)
+
+
+def test_a_dropped_delivery_is_due_no_more(deliveries: Deliveries) -> None:
+    deliveries.create("e" * 32, "a", "https://a.example/", "{}")
+    deliveries.drop(ID)
+    assert deliveries.take(10) == ["e" * 32]
+
+
+def test_an_attempt_ends_in_its_own_place_of_the_log(deliveries: Deliveries) -> None:
+    """That of a sender that was slow, after another one's."""
+    before = read(deliveries)
+    slow, fast = begin(deliveries), begin(deliveries)
+    deliveries.settle(before, fast, attempt(500))
+    deliveries.settle(before, slow, attempt(404))
+    assert [made.status for made in read(deliveries).attempts] == [404, 500]
+
+
+def test_an_attempt_whose_log_has_expired_brings_no_log_back(
+    deliveries: Deliveries, redis: Redis
+) -> None:
+    before, place = read(deliveries), begin(deliveries)
+    redis.delete(f"webhook:{ID}:attempts")
+    deliveries.settle(before, place, attempt(200))
+    assert (read(deliveries).state, read(deliveries).attempts) == (State.DELIVERED, ())
+
+
+@pytest.mark.parametrize("state", ["delivered", "given_up"])
+def test_what_is_over_is_struck_off_by_who_takes_it_up_nevertheless(
+    deliveries: Deliveries, redis: Redis, state: str
+) -> None:
+    redis.hset(f"webhook:{ID}", "state", state)
+    assert deliveries.begin(ID, Attempt(time.time())) is None
+    assert redis.zcard("webhooks:due") == 0
+    assert redis.exists(f"webhook:{ID}:attempts") == 0
+
+
+def test_those_that_wait_longest_are_taken_first(redis: Redis) -> None:
+    store = Deliveries(redis, PAUSES, TIMEOUT_S)
+    for number in (2, 0, 1):
+        store.create(f"{number:032x}", "a", "https://a.example/", "{}")
+        redis.zadd("webhooks:due", {f"{number:032x}": float(number)})
+    assert [store.take(1) for _ in range(4)] == [[f"{n:032x}"] for n in range(3)] + [[]]
+
+
+@pytest.mark.parametrize(("before", "taken"), [(2047, True), (2048, False)])
+def test_the_turns_are_among_the_first_two_thousand_and_forty_eight(
+    redis: Redis, before: int, taken: bool
+) -> None:
+    store = Deliveries(redis, PAUSES, TIMEOUT_S)
+    redis.zadd("webhooks:due", {f"{number:032x}": 1.0 for number in range(before)})
+    redis.hset(f"webhook:{ID}", "owner", "b")
+    redis.zadd("webhooks:due", {ID: 2.0})
+    assert (ID in store.take(2)) is taken

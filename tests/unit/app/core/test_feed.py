@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from redis import Redis
 
 from app.core.connection import connect, connect_async
 from app.core.errors import GenerationFailed
-from app.core.feed import EventFeed, Follower
+from app.core.feed import BEGINNING, Event, EventFeed, Follower
 from app.core.record import Stage
 from app.core.requests import RequestStore
 from tests.support.servers import running_redis
@@ -149,3 +150,53 @@ def test_it_ends_in_whatever_moment_it_is_closed(redis_server: str) -> None:
         await asyncio.gather(*(close_after(turns) for turns in range(20)))
 
     asyncio.run(close_at_all_moments())
+
+
+def test_who_has_gone_is_forgotten(redis: Redis, redis_server: str) -> None:
+    """One of two first, and then the other."""
+    store = RequestStore(redis, ttl_s=60)
+    store.submit("a", "t", {}, {}, store.expiry())
+
+    async def leave(feed: EventFeed) -> list[int]:
+        left = []
+        with feed.following("a") as staying:
+            with feed.following("a"):
+                left.append(len(feed._followers["a"]))
+            left.append(len(feed._followers["a"]))
+            assert await staying.next(PATIENCE_S)
+        return [*left, len(feed._followers)]
+
+    assert feeding(redis_server, leave) == [2, 1, 0]
+
+
+def test_an_event_has_its_name_its_place_and_its_fields(redis: Redis, redis_server: str) -> None:
+    store = RequestStore(redis, ttl_s=60)
+    store.submit("a", "t", {}, {}, store.expiry())
+    store.claim("a", Stage.GENERATE, "e")
+    store.progress("a", "e", 1, 2, "data:,")
+
+    async def read(feed: EventFeed) -> list[Event]:
+        events = await feed.read("a", BEGINNING)
+        assert await feed.read("a", events[-1].id) == []
+        assert await feed.read("a", events[0].id) == events[1:]
+        return events
+
+    found = feeding(redis_server, read)
+    ids = [event_id.decode() for event_id, _ in redis.xrange("req:a:events")]
+    assert found == [
+        Event(ids[0], "queued", {}),
+        Event(ids[1], "started", {}),
+        Event(ids[2], "step", {"step": "1", "steps": "2", "preview": "data:,"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [("queued", False), ("started", False), ("step", False), ("completed", True), ("failed", True)],
+)
+def test_two_events_are_the_last(name: str, last: bool) -> None:
+    assert Event("1-0", name, {}).last is last
+
+
+def test_events_are_read_from_the_beginning_on_by_default() -> None:
+    assert BEGINNING == "0-0"

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TypeVar
 
 import pytest
@@ -149,3 +150,61 @@ def test_it_says_how_many_requests_have_not_ended(redis: Redis, redis_server: st
         return reads.unfinished
 
     assert reading(redis_server, counted) == 2
+
+
+def test_what_is_remembered_of_secrets_is_bounded(redis_server: str) -> None:
+    """Secrets that are no keys count as well, and a client can make up as many as it likes."""
+
+    async def many(reads: Reader) -> list[int]:
+        sizes = []
+        for number in range(10_001):
+            reads._to_note(str(number), 1000.0)
+            sizes.append(len(reads._noted))
+        return sizes
+
+    sizes = reading(redis_server, many)
+    assert (max(sizes), sizes[-1]) == (10_000, 1)
+
+
+@pytest.mark.parametrize(("moment", "known"), [(99.99, True), (100.0, False)])
+def test_a_key_is_none_from_its_expiry_on(
+    redis: Redis, redis_server: str, monkeypatch: pytest.MonkeyPatch, moment: float, known: bool
+) -> None:
+    secret, _ = KeyStore(redis).create("team-a", Terms(expires_at=100.0))
+    monkeypatch.setattr("app.core.reading.time", SimpleNamespace(time=lambda: moment))
+    assert (reading(redis_server, lambda reads: reads.key(secret)) is not None) is known
+
+
+def test_a_redis_without_memory_is_read_nevertheless(redis: Redis, redis_server: str) -> None:
+    """Only the note that the key was used is lost."""
+    secret, key = KeyStore(redis).create("team-a", Terms())
+    redis.config_set("maxmemory", 1)
+    try:
+        assert reading(redis_server, lambda reads: reads.key(secret)) == key
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert redis.exists("keys:used") == 0
+
+
+def test_the_use_of_what_is_no_key_is_not_noted(redis: Redis, redis_server: str) -> None:
+    assert reading(redis_server, lambda reads: reads.key(mint())) is None
+    assert redis.keys() == []
+
+
+def test_a_key_and_a_record_are_read_together(redis: Redis, redis_server: str) -> None:
+    secret, key = KeyStore(redis).create("team-a", Terms())
+    store = RequestStore(redis, ttl_s=60)
+    store.submit("a", "team-b", {}, {}, store.expiry())
+
+    async def both(reads: Reader) -> list[object]:
+        return [
+            await reads.key_and_record(secret, "a"),
+            await reads.key_and_record(secret, "b"),
+            await reads.key_and_record("SG_wrong", "a"),
+        ]
+
+    assert reading(redis_server, both) == [
+        (key, store.get("a")),
+        (key, None),
+        (None, store.get("a")),
+    ]

@@ -107,14 +107,21 @@ def test_a_whole_life_is_counted_stage_by_stage(
     assert counters(redis) == {
         "submitted": "1",
         "ended|completed|": "1",
-        **{"stage|fetch|0.5": "1", "stage|fetch|sum": "0.5"},
-        **{"stage|prepare|2.5": "1", "stage|prepare|sum": "2"},
-        **{"stage|queue|5": "1", "stage|queue|sum": "2.75"},
-        **{"stage|generate|10": "1", "stage|generate|sum": "8"},
-        **{"stage|finish|0.25": "1", "stage|finish|sum": "0.125"},
-        **{"stage|total|20": "1", "stage|total|sum": "10.875"},
+        "stage|fetch|0.5": "1",
+        "stage|fetch|sum": "0.5",
+        "stage|prepare|2.5": "1",
+        "stage|prepare|sum": "2",
+        "stage|queue|5": "1",
+        "stage|queue|sum": "2.75",
+        "stage|generate|10": "1",
+        "stage|generate|sum": "8",
+        "stage|finish|0.25": "1",
+        "stage|finish|sum": "0.125",
+        "stage|total|20": "1",
+        "stage|total|sum": "10.875",
         # 8.125 s passed from its start to its end, where 10 were predicted.
-        **{"eta_error|2.5": "1", "eta_error|sum": "1.875"},
+        "eta_error|2.5": "1",
+        "eta_error|sum": "1.875",
     }
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from redis import Redis
@@ -47,7 +50,8 @@ def test_a_picture_is_what_it_begins_as(kind: str) -> None:
     data = of_kind(kind)
     picture = picture_of(data)
     assert picture is not None
-    assert picture.kind == kind
+    assert (picture.kind, picture.data) == (kind, data)
+    assert picture.sha256 == hashlib.sha256(data).hexdigest()
     size = HEIC_SIZE if kind in ("heic", "heif") else SMALL.size
     assert decode(data, 10**6, 10**6).size == size
 
@@ -108,3 +112,55 @@ def test_the_quota_is_exact_when_many_come_at_once(uploads: Uploads) -> None:
 
     with ThreadPoolExecutor(20) as threads:
         assert sum(threads.map(store, range(40))) == 10
+
+
+def test_each_kind_has_its_content_type() -> None:
+    assert {f"image/{kind}" for kind in KINDS} == set(KINDS.values())
+    assert all(KINDS[kind] == f"image/{kind}" for kind in KINDS)
+
+
+def test_the_blob_of_an_upload_is_named_after_its_digest() -> None:
+    assert upload_blob("ab") == "upload:ab"
+
+
+@pytest.mark.parametrize(("size", "fits"), [(1000, True), (1001, False)])
+def test_the_quota_itself_is_allowed(uploads: Uploads, size: int, fits: bool) -> None:
+    if fits:
+        uploads.store("a", [of_bytes(size)])
+        return
+    sentence = "would hold 1001 bytes; at most 1000 are allowed, and each lives 100 s"
+    with pytest.raises(QuotaExceeded, match=sentence):
+        uploads.store("a", [of_bytes(size)])
+
+
+@pytest.mark.parametrize(("passed_s", "gone"), [(99.5, False), (100, True)])
+def test_a_picture_is_paid_for_until_it_expires(
+    uploads: Uploads,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    passed_s: float,
+    gone: bool,
+) -> None:
+    begin = float(int(time.time()))
+    for moment, number in ((0, 1), (passed_s, 2)):
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda at=moment: begin + at))
+        uploads.store("a", [of_bytes(300, number)])
+    left = [of_bytes(300, number).sha256.encode() for number in ((2,) if gone else (1, 2))]
+    assert sorted(redis.zrange("uploads:a:expiry", 0, -1)) == sorted(left)
+    assert sorted(redis.hkeys("uploads:a:sizes")) == sorted([*left, b"total"])
+    assert redis.hget("uploads:a:sizes", "total") == b"%d" % (300 * len(left))
+
+
+def test_the_books_expire_with_the_last_picture(uploads: Uploads, redis: Redis) -> None:
+    uploads.store("a", [of_bytes(10, 1)])
+    for key in ("uploads:a:expiry", "uploads:a:sizes"):
+        redis.expire(key, 5)
+    uploads.store("a", [of_bytes(10, 1)])  # it lives longer, and so do they
+    for key in ("uploads:a:expiry", "uploads:a:sizes"):
+        assert 98 <= redis.ttl(key) <= 100
+
+
+def test_what_is_refused_takes_no_room(uploads: Uploads, redis: Redis) -> None:
+    with pytest.raises(QuotaExceeded):
+        uploads.store("a", [of_bytes(600, 1), of_bytes(401, 2)])
+    assert redis.keys() == []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 from redis import Redis
@@ -124,8 +127,10 @@ def test_a_rotated_secret_signs_beside_the_new_one_for_a_while(
     for key in (new.current, old.current):
         headers = {"webhook-id": "msg_1", "webhook-timestamp": str(now)}
         Webhook(key).verify("{}", headers | {"webhook-signature": signed})
-    monkeypatch.setattr(module.time, "time", lambda: new.rotated_at + OVERLAP_S + 1)
-    assert store.of("a").live() == [new.current]
+    for after_s, live in ((86_399.9, [new.current, old.current]), (86_400, [new.current])):
+        moment = new.rotated_at + after_s
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda moment=moment: moment))
+        assert store.of("a").live() == live
 
 
 def test_a_failed_request_says_why(redis: Redis) -> None:
@@ -243,3 +248,56 @@ def test_the_overlap_of_two_secrets_is_a_day(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(module.time, "time", lambda now=now: now)
         assert secret.live() == live
     assert Secret("only").live() == ["only"]
+
+
+def test_a_message_has_no_spaces_between_its_parts(redis: Redis) -> None:
+    """What is signed is the text, to the byte."""
+    text = payload(
+        record(
+            status=Status.FAILED, error="x", webhook={"url": "https://a.example/", "origin": ""}
+        ),
+        LinkSigner(redis),
+    )
+    assert text == json.dumps(json.loads(text), separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "port"), [("http", 80), ("https", 443)], ids=["http is 80", "https is 443"]
+)
+def test_a_url_without_a_port_has_that_of_its_scheme(scheme: str, port: int) -> None:
+    check_target(f"{scheme}://hooks.internal/", AllowList.parse((f"hooks.internal:{port}",)))
+    with pytest.raises(UrlRejected):
+        check_target(f"{scheme}://hooks.internal/", AllowList.parse(("hooks.internal:81",)))
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["a.lan", "a.intranet", "a.home.arpa", "lan", "a.b.local", "a.local.", "x.internal"],
+)
+def test_names_that_can_only_be_inside_are_refused(host: str) -> None:
+    with pytest.raises(UrlRejected, match="its host is not allowed"):
+        check_target(f"http://{host}/", NOBODY)
+
+
+@pytest.mark.parametrize(
+    "host", ["local.example", "a.internals", "xlan.example", "home.arpa.example"]
+)
+def test_names_that_only_look_like_those_are_taken(host: str) -> None:
+    check_target(f"http://{host}/", NOBODY)
+
+
+def test_a_secret_is_that_of_the_specification(redis: Redis) -> None:
+    """`whsec_` and 32 bytes in base64, one an owner in one hash."""
+    made = WebhookSecrets(redis).of("a")
+    assert made.current.startswith("whsec_")
+    assert len(base64.b64decode(made.current.removeprefix("whsec_"), validate=True)) == 32
+    assert (made.previous, made.rotated_at) == (None, 0.0)
+    assert redis.hkeys("webhook:secrets") == [b"a"]
+
+
+def test_each_secret_has_its_signature() -> None:
+    signed = signature(["whsec_YQ==", "whsec_Yg=="], "msg_1", 5, "{}")
+    expected = [
+        base64.b64encode(hmac.digest(key, b"msg_1.5.{}", "sha256")).decode() for key in (b"a", b"b")
+    ]
+    assert signed == f"v1,{expected[0]} v1,{expected[1]}"
