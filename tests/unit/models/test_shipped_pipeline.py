@@ -1,84 +1,25 @@
-"""Against diffusers' FluxControlNetPipeline: the same numbers, and not its bugs.
-
-The shipped pipeline draws the control latents from the autoencoder's posterior; here and for the
-comparison they are its mean. Everything else it does as it does it.
-"""
+"""Against diffusers' FluxControlNetPipeline: the same numbers, and not its bugs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
-from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
-from torch import Tensor
 
 from models.checkpoints import Checkpoint, LoadedCheckpoint, load
-from models.controls import make_control_map
-from models.denoiser import pack, unpack
-from models.finite import FiniteWatch
-from models.pipeline import generate, prepare_denoiser, sample
-from models.sampling import initial_noise, sigmas_for
+from models.pipeline import generate
 from models.spec import CONTROL_NAMES, GenerationSpec
 from tests.support.pictures import astronaut
+from tests.support.shipped_pipeline import control_map_of, ours, shipped
 
 pytestmark = pytest.mark.torch
 
 SPEC = GenerationSpec(
     prompt="an astronaut with a red helmet", control="canny", width=192, height=128, seed=7
 )
-LATENTS = (1, 16, 16, 24)
-
-
-@pytest.fixture(autouse=True)
-def mean_of_the_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, *_: self.mode())
-
-
-@torch.inference_mode()
-def ours(loaded: LoadedCheckpoint, spec: GenerationSpec, control_map: Image.Image) -> list[Tensor]:
-    denoiser = prepare_denoiser(loaded, spec, control_map)
-    return [
-        sample(FiniteWatch(denoiser), spec, index, loaded, lambda _step, _steps: None)
-        for index in range(spec.samples)
-    ]
-
-
-def shipped(
-    loaded: LoadedCheckpoint,
-    spec: GenerationSpec,
-    control_map: Image.Image,
-    seeds: Sequence[int],
-    controlled: float,
-) -> Tensor:
-    """One call of the pipeline for a batch of seeds; `controlled` is its control_guidance_end."""
-    pipe = loaded.pipe
-    pipe.scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=False, shift=1.0)
-    latents = torch.cat([pack(initial_noise(seed, LATENTS)) for seed in seeds])
-    made = pipe(
-        spec.prompt,
-        width=spec.width,
-        height=spec.height,
-        sigmas=sigmas_for(spec.schedule, spec.steps)[:-1].tolist(),
-        num_inference_steps=spec.steps,
-        num_images_per_prompt=len(seeds),
-        guidance_scale=spec.guidance,
-        control_image=control_map,
-        control_mode=loaded.checkpoint.modes[spec.control],
-        controlnet_conditioning_scale=spec.strength,
-        control_guidance_end=controlled,
-        latents=latents,
-        output_type="latent",
-    ).images
-    return unpack(made, *LATENTS[-2:])
-
-
-def map_of(loaded: LoadedCheckpoint, spec: GenerationSpec) -> Image.Image:
-    return make_control_map(spec.control, astronaut(), (192, 128), loaded.annotators)
 
 
 @pytest.mark.parametrize("control", CONTROL_NAMES)
@@ -87,9 +28,9 @@ def test_euler_in_float32_is_bit_for_bit_the_shipped_pipeline(
     stand_in: LoadedCheckpoint, control: str, steps: int, stop: float, controlled: int
 ) -> None:
     spec = replace(SPEC, control=control, strength=1.3, stop=stop, steps=steps)
-    control_map = map_of(stand_in, spec)
+    control_map = control_map_of(stand_in, spec)
     (made,) = ours(stand_in, spec, control_map)
-    theirs = shipped(stand_in, spec, control_map, [7], controlled / steps)
+    theirs = shipped(stand_in, spec, control_map, [7], controlled)
     assert torch.equal(made, theirs)
     assert float(made.std()) > 0.1
 
@@ -99,13 +40,13 @@ def test_four_samples_are_bit_for_bit_four_calls_of_the_shipped_pipeline(
     stand_in: LoadedCheckpoint, stop: float, controlled: int
 ) -> None:
     spec = replace(SPEC, stop=stop, samples=4)
-    control_map = map_of(stand_in, spec)
+    control_map = control_map_of(stand_in, spec)
     made = ours(stand_in, spec, control_map)
     for index, latents in enumerate(made):
-        theirs = shipped(stand_in, spec, control_map, [7 + index], controlled / 20)
+        theirs = shipped(stand_in, spec, control_map, [7 + index], controlled)
         assert torch.equal(latents, theirs)
     # Its own batch of four is not bit for bit its four calls: sums run in another order.
-    batch = shipped(stand_in, spec, control_map, [7, 8, 9, 10], controlled / 20)
+    batch = shipped(stand_in, spec, control_map, [7, 8, 9, 10], controlled)
     assert float((torch.cat(made) - batch).abs().max()) < 2e-5
 
 
@@ -116,10 +57,10 @@ def test_bfloat16_strays_no_further_than_the_shipped_pipeline(
     own, upstream = [], []
     for seed in range(6):
         spec = replace(SPEC, seed=seed)
-        control_map = map_of(stand_in, spec)
+        control_map = control_map_of(stand_in, spec)
         (exact,) = ours(stand_in, spec, control_map)
         (made,) = ours(half, spec, control_map)
-        theirs = shipped(half, spec, control_map, [seed], 11 / 20)
+        theirs = shipped(half, spec, control_map, [seed], 11)
         own.append(float((made - exact).norm() / exact.norm()))
         upstream.append(float((theirs.float() - exact).norm() / exact.norm()))
     assert all(mine <= others for mine, others in zip(own, upstream, strict=True))

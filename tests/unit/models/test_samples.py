@@ -1,0 +1,59 @@
+"""The pictures of one request, sampled on a model that needs no network: each has the noise, the
+progress and the steps of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.checkpoints import LoadedCheckpoint
+from models.finite import FiniteWatch
+from models.pipeline import sample
+from models.sampling import CATALOGUE, SAMPLERS, Flow, initial_noise, noise_for, sigmas_for
+from models.spec import GenerationSpec
+
+SPEC = GenerationSpec(prompt="", control="canny", width=96, height=64, steps=6, seed=7, samples=2)
+LATENTS = (1, 16, 8, 12)
+
+
+class StandardGaussian(Flow):
+    """The velocity where clean data are standard Gaussian."""
+
+    def velocity(self, x: Tensor, sigma: float) -> Tensor:
+        signal = 1 - sigma
+        return x * (1 - signal / (signal**2 + sigma**2)) / sigma
+
+
+def made(stand_in: LoadedCheckpoint, spec: GenerationSpec, index: int) -> Tensor:
+    watch = FiniteWatch(StandardGaussian())
+    return sample(watch, spec, index, stand_in, lambda _step, _steps: None)
+
+
+@pytest.mark.parametrize("sampler", CATALOGUE)
+def test_a_picture_has_the_noise_of_its_own_seed(stand_in: LoadedCheckpoint, sampler: str) -> None:
+    spec = replace(SPEC, sampler=sampler)
+    sigmas = sigmas_for("simple", 6, sampler=sampler)
+    for index, seed in enumerate((7, 8)):
+        x = sigmas[0] * initial_noise(seed, LATENTS)
+        noise = noise_for(sampler, seed, x, sigmas)
+        expected = SAMPLERS[sampler](StandardGaussian(), x, sigmas, noise=noise)
+        assert torch.equal(made(stand_in, spec, index), expected)
+
+
+@pytest.mark.parametrize(("mu", "schedule"), [(0.5, "simple"), (1.15, "karras"), (3.2, "beta")])
+def test_a_picture_follows_the_schedule_and_shift_of_its_request(
+    stand_in: LoadedCheckpoint, mu: float, schedule: str
+) -> None:
+    spec = replace(SPEC, mu=mu, schedule=schedule)
+    sigmas = sigmas_for(schedule, 6, mu)
+    expected = SAMPLERS["euler"](StandardGaussian(), initial_noise(7, LATENTS), sigmas)
+    assert torch.equal(made(stand_in, spec, 0), expected)
+
+
+def test_the_last_seed_is_followed_by_the_first(stand_in: LoadedCheckpoint) -> None:
+    spec = replace(SPEC, seed=2**63 - 1, sampler="euler_ancestral")
+    assert torch.equal(made(stand_in, spec, 1), made(stand_in, replace(spec, seed=0), 0))
