@@ -70,3 +70,46 @@ def test_small_pictures_are_not_tiled_after_a_large_one(stand_in: LoadedCheckpoi
         assert stand_in.pipe.vae.use_tiling
         coder.encode(Image.new("RGB", (64, 64)))
     assert not stand_in.pipe.vae.use_tiling
+
+
+def test_a_tile_is_1024_pixels_and_blends_a_quarter(stand_in: LoadedCheckpoint) -> None:
+    of(stand_in)
+    vae = stand_in.pipe.vae
+    assert (vae.tile_sample_min_size, vae.tile_latent_min_size) == (1024, 128)
+    assert vae.tile_overlap_factor == 0.25
+
+
+@pytest.mark.parametrize(("size", "tiled"), [((80, 48), False), ((64, 64), True)])
+@torch.inference_mode()
+def test_a_picture_is_tiled_from_one_pixel_too_many(
+    stand_in: LoadedCheckpoint, size: tuple[int, int], tiled: bool
+) -> None:
+    width, height = size
+    coder, vae = of(stand_in, tile_above=80 * 48), stand_in.pipe.vae
+    coder.encode(Image.new("RGB", size))
+    assert vae.use_tiling is tiled
+    vae.use_tiling = not tiled
+    coder.decode(torch.zeros(1, 16, height // 8, width // 8))
+    assert vae.use_tiling is tiled
+    vae.use_tiling = False
+
+
+@pytest.mark.parametrize("size", [(80, 48), (48, 80)])
+@torch.inference_mode()
+def test_sides_are_not_swapped(stand_in: LoadedCheckpoint, size: tuple[int, int]) -> None:
+    """With an odd number of tokens: 5 x 3."""
+    width, height = size
+    coder = of(stand_in)
+    tokens = coder.encode(astronaut().resize(size))
+    assert tokens.shape == (1, 15, 64)
+    made = coder.decode(unpack(tokens, height // 8, width // 8))
+    assert made.shape == (height, width, 3)
+
+
+def test_equal_pixels_of_another_shape_are_encoded_anew(stand_in: LoadedCheckpoint) -> None:
+    coder = Autoencoder(stand_in.pipe.vae, TensorCache(1024**2), 2048**2)
+    with torch.inference_mode():
+        wide, tall = (coder.encode(Image.new("RGB", size)) for size in ((96, 32), (32, 96)))
+        assert wide.shape == tall.shape
+        assert not torch.equal(wide, tall)
+        assert coder.encode(Image.new("RGB", (96, 32))) is wide

@@ -65,6 +65,10 @@ def test_some_counts_in_numbers(sampler: str, schedule: str, steps: int, evaluat
     assert evaluations_of(sampler, schedule, steps) == evaluations
 
 
+def test_dpm_adaptive_is_taken_to_need_30() -> None:
+    assert evaluations_of("dpm_adaptive", "simple", 15) == 30
+
+
 def test_an_unknown_sampler_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"'eular'.*euler_ancestral"):
         evaluations_of("eular", "simple", 20)

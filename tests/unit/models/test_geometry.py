@@ -7,6 +7,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from models.geometry import (
+    MAX_SIDE,
+    MEGAPIXEL,
     MIN_SIDE,
     MULTIPLE,
     centred_box,
@@ -102,3 +104,71 @@ def test_work_is_counted_on_the_generated_size() -> None:
     assert work_units((1024, 1024), 20) == 20.0
     assert work_units((1009, 1023), 20, samples=3) == 60.0
     assert work_units((2048, 512), 39) == 39.0
+
+
+def test_the_bounds_of_sizes() -> None:
+    assert (MULTIPLE, MIN_SIDE, MAX_SIDE, MEGAPIXEL) == (16, 64, 4096, 1_048_576)
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "pixels", "fitted"),
+    [
+        ((100, 50), 100, 5000, (100, 50)),
+        ((100, 50), 99, 5000, (99, 49)),
+        ((50, 100), 99, 5000, (49, 99)),
+        ((100, 50), 100, 4999, (99, 49)),
+        ((200, 100), 100, 1250, (50, 25)),
+        ((20_000, 1), 4096, 2**24, (4096, 1)),
+        ((1, 20_000), 4096, 2**24, (1, 4096)),
+    ],
+)
+def test_some_fitted_sizes(
+    size: tuple[int, int], side: int, pixels: int, fitted: tuple[int, int]
+) -> None:
+    assert fit_within(size, side, pixels) == fitted
+
+
+@pytest.mark.parametrize(
+    ("size", "pixels", "largest"),
+    [
+        ((128, 64), 8191, (127, 64)),
+        ((64, 128), 8191, (64, 127)),
+        ((1040, 65), 65_535, (1023, 64)),
+        ((1041, 65), 65_535, (1023, 64)),
+        ((65, 1041), 65_535, (64, 1023)),
+        ((256, 200), 51_199, (255, 199)),
+    ],
+)
+def test_the_largest_of_a_shape_at_the_shortest_side(
+    size: tuple[int, int], pixels: int, largest: tuple[int, int]
+) -> None:
+    assert largest_of_shape(size, pixels) == largest
+
+
+@pytest.mark.parametrize(
+    ("size", "generated"),
+    [
+        ((64, 64), (64, 64)),
+        ((65, 80), (80, 80)),
+        ((80, 81), (80, 96)),
+        ((1, 16), (16, 16)),
+        ((1023, 1025), (1024, 1040)),
+        ((4096, 4081), (4096, 4096)),
+    ],
+)
+def test_some_generated_sizes(size: tuple[int, int], generated: tuple[int, int]) -> None:
+    assert generated_size(size) == generated
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "box"),
+    [
+        ((80, 48), (80, 48), (0, 0, 80, 48)),
+        ((80, 48), (75, 46), (2, 1, 77, 47)),
+        ((96, 64), (81, 49), (7, 7, 88, 56)),
+    ],
+)
+def test_some_crops(
+    outer: tuple[int, int], inner: tuple[int, int], box: tuple[int, int, int, int]
+) -> None:
+    assert centred_box(outer, inner) == box

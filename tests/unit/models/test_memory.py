@@ -6,7 +6,7 @@ import pytest
 
 from models.checkpoints import CHECKPOINTS
 from models.geometry import MAX_SIDE
-from models.memory import GB, HOST_PLAN, WORKING, MemoryPlan, choose_plan
+from models.memory import GB, HOST_PLAN, WORKING, Footprint, MemoryPlan, choose_plan
 
 pytestmark = pytest.mark.torch
 
@@ -72,3 +72,68 @@ def test_a_plan_says_what_it_does() -> None:
     assert "weights in 8 bits" in str(plan_of(24))
     assert "text encoders visit" in str(plan_of(40))
     assert "pixels" not in str(HOST_PLAN)
+
+
+ROUND = Footprint(networks=10_000_000_000, encoders=4_000_000_000, rest=1_000_000_000)
+
+
+@pytest.mark.parametrize(
+    ("weights", "name", "smaller"),
+    [
+        (15_000_000_000, "resident", "text-visits"),
+        (11_500_000_000, "text-visits", "float8"),
+        (7_000_000_000, "float8", "float8-visits"),
+        (2_500_000_000, "float8-visits", None),
+    ],
+)
+def test_a_plan_needs_its_weights_and_4_gigabytes(
+    weights: int, name: str, smaller: str | None
+) -> None:
+    plan = choose_plan(weights + 4_000_000_000, ROUND)
+    assert plan is not None
+    assert (plan.name, plan.weights) == (name, weights)
+    assert (plan.tile_above, plan.max_pixels) == (1_538_461, 4_000_000)
+    less = choose_plan(weights + 4_000_000_000 - 1, ROUND)
+    assert (less.name if less else None) == smaller
+
+
+@pytest.mark.parametrize(
+    ("name", "encoders_wait", "float8", "blocks_wait", "free"),
+    [
+        ("resident", False, False, False, 19),
+        ("text-visits", True, False, False, 16),
+        ("float8", True, True, False, 11),
+        ("float8-visits", True, True, True, 7),
+    ],
+)
+def test_what_waits_on_the_host_in_each_plan(
+    name: str, encoders_wait: bool, float8: bool, blocks_wait: bool, free: int
+) -> None:
+    plan = choose_plan(free * 1_000_000_000, ROUND)
+    assert plan is not None
+    waits = plan.encoders_wait, plan.float8, plan.blocks_wait
+    assert (plan.name, *waits) == (name, encoders_wait, float8, blocks_wait)
+
+
+@pytest.mark.parametrize(
+    ("room", "tile_above", "max_pixels"),
+    [
+        (10_905_190_400, 4_194_304, 10_905_190),  # 2048 x 2048 in one piece
+        (10_905_190_399, 4_194_303, 10_905_190),
+        (16_777_216_000, 4_194_304, 16_777_216),  # 4096 x 4096
+        (16_777_215_999, 4_194_304, 16_777_215),
+        (99_000_000_000, 4_194_304, 16_777_216),
+    ],
+)
+def test_sizes_follow_the_room_beside_the_weights(
+    room: int, tile_above: int, max_pixels: int
+) -> None:
+    plan = choose_plan(15_000_000_000 + room, ROUND)
+    assert plan is not None
+    assert plan.name == "resident"
+    assert (plan.tile_above, plan.max_pixels) == (tile_above, max_pixels)
+
+
+def test_without_a_card_pictures_beyond_2048_by_2048_are_tiled() -> None:
+    assert HOST_PLAN.tile_above == 4_194_304
+    assert HOST_PLAN.max_pixels is None

@@ -32,6 +32,82 @@ class Straight:
         return (x - self.prediction(sigma)) / sigma
 
 
+def ran(*sigmas: float) -> list[bool]:
+    """Whether an evaluation at each of these sigmas, one after the other, is run."""
+    model = Straight(0.0)
+    cache = StepCache(model)  # type: ignore[arg-type]  # all of it that the cache uses
+    run = []
+    for sigma in sigmas:
+        before = len(model.ran)
+        cache.velocity(torch.zeros(1, 4, dtype=torch.float64), sigma)
+        run.append(len(model.ran) > before)
+    assert cache.skipped == run.count(False)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "spared"),
+    [
+        ((1.0, 0.985, 0.9699), True),
+        ((1.0, 0.985, 0.97), False),
+        ((0.2, 0.15, 0.1001), True),
+        ((0.2, 0.15, 0.1), False),
+    ],
+    ids=["below 0.97", "at 0.97", "above 0.1", "at 0.1"],
+)
+def test_evaluations_are_spared_between_two_sigmas(sigmas: tuple[float], spared: bool) -> None:
+    assert ran(*sigmas) == [True, True, not spared]
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "spared"),
+    [
+        ((0.75, 0.5, 0.125), True),  # one and a half times the distance of the two before
+        ((0.75, 0.5, 0.1249), False),
+        ((0.75, 0.5, 0.5), True),
+        ((0.75, 0.5, 0.875), True),  # the same backwards, as a second stage may ask
+        ((0.75, 0.5, 0.8751), False),
+    ],
+)
+def test_a_prediction_reaches_one_and_a_half_distances(sigmas: tuple[float], spared: bool) -> None:
+    assert ran(*sigmas) == [True, True, not spared]
+
+
+def test_an_evaluation_out_of_reach_does_not_end_the_sparing() -> None:
+    assert ran(0.75, 0.5, 0.12, 0.11) == [True, True, True, False]
+    assert ran(0.9, 0.8, 0.7, 0.6, 0.5, 0.4) == [True, True, False, True, False, True]
+
+
+@pytest.mark.parametrize(("gap", "spared"), [(0.9e-6, False), (1.1e-6, True)])
+def test_two_predictions_at_one_sigma_count_as_one(gap: float, spared: bool) -> None:
+    """Without a slope between them there is nothing to carry on."""
+    assert ran(0.5, 0.5 - gap, 0.5 - 2 * gap) == [True, True, not spared]
+
+
+def test_of_two_predictions_at_one_sigma_the_newer_one_is_carried_on() -> None:
+    class Corrected(Straight):
+        """Its first answer is another than all later ones."""
+
+        def prediction(self, sigma: float) -> float:
+            return super().prediction(sigma) + (100.0 if len(self.ran) == 1 else 0.0)
+
+    x = torch.zeros(1, 4, dtype=torch.float64)
+    model = Corrected(0.0)
+    cache = StepCache(model)  # type: ignore[arg-type]
+    for sigma in (0.9, 0.9, 0.8):
+        cache.velocity(x, sigma)
+    predicted = x - 0.7 * cache.velocity(x, 0.7)
+    assert cache.skipped == 1
+    assert predicted.tolist()[0] == pytest.approx([3.7] * 4)
+
+
+def test_the_evaluations_of_twenty_steps_that_are_run() -> None:
+    """Above 0.97, every second one on either side of the window's end at step 11, below 0.1."""
+    model, _, _ = run("euler", 0.7595)
+    sigmas = sigmas_for("simple", 20).tolist()
+    assert [sigmas.index(sigma) for sigma in model.ran] == [0, 1, 3, 5, 7, 9, 11, 12, 14, 16, 18]
+
+
 def run(sampler: str, stop: float, steps: int = 20) -> tuple[Straight, StepCache, Tensor]:
     model = Straight(stop)
     cache = StepCache(model)  # type: ignore[arg-type]  # all of it that the cache uses

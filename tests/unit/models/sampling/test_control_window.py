@@ -39,3 +39,21 @@ def test_percent_is_clamped_and_falls() -> None:
     values = [percent_to_sigma(i / 50) for i in range(51)]
     assert values == sorted(values, reverse=True)
     assert len(set(values)) == 51
+
+
+@pytest.mark.parametrize(
+    ("percent", "mu", "sigma"),
+    [
+        (0.0, 1.15, 1.0),
+        (1e-4, 1.15, 0.999968334),
+        (0.25, 1.15, 0.904531),
+        (0.5, 1.15, 0.759511),
+        (0.75, 1.15, 0.512844),
+        (0.5, 0.0, 0.5),
+        (0.9, 0.0, 0.1),
+    ],
+)
+def test_the_sigma_of_a_share_of_the_time(percent: float, mu: float, sigma: float) -> None:
+    assert percent_to_sigma(percent, mu) == pytest.approx(sigma, abs=1e-6)
+    if mu == 1.15:
+        assert percent_to_sigma(percent) == percent_to_sigma(percent, mu)

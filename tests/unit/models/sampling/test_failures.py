@@ -1,4 +1,4 @@
-"""Samplers do not hide what goes wrong: missing noise, NaN, a model that is no function."""
+"""Samplers do not hide what goes wrong: missing noise, NaN, very few steps."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.errors import TooManyEvaluations
 from models.sampling import CATALOGUE, SAMPLERS, sigmas_for
 from models.sampling.analytic import GaussianMixture
-from models.sampling.dpm_solver import ADAPTIVE_MAX_EVALUATIONS
 
 pytestmark = pytest.mark.torch
 
@@ -48,19 +46,6 @@ def test_dpm_adaptive_stops_at_nan() -> None:
             X,
             sigmas_for("simple", 12),
         )
-
-
-def test_dpm_adaptive_gives_up_on_a_model_without_a_slope() -> None:
-    generator, calls = torch.Generator().manual_seed(0), 0
-
-    def denoise(x: Tensor, _sigma: Tensor) -> Tensor:
-        nonlocal calls
-        calls += 1
-        return 1e3 * torch.randn(x.shape, generator=generator, dtype=x.dtype)
-
-    with pytest.raises(TooManyEvaluations, match="no end after"):
-        SAMPLERS["dpm_adaptive"](denoise, X, sigmas_for("karras", 12))
-    assert calls <= ADAPTIVE_MAX_EVALUATIONS
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

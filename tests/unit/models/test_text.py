@@ -1,0 +1,58 @@
+"""Prompts of any length: what each encoder sees of them, and that each prompt is encoded once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from models.cache import TensorCache
+from models.checkpoints import LoadedCheckpoint
+from models.text import TextEncoders
+
+LONG = "red " * 100
+"""More words than CLIP's 77 tokens."""
+
+
+def encoders(stand_in: LoadedCheckpoint, tokens: int) -> TextEncoders:
+    return TextEncoders(stand_in.pipe, stand_in.device, TensorCache(1024**2), tokens)
+
+
+@pytest.mark.parametrize("tokens", [1, 48, 77, 512])
+@torch.inference_mode()
+def test_a_prompt_has_the_tokens_of_its_checkpoint(stand_in: LoadedCheckpoint, tokens: int) -> None:
+    made = encoders(stand_in, tokens).encode("a red house")
+    assert made.embeds.shape == (1, tokens, 32)
+    assert made.pooled.shape == (1, 32)
+    assert made.ids.shape == (tokens, 3)
+    assert not made.ids.any()
+
+
+@torch.inference_mode()
+def test_a_prompt_has_512_tokens_unless_the_checkpoint_says_otherwise(
+    stand_in: LoadedCheckpoint,
+) -> None:
+    text = TextEncoders(stand_in.pipe, stand_in.device, TensorCache(0))
+    assert text.encode("a red house").embeds.shape == (1, 512, 32)
+    assert stand_in.text.encode("a red house").embeds.shape == (1, 512, 32)
+
+
+@torch.inference_mode()
+def test_the_token_embeddings_reach_further_than_the_pooled_vector(
+    stand_in: LoadedCheckpoint,
+) -> None:
+    text = encoders(stand_in, 128)
+    one, other = text.encode(LONG + "house"), text.encode(LONG + "boat")
+    assert torch.equal(one.pooled, other.pooled)  # CLIP has seen 77 tokens
+    assert not torch.equal(one.embeds, other.embeds)
+    short, cut = encoders(stand_in, 48).encode(LONG), encoders(stand_in, 48).encode(LONG + "boat")
+    assert torch.equal(short.embeds, cut.embeds)
+
+
+@torch.inference_mode()
+def test_each_prompt_is_encoded_once(stand_in: LoadedCheckpoint) -> None:
+    text = encoders(stand_in, 48)
+    first = text.encode("a red house")
+    assert not torch.equal(text.encode("a blue house").embeds, first.embeds)
+    again = text.encode("a red house")
+    assert again.embeds is first.embeds
+    assert again.pooled is first.pooled
