@@ -8,11 +8,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from models.checkpoints import LoadedCheckpoint
 from models.pipeline import generate
+from models.sampling import SAMPLERS, initial_noise, noise_for, sigmas_for
 from models.spec import SAMPLER_NAMES, GenerationSpec
 from models.tape import Made, Tape
+from tests.support.analytic_networks import Gaussian, analytic_denoiser
 from tests.support.pictures import astronaut
 
 pytestmark = pytest.mark.torch
@@ -68,8 +71,47 @@ def model_calls(stand_in: LoadedCheckpoint) -> tuple[list[None], torch.utils.hoo
     return calls, layer.register_forward_pre_hook(lambda *_: calls.append(None))
 
 
+LATENTS = (1, 16, 4, 6)
+
+
+def sampled(sampler: str, tape: Tape, stop_after: int = 100) -> Tensor:
+    """A picture of 15 steps along `tape`; Crash once `stop_after` of them are done."""
+    sigmas = sigmas_for("simple", 15, sampler=sampler)
+    x = sigmas[0] * initial_noise(3, LATENTS)
+
+    def callback(step: int, *_: object) -> None:
+        if step + 1 >= stop_after:
+            raise Crash
+
+    noise = noise_for(sampler, 3, x, sigmas)
+    return SAMPLERS[sampler](tape, x, sigmas, noise=noise, callback=callback)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("sampler", SAMPLER_NAMES)
-def test_every_sampler_goes_on_where_it_was(stand_in: LoadedCheckpoint, sampler: str) -> None:
+def test_every_sampler_goes_on_where_it_was(sampler: str, dtype: torch.dtype) -> None:
+    """Through two crashes, what was recorded between them included."""
+    undisturbed, resumed = Gaussian(dtype), Gaussian(dtype)
+    whole = analytic_denoiser(undisturbed)
+    expected = sampled(sampler, Tape(whole, dtype))
+    recorded: list[bytes] = []
+    for step in (3, 5):
+        tape = Tape(analytic_denoiser(resumed), dtype, recorded)
+        with pytest.raises(Crash):
+            sampled(sampler, tape, stop_after=step)
+        recorded += tape.take()
+        assert len(recorded) == len(resumed.sigmas)
+    assert len(recorded) >= 3
+    last = analytic_denoiser(resumed)
+    made = sampled(sampler, Tape(last, dtype, recorded))
+    assert torch.equal(made, expected)
+    assert resumed.sigmas == undisturbed.sigmas
+    assert (last.evaluations, last.controlled) == (whole.evaluations, whole.controlled)
+    assert 0 < last.controlled < last.evaluations
+
+
+@pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_sde", "dpm_adaptive"])
+def test_a_generation_goes_on_where_it_was(stand_in: LoadedCheckpoint, sampler: str) -> None:
     spec = replace(SPEC, sampler=sampler)
     whole = generate(stand_in, spec, astronaut(), undisturbed)
     kept = Kept()
@@ -117,23 +159,36 @@ def test_finished_samples_are_not_made_again(stand_in: LoadedCheckpoint) -> None
     assert (made.evaluations, made.controlled) == (whole.evaluations, whole.controlled)
 
 
-def test_bfloat16_answers_survive_the_tape() -> None:
-    class Constant:
-        evaluations = controlled = 0
+def test_answers_are_taken_once_and_in_order() -> None:
+    tape = Tape(analytic_denoiser(Gaussian()), torch.float32)
+    x = initial_noise(3, LATENTS)
+    answers = [tape.velocity(x, sigma) for sigma in (1.0, 0.8)]
+    assert tape.take() == [answer.numpy().tobytes() for answer in answers]
+    assert tape.take() == []
+    third = tape.velocity(x, 0.5)
+    assert tape.take() == [third.numpy().tobytes()]
 
-        def controls(self, _sigma: float) -> bool:
-            return False
 
-        def count(self, _sigma: float) -> None:
-            self.evaluations += 1
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("latents", [torch.float32, torch.float64])
+def test_an_answer_played_back_has_the_shape_and_precision_of_the_latents(
+    latents: torch.dtype, dtype: torch.dtype
+) -> None:
+    x = initial_noise(3, LATENTS).to(latents)
+    first = Tape(analytic_denoiser(Gaussian(dtype)), dtype)
+    answer = first.velocity(x, 0.7)
+    model = Gaussian(dtype)
+    again = Tape(analytic_denoiser(model), dtype, first.take())
+    played = again.velocity(x, 0.7)
+    assert played.dtype == answer.dtype == latents
+    assert torch.equal(played, answer)
+    assert model.sigmas == []
+    assert again.take() == []  # what is kept already is not recorded once more
+    assert torch.equal(again.velocity(x, 0.7), answer)
+    assert model.sigmas == [0.7]
 
-        def velocity(self, x: torch.Tensor, _sigma: float) -> torch.Tensor:
-            self.count(_sigma)
-            return torch.linspace(-3, 3, x.numel()).bfloat16().reshape(x.shape).to(x.dtype)
 
-    x = torch.zeros(1, 2, 4, 4)
-    first = Tape(Constant(), torch.bfloat16)  # type: ignore[arg-type]
-    answer = first.velocity(x, 1.0)
-    again = Tape(Constant(), torch.bfloat16, first.take())  # type: ignore[arg-type]
-    assert torch.equal(again.velocity(x, 1.0), answer)
-    assert again.take() == []
+def test_the_window_is_that_of_the_denoiser() -> None:
+    tape = Tape(analytic_denoiser(Gaussian(), stop=0.5, mu=0.0), torch.float32)
+    assert tape.controls(0.5)
+    assert not tape.controls(0.49)
