@@ -76,12 +76,13 @@ def network_pair(shape: Shape, dtype: torch.dtype = torch.float32) -> NetworkPai
 
 
 def text_conditioning(tokens: int, dtype: torch.dtype = torch.float32) -> TextConditioning:
-    """A prompt of `tokens` T5 tokens, as the encoders would hand it over."""
+    """A prompt of `tokens` T5 tokens, as the encoders would hand it over; but each token has a place
+    of its own, where theirs all have 0, so that the order of places is seen."""
     generator = torch.Generator().manual_seed(tokens)
     return TextConditioning(
         embeds=torch.randn(1, tokens, TEXT_WIDTH, generator=generator).to(dtype),
         pooled=torch.randn(1, TEXT_WIDTH, generator=generator).to(dtype),
-        ids=torch.zeros(tokens, 3, dtype=dtype),
+        ids=(torch.arange(3 * tokens).reshape(tokens, 3) % 7).to(dtype),
     )
 
 

@@ -50,12 +50,12 @@ def test_the_largest_of_a_shape_is_allowed_and_one_pixel_more_is_not(
 ) -> None:
     assume(width * height > pixels)
     largest = largest_of_shape((width, height), pixels)
-    assert min(largest) >= MIN_SIDE
+    assert min(largest) >= 64
     assert largest[0] * largest[1] <= pixels
     assert largest[0] <= width
     assert largest[1] <= height
     assert (largest[0] + 1) * (largest[1] + 1) > pixels
-    if min(largest) > MIN_SIDE:
+    if min(largest) > 64:
         # Each side is its exact share rounded down.
         scale = (pixels / (width * height)) ** 0.5
         assert largest == pytest.approx((width * scale, height * scale), abs=1)
@@ -79,8 +79,8 @@ def test_the_largest_of_some_shapes(
 @given(st.integers(1, 4096), st.integers(1, 4096))
 def test_generated_size_is_the_next_multiple(width: int, height: int) -> None:
     for side, made in zip((width, height), generated_size((width, height)), strict=True):
-        assert made % MULTIPLE == 0
-        assert 0 <= made - side < MULTIPLE
+        assert made % 16 == 0
+        assert 0 <= made - side < 16
 
 
 @given(st.integers(1, 4096), st.integers(1, 4096))

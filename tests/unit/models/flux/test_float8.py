@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from models.checkpoints import LoadedCheckpoint
-from models.flux.float8 import FORMAT, Float8Linear, in_float8, native
+from models.flux.float8 import Float8Linear, in_float8, native
 
 pytestmark = pytest.mark.torch
 
@@ -72,7 +72,7 @@ def test_a_network_shares_all_but_its_large_linears(stand_in: LoadedCheckpoint) 
     own = dict(network.named_parameters())
     assert all(parameter is own[name] for name, parameter in copied.named_parameters())
     assert {part.weight.dtype for part in copied.modules() if isinstance(part, Float8Linear)} == {
-        FORMAT
+        torch.float8_e4m3fn
     }
     # The network itself is as it was.
     assert not [part for part in network.modules() if isinstance(part, Float8Linear)]

@@ -101,7 +101,8 @@ def compare(case: Case, pair: NetworkPair) -> None:
     transformer = Transformer(pair.transformer, text, ids, case.guidance)
     denoiser = ControlledDenoiser(transformer, controlnet, stop=0.5, mu=0.0)
     x = drawn(2, case.latents)
-    for sigma, controlled in ((1.0, True), (0.7109375, True), (0.3, False), (1.0, True)):
+    # 506 / 1000 * 1000 is another number in bfloat16.
+    for sigma, controlled in ((1.0, True), (0.506, True), (0.3, False), (1.0, True)):
         expected = diffusers_velocity(
             pair,
             text,
