@@ -33,6 +33,9 @@ class Shape:
     modes: int | None = 10
 
 
+SMALL = Shape(depth=(2, 1), control_depth=(1, 1), heads=1)
+"""For what does not depend on the networks at all."""
+
 UNEVEN = Shape()
 """The ControlNet's blocks do not divide the transformer's, as 5 and 10 do not divide 19 and 38."""
 
@@ -76,8 +79,8 @@ def network_pair(shape: Shape, dtype: torch.dtype = torch.float32) -> NetworkPai
 
 
 def text_conditioning(tokens: int, dtype: torch.dtype = torch.float32) -> TextConditioning:
-    """A prompt of `tokens` T5 tokens, as the encoders would hand it over; but each token has a place
-    of its own, where theirs all have 0, so that the order of places is seen."""
+    """A prompt of `tokens` T5 tokens, as the encoders would hand it over. But each token has its
+    own place where theirs all have 0, so that the order of places is seen."""
     generator = torch.Generator().manual_seed(tokens)
     return TextConditioning(
         embeds=torch.randn(1, tokens, TEXT_WIDTH, generator=generator).to(dtype),

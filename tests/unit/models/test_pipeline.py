@@ -19,16 +19,24 @@ from models.denoiser import pack, unpack
 from models.errors import NonFiniteLatents, OutOfMemory
 from models.flux.profiles import NetworkPair, Networks
 from models.memory import HOST_PLAN
-from models.pipeline import Generation, generate
+from models.pipeline import Generation, generate, prepare_denoiser
 from models.spec import GenerationSpec
 from models.text import TextEncoders
+from tests.support.networks import SMALL, network_pair
 from tests.support.pictures import astronaut
+from tests.support.shipped_pipeline import with_networks
 
 pytestmark = pytest.mark.torch
 
 SPEC = GenerationSpec(
     prompt="an astronaut with a red helmet", control="canny", width=192, height=128, steps=15
 )
+
+
+@pytest.fixture(scope="module")
+def stand_in(stand_in: LoadedCheckpoint) -> LoadedCheckpoint:
+    """With smaller networks and a shorter text, on neither of which these tests depend."""
+    return with_networks(stand_in, network_pair(SMALL), text_tokens=8)
 
 
 def run(stand_in: LoadedCheckpoint, spec: GenerationSpec) -> Generation:
@@ -91,6 +99,27 @@ def test_the_window_follows_sigma(
         made = run(stand_in, spec)
     assert (len(control), len(model)) == (controlled, evaluations)
     assert (made.controlled, made.evaluations) == (controlled, evaluations)
+
+
+@pytest.mark.parametrize(
+    ("stop", "mu", "last", "beyond"),
+    [(0.5, 1.15, 0.75951093, 0.75951088), (0.25, 3.2, 0.98659474, 0.98659468)],
+)
+@torch.inference_mode()
+def test_the_window_is_that_of_the_request_at_its_shift(
+    stand_in: LoadedCheckpoint, stop: float, mu: float, last: float, beyond: float
+) -> None:
+    spec = replace(SPEC, stop=stop, mu=mu)
+    denoiser = prepare_denoiser(stand_in, spec, astronaut((spec.width, spec.height)))
+    assert denoiser.controls(last)
+    assert not denoiser.controls(beyond)
+
+
+@pytest.mark.parametrize(("strength", "controlled"), [(0.0, 0), (1e-9, 8)])
+def test_any_strength_above_zero_runs_the_controlnet(
+    stand_in: LoadedCheckpoint, strength: float, controlled: int
+) -> None:
+    assert run(stand_in, replace(SPEC, strength=strength)).controlled == controlled
 
 
 def test_the_same_seed_is_the_same_picture(stand_in: LoadedCheckpoint) -> None:
@@ -170,7 +199,7 @@ def test_a_repeated_prompt_and_map_are_encoded_once(stand_in: LoadedCheckpoint) 
     assert counts == [[1, 1, 1], [0, 0, 0]]
     fresh = replace(
         stand_in,
-        text=TextEncoders(stand_in.pipe, stand_in.device, TensorCache(0)),
+        text=TextEncoders(stand_in.pipe, stand_in.device, TensorCache(0), tokens=8),
         autoencoder=Autoencoder(stand_in.pipe.vae, TensorCache(0), HOST_PLAN.tile_above),
     )
     assert np.array_equal(made.pictures[2], run(fresh, spec).pictures[2])

@@ -6,18 +6,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
-from models.checkpoints import Checkpoint, LoadedCheckpoint, load
-from models.flux.profiles import NetworkPair, Networks
+from models.checkpoints import LoadedCheckpoint
 from models.memory import MemoryPlan
 from models.pipeline import Generation, generate
 from models.spec import PROFILE_NAMES, SAMPLER_NAMES, GenerationSpec
+from tests.support.networks import SMALL, network_pair
 from tests.support.pictures import astronaut
+from tests.support.shipped_pipeline import with_networks
 
 pytestmark = pytest.mark.torch
 
 SPEC = GenerationSpec(prompt="a red house", control="canny", width=128, height=96, steps=20)
+
+
+@pytest.fixture(scope="module")
+def stand_in(stand_in: LoadedCheckpoint) -> LoadedCheckpoint:
+    """With smaller networks and a shorter text, on neither of which these tests depend."""
+    return with_networks(stand_in, network_pair(SMALL), text_tokens=8)
 
 
 def run(loaded: LoadedCheckpoint, spec: GenerationSpec) -> Generation:
@@ -65,16 +71,13 @@ def test_turbo_makes_the_same_picture_twice(stand_in: LoadedCheckpoint) -> None:
 
 @pytest.mark.parametrize("blocks_wait", [False, True])
 def test_a_card_without_room_for_exact_serves_fast_and_says_so(
-    stand_in: LoadedCheckpoint, stand_in_checkpoint: Checkpoint, blocks_wait: bool
+    stand_in: LoadedCheckpoint, blocks_wait: bool
 ) -> None:
     fast = run(stand_in, replace(SPEC, profile="fast"))
-    small = load(stand_in_checkpoint, torch.device("cpu"))
     plan = MemoryPlan("small", encoders_wait=True, float8=True, blocks_wait=blocks_wait)
-    networks = Networks(
-        NetworkPair(small.pipe.transformer, small.pipe.controlnet), small.device, plan, False
-    )
-    made = run(replace(small, networks=networks), SPEC)
+    card = with_networks(stand_in, network_pair(SMALL), plan=plan, text_tokens=8)
+    made = run(card, SPEC)
     assert made.profile == "fast"
     assert np.array_equal(made.pictures[0], fast.pictures[0])
     with pytest.raises(ValueError, match="no room"):
-        networks.of("exact")
+        card.networks.of("exact")

@@ -16,13 +16,21 @@ from models.sampling import SAMPLERS, initial_noise, noise_for, sigmas_for
 from models.spec import SAMPLER_NAMES, GenerationSpec
 from models.tape import Made, Tape
 from tests.support.analytic_networks import Gaussian, analytic_denoiser
+from tests.support.networks import SMALL, network_pair
 from tests.support.pictures import astronaut
+from tests.support.shipped_pipeline import with_networks
 
 pytestmark = pytest.mark.torch
 
 SPEC = GenerationSpec(
     prompt="a long road", control="canny", width=64, height=64, steps=8, seed=3, stop=0.5
 )
+
+
+@pytest.fixture(scope="module")
+def stand_in(stand_in: LoadedCheckpoint) -> LoadedCheckpoint:
+    """With smaller networks and a shorter text, on neither of which these tests depend."""
+    return with_networks(stand_in, network_pair(SMALL), text_tokens=8)
 
 
 class Crash(Exception):
