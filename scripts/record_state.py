@@ -54,7 +54,7 @@ def with_the_default_stores(redis: Redis, redis_url: str, key: str) -> dict[str,
     """A request whose picture and history are in Redis itself."""
     with (
         running_workers(redis, {**SETTINGS, "REDIS_URL": redis_url}) as workers,
-        running_api(redis_url, ready=False, **SETTINGS) as url,
+        running_api(redis_url, ready=False, port=None, **SETTINGS) as url,
     ):
         workers.start(CPU, GPU, FINISH)
         client = Client(url, key, redis)
@@ -72,7 +72,7 @@ def with_a_folder_and_sqlite(
         picture_host() as host,
         receiver() as listening,
         running_workers(redis, {**settings, "REDIS_URL": redis_url}) as workers,
-        running_api(redis_url, ready=False, **settings) as url,
+        running_api(redis_url, ready=False, port=None, **settings) as url,
     ):
         client = Client(url, keys["budget"], redis)
         bounded = Client(url, keys["one at a time"], redis)

@@ -9,6 +9,7 @@ what worker/generate.py does.
 from __future__ import annotations
 
 import asyncio
+import resource
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,7 +31,6 @@ from app.core.record import RequestRecord, Stage
 from app.core.settings import Settings
 from app.main import create_app
 from models.geometry import generated_size
-from worker import prepare
 from worker.fair_queue import FairQueue
 from worker.fetch_worker import FetchWorker
 from worker.gpu_worker import GpuWorker
@@ -118,13 +118,13 @@ class Installation:
         try:
             yield made
         finally:
-            made.teardown()
+            made.teardown()  # type: ignore[no-untyped-call]  # as above
 
     def work(self, *queues: str) -> None:
         """Let the workers of these queues, of all by default, do all that waits there."""
         for queue in queues or WORKERS:
             with self.worker(queue) as worker:
-                worker.run_maintenance_tasks()
+                worker.run_maintenance_tasks()  # type: ignore[no-untyped-call]  # as above
                 while (found := worker.dequeue_job_and_maintain_ttl(None)) is not None:
                     worker.execute_job(*found)
                     self.context.aside.settle()
@@ -154,7 +154,7 @@ def installation(redis_url: str, **settings: str) -> Iterator[Installation]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"REDIS_URL": redis_url, **settings}.items():
             patch.setenv(name, value)
-        patch.setattr(prepare.resource, "setrlimit", lambda *_: None)  # this process is the tests'
+        patch.setattr(resource, "setrlimit", lambda *_: None)  # this process is the tests'
         patch.setattr(housekeeping, "_SECOND_LOOK_S", 0)
         runtime.cache_clear()
         app = create_app(Settings())

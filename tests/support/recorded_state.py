@@ -91,7 +91,7 @@ def record_state(
     keys: dict[bytes, tuple[str, Any, int]] = {}
     for name in cast("list[bytes]", list(redis.scan_iter())):
         kind = cast(bytes, redis.type(name)).decode()
-        keys[name] = (kind, _READERS[kind](redis, name), cast(int, redis.pttl(name)))
+        keys[name] = (kind, _READERS[kind](redis, name), redis.pttl(name))
     now = time.time()
     files = {
         str(path.relative_to(blobs)): (path.read_bytes(), path.stat().st_mtime - now)

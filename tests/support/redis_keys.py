@@ -146,7 +146,7 @@ def content(redis: Redis, key: bytes) -> Any:
 def let_pass(redis: Redis, seconds: float) -> None:
     """What this time does in Redis: keys expire."""
     for key in redis.scan_iter(count=1000):
-        left_ms = cast(int, redis.pttl(key))
+        left_ms = redis.pttl(key)
         if left_ms >= 0:
             redis.pexpire(key, max(0, round(left_ms - seconds * 1000)))
 
@@ -159,7 +159,7 @@ def _every_key(redis: Redis) -> list[tuple[str, int, int]]:
             pipe.type(name)
             pipe.ttl(name)
         found = pipe.execute()
-    count = {
+    count: dict[bytes, Callable[[bytes], int]] = {
         b"hash": redis.hlen,
         b"list": redis.llen,
         b"set": redis.scard,
@@ -169,4 +169,4 @@ def _every_key(redis: Redis) -> list[tuple[str, int, int]]:
         b"none": lambda _: 0,
     }
     every = zip(names, found[::2], found[1::2], strict=True)
-    return [(name.decode(), ttl, cast(int, count[kind](name))) for name, kind, ttl in every]
+    return [(name.decode(), ttl, count[kind](name)) for name, kind, ttl in every]

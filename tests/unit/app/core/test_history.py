@@ -287,7 +287,6 @@ def test_a_bad_database_url_stops_the_start_with_one_line(
         Settings(database_url=url)
 
 
-@pytest.mark.skipif(not AVAILABLE, reason="PostgreSQL is not installed")
 def test_a_database_without_an_encoding_of_its_own_keeps_texts(postgres: str, owner: str) -> None:
     """As initdb makes it in the C locale, which many containers have."""
     made = psycopg.connect(postgres, autocommit=True)
