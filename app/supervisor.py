@@ -146,7 +146,7 @@ class Supervisor:
                 self._stop.wait(_POLL_S)
         said, log_file = last_words(self._data_dir), redis_log(self._data_dir)
         remedy = ""
-        if "redis-check-aof" in said:  # which not every installation of Redis has
+        if "-check-aof" in said:  # of Redis or Valkey, which not every installation has
             said = said.partition(":")[0]
             remedy = f"; `{repair_command(self._data_dir)}` keeps what comes before the damage"
         correct = f"see {log_file} and correct that"
