@@ -261,6 +261,7 @@ def test_a_redis_of_its_own_that_cannot_read_its_file(tmp_path: Path) -> None:
     assert code == EXIT_CONFIG
 
 
+@pytest.mark.torch
 def test_a_model_that_needs_a_gpu_where_there_is_none(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, redis_server: str
 ) -> None:

@@ -11,6 +11,8 @@ from models.denoiser import ControlledDenoiser, image_ids, pack, unpack
 from models.flux.networks import ControlNet, Transformer
 from tests.support.networks import UNEVEN, network_pair, text_conditioning
 
+pytestmark = pytest.mark.torch
+
 CPU = torch.device("cpu")
 
 SIZES = [(2, 2), (6, 10), (10, 6), (2, 34)]

@@ -18,6 +18,8 @@ from tests.support.networks import UNEVEN, Shape, network_pair
 from tests.support.pictures import astronaut
 from tests.support.shipped_pipeline import control_map_of, ours, shipped, with_networks
 
+pytestmark = pytest.mark.torch
+
 # 5 x 3 tokens: neither a square nor an even number.
 SPEC = GenerationSpec(
     prompt="a red house", control="canny", width=80, height=48, seed=7, strength=1.3, steps=10

@@ -16,6 +16,8 @@ from models.pipeline import sample
 from models.sampling import CATALOGUE, SAMPLERS, Flow, initial_noise, noise_for, sigmas_for
 from models.spec import GenerationSpec
 
+pytestmark = pytest.mark.torch
+
 SPEC = GenerationSpec(prompt="", control="canny", width=96, height=64, steps=6, seed=7, samples=2)
 LATENTS = (1, 16, 8, 12)
 

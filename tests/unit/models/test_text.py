@@ -9,6 +9,8 @@ from models.cache import TensorCache
 from models.checkpoints import LoadedCheckpoint
 from models.text import TextEncoders
 
+pytestmark = pytest.mark.torch
+
 LONG = "red " * 100
 """More words than CLIP's 77 tokens."""
 

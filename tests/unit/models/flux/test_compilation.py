@@ -15,6 +15,8 @@ from models.flux.profiles import NetworkPair, Networks
 from models.memory import HOST_PLAN
 from tests.support.networks import UNEVEN, network_pair, text_conditioning
 
+pytestmark = pytest.mark.torch
+
 CPU = torch.device("cpu")
 
 

@@ -24,6 +24,8 @@ from tests.support.networks import (
     text_conditioning,
 )
 
+pytestmark = pytest.mark.torch
+
 CPU = torch.device("cpu")
 
 

@@ -16,6 +16,8 @@ from models.errors import TooManyEvaluations
 from models.sampling import SAMPLERS
 from models.sampling.dpm_solver import fast_orders
 
+pytestmark = pytest.mark.torch
+
 
 @pytest.mark.parametrize(
     ("steps", "orders"),

@@ -22,6 +22,8 @@ from models.sampling import (
     sigmas_for,
 )
 
+pytestmark = pytest.mark.torch
+
 SEED = 7
 X = torch.zeros(1, 16, 8, 8)
 
