@@ -112,7 +112,8 @@ class SqlHistory:
             & (_ROWS.c.created_at < query.until)
         )
         if query.model:
-            asked &= _ROWS.c.model.contains(query.model, autoescape=True)
+            # LIKE has another idea of case in each database.
+            asked &= func.replace(_ROWS.c.model, query.model, "") != _ROWS.c.model
         if query.status:
             asked &= _ROWS.c.status == query.status
         order = (_ORDER[query.sort_by], _ROWS.c.created_at)

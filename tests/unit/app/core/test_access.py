@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from redis import Redis
+from redis.exceptions import RedisError
 
-from app.core.access import require_access
+from app.core.access import answering, impatient, require_access
 from app.core.settings import EXIT_CONFIG
+from tests.support.servers import running_redis
 
 
 @pytest.fixture
@@ -40,3 +43,38 @@ def test_a_redis_that_is_not_there_is_waited_for_later(caplog: pytest.LogCapture
         require_access("unix:///nowhere/redis.sock")
     assert "does not answer yet" in caplog.text
     assert {record.levelno for record in caplog.records} == {logging.DEBUG}
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[str]:
+    """URL of a Redis that wants a password, which is `right`."""
+    with running_redis(tmp_path / "redis") as url:
+        with Redis.from_url(url) as redis:
+            redis.config_set("requirepass", "right")
+        yield url
+
+
+@pytest.mark.parametrize(
+    ("password", "begins"),
+    [("", "Redis wants a password: it belongs into "), (":wrong@", "Redis refuses the password: ")],
+)
+def test_a_missing_password_is_told_from_a_wrong_one(
+    closed: str, password: str, begins: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        require_access(closed.replace("unix://", f"unix://{password}"))
+    assert str(stopped.value).startswith(begins)
+
+
+def test_a_command_has_its_answer_or_an_error_within_five_seconds(redis_server: str) -> None:
+    client = impatient(redis_server)
+    given = client.get_connection_kwargs()
+    assert (given["socket_timeout"], given["retry"].get_retries()) == (5, 0)
+    client.close()
+
+
+def test_a_command_is_given_a_redis_that_has_answered(redis_server: str) -> None:
+    with answering(redis_server) as client:
+        assert client.ping()
+    with pytest.raises(RedisError):
+        answering("unix:///nowhere/redis.sock")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import errno
-import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 from redis import Redis
 
-from app.core.blobs import Blobs, check_blob_url, open_blobs
+from app.core.blobs import Blobs, RedisBlobs, check_blob_url, open_blobs
 from app.core.directory_blobs import DirectoryBlobs
 from app.core.errors import BlobsUnavailable
 from app.core.s3_blobs import S3Blobs
@@ -114,51 +114,6 @@ def stored(blobs: Blobs, redis: Redis) -> Callable[[], set[str]]:
     return names
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> DirectoryBlobs:
-    return DirectoryBlobs(tmp_path / "blobs")
-
-
-@pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", ".hidden", "", "a\0b"])
-def test_no_name_leaves_the_folder(directory: DirectoryBlobs, name: str) -> None:
-    for use in (directory.get, directory.delete, lambda name: directory.put(name, b"", soon())):
-        with pytest.raises(ValueError, match="name of a blob"):
-            use(name)
-
-
-def test_a_full_disk_is_an_error_of_the_infrastructure_and_leaves_nothing(
-    directory: DirectoryBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(_descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    directory.put("a1", b"old", soon())
-    with monkeypatch.context() as broken:
-        broken.setattr(os, "fsync", full)
-        with pytest.raises(BlobsUnavailable):
-            directory.put("a1", b"new", soon())
-    assert directory.get("a1") == b"old"
-    assert [path.name for path in (tmp_path / "blobs").glob("*/*")] == ["a1"]
-
-
-def test_a_folder_that_is_gone_has_lost_nothing(directory: DirectoryBlobs, tmp_path: Path) -> None:
-    directory.put("a1", b"x", soon())
-    (tmp_path / "blobs").rename(tmp_path / "unmounted")
-    for use in (directory.get, lambda name: directory.put(name, b"", soon())):
-        with pytest.raises(BlobsUnavailable):
-            use("a1")
-
-
-def test_a_sweep_takes_what_a_dead_writer_left(directory: DirectoryBlobs, tmp_path: Path) -> None:
-    directory.put("a1", b"x", soon())
-    left, fresh = (tmp_path / "blobs" / "a1" / name for name in (".left", ".fresh"))
-    for draft in (left, fresh):
-        draft.touch()
-    os.utime(left, (0, 0))
-    assert directory.sweep() == 1
-    assert fresh.exists()
-
-
 @pytest.mark.usefixtures("on_s3")
 def test_a_bucket_that_is_not_there_is_an_error_of_the_infrastructure(redis: Redis) -> None:
     with closed(open_blobs("s3://no-such-bucket", redis)) as blobs:
@@ -180,7 +135,21 @@ def test_other_forms_are_refused_with_the_right_ones(url: str) -> None:
         check_blob_url(url)
 
 
-def test_a_folder_that_cannot_be_made_stops_the_start(redis: Redis, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="BLOB_URL: .*: Not a directory"):
-        open_blobs(f"file://{tmp_path}/file/blobs", redis)
+def test_blobs_in_redis_are_keys_of_their_own(redis: Redis) -> None:
+    blobs = open_blobs("redis", redis)
+    blobs.put("a1:output:0", b"x", time.time() + 60.9)
+    assert redis.get("blob:a1:output:0") == b"x"
+    assert 59 <= cast(int, redis.ttl("blob:a1:output:0")) <= 60
+    assert blobs.sweep() == 0
+
+
+def test_the_setting_opens_its_store(redis: Redis, tmp_path: Path) -> None:
+    assert isinstance(open_blobs("redis", redis), RedisBlobs)
+    assert isinstance(open_blobs(f"file://{tmp_path}/blobs", redis), DirectoryBlobs)
+
+
+def test_a_missing_library_is_named(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "app.core.s3_blobs", raising=False)
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(ValueError, match="BLOB_URL names S3, which needs boto3; install the extra"):
+        open_blobs("s3://bucket", redis)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import pytest
 from redis import Redis
+from redis.exceptions import RedisError
 
 from app.core.connection import connect, connect_async
 from app.core.errors import GenerationFailed
@@ -200,3 +201,37 @@ def test_two_events_are_the_last(name: str, last: bool) -> None:
 
 def test_events_are_read_from_the_beginning_on_by_default() -> None:
     assert BEGINNING == "0-0"
+
+
+def test_what_happens_while_somebody_waits_is_told_at_once(redis: Redis, redis_server: str) -> None:
+    store = RequestStore(redis, ttl_s=60)
+    store.submit("a", "t", {}, {}, store.expiry())
+
+    async def wait(feed: EventFeed) -> list[list[str]]:
+        with feed.following("a") as follower:
+            first = await follower.next(PATIENCE_S)
+            second = asyncio.create_task(follower.next(PATIENCE_S))
+            await asyncio.to_thread(store.claim, "a", Stage.GENERATE, "e")
+            return [[event.name for event in found] for found in (first, await second)]
+
+    assert feeding(redis_server, wait) == [["queued"], ["started"]]
+
+
+def test_events_that_could_not_be_read_are_read_next_time(
+    redis: Redis, redis_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RequestStore(redis, ttl_s=60)
+    store.submit("a", "t", {}, {}, store.expiry())
+
+    async def read(feed: EventFeed) -> list[str]:
+        with feed.following("a") as follower:
+            with monkeypatch.context() as away:
+                away.setattr(feed, "read", unreadable)
+                with pytest.raises(RedisError):
+                    await follower.next(PATIENCE_S)
+            return [event.name for event in await follower.next(PATIENCE_S)]
+
+    async def unreadable(_request_id: str, _after: str) -> list[Event]:
+        raise RedisError("away")
+
+    assert feeding(redis_server, read) == ["queued"]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from zlib import crc32
 
 import psycopg
 import pytest
@@ -14,8 +12,6 @@ from pydantic import ValidationError
 from redis import Redis
 from sqlalchemy import text
 
-from app.core.connection import connect
-from app.core.errors import HistoryUnavailable
 from app.core.history import (
     DAY_S,
     TEXT_MAX,
@@ -28,10 +24,9 @@ from app.core.history import (
 from app.core.record import RequestRecord, Status
 from app.core.settings import Settings, load_settings
 from app.core.sql_history import SqlHistory
+from tests.support.history_rows import NOW, a_row
 from tests.support.postgres import find_postgres, running_postgres
-from tests.support.servers import running_redis
 
-NOW = float(int(time.time()))
 DAYS = 30
 
 Open = Callable[[], History]
@@ -65,30 +60,6 @@ def reopen(request: pytest.FixtureRequest, redis: Redis, tmp_path: Path) -> Iter
 def owner(request: pytest.FixtureRequest) -> str:
     """A name of its own for each test: the database is shared."""
     return str(request.node.name)[:64]
-
-
-def a_row(owner: str, number: int, **changes: object) -> HistoryRow:
-    row = HistoryRow(
-        request_id=f"{crc32(owner.encode()):024x}{number:08x}",
-        output=0,
-        owner=owner,
-        model="flux-controlnet",
-        status="COMPLETED",
-        created_at=NOW - 1000 + number,
-        started_at=NOW,
-        ended_at=NOW,
-        expires_at=NOW + 3600,
-        cost=0.5,
-        error=None,
-        inputs={"prompt": "ein Bär\0", "image": "(file)", "seed": 1},
-        made={"file_name": "0.png", "seed": 1},
-        inference_s=1.5,
-        queue_s=0.25,
-        work=20.0,
-        evaluations=20,
-        profile="exact",
-    )
-    return replace(row, **changes)  # type: ignore[arg-type]
 
 
 def asked(owner: str, **changes: object) -> Query:
@@ -151,6 +122,44 @@ def test_what_is_too_old_is_neither_seen_nor_kept(reopen: Open, owner: str) -> N
             assert kept.scalar() == 0
 
 
+def test_rows_of_one_request_are_those_of_its_owner_in_the_order_of_its_pictures(
+    reopen: Open, owner: str
+) -> None:
+    history = reopen()
+    rows = [replace(a_row(owner, 1), output=number) for number in range(3)]
+    history.write([rows[2], rows[0], rows[1]])
+    assert history.of_request(owner, rows[0].request_id) == rows
+    assert list(history.page(asked(owner, descending=False)).rows) == rows
+
+
+def test_a_page_ends_before_its_last_moment(reopen: Open, owner: str) -> None:
+    history, row = reopen(), a_row(owner, 1)
+    history.write([row])
+    for since, until, found in (
+        (row.created_at, row.created_at + 1, 1),
+        (row.created_at + 0.5, row.created_at + 1, 0),
+        (row.created_at - 1, row.created_at, 0),
+    ):
+        assert history.page(asked(owner, since=since, until=until)).total == found
+
+
+def test_twenty_rows_are_a_page(reopen: Open, owner: str) -> None:
+    history = reopen()
+    history.write([a_row(owner, number) for number in range(21)])
+    page = history.page(asked(owner))
+    assert (len(page.rows), page.total) == (20, 21)
+
+
+@pytest.mark.parametrize("model", ["%", "_", "flux_controlnet", "FLUX", "net "])
+def test_a_filter_is_a_part_of_the_name_and_no_pattern(
+    reopen: Open, owner: str, model: str
+) -> None:
+    history = reopen()
+    history.write([a_row(owner, 1)])
+    assert history.page(asked(owner, model=model)).total == 0
+    assert history.page(asked(owner, model="x-control")).total == 1
+
+
 @pytest.mark.parametrize(
     ("environment", "outcome"),
     [
@@ -172,38 +181,6 @@ def test_postgresql_is_found_where_debian_installs_it(tmp_path: Path) -> None:
         (tmp_path / name).touch(mode=0o755)
     found = find_postgres({"PATH": "", "CI": "true"}, places=(tmp_path,))
     assert found["initdb"] == str(tmp_path / "initdb")
-
-
-def test_redis_forgets_by_itself(redis: Redis) -> None:
-    row = a_row("x", 1)
-    open_history("", redis, 1).write([row])
-    for key in (f"history:row:{row.request_id}:0", "history:of:x"):
-        assert 0 < redis.ttl(key) <= DAY_S
-
-
-def test_redis_keeps_it_over_its_own_restart(tmp_path: Path) -> None:
-    row = a_row("x", 1)
-    for started in range(2):
-        with running_redis(tmp_path / "redis") as url:
-            client = connect(url)
-            history = open_history("", client, DAYS)
-            if not started:
-                history.write([row])
-            assert history.of_request("x", row.request_id) == [row]
-            client.close()
-
-
-def test_a_database_that_is_away_is_unavailable_and_comes_back(tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    history = SqlHistory(f"sqlite:///{folder}/history.db", DAYS)
-    folder.rename(tmp_path / "elsewhere")
-    with pytest.raises(HistoryUnavailable):
-        history.write([a_row("x", 1)])
-    (tmp_path / "elsewhere").rename(folder)
-    history.write([a_row("x", 1)])
-    assert history.page(asked("x")).total == 1
-    history.close()
 
 
 def a_record(**changes: object) -> RequestRecord:
