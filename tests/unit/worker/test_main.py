@@ -15,7 +15,8 @@ from app.core.queue import CPU, Jobs
 from app.core.settings import EXIT_CONFIG, Settings
 from tests.support.servers import ROOT, environment, running_redis
 from tests.support.waiting import until
-from worker import main
+from worker import in_process_worker, main
+from worker.in_process_worker import InProcessWorker
 from worker.runtime import Runtime
 
 
@@ -60,3 +61,24 @@ def test_a_content_filter_that_cannot_be_loaded_stops_the_worker(
     monkeypatch.setattr("models.classifier.torch.set_num_threads", lambda _: None)
     monkeypatch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "0")
     assert main.run_finish() == EXIT_CONFIG
+
+
+def test_a_worker_beats_and_looks_for_dead_ones_every_two_seconds(worker_runtime: Runtime) -> None:
+    """RQ blocks on an idle queue for the time of a worker less fifteen seconds."""
+    worker = main._worker(InProcessWorker, "gpu")
+    assert (worker.worker_ttl, worker.dequeue_timeout) == (17, 2)
+    assert (worker.maintenance_interval, worker.job_monitoring_interval) == (2, 2)
+    assert worker.job_monitoring_interval == in_process_worker.BEAT_S
+    assert worker.connection is worker_runtime.redis
+    assert worker.queue_names() == ["gpu"]
+    assert worker.name.startswith("gpu-")
+
+
+def test_each_queue_has_its_kind_of_worker() -> None:
+    assert {queue: start.__name__ for queue, start in main.WORKERS.items()} == {
+        "fetch": "run_fetch",
+        "cpu": "run_cpu",
+        "gpu": "run_gpu",
+        "finish": "run_finish",
+        "webhooks": "run_webhooks",
+    }

@@ -15,6 +15,7 @@ from app.api.idempotency import submit_once
 from app.api.schemas import FluxControlNetBody, parse_body
 from app.api.services import Services
 from app.api.submission import Submission
+from app.core.errors import BlobsUnavailable
 from app.core.idempotency import Use
 from app.core.keys import Key
 from app.core.record import Stage
@@ -185,3 +186,45 @@ def test_a_file_is_a_part_of_the_body(api: TestClient) -> None:
     first = submitted(b"one")
     assert submitted(b"one").json() == first.json()
     assert submitted(b"two").status_code == 409
+
+
+class Clock:
+    """Stands still but for those who sleep."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        return 100 + sum(self.slept)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+def test_another_submission_is_waited_for_five_seconds(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process may be dead; then the key is taken over."""
+    clock = Clock()
+    monkeypatch.setattr(idempotency, "time", clock)
+    use = Use(idempotency._digest(SUBMISSION), "d" * 32)
+    services.idempotency.take(CALLER.name, "key", use, services.requests.expiry())
+    assert submitted(services) != use.request_id
+    assert set(clock.slept) == {0.02}
+    assert 250 <= len(clock.slept) <= 251
+
+
+def test_a_key_that_could_not_be_used_is_left_behind_by_no_error(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is: also the end of the process."""
+    for error in (RedisError("OOM"), BlobsUnavailable(), ValueError(), KeyboardInterrupt()):
+
+        def fail(*_: Any, error: BaseException = error, **__: Any) -> None:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(idempotency, "submit", fail)
+            with pytest.raises(type(error)):
+                submitted(services)
+        assert services.redis.keys("idempotency:*") == []

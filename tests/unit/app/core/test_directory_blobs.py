@@ -1,4 +1,4 @@
-"""Blobs in a folder: no name leads outside, a failure leaves nothing, a missing mount is no loss."""
+"""Blobs in a folder: no name leads outside, a failure leaves nothing, a lost mount is no loss."""
 
 from __future__ import annotations
 

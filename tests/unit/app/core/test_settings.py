@@ -314,3 +314,76 @@ def test_the_password_completes_a_url_with_an_ipv6_address(
     monkeypatch.setenv("REDIS_PASSWORD", "secret")
     monkeypatch.setenv("REDIS_URL", url)
     assert load_settings().redis_url == full
+
+
+EDGES = [
+    # name, default, smallest allowed, refused below it, largest allowed, refused above it
+    ("REQUEST_TTL_S", 3600, "1", "0", None, None),
+    ("RESUME_EVERY_S", 10, "0.001", "0", None, None),
+    ("SYNC_TIMEOUT_S", 300, "0.001", "0", None, None),
+    ("DRAIN_S", 5, "0", "-0.001", None, None),
+    ("GRACE_S", 10, "2", "1.999", None, None),
+    ("MAX_PIXELS", 16_777_216, "4096", "4095", None, None),
+    ("MAX_IMAGE_BYTES", 33_554_432, "1024", "1023", None, None),
+    ("MAX_IMAGE_PIXELS", 67_108_864, "4096", "4095", "134217728", "134217729"),
+    ("MAX_BODY_BYTES", 67_108_864, "1024", "1023", None, None),
+    ("MAX_BODIES_BYTES", 536_870_912, "1024", "1023", None, None),
+    ("MAX_KEY_BODIES_BYTES", 268_435_456, "1024", "1023", None, None),
+    ("MAX_QUEUED", 10_000, "1", "0", None, None),
+    ("MEMORY_WATERMARK", 0.8, "0.001", "0", "1", "1.001"),
+    ("CREDITS_PER_WORK_UNIT", 1.0, "1e-6", "9e-7", "1e6", "1000001"),
+    ("HEAD_TIMEOUT_S", 10, "0.001", "0", None, None),
+    ("BODY_TIMEOUT_S", 120, "0.001", "0", None, None),
+    ("FETCH_TIMEOUT_S", 20, "0.001", "0", None, None),
+    ("HISTORY_DAYS", 30, "0", "-1", "3650", "3651"),
+    ("UPLOAD_TTL_S", 604_800, "1", "0", None, None),
+    ("UPLOAD_QUOTA_BYTES", 268_435_456, "0", "-1", None, None),
+    ("SOURCE_QUOTA_BYTES", 536_870_912, "0", "-1", None, None),
+    ("WEBHOOK_TIMEOUT_S", 10, "0.001", "0", "30", "30.001"),
+    ("CONTENT_FILTER_THRESHOLD", 0.5, "0.001", "0", "1", "1.001"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "default", "smallest", "below", "largest", "above"),
+    EDGES,
+    ids=[edge[0] for edge in EDGES],
+)
+def test_a_number_has_its_default_and_its_bounds(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    default: float,
+    smallest: str,
+    below: str,
+    largest: str | None,
+    above: str | None,
+) -> None:
+    assert getattr(load_settings(), name.lower()) == default
+    for allowed in filter(None, (smallest, largest)):
+        monkeypatch.setenv(name, allowed)
+        assert getattr(load_settings(), name.lower()) == float(allowed)
+    for refused in filter(None, (below, above)):
+        monkeypatch.setenv(name, refused)
+        with pytest.raises(SystemExit, match=f"settings: {name}: "):
+            load_settings()
+
+
+def test_every_number_among_the_settings_has_its_bounds_here() -> None:
+    named = {edge[0].lower() for edge in EDGES}
+    numbers = {
+        name for name, field in Settings.model_fields.items() if field.annotation in (int, float)
+    }
+    assert numbers - named == set()
+
+
+def test_webhooks_are_tried_again_after_growing_pauses_of_a_day_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load_settings().webhook_retries_s == (5, 60, 600, 3600, 7200, 14_400, 28_800)
+    for allowed, pauses in (("", ()), ("0,86400", (0, 86_400)), ("5", (5,))):
+        monkeypatch.setenv("WEBHOOK_RETRIES_S", allowed)
+        assert load_settings().webhook_retries_s == pauses
+    for refused in ("-0.001", "86400.001", "5;6"):
+        monkeypatch.setenv("WEBHOOK_RETRIES_S", refused)
+        with pytest.raises(SystemExit, match="settings: WEBHOOK_RETRIES_S: "):
+            load_settings()
