@@ -9,6 +9,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -19,10 +20,12 @@ from redis import Redis
 from rq.utils import current_timestamp
 
 from app.core import requests as requests_module
+from app.core.blobs import RedisBlobs
 from app.core.errors import GenerationFailed
 from app.core.queue import CPU, FINISH, GPU
 from app.core.record import Status
 from tests.support.installation import Caller, Installation, installation
+from tests.support.pictures import picture_host
 from tests.support.receivers import Receiver, receiver
 from tests.support.redis_keys import DAY_S, HOUR_S, Installed, let_pass, mentions, sizes, wrong_keys
 
@@ -157,6 +160,47 @@ def failed_in_the_model(there: Installation, caller: Caller) -> str:
     return request_id
 
 
+def failed_while_it_is_encoded(there: Installation, caller: Caller) -> str:
+    """The first of its pictures has been stored by then."""
+    request_id = there.submit(caller, {**BODY, "samples": 2})
+    there.work(CPU, GPU)
+    there.redis.delete(f"blob:{request_id}:pixels:1")
+    there.work()
+    return request_id
+
+
+def cancelled_while_it_is_encoded(there: Installation, caller: Caller) -> str:
+    """After the last of its files has been stored."""
+
+    class Cancelling(RedisBlobs):
+        def put(self, name: str, data: bytes, expires_at: float) -> None:
+            super().put(name, data, expires_at)
+            if name == f"{request_id}:output:map":
+                cancel(there, caller, request_id)
+
+    request_id = there.submit(caller, {**BODY, "samples": 2})
+    there.work(CPU, GPU)
+    there.context.blobs = Cancelling(there.redis)
+    there.work()
+    return request_id
+
+
+def cancelled_while_it_is_downloaded(there: Installation, caller: Caller) -> str:
+    with picture_host() as host:
+
+        def respond(handler: BaseHTTPRequestHandler) -> None:
+            cancel(there, caller, request_id)
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(len(a_picture())))
+            handler.end_headers()
+            handler.wfile.write(a_picture())
+
+        url = host.answer("/a.png", respond)
+        request_id = there.submit(caller, {**BODY, "image": url})
+        there.work()
+    return request_id
+
+
 def cancelled_while_it_waits(there: Installation, caller: Caller) -> str:
     request_id = there.submit(caller, BODY)
     cancel(there, caller, request_id)
@@ -220,10 +264,13 @@ ENDS: dict[Life, Status] = {
     failed_picture: Status.FAILED,
     failed_download: Status.FAILED,
     failed_in_the_model: Status.FAILED,
+    failed_while_it_is_encoded: Status.FAILED,
     cancelled_while_it_waits: Status.FAILED,
     cancelled_before_its_download: Status.FAILED,
     cancelled_in_the_model: Status.FAILED,
     cancelled_before_it_is_encoded: Status.FAILED,
+    cancelled_while_it_is_encoded: Status.FAILED,
+    cancelled_while_it_is_downloaded: Status.FAILED,
     cancelled_beside_the_queue: Status.FAILED,
     expired: Status.FAILED,
 }
@@ -243,6 +290,27 @@ def test_every_key_of_a_request_expires_and_only_its_pictures_are_kept(
         kept.add("output:map")
     assert blobs(there, request_id) == kept
     assert bool(kept) is (ENDS[life] is Status.COMPLETED)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["it goes on", "it fails"])
+def test_a_request_that_expires_while_a_worker_has_it_is_not_brought_back(
+    there: Installation, caller: Caller, fails: bool
+) -> None:
+    """Its record, its events and the job itself are gone when the worker writes next."""
+
+    def expire() -> None:
+        there.redis.delete(f"req:{request_id}", f"req:{request_id}:events")
+        there.redis.delete(f"rq:job:{request_id}-generate")
+        if fails:
+            raise GenerationFailed("no")
+
+    request_id = there.submit(caller, BODY)
+    there.during[request_id] = expire
+    there.work()
+    assert there.redis.keys(f"req:{request_id}*") == []
+    check(there, unfinished=1)
+    there.keep_house()
+    assert there.services.requests.unfinished() == {}
 
 
 class Later:
