@@ -73,9 +73,17 @@ class Installation:
         self.context: Runtime = runtime()
         self.during: dict[str, During] = {}
         """What happens in the middle of the generation of a request, by its id."""
+        self._blobs = self.context.blobs
+        self._secrets = {name: self.redis.get(name) for name in self.redis.keys("secret:*")}
         self._api = api
         self._loop = asyncio.Runner()
         self._thread = ThreadPoolExecutor(1, "api")
+
+    def restart(self) -> None:
+        """On a Redis that has lost all but the secrets, which processes read when they start."""
+        self.redis.mset(self._secrets)
+        self.context.blobs = self._blobs
+        self.during.clear()
 
     def caller(self, owner: str, **terms: Any) -> Caller:
         """A new key."""

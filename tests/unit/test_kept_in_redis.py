@@ -53,11 +53,18 @@ def listening() -> Iterator[Receiver]:
         yield running
 
 
-@pytest.fixture
-def there(redis: Redis, redis_server: str) -> Iterator[Installation]:
-    assert redis.dbsize() == 0
+@pytest.fixture(scope="module")
+def installed(redis_server: str) -> Iterator[Installation]:
     with installation(redis_server, FETCH_ALLOW_HOSTS="127.0.0.1") as running:
         yield running
+
+
+@pytest.fixture
+def there(redis: Redis, installed: Installation) -> Installation:
+    """An installation of which Redis knows nothing but its secrets."""
+    assert redis.dbsize() == 0
+    installed.restart()
+    return installed
 
 
 @pytest.fixture
