@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from PIL import Image
@@ -13,6 +14,7 @@ from app.core.metadata import embedded
 from app.core.record import RequestRecord, Stage, Status
 from app.core.settings import Settings
 from tests.support.pictures import astronaut, opened
+from tests.support.redis_keys import dump
 from worker import finish as job
 from worker.runtime import Runtime
 
@@ -37,11 +39,14 @@ PARAMS = {
 }
 
 
-def ended(context: Runtime, annotated: bool = False, **params: Any) -> RequestRecord:
-    """The record after the job, for pictures of 100x60 made as 112x64."""
+def ended(
+    context: Runtime, annotated: bool = False, lost: tuple[str, ...] = (), **params: Any
+) -> RequestRecord:
+    """The record after the job, for pictures of 100x60 made as 112x64. lost: blobs that are not
+    there any more."""
     expires_at = context.requests.expiry()
     context.requests.submit(ID, "a", {**PARAMS, **params}, {}, expires_at)
-    size = {"width": 100, "height": 60, "annotated": annotated}
+    size = {"width": 100, "height": 60, "annotated": annotated, "work": 2.0}
     for stage, found in (
         (Stage.PREPARE, size),
         (Stage.GENERATE, {"inference_s": 1.0, "made_with": {"checkpoint": "stub"}}),
@@ -56,14 +61,17 @@ def ended(context: Runtime, annotated: bool = False, **params: Any) -> RequestRe
         context.blobs.put(
             f"{ID}:{name}", bytes(len(pixels)) if name == "control" else pixels, expires_at
         )
+    context.blobs.delete(*(f"{ID}:{name}" for name in lost))
     job.finish(ID)
     record = context.requests.get(ID)
     assert record is not None
     return record
 
 
-def finished(context: Runtime, annotated: bool = False, **params: Any) -> RequestRecord:
-    record = ended(context, annotated, **params)
+def finished(
+    context: Runtime, annotated: bool = False, lost: tuple[str, ...] = (), **params: Any
+) -> RequestRecord:
+    record = ended(context, annotated, lost, **params)
     assert record.status is Status.COMPLETED, record.error
     return record
 
@@ -137,16 +145,119 @@ def test_the_threshold_decides(worker_runtime: Runtime, score: float, status: St
         assert worker_runtime.redis.keys(f"blob:{ID}:*") == []
 
 
-def test_a_filter_that_is_not_there_lets_nothing_pass(worker_runtime: Runtime) -> None:
+def test_a_filter_that_is_not_there_lets_nothing_pass(
+    worker_runtime: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
     worker_runtime.settings = Settings(content_filter="any")
     record = ended(worker_runtime)
     assert (record.status, record.error) == (Status.FAILED, "Internal error")
     assert worker_runtime.redis.keys(f"blob:{ID}:*") == []
+    assert "the content filter is configured but not loaded" in caplog.text
+
+
+def test_every_picture_is_judged_and_the_worst_one_decides(
+    worker_runtime: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Harsh(Judge):
+        def score(self, picture: Image.Image) -> float:
+            seen.append(picture)
+            return len(seen) * 0.4
+
+    seen: list[Image.Image] = []
+    caplog.set_level("INFO", "worker.finish")
+    worker_runtime.settings = Settings(content_filter="any", content_filter_threshold=0.8)
+    worker_runtime.content_filter = Harsh(0)  # type: ignore[assignment]
+    assert ended(worker_runtime).error == ContentWithheld.sentence
+    assert seen[0].tobytes() != seen[1].tobytes()
+    assert caplog.messages == [
+        f"request {ID}: the content filter gives picture 0 0.400",
+        f"request {ID}: the content filter gives picture 1 0.800",
+    ]
+
+
+def test_what_was_delivered_is_in_the_record(worker_runtime: Runtime) -> None:
+    record = finished(worker_runtime, image_format="png")
+    for number, made in enumerate(record.outputs):
+        data = worker_runtime.blobs.get(f"{ID}:output:{number}")
+        assert data is not None
+        assert made == {
+            "file_name": f"{number}.png",
+            "content_type": "image/png",
+            "file_size": len(data),
+            "width": 100,
+            "height": 60,
+            "seed": 9 + number,
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "pixels_sha256": hashlib.sha256(opened(data).tobytes()).hexdigest(),
+        }
+        pixels = astronaut((112, 64)).rotate(number * 90).crop((6, 2, 106, 62))
+        assert opened(data).tobytes() == pixels.tobytes()
+        left = cast(int, worker_runtime.redis.ttl(f"blob:{ID}:output:{number}"))
+        assert abs(left - cast(int, worker_runtime.redis.ttl(f"req:{ID}"))) <= 1
+    assert [made["seed"] for made in record.outputs] == [9, 10]
+
+
+@pytest.mark.parametrize("image_format", ["jpeg", "webp"])
+def test_the_pixels_of_a_picture_are_those_of_its_file(
+    worker_runtime: Runtime, image_format: str
+) -> None:
+    """These formats change them."""
+    record = finished(worker_runtime, image_format=image_format, samples=1)
+    [made] = record.outputs
+    pixels = delivered(worker_runtime, "0").tobytes()
+    assert made["pixels_sha256"] == hashlib.sha256(pixels).hexdigest()
+    assert made["content_type"] == f"image/{image_format}"
+
+
+def test_the_quality_is_that_of_the_request(worker_runtime: Runtime) -> None:
+    sizes = []
+    for quality in (20, 90):
+        record = finished(worker_runtime, quality=quality, samples=1)
+        sizes.append(record.outputs[0]["file_size"])
+        worker_runtime.requests.forget(ID)
+    assert sizes[0] < sizes[1] / 2
+
+
+def test_a_picture_that_is_lost_is_a_failure_with_a_reason(worker_runtime: Runtime) -> None:
+    record = ended(worker_runtime, lost=("pixels:1",))
+    assert record.error == "Internal error: the picture was lost before it was delivered"
+    assert worker_runtime.redis.keys(f"blob:{ID}:*") == []
+
+
+def test_a_map_that_is_lost_is_left_out(worker_runtime: Runtime) -> None:
+    """Of a gpu worker that kept none; alone it is a failure."""
+    record = finished(worker_runtime, lost=("map",))
+    assert (len(record.outputs), record.control_map) == (2, None)
+    worker_runtime.requests.forget(ID)
+    record = ended(worker_runtime, lost=("map",), only_map=True)
+    assert record.error == "Internal error: the control map was lost"
+
+
+@pytest.mark.parametrize(("only_map", "measured"), [(False, b"1"), (True, None)])
+def test_pictures_teach_how_long_the_next_ones_take(
+    worker_runtime: Runtime, only_map: bool, measured: bytes | None
+) -> None:
+    finished(worker_runtime, **({"only_map": True} if only_map else {}))
+    assert worker_runtime.redis.hget("measured", "requests:exact") == measured
+
+
+def test_only_results_are_kept(worker_runtime: Runtime) -> None:
+    finished(worker_runtime)
+    names = {key.decode().partition(":output:")[2] for key in worker_runtime.redis.keys("blob:*")}
+    assert names == {"0", "1", "map"}
+
+
+def test_a_request_that_has_ended_is_finished_by_nobody(worker_runtime: Runtime) -> None:
+    finished(worker_runtime)
+    before = dump(worker_runtime.redis)
+    job.finish(ID)
+    assert dump(worker_runtime.redis) == before
 
 
 def test_a_map_alone_is_the_whole_result(worker_runtime: Runtime) -> None:
     record = finished(worker_runtime, only_map=True)
-    assert [made["file_name"] for made in record.outputs] == ["0.png"]
+    [made] = record.outputs
+    assert (made["file_name"], made["seed"], made["width"], made["height"]) == ("0.png", 0, 112, 64)
     assert record.control_map is None
     assert delivered(worker_runtime, "0").size == (112, 64)
     assert embedded(delivered(worker_runtime, "0")) is None

@@ -1,0 +1,87 @@
+"""The job that downloads: what it stores, and what the settings allow."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from app.core.record import RequestRecord, Stage, Status
+from tests.support.pictures import PictureHost
+from worker.fetch import fetch
+from worker.runtime import Runtime
+
+ID = "a" * 32
+
+
+@pytest.fixture
+def context(worker_runtime: Runtime) -> Runtime:
+    return with_settings(worker_runtime, fetch_allow_hosts=("127.0.0.1",))
+
+
+def with_settings(context: Runtime, **settings: Any) -> Runtime:
+    context.settings = context.settings.model_copy(update=settings)
+    return context
+
+
+def fetched(context: Runtime, url: str, field: str = "image") -> RequestRecord:
+    """The record after both parts of the job."""
+    requests = context.requests
+    source = {"kind": "url", "url": url, "field": field}
+    requests.submit(ID, "a", {}, source, requests.expiry(), stage=Stage.FETCH)
+    rest = fetch(ID)
+    assert rest is not None
+    assert record(context).stage is Stage.FETCH  # until the download is done
+    rest()
+    return record(context)
+
+
+def record(context: Runtime) -> RequestRecord:
+    found = context.requests.get(ID)
+    assert found is not None
+    return found
+
+
+def test_what_was_downloaded_waits_to_be_prepared(context: Runtime, host: PictureHost) -> None:
+    found = fetched(context, host.serve("/a.png", b"the file"))
+    assert (found.status, found.stage) == (Status.QUEUED, Stage.PREPARE)
+    assert context.blobs.get(f"{ID}:source") == b"the file"
+    left = cast(int, context.redis.ttl(f"blob:{ID}:source"))
+    assert abs(left - cast(int, context.redis.ttl(f"req:{ID}"))) <= 1
+    assert context.jobs.carried() == {(ID, Stage.PREPARE)}
+
+
+@pytest.mark.parametrize("field", ["image", "control_image"])
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"fetch_allow_hosts": ()}, "the URL cannot be used: its port is not allowed"),
+        ({"max_image_bytes": 7}, "the URL cannot be used: it holds more than 7 bytes"),
+    ],
+)
+def test_a_download_has_the_bounds_of_the_settings(
+    context: Runtime, host: PictureHost, settings: dict[str, Any], reason: str, field: str
+) -> None:
+    with_settings(context, **settings)
+    found = fetched(context, host.serve("/a.png", b"the file"), field)
+    assert (found.status, found.error, found.error_status) == (
+        Status.FAILED,
+        f"{field}: {reason}",
+        400,
+    )
+    assert context.blobs.get(f"{ID}:source") is None
+    assert context.jobs.carried() == set()
+
+
+def test_a_download_has_its_time(context: Runtime, host: PictureHost) -> None:
+    with_settings(context, fetch_timeout_s=0.05)
+    found = fetched(context, host.answer("/slow", lambda handler: handler.connection.recv(1)))
+    assert found.error == "image: the URL did not deliver within 0.05 s"
+
+
+def test_a_request_that_has_ended_is_not_downloaded(context: Runtime, host: PictureHost) -> None:
+    requests = context.requests
+    requests.submit(ID, "a", {}, {"url": host.origin}, requests.expiry(), stage=Stage.PREPARE)
+    before = len(host.requests)
+    assert fetch(ID) is None
+    assert len(host.requests) == before
