@@ -51,7 +51,7 @@ def parse_url(text: str) -> Url:
         raise UrlRejected("it is malformed") from None
     if parts.scheme not in ("http", "https"):
         raise UrlRejected("only http and https are allowed")
-    if parts.username is not None or parts.password is not None:
+    if parts.username is not None:
         raise UrlRejected("it must not carry credentials")
     _, bracket, rest = parts.netloc.partition("]")
     if not parts.hostname or port == 0 or (bracket and not _AFTER_BRACKET.fullmatch(rest)):

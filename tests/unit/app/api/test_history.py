@@ -120,8 +120,9 @@ def test_a_window_has_at_most_31_days(
     assert answer.json().get("error") == error
 
 
-def test_the_first_days_of_all_are_a_window(api: TestClient) -> None:
-    assert ids(api.get(HISTORY, params={"to_date": "0001-01-03"})) == []
+@pytest.mark.parametrize("last", ["0001-01-01", "0001-01-08"])
+def test_the_first_days_of_all_are_a_window(api: TestClient, last: str) -> None:
+    assert ids(api.get(HISTORY, params={"to_date": last})) == []
 
 
 # ---- what may be asked

@@ -55,6 +55,7 @@ REFUSED = {
     "user": "http://user@example.com/",
     "user and password": "http://user:secret@example.com/",
     "empty user": "http://@example.com/",
+    "password alone": "http://:secret@example.com/",
     "two hosts": "http://example.com@10.0.0.1/",
     "backslash and host": "http://example.com\\@10.0.0.1/",
     "no host": "http:///secret",
