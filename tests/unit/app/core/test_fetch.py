@@ -67,6 +67,25 @@ def test_the_host_header_keeps_the_name(name: str) -> None:
         assert host.hosts == [f"pictures.test:{host.port}"]
 
 
+def test_a_request_asks_for_a_picture_as_it_is(host: PictureHost) -> None:
+    """A body that comes compressed is refused, so none is asked for."""
+    seen: list[dict[str, str]] = []
+
+    def respond(handler: BaseHTTPRequestHandler) -> None:
+        seen.append({name.lower(): value for name, value in handler.headers.items()})
+        raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")(handler)
+
+    assert fetch(host.answer("/asked.png", respond)) == b"ok"
+    assert seen == [
+        {
+            "host": f"127.0.0.1:{host.port}",
+            "accept": "image/*",
+            "accept-encoding": "identity",
+            "user-agent": "flux-controlnet-server",
+        }
+    ]
+
+
 @pytest.mark.parametrize("port", ["", ":", ":80"])
 def test_the_host_header_has_no_port_of_its_scheme(
     port: str, monkeypatch: pytest.MonkeyPatch

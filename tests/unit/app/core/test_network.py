@@ -253,3 +253,38 @@ def test_another_port_of_an_allowed_host_is_not(dialled: list[str]) -> None:
     reason = refusal("http://images.corp:8080/", ("images.corp:8443",), inside)
     assert reason == "its host is not allowed"
     assert dialled == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "port", "reason"),
+    [
+        (["127.0.0.2", "10.0.0.1"], 80, "its host is not allowed"),
+        (["10.0.0.1", "127.0.0.2"], 80, "its host is not allowed"),
+        (["127.0.0.2", PUBLIC_V4], 81, "its port is not allowed"),
+        ([PUBLIC_V4, "127.0.0.2"], 8080, "could not be reached"),
+    ],
+)
+def test_an_allowed_address_allows_no_other_one(
+    dialled: list[str], answer: list[str], port: int, reason: str
+) -> None:
+    url = f"http://a.example:{port}/"
+    assert refusal(url, ("127.0.0.2/32",), Answers(answer)) == reason
+    assert dialled == (answer if "reached" in reason else [])
+
+
+@pytest.mark.parametrize(
+    ("entry", "host", "reason"),
+    [
+        ("images.corp", "IMAGES.Corp.", "did not deliver within 5 s"),
+        ("images.corp:9000", "images.corp", "did not deliver within 5 s"),
+        ("images.corp:9001", "images.corp", "its port is not allowed"),
+        ("[2606:4700:4700:0::1111]:9000", "[2606:4700:4700::1111]", "did not deliver within 5 s"),
+        ("[2606:4700:4700::1111]:9001", "[2606:4700:4700::1111]", "its port is not allowed"),
+        ("2606:4700::/32", "[2606:4700:4700::1111]", "did not deliver within 5 s"),
+    ],
+)
+def test_what_the_operator_allows_is_known_in_every_spelling(
+    dialled: list[str], entry: str, host: str, reason: str
+) -> None:
+    assert refusal(f"http://{host}:9000/", (entry,), Answers([PUBLIC_V6])) == reason
+    assert dialled == ([PUBLIC_V6] if "deliver" in reason else [])
