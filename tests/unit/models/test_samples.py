@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models.checkpoints import LoadedCheckpoint
+from models.errors import NonFiniteLatents
 from models.finite import FiniteWatch
 from models.pipeline import sample
 from models.sampling import CATALOGUE, SAMPLERS, Flow, initial_noise, noise_for, sigmas_for
@@ -46,16 +47,59 @@ def test_a_picture_has_the_noise_of_its_own_seed(stand_in: LoadedCheckpoint, sam
         assert torch.equal(made(stand_in, spec, index), expected)
 
 
-@pytest.mark.parametrize(("mu", "schedule"), [(0.5, "simple"), (1.15, "karras"), (3.2, "beta")])
+@pytest.mark.parametrize(
+    ("mu", "schedule"),
+    [(0.5, "simple"), (1.15, "karras"), (3.2, "beta"), (1.15, "ddim_uniform")],
+)
 def test_a_picture_follows_the_schedule_and_shift_of_its_request(
     stand_in: LoadedCheckpoint, mu: float, schedule: str
 ) -> None:
     spec = replace(SPEC, mu=mu, schedule=schedule)
     sigmas = sigmas_for(schedule, 6, mu)
-    expected = SAMPLERS["euler"](StandardGaussian(), initial_noise(7, LATENTS), sigmas)
+    x = sigmas[0] * initial_noise(7, LATENTS)  # ddim_uniform starts below sigma = 1
+    expected = SAMPLERS["euler"](StandardGaussian(), x, sigmas)
     assert torch.equal(made(stand_in, spec, 0), expected)
 
 
 def test_the_last_seed_is_followed_by_the_first(stand_in: LoadedCheckpoint) -> None:
     spec = replace(SPEC, seed=2**63 - 1, sampler="euler_ancestral")
     assert torch.equal(made(stand_in, spec, 1), made(stand_in, replace(spec, seed=0), 0))
+
+
+@pytest.mark.parametrize(("sampler", "steps"), [("euler", 6), ("heun", 6), ("dpm_fast", 3)])
+def test_a_result_that_is_not_finite_names_the_last_step(
+    stand_in: LoadedCheckpoint, sampler: str, steps: int
+) -> None:
+    spec = replace(SPEC, sampler=sampler)
+    watch = FiniteWatch(StandardGaussian())
+    latents = sample(watch, spec, 0, stand_in, lambda _step, _steps: None)
+    watch.raise_for(spec, latents)
+    with pytest.raises(NonFiniteLatents, match=f"at step {steps} of {steps}$"):
+        watch.raise_for(spec, latents * torch.nan)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "schedule", "steps"),
+    [
+        ("euler", "simple", 6),
+        ("heun", "simple", 6),
+        ("dpm_2", "simple", 6),
+        ("dpm_fast", "simple", 3),
+        ("euler", "ddim_uniform", 7),
+    ],
+)
+def test_steps_are_counted_from_one(
+    stand_in: LoadedCheckpoint, sampler: str, schedule: str, steps: int
+) -> None:
+    seen: list[object] = []
+    sample(
+        FiniteWatch(StandardGaussian()),
+        replace(SPEC, sampler=sampler, schedule=schedule),
+        0,
+        stand_in,
+        lambda step, of: seen.append((step, of)),
+        lambda denoised: seen.append(denoised.shape),
+    )
+    # What the model sees is shown before its step is counted.
+    expected = [(torch.Size(LATENTS), (step, steps)) for step in range(1, steps + 1)]
+    assert seen == [entry for pair in expected for entry in pair]
