@@ -357,3 +357,34 @@ def test_a_bounded_key_is_forgotten_when_nothing_of_it_waits(rig: Rig, redis: Re
     assert redis.keys("held*") == []
     rig.submit("a", 2, concurrency=1)
     assert [key for key in redis.smembers("flight:a") if not key.startswith(b"a2")] == []
+
+
+@pytest.mark.parametrize(
+    ("before", "order"), [(1023, ["a0", "b0", "a1"]), (1024, ["a0", "a1", "b0"])]
+)
+def test_a_job_is_looked_for_among_the_first_thousand_and_twenty_four(
+    rig: Rig, redis: Redis, before: int, order: list[str]
+) -> None:
+    """Before it are jobs that were put back; one that is not found counts as taken."""
+    for number in range(2):
+        rig.submit("a", number)
+    redis.lpush(CPU_LIST, *[f"x-{number}" for number in range(before)])
+    rig.submit("b")
+    assert rig.waiting()[before:] == order
+
+
+@pytest.mark.parametrize(
+    ("work", "order"),
+    [
+        (0.5, ["a0", "b0", "a1", "a2", "b1", "a3"]),
+        (1.0, ["a0", "b0", "a1", "b1", "a2", "a3"]),
+        (0.0, ["a0", "b0", "a1", "b1", "a2", "a3"]),  # a control map alone: a turn of one unit
+        (2.0, ["a0", "b0", "b1", "a1", "a2", "a3"]),
+    ],
+)
+def test_less_work_is_served_more_often(rig: Rig, work: float, order: list[str]) -> None:
+    for number in range(4):
+        rig.prepared("a", number, work)
+    for number in range(2):
+        rig.prepared("b", number, 1.0)
+    assert rig.waiting(GPU) == order

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psycopg
@@ -14,7 +14,6 @@ from sqlalchemy import text
 
 from app.core.history import (
     DAY_S,
-    TEXT_MAX,
     History,
     HistoryRow,
     Query,
@@ -210,6 +209,64 @@ def test_a_request_is_as_many_rows_as_it_has_pictures() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("status", "row_status", "cost", "error"),
+    [
+        (Status.QUEUED, "PENDING", 0.0, None),
+        (Status.PROCESSING, "PENDING", 0.0, None),
+        (Status.COMPLETED, "COMPLETED", 1.5, None),
+        (Status.FAILED, "FAILED", 0.0, "no"),
+    ],
+)
+def test_a_row_has_what_became_of_its_request(
+    status: Status, row_status: str, cost: float, error: str | None
+) -> None:
+    record = a_record(
+        status=status,
+        params={"prompt": "p"},
+        source={"kind": "base64"},
+        started_at=NOW + 1,
+        cost=1.5,
+        error="no",
+        inference_s=0.5,
+        work=20.0,
+        evaluations=40,
+        profile="turbo",
+        outputs=({"file_name": "0.png"},),
+    )
+    assert [asdict(row) for row in rows_of(record)] == [
+        {
+            "request_id": "a" * 32,
+            "output": 0,
+            "owner": "x",
+            "model": "flux-controlnet",
+            "status": row_status,
+            "created_at": NOW,
+            "started_at": NOW + 1,
+            "ended_at": NOW + 2,
+            "expires_at": NOW + 3600,
+            "cost": cost,
+            "error": error,
+            "inputs": {"image": "(base64)", "prompt": "p"},
+            "made": {"file_name": "0.png"},
+            "inference_s": 0.5,
+            "queue_s": 1.0,
+            "work": 20.0,
+            "evaluations": 40,
+            "profile": "turbo",
+        }
+    ]
+
+
+def test_a_row_is_the_same_after_a_store_has_read_it() -> None:
+    [row] = rows_of(a_record(outputs=({"file_name": "0.png"},)))
+    assert HistoryRow.from_json(row.to_json()) == row
+
+
+def test_a_source_of_no_known_kind_is_unknown() -> None:
+    assert rows_of(a_record(source={}))[0].inputs["image"] == "(unknown)"
+
+
 def test_inputs_are_named_as_they_came() -> None:
     """So that they can be sent again: a ready map as one, and no profile where none was named."""
     source = {"field": "control_image", "kind": "file"}
@@ -217,11 +274,16 @@ def test_inputs_are_named_as_they_came() -> None:
     assert rows_of(record)[0].inputs == {"control_image": "(file)", "prompt": "p"}
 
 
+def test_a_long_url_is_cut_too() -> None:
+    long = {"kind": "url", "url": "https://store.example/" + "a" * 3000}
+    assert rows_of(a_record(source=long))[0].inputs["image"] == long["url"][:2000]
+
+
 def test_texts_are_cut_and_secrets_of_urls_left_out() -> None:
     inputs = rows_of(a_record())[0].inputs
     assert inputs == {
         "image": "https://store.example/a.png",
-        "prompt": "p" * TEXT_MAX,
+        "prompt": "p" * 2000,
         "seed": 7,
     }
     assert rows_of(a_record(source={"kind": "base64"}))[0].inputs["image"] == "(base64)"

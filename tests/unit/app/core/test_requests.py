@@ -10,6 +10,7 @@ import pytest
 from redis import Redis
 
 from app.core import requests as requests_module
+from app.core.credits import Ledger
 from app.core.errors import ImageRejected, TimedOut
 from app.core.record import RequestRecord, Stage, Status, events_key
 from app.core.requests import Account, Claim, RequestStore
@@ -289,11 +290,13 @@ def test_a_request_without_an_account_costs_nobody_anything(
 
 def test_what_an_account_says_is_in_the_record(store: RequestStore, redis: Redis) -> None:
     account = Account("k", price=0.25, concurrency=3)
+    Ledger(redis).open("k", 5.0)
     store.submit(ID, "a", {}, {}, store.expiry(), {"url": "u"}, account, stage=Stage.FETCH)
     found = record(store)
     assert (found.key, found.price, found.webhook) == ("k", 0.25, {"url": "u"})
     assert found.stage is Stage.FETCH
     assert redis.hget(f"req:{ID}", "concurrency") == b"3"
+    assert Ledger(redis).balances() == {"k": 5.0}  # nothing is reserved unless it is said
 
 
 @pytest.fixture

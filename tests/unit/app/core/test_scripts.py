@@ -283,7 +283,7 @@ def test_a_submission_that_is_too_dear_makes_nothing_and_settles_no_key(
     Ledger(redis).open("k", 1.0)
     redis.set(HOLD.name, HOLD.before)
     before = dump(redis)
-    with pytest.raises(InsufficientCredits):
+    with pytest.raises(InsufficientCredits, match="have 1.0 credits, and this request needs 2.0"):
         submit(store, hold=HOLD, account=Account("k", 1.0, to_amount(2.0)))
     assert dump(redis) == before
 
