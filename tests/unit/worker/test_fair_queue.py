@@ -18,7 +18,6 @@ from rq.utils import now, utcformat
 from app.core.queue import CPU, GPU
 from app.core.record import Stage
 from app.core.requests import Account
-from app.core.workers import SILENT_S
 from tests.support.waiting import until
 from worker import fair_queue
 from worker.fair_queue import FairQueue
@@ -125,7 +124,7 @@ def test_what_one_worker_does_at_the_same_time_counts(rig: Rig) -> None:
 
 def test_a_worker_that_is_silent_does_not_count(rig: Rig, redis: Redis) -> None:
     rig.hire(4)
-    silent_since = utcformat(now() - timedelta(seconds=SILENT_S + 1))
+    silent_since = utcformat(now() - timedelta(seconds=16))
     for worker in rig.workers[:2]:
         redis.hset(worker.key, "last_heartbeat", silent_since)
     for number in range(3):

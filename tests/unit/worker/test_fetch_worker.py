@@ -16,7 +16,7 @@ from app.core.queue import CPU, FETCH
 from app.core.record import RequestRecord, Stage, Status
 from app.core.requests import Account
 from tests.support.pictures import PictureHost
-from worker.fetch_worker import SLOTS, FetchWorker
+from worker.fetch_worker import FetchWorker
 from worker.runtime import Runtime
 
 
@@ -58,6 +58,10 @@ def record(context: Runtime, request_id: str) -> RequestRecord:
     found = context.requests.get(request_id)
     assert found is not None
     return found
+
+
+SLOTS = 16
+"""Downloads that one process has in hand at the same time."""
 
 
 class SlowHost:

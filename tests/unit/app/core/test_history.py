@@ -13,7 +13,6 @@ from redis import Redis
 from sqlalchemy import text
 
 from app.core.history import (
-    DAY_S,
     History,
     HistoryRow,
     Query,
@@ -62,7 +61,7 @@ def owner(request: pytest.FixtureRequest) -> str:
 
 
 def asked(owner: str, **changes: object) -> Query:
-    return replace(Query(owner, since=0, until=NOW + DAY_S), **changes)  # type: ignore[arg-type]
+    return replace(Query(owner, since=0, until=NOW + 86_400), **changes)  # type: ignore[arg-type]
 
 
 def test_what_is_written_is_there_after_a_restart_and_only_once(reopen: Open, owner: str) -> None:
@@ -107,7 +106,7 @@ def test_pages_filters_and_orders(reopen: Open, owner: str) -> None:
 
 def test_what_is_too_old_is_neither_seen_nor_kept(reopen: Open, owner: str) -> None:
     history = reopen()
-    old = a_row(owner, 1, created_at=NOW - DAYS * DAY_S - 60)
+    old = a_row(owner, 1, created_at=NOW - 30 * 86_400 - 60)
     history.write([old, a_row(owner, 2)])
     assert history.page(asked(owner)).total == 1
     assert history.of_request(owner, old.request_id) == []

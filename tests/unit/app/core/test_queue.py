@@ -15,7 +15,7 @@ from rq.utils import now, utcformat
 from app.core.queue import CPU, GPU, QUEUES, Jobs, carried_by
 from app.core.record import Stage
 from app.core.requests import Account, RequestStore
-from app.core.workers import MAX_PIXELS_FIELD, SILENT_S
+from app.core.workers import MAX_PIXELS_FIELD
 from tests.support.redis_keys import dump
 
 ID, OTHER = "a" * 32, "b" * 32
@@ -259,7 +259,7 @@ def test_a_worker_that_is_silent_is_dead(redis: Redis) -> None:
     gpu_worker(redis, "alive", 9_000_000)
     killed = gpu_worker(redis, "killed", 100)
     assert (jobs.workers(GPU), jobs.max_pixels()) == (2, 100)
-    silent_since = now() - timedelta(seconds=SILENT_S + 1)
+    silent_since = now() - timedelta(seconds=16)
     redis.hset(killed.key, "last_heartbeat", utcformat(silent_since))
     assert (jobs.workers(GPU), jobs.max_pixels()) == (1, 9_000_000)
     assert jobs.workers(CPU) == 0
