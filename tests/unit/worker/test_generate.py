@@ -244,3 +244,113 @@ def test_a_lost_control_picture_is_a_failure_with_a_reason(context: Runtime) -> 
     context.blobs.delete(f"{ID}:control")
     run()
     assert record(context).error == "Internal error: the control picture was lost"
+
+
+def test_a_worker_without_a_model_makes_nothing(
+    context: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
+    context.checkpoint = None
+    run()
+    assert (record(context).status, record(context).error) == (Status.FAILED, "Internal error")
+    assert "the gpu worker has no checkpoint loaded" in caplog.text
+
+
+def makes(picture: Image.Image, *shades: int) -> Generation:
+    made = tuple(Made(np.full((64, 112, 3), shade, np.uint8), 17, 10) for shade in shades)
+    return Generation(made, picture, "exact")
+
+
+def test_what_was_measured_says_how_long_it_will_take(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model(monkeypatch, lambda *given, **_: makes(given[2], 1))
+    context.requests.forget(ID)
+    context.requests.submit(ID, "a", PARAMS, {}, context.requests.expiry())
+    context.requests.claim(ID, Stage.PREPARE, "e1")
+    prepared = {"width": 100, "height": 60, "work": 30.0}
+    context.requests.advance(ID, Stage.PREPARE, "e1", prepared)
+    context.redis.hset("measured", mapping={"unit_s:exact": 0.5, "delivery_s": 2, "work": 1})
+    run()
+    assert record(context).predicted_s == 17.0
+
+
+def test_nothing_is_predicted_before_anything_was_measured(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model(monkeypatch, lambda *given, **_: makes(given[2], 1))
+    run()
+    assert record(context).predicted_s is None
+
+
+def test_the_next_control_picture_is_read_meanwhile(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    following = "f" * 32
+    context.blobs.put(f"{following}:control", b"the next one", context.requests.expiry())
+    context.jobs.enqueue(following, Stage.GENERATE)
+    model(monkeypatch, lambda *given, **_: makes(given[2], 1))
+    run()
+    context.aside.settle()
+    context.blobs.delete(f"{following}:control")
+    assert context.ahead.control(following) == b"the next one"
+
+
+class Answers:
+    """In the place of a tape."""
+
+    def take(self) -> list[bytes]:
+        return [b"answer"]
+
+
+def test_answers_are_kept_with_what_they_depend_on(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context.settings = context.settings.model_copy(update={"resume_every_s": 1e-9})
+
+    def generate(*given: Any, **_: Any) -> Generation:
+        given[4].after_step(0, Answers())
+        return makes(given[2], 1)
+
+    model(monkeypatch, generate)
+    run()
+    assert record(context).kept["source"] == "stub exact float32 mu 1.15"
+
+
+@pytest.mark.parametrize("annotated", [True, False])
+def test_a_map_that_prepare_has_made_is_not_stored_again(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch, annotated: bool
+) -> None:
+    asked: list[bool] = []
+
+    def generate(*given: Any, annotated: bool, **_: Any) -> Generation:
+        asked.append(annotated)
+        return makes(given[2], 1)
+
+    model(monkeypatch, generate)
+    context.redis.hset(f"req:{ID}", "annotated", "true" if annotated else "false")
+    run()
+    assert asked == [annotated]
+    assert (context.blobs.get(f"{ID}:map") is None) is annotated
+
+
+def test_a_device_that_is_lost_is_left_when_the_last_picture_is_stored(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Left(BaseException):
+        pass
+
+    def leave(_code: int) -> None:
+        done.append("left")
+        raise Left
+
+    def generate(*_: Any, **__: Any) -> Generation:
+        context.aside.settle()
+        context.aside.leave(lambda: done.append("stored"))
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    done: list[str] = []
+    model(monkeypatch, generate)
+    monkeypatch.setattr(job.os, "_exit", leave)
+    with pytest.raises(Left):
+        run()
+    assert done == ["stored", "left"]

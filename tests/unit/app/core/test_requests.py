@@ -268,7 +268,7 @@ def test_an_owners_unfinished_requests_are_those_that_have_not_ended(
     store: RequestStore, redis: Redis
 ) -> None:
     """Also where one ends or expires between two looks."""
-    for request_id, owner in ((ID, "a"), (OTHER, "a"), ("c" * 32, "b")):
+    for request_id, owner in ((ID, "a"), ("c" * 32, "b"), (OTHER, "a")):
         store.submit(request_id, owner, {}, {}, store.expiry())
     assert [record.id for record in store.unfinished_of("a")] == [OTHER, ID]
     store.fail(ID, TimedOut())
