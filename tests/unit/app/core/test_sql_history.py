@@ -62,8 +62,8 @@ def test_the_table_is_made_at_the_first_call_and_only_then(file: Path, history: 
 def test_what_queries_ask_for_is_in_columns_beside_the_row(file: Path, history: SqlHistory) -> None:
     row = a_row("x", 1)
     history.write([row])
-    columns = "request_id, output, owner, model, status, created_at, cost, row"
-    assert stored(file, f"select {columns} from history") == [
+    query = "select request_id, output, owner, model, status, created_at, cost, row from history"
+    assert stored(file, query) == [
         (row.request_id, 0, "x", row.model, "COMPLETED", row.created_at, 0.5, row.to_json())
     ]
 
