@@ -20,6 +20,15 @@ from app.core.settings import Settings
 from app.main import create_app
 
 
+def test_what_every_answer_carries() -> None:
+    assert SAFE_HEADERS == {
+        "x-content-type-options": "nosniff",
+        "content-security-policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+        "referrer-policy": "no-referrer",
+        "cache-control": "no-store",
+    }
+
+
 @pytest.fixture
 def app(redis_server: str, redis: Redis) -> FastAPI:  # noqa: ARG001  # it is emptied first
     return create_app(Settings(redis_url=redis_server))

@@ -68,10 +68,19 @@ def test_another_spelling_of_the_expiry_is_none(signer: LinkSigner, changed: str
     assert signer.valid("/x", changed.format(expires_at), signature) is same_number
 
 
+def test_an_expiry_in_digits_of_another_script_is_none(signer: LinkSigner) -> None:
+    expires_at, signature = query(signer.sign("/x", LATER))
+    arabic = "".join(chr(0x660 + int(digit)) for digit in expires_at)
+    assert int(arabic) == LATER
+    assert not signer.valid("/x", arabic, signature)
+
+
 def test_the_signature_covers_path_and_expiry_apart(signer: LinkSigner) -> None:
     expires_at, signature = query(signer.sign("/x", LATER))
     assert not signer.valid("/y", expires_at, signature)
-    assert not signer.valid(f"/x\n{expires_at[0]}", expires_at[1:], signature)
+    for between in ("", "\n"):
+        path = f"/x{between}{expires_at[0]}"
+        assert not signer.valid(path, expires_at[1:], signature)
     assert not signer.valid("/x", expires_at, signature[:-1])
     assert not signer.valid("/x", expires_at, signature.upper())
 

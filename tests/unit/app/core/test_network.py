@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from app.core.addresses import AllowList
 from app.core.errors import ImageRejected
 from app.core.fetch import fetch_image
-from app.core.network import Resolve, resolve
+from app.core.network import Deadline, Resolve, resolve
 from tests.support.hostile import PRIVATE, SPELLINGS, as_host
 from tests.support.pictures import PictureHost, picture_host, redirect
 
@@ -226,6 +227,18 @@ def test_a_resolver_that_does_not_answer_meets_the_deadline() -> None:
             fetch("http://a.example/", resolve=silent, timeout_s=0.2)
     finally:
         end.set()
+
+
+def test_a_deadline_leaves_some_time_or_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    deadline = Deadline(2.5)
+    assert deadline.left() == 2.5
+    monkeypatch.setattr(time, "monotonic", lambda: 102.25)
+    assert deadline.left() == 0.25
+    for now in (102.5, 103.0, 200.0):
+        monkeypatch.setattr(time, "monotonic", lambda now=now: now)
+        with pytest.raises(httpcore.ReadTimeout):
+            deadline.left()
 
 
 def test_the_system_resolver_gives_numbers() -> None:
