@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -218,6 +220,30 @@ def test_no_memory_is_an_error_that_names_the_size_and_the_next_request_works(
     finally:
         handle.remove()
     assert run(stand_in, SPEC).pictures
+
+
+def test_no_memory_frees_what_the_request_held(stand_in: LoadedCheckpoint) -> None:
+    """Also what is held in a circle, which only the collector frees."""
+
+    class Held:
+        def __init__(self) -> None:
+            self.itself = self
+
+    held: list[weakref.ref[Held]] = []
+
+    def full(*_: Any) -> None:
+        held.append(weakref.ref(Held()))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    handle = stand_in.pipe.transformer.x_embedder.register_forward_pre_hook(full)
+    gc.disable()  # so that it does not run by chance
+    try:
+        with pytest.raises(OutOfMemory):
+            run(stand_in, SPEC)
+        assert [reference() for reference in held] == [None]
+    finally:
+        gc.enable()
+        handle.remove()
 
 
 def test_pack_is_undone_by_unpack() -> None:
