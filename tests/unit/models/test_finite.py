@@ -13,6 +13,8 @@ from models.finite import FiniteWatch
 from models.sampling import Flow
 from models.spec import GenerationSpec
 
+pytestmark = pytest.mark.torch
+
 SPEC = GenerationSpec(prompt="", control="canny", width=64, height=64, steps=5)
 X = torch.ones(1, 2, 3)
 
