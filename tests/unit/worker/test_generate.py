@@ -111,7 +111,9 @@ def test_the_model_gets_the_request_and_its_pixels_are_kept(
     assert record(context).profile == "exact"
     assert record(context).inference_s is not None
     assert context.blobs.get(f"{ID}:map") == Image.new("RGB", (112, 64), "red").tobytes()
-    assert record(context).made_with["weights"] == {"base": "owner/name@commit"}
+    made_with = record(context).made_with
+    assert made_with["weights"] == {"base": "owner/name@commit"}
+    assert made_with["versions"]["flux-controlnet-server"] == VERSION
     assert context.jobs.queue("finish").job_ids == [f"{ID}-finish"]
 
 
