@@ -20,7 +20,7 @@ NAMED = re.compile(
     r"flux-controlnet-(?:api|worker):(?:\$\{FLUX_VERSION:-)?(?P<tag>\d[\w.+-]*)"
     r"|\bnewTag: (?P<new>\S+)"
     r"|\bARG VERSION=(?P<arg>\S+)"
-    r"|\bFLUX_VERSION=(?P<env>\S+)"
+    r"|\bFLUX_VERSION=(?P<env>\d\S*)"
     r'|"flux-controlnet-server": "(?P<receipt>[^"]+)"'
 )
 """How a file may name the version of the server."""
