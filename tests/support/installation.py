@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -74,7 +74,8 @@ class Installation:
         self.during: dict[str, During] = {}
         """What happens in the middle of the generation of a request, by its id."""
         self._blobs = self.context.blobs
-        self._secrets = {name: self.redis.get(name) for name in self.redis.keys("secret:*")}
+        names = [cast(bytes, name).decode() for name in self.redis.keys("secret:*")]
+        self._secrets = {name: cast(bytes, self.redis.get(name)) for name in names}
         self._api = api
         self._loop = asyncio.Runner()
         self._thread = ThreadPoolExecutor(1, "api")
