@@ -315,7 +315,7 @@ def test_answers_are_kept_with_what_they_depend_on(
 
     model(monkeypatch, generate)
     run()
-    assert record(context).kept["source"] == "stub exact float32 mu 1.15"
+    assert record(context).kept["source"] == f"{VERSION} stub exact float32 mu 1.15"
 
 
 @pytest.mark.parametrize("annotated", [True, False])
