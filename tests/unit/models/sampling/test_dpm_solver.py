@@ -88,6 +88,28 @@ def test_the_next_step_of_dpm_adaptive_follows_the_error(error: float, factor: f
     assert math.log(asked[3] / asked[4]) == pytest.approx(0.05 * factor / 3, rel=1e-5)
 
 
+@pytest.mark.parametrize(("error", "accepted"), [(1.89, True), (1.906, False)])
+def test_the_tolerance_of_dpm_adaptive_follows_the_latents(error: float, accepted: bool) -> None:
+    """In the second try: the size of the latents is that at the end of the first, e^-0.05."""
+    first, r = 0.05, 2 / 3
+    second = first * (1 + math.atan(1e8 ** (1 / 3) - 1))  # after an error of 0
+    difference = math.exp(-second * (1 - r)) / r * (math.expm1(second) / second - 1)
+    answer = error * 0.05 * math.exp(-first) / difference
+    asked: list[float] = []
+
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        asked.append(float(sigma))
+        if len(asked) > 7:
+            raise Enough
+        return torch.full_like(x, answer if len(asked) == 6 else 0.0)
+
+    x = torch.ones(1, 4, dtype=torch.float64)
+    with pytest.raises(Enough):
+        SAMPLERS["dpm_adaptive"](denoise, x, torch.tensor([1.0, 0.01, 0.0], dtype=torch.float64))
+    assert asked[3] == pytest.approx(math.exp(-first))
+    assert asked[6] == pytest.approx(math.exp(-first - second) if accepted else asked[3])
+
+
 def test_dpm_adaptive_gives_up_after_900_evaluations() -> None:
     generator, calls = torch.Generator().manual_seed(0), 0
 
