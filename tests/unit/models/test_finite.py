@@ -57,12 +57,18 @@ def test_large_numbers_are_numbers() -> None:
     watched(1e38, -1e38, 0.0).raise_for(SPEC, X * 1e38)
 
 
-def test_the_steps_are_those_of_the_sampler() -> None:
-    """dpm_fast has fewer, ddim_uniform more than were asked for."""
-    for change, steps in (({"sampler": "dpm_fast"}, 2), ({"schedule": "ddim_uniform"}, 5)):
-        spec = replace(SPEC, **change)
-        with pytest.raises(NonFiniteLatents, match=f"at step 1 of {steps}$"):
-            watched(torch.nan).raise_for(spec, X)
+@pytest.mark.parametrize(
+    ("spec", "steps"),
+    [
+        (replace(SPEC, sampler="dpm_fast"), 2),
+        (replace(SPEC, sampler="dpm_2"), 5),
+        (replace(SPEC, schedule="ddim_uniform", steps=6), 7),
+    ],
+    ids=["dpm_fast", "dpm_2", "ddim_uniform"],
+)
+def test_the_steps_are_those_of_sampler_and_schedule(spec: GenerationSpec, steps: int) -> None:
+    with pytest.raises(NonFiniteLatents, match=f"at step 1 of {steps}$"):
+        watched(torch.nan).raise_for(spec, X)
 
 
 def test_the_velocity_is_handed_on() -> None:

@@ -134,11 +134,11 @@ def test_the_latents_of_a_seed(name: str) -> None:
     assert first(final) == pytest.approx(LATENTS[name], abs=DIGITS)
 
 
-class DrawsOnDevices(TorchDispatchMode):
+class DrawsOnDevices(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types
     """Notes the device of every tensor that is filled with random numbers."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.devices: list[str] = []
 
     def __torch_dispatch__(
