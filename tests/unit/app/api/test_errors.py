@@ -44,6 +44,11 @@ def api() -> Iterator[TestClient]:
     @app.delete("/raise/{name}")
     async def nothing(name: str) -> None: ...
 
+    @app.head("/query")
+    @app.options("/query")
+    @app.patch("/query")
+    async def nobody_asks() -> None: ...
+
     @app.get("/query")
     async def query(page: Annotated[int, Query(ge=1)], size: int) -> None: ...
 
@@ -83,7 +88,7 @@ def test_an_unknown_path_is_404_and_named(api: TestClient, refusals: list[str]) 
     ("path", "method", "allow"),
     [
         ("/raise/x", "POST", "GET, PUT, DELETE"),
-        ("/query", "DELETE", "GET"),
+        ("/query", "DELETE", "GET, HEAD, PATCH, OPTIONS"),
         ("/raise/x", "BREW", "GET, PUT, DELETE"),
     ],
 )

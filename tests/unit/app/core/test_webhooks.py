@@ -53,6 +53,9 @@ NOBODY = AllowList.parse(())
         "http://api:8080/",
         "http://printer.local/",
         "http://metadata.google.internal/",
+        "https://box.home.arpa/",
+        "https://nas.lan/",
+        "https://Wiki.Intranet./",
     ],
 )
 def test_what_points_inside_is_refused(url: str) -> None:
