@@ -12,6 +12,7 @@ from redis import Redis
 
 from app.core.credits import BILLION, Ledger, cost_of, to_amount, to_credits
 from app.core.errors import GenerationFailed, InsufficientCredits, OutOfCredits
+from app.core.keys import Terms
 from app.core.record import RequestRecord, Stage, record_key
 from app.core.requests import Account, RequestStore
 
@@ -216,3 +217,65 @@ def test_no_work_costs_nothing(ledger: Ledger, store: RequestStore) -> None:
     complete(store, submit(store, 0.0), to_credits(cost_of(0.0, 1.0)))
     assert ledger.balances() == {KEY: 0.0}
     assert ledger.spent() == {KEY: 1.0}
+
+
+def test_a_budget_has_a_million_credits_at_most() -> None:
+    assert Terms(credits=1_000_000).credits == 1_000_000
+    with pytest.raises(ValueError, match="at most 1000000"):
+        Terms(credits=1_000_000.5)
+
+
+def test_a_key_that_is_closed_is_forgotten(store: RequestStore, ledger: Ledger) -> None:
+    other = "o" * 12
+    for key in (KEY, other):
+        ledger.open(key, 50.0)
+        complete(store, submit(store, 20.0, key), 20.0)
+    ledger.close(KEY)
+    assert (ledger.balances(), ledger.spent()) == ({other: 30.0}, {other: 20.0})
+
+
+def test_nothing_is_said_to_be_left_of_a_budget_that_came_after_the_request(
+    store: RequestStore, ledger: Ledger
+) -> None:
+    """Nothing was taken from it."""
+    made = submit(store, 20.0)
+    ledger.open(KEY, 50.0)
+    assert complete(store, made, 20.0).remaining is None
+    assert (ledger.balances(), ledger.spent()) == ({KEY: 50.0}, {KEY: 20.0})
+
+
+def expired(redis: Redis, count: int) -> None:
+    """Reservations of a billionth each, of requests whose records are gone."""
+    ids = [f"{number:032x}" for number in range(count)]
+    redis.hset("reservations", mapping=dict.fromkeys(ids, f"1 {KEY}"))
+    redis.zadd("reservations:expiry", dict.fromkeys(ids, 1.0))
+
+
+@pytest.mark.parametrize(("count", "rounds"), [(1, [1]), (999, [999]), (1000, [999, 1000])])
+def test_nine_hundred_and_ninety_nine_reservations_are_given_back_at_a_time(
+    ledger: Ledger, redis: Redis, count: int, rounds: list[int]
+) -> None:
+    ledger.open(KEY, 1.0)
+    expired(redis, count)
+    for given_back in rounds:
+        ledger.give_back_expired()
+        assert redis.hget("credits", KEY) == b"%d" % (BILLION + given_back)
+
+
+@pytest.mark.parametrize(("passed_s", "given_back"), [(99.9, False), (100.0, True)])
+def test_a_reservation_is_looked_at_when_its_request_has_expired(
+    store: RequestStore,
+    ledger: Ledger,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    passed_s: float,
+    given_back: bool,
+) -> None:
+    ledger.open(KEY, 50.0)
+    made = submit(store, 20.0)
+    [(_, expires_at)] = redis.zrange("reservations:expiry", 0, -1, withscores=True)
+    assert expires_at == float(redis.hget(record_key(made), "expires_at"))
+    redis.delete(record_key(made))
+    monkeypatch.setattr("app.core.credits.time.time", lambda: expires_at - 100 + passed_s)
+    ledger.give_back_expired()
+    assert ledger.balances() == {KEY: 50.0 if given_back else 30.0}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from redis import Redis
+from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
+from app.core import feed as feed_module
 from app.core.connection import connect, connect_async
 from app.core.errors import GenerationFailed
 from app.core.feed import BEGINNING, Event, EventFeed, Follower
@@ -203,35 +205,135 @@ def test_events_are_read_from_the_beginning_on_by_default() -> None:
     assert BEGINNING == "0-0"
 
 
-def test_what_happens_while_somebody_waits_is_told_at_once(redis: Redis, redis_server: str) -> None:
-    store = RequestStore(redis, ttl_s=60)
-    store.submit("a", "t", {}, {}, store.expiry())
+SOON_S = 5.0
+"""Much longer than Redis takes, and much shorter than the silences of the tests below."""
 
-    async def wait(feed: EventFeed) -> list[list[str]]:
+
+@pytest.fixture
+def only_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Followers are not woken by a silence."""
+    monkeypatch.setattr(feed_module, "LONGEST_BLOCK_S", 3600)
+
+
+async def subscribed(redis: Redis, follower: Follower) -> None:
+    """Return when the feed listens and the follower has heard of that, which wakes it once."""
+    while redis.pubsub_numsub("requests:news") != [(b"requests:news", 1)]:
+        await follower.next(0.01)
+    while await follower.next(0.2):
+        pass
+
+
+def names(events: Sequence[Event]) -> list[str]:
+    return [event.name for event in events]
+
+
+@pytest.fixture
+def store(redis: Redis) -> RequestStore:
+    """With one request, of which it is known that it is queued."""
+    made = RequestStore(redis, ttl_s=60)
+    made.submit("a", "t", {}, {}, made.expiry())
+    return made
+
+
+@pytest.mark.usefixtures("only_messages")
+def test_an_event_wakes_the_followers_of_its_request(
+    redis: Redis, redis_server: str, store: RequestStore
+) -> None:
+    async def wait(feed: EventFeed) -> list[str]:
         with feed.following("a") as follower:
-            first = await follower.next(PATIENCE_S)
-            second = asyncio.create_task(follower.next(PATIENCE_S))
+            await subscribed(redis, follower)
+            waiting = asyncio.create_task(follower.next(SOON_S))
+            await asyncio.sleep(0)  # it waits
             await asyncio.to_thread(store.claim, "a", Stage.GENERATE, "e")
-            return [[event.name for event in found] for found in (first, await second)]
+            return names(await waiting)
 
-    assert feeding(redis_server, wait) == [["queued"], ["started"]]
+    assert feeding(redis_server, wait) == ["started"]
 
 
+@pytest.mark.usefixtures("only_messages", "store")
+def test_a_follower_that_comes_late_reads_what_there_is(redis: Redis, redis_server: str) -> None:
+    """Nothing wakes it: the feed has listened for long."""
+
+    async def come_late(feed: EventFeed) -> list[str]:
+        with feed.following("b") as first:
+            await subscribed(redis, first)
+            with feed.following("a") as follower:
+                return names(await follower.next(SOON_S))
+
+    assert feeding(redis_server, come_late) == ["queued"]
+
+
+@pytest.mark.usefixtures("only_messages", "store")
 def test_events_that_could_not_be_read_are_read_next_time(
     redis: Redis, redis_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = RequestStore(redis, ttl_s=60)
-    store.submit("a", "t", {}, {}, store.expiry())
-
-    async def read(feed: EventFeed) -> list[str]:
-        with feed.following("a") as follower:
-            with monkeypatch.context() as away:
-                away.setattr(feed, "read", unreadable)
-                with pytest.raises(RedisError):
-                    await follower.next(PATIENCE_S)
-            return [event.name for event in await follower.next(PATIENCE_S)]
-
     async def unreadable(_request_id: str, _after: str) -> list[Event]:
         raise RedisError("away")
 
+    async def read(feed: EventFeed) -> list[str]:
+        with feed.following("b") as first:
+            await subscribed(redis, first)
+            with feed.following("a") as follower:
+                with monkeypatch.context() as away:
+                    away.setattr(feed, "read", unreadable)
+                    with pytest.raises(RedisError):
+                        await follower.next(SOON_S)
+                return names(await follower.next(SOON_S))
+
     assert feeding(redis_server, read) == ["queued"]
+
+
+@pytest.mark.usefixtures("store")
+def test_an_event_whose_message_was_lost_is_read_after_a_silence(
+    redis: Redis, redis_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "LONGEST_BLOCK_S", 0.05)
+
+    async def wait(feed: EventFeed) -> list[str]:
+        with feed.following("a") as follower:
+            assert names(await follower.next(SOON_S)) == ["queued"]
+            redis.xadd("req:a:events", {"event": "started"})  # and nothing is published
+            return names(await follower.next(SOON_S))
+
+    assert feeding(redis_server, wait) == ["started"]
+
+
+@pytest.mark.usefixtures("only_messages")
+def test_a_feed_whose_connection_breaks_listens_again_after_a_second(
+    redis: Redis,
+    redis_server: str,
+    store: RequestStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """And leaves no connection behind."""
+    slept: list[float] = []
+    get_message, sleep = PubSub.get_message, asyncio.sleep
+    breaks = iter([RedisError("broken")] * 3)
+
+    async def break_off(listener: PubSub, **given: Any) -> Any:
+        error = next(breaks, None)
+        if error is not None:
+            raise error
+        return await get_message(listener, **given)
+
+    async def not_at_all(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(PubSub, "get_message", break_off)
+
+    async def follow(feed: EventFeed) -> tuple[list[str], int]:
+        with feed.following("a") as follower:
+            with monkeypatch.context() as patch:
+                patch.setattr(asyncio, "sleep", not_at_all)
+                while len(slept) < 3:
+                    await sleep(0.01)
+            await subscribed(redis, follower)
+            waiting = asyncio.create_task(follower.next(SOON_S))
+            await asyncio.to_thread(store.claim, "a", Stage.GENERATE, "e")
+            return names(await waiting), len(redis.client_list("pubsub"))
+
+    assert feeding(redis_server, follow) == (["started"], 1)
+    assert slept == [1.0] * 3
+    assert caplog.messages == ["events: broken"] * 3

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -129,6 +130,28 @@ def test_a_key_from_before_there_were_terms_still_works(redis: Redis) -> None:
     redis.hset(BY_DIGEST, digest(secret), json.dumps(old))
     assert KeyStore(redis).all() == [Key(old["id"], "team-a", 5.0)]
     assert KeyStore(redis).all()[0].live(time.time())
+
+
+def test_a_key_may_do_what_is_said_of_it_and_no_more() -> None:
+    assert asdict(Key("a", "team-a", 5.0)) == {
+        "id": "a",
+        "name": "team-a",
+        "created_at": 5.0,
+        "expires_at": None,
+        "budgeted": False,
+        "rpm": None,
+        "concurrency": None,
+        "admin": False,
+        "webhook_url": "",
+    }
+    assert asdict(Terms()) == {
+        "credits": None,
+        "rpm": None,
+        "concurrency": None,
+        "expires_at": None,
+        "admin": False,
+        "webhook_url": "",
+    }
 
 
 def test_a_key_of_a_later_version_can_be_read() -> None:

@@ -84,6 +84,12 @@ def test_a_new_record_has_defaults_for_what_is_not_known_yet() -> None:
     )
 
 
+def test_what_is_left_out_of_a_record_is_what_a_new_one_has() -> None:
+    params, source = {"prompt": "x"}, {"kind": "file"}
+    short = RequestRecord(NAME, "team-a", Status.QUEUED, params, source, 1000.5, 4600.0)
+    assert short == read()
+
+
 def test_what_is_in_the_hash_is_in_the_record() -> None:
     found = read(
         status="COMPLETED",

@@ -13,7 +13,7 @@ from app.core import requests as requests_module
 from app.core.credits import Ledger
 from app.core.errors import ImageRejected, TimedOut
 from app.core.record import RequestRecord, Stage, Status, events_key
-from app.core.requests import Account, Claim, RequestStore
+from app.core.requests import Account, Claim, Hold, KeyTaken, RequestStore
 from app.core.telemetry import tracing
 
 ID, OTHER = "0123456789abcdef0123456789abcdef", "b" * 32
@@ -323,3 +323,30 @@ def test_the_end_of_a_request_says_why_on_each_api(store: RequestStore, redis: R
     assert store.fail(ID, ImageRejected("image: no"))
     fields = redis.hmget(f"req:{ID}", "status", "error", "error_status", "execution")
     assert fields == [b"FAILED", b"image: no", b"400", b""]
+
+
+@pytest.mark.parametrize("holds", [None, "another's"])
+def test_a_submission_whose_key_is_anothers_makes_no_record(
+    store: RequestStore, redis: Redis, holds: str | None
+) -> None:
+    hold = Hold("idempotency:x", "mine", "settled")
+    if holds is not None:
+        redis.set(hold.name, holds)
+    with pytest.raises(KeyTaken):
+        store.submit(ID, "a", {}, {}, store.expiry(), hold=hold)
+    assert store.get(ID) is None
+    redis.set(hold.name, "mine")
+    store.submit(ID, "a", {}, {}, store.expiry(), hold=hold)
+    assert redis.get(hold.name) == b"settled"
+
+
+def test_all_unfinished_requests_are_listed_with_their_stages(store: RequestStore) -> None:
+    ids = [f"{number:032x}" for number in range(5)]
+    for request_id in ids:
+        store.submit(request_id, "a", {}, {}, store.expiry())
+    store.claim(ids[3], Stage.PREPARE, "e")
+    store.advance(ids[3], Stage.PREPARE, "e", {})
+    found = store.unfinished()
+    assert list(found) == ids
+    assert [request_id for request_id, stage in found.items() if stage != Stage.PREPARE] == [ids[3]]
+    assert found[ids[3]] is Stage.GENERATE
