@@ -54,7 +54,8 @@ def test_the_token_embeddings_reach_further_than_the_pooled_vector(
 def test_each_prompt_is_encoded_once(stand_in: LoadedCheckpoint) -> None:
     text = encoders(stand_in, 48)
     first = text.encode("a red house")
-    assert not torch.equal(text.encode("a blue house").embeds, first.embeds)
+    for other in ("a blue house", "A red house", "a red house,"):
+        assert not torch.equal(text.encode(other).embeds, first.embeds)
     again = text.encode("a red house")
     assert again.embeds is first.embeds
     assert again.pooled is first.pooled

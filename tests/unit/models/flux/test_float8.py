@@ -49,6 +49,38 @@ def test_every_row_has_its_own_scale() -> None:
     assert bool(torch.isfinite(made).all())
 
 
+@pytest.mark.parametrize("level", [1e-8, 1e-3, 1e8])
+def test_accuracy_does_not_depend_on_the_level(level: float) -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(64, 32, bias=False)
+    x = torch.randn(4, 64)
+    made = Float8Linear(linear, CPU, native=False)(x * level) / level
+    quiet = nn.Linear(64, 32, bias=False)
+    with torch.no_grad():
+        quiet.weight.copy_(linear.weight * level)
+    also = Float8Linear(quiet, CPU, native=False)(x) / level
+    exact = linear(x)
+    assert float((made - exact).norm() / exact.norm()) < 0.05
+    assert float((also - exact).norm() / exact.norm()) < 0.05
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(16, 24), (24, 16), (8, 16)])
+def test_layers_that_the_matrix_unit_cannot_take_stay(inputs: int, outputs: int) -> None:
+    """Both sides must be multiples of 16."""
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.large, self.small = nn.Linear(32, 16), nn.Linear(inputs, outputs)
+
+    network = nn.Module()
+    network.transformer_blocks = nn.ModuleList([Block()])
+    network.single_transformer_blocks = nn.ModuleList()
+    (block,) = in_float8(network, CPU, native=False).transformer_blocks
+    assert isinstance(block.large, Float8Linear)
+    assert isinstance(block.small, nn.Linear)
+
+
 def test_zeros_stay_zeros() -> None:
     linear = nn.Linear(32, 16, bias=False)
     assert bool((Float8Linear(linear, CPU, native=False)(torch.zeros(3, 32)) == 0).all())

@@ -1,0 +1,106 @@
+"""Which networks serve a profile, where their weights live, and which are compiled."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import pytest
+import torch
+from torch import nn
+
+from models.flux.float8 import Float8Linear
+from models.flux.profiles import NetworkPair, Networks
+from models.memory import HOST_PLAN, MemoryPlan
+from tests.support.networks import SMALL, UNEVEN, network_pair
+
+CPU, META = torch.device("cpu"), torch.device("meta")
+IN_8_BITS = MemoryPlan("float8", float8=True)
+STREAMED = MemoryPlan("float8-visits", float8=True, blocks_wait=True)
+
+
+def networks(plan: MemoryPlan, device: torch.device = CPU, *, compiled: bool = False) -> Networks:
+    return Networks(network_pair(SMALL), device, plan, compiled)
+
+
+def eight_bits(pair: NetworkPair) -> bool:
+    modules = chain(pair.transformer.modules(), pair.controlnet.modules())
+    return any(isinstance(module, Float8Linear) for module in modules)
+
+
+def compiled_blocks(pair: NetworkPair) -> list[bool]:
+    return [block._compiled_call_impl is not None for block in pair.blocks()]
+
+
+@pytest.mark.parametrize(
+    ("plan", "served"),
+    [
+        (HOST_PLAN, ["exact", "fast", "turbo"]),
+        (IN_8_BITS, ["fast", "fast", "turbo"]),
+        (STREAMED, ["fast", "fast", "turbo"]),
+    ],
+    ids=lambda value: value.name if isinstance(value, MemoryPlan) else "",
+)
+def test_a_card_without_room_for_exact_serves_fast(plan: MemoryPlan, served: list[str]) -> None:
+    card = networks(plan)
+    assert [card.profile(asked) for asked in ("exact", "fast", "turbo")] == served
+
+
+def test_fast_and_turbo_share_networks_that_are_made_once() -> None:
+    card = networks(HOST_PLAN)
+    exact, fast = card.of("exact"), card.of("fast")
+    assert not eight_bits(exact)
+    assert eight_bits(fast)
+    assert card.of("turbo") is card.of("fast") is fast
+    assert card.of("exact") is exact
+
+
+@pytest.mark.parametrize("plan", [IN_8_BITS, STREAMED])
+def test_exact_is_refused_where_its_weights_are_given_up(plan: MemoryPlan) -> None:
+    card = networks(plan)
+    assert card.loaded is None
+    assert eight_bits(card.of("fast"))
+    with pytest.raises(ValueError, match="no room"):
+        card.of("exact")
+
+
+def test_blocks_are_listed_in_the_order_they_run() -> None:
+    pair = network_pair(UNEVEN)
+    blocks = pair.blocks()
+    assert len(blocks) == 2 + 3 + 5 + 4
+    assert blocks[:2] == list(pair.controlnet.transformer_blocks)
+    assert blocks[2:5] == list(pair.controlnet.single_transformer_blocks)
+    assert blocks[5:10] == list(pair.transformer.transformer_blocks)
+    assert blocks[10:] == list(pair.transformer.single_transformer_blocks)
+
+
+def test_what_visits_the_device_stays_on_the_host_between_calls() -> None:
+    """Seen on the meta device, where tensors have a place and no numbers."""
+    pair = networks(STREAMED, META).of("fast")
+    for network in (pair.transformer, pair.controlnet):
+        for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+            visits = name.startswith(("transformer_blocks.", "single_transformer_blocks."))
+            assert tensor.device.type == ("cpu" if visits else "meta"), name
+
+
+@pytest.mark.parametrize(
+    ("plan", "compiled", "expected"),
+    [
+        (HOST_PLAN, True, {"exact": True, "fast": True}),
+        (HOST_PLAN, False, {"exact": False, "fast": False}),
+        (IN_8_BITS, True, {"fast": True}),
+        (STREAMED, True, {"fast": False}),  # a visiting block is moved at each call
+    ],
+)
+def test_the_blocks_that_are_compiled(
+    plan: MemoryPlan, compiled: bool, expected: dict[str, bool]
+) -> None:
+    card = networks(plan, compiled=compiled)
+    for profile, is_compiled in expected.items():
+        assert set(compiled_blocks(card.of(profile))) == {is_compiled}
+
+
+def test_only_blocks_are_compiled() -> None:
+    pair = networks(HOST_PLAN, compiled=True).of("exact")
+    inside = {id(block) for block in pair.blocks()}
+    others = [module for module in pair.transformer.modules() if id(module) not in inside]
+    assert not any(module._compiled_call_impl for module in others if isinstance(module, nn.Module))
