@@ -47,6 +47,8 @@ def test_a_stage_is_one_job_of_its_queue_however_often_it_is_queued(
     assert (queued.func_name, queued.args, queued.kwargs) == (function, [ID], {})
     assert (queued.timeout, queued.origin) == (timeout_s, queue)
     assert queued.get_status() is JobStatus.QUEUED
+    assert queued.enqueued_at is not None
+    assert timedelta(0) <= now() - queued.enqueued_at < timedelta(minutes=1)
 
 
 def test_a_job_expires_and_is_retried_three_times_at_the_front(redis: Redis) -> None:
