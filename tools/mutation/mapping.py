@@ -37,13 +37,20 @@ MORE_TESTS: dict[str, tuple[str, ...]] = {
         f"{_MODELS}/test_shipped_pipeline.py",
     ),
     "models/flux/": (
+        f"{_MODELS}/flux/test_networks.py",
         f"{_MODELS}/test_pipeline.py",
         f"{_MODELS}/test_shipped_pipeline.py",
         f"{_MODELS}/test_profiles.py",
     ),
-    "models/pipeline.py": (f"{_MODELS}/test_shipped_pipeline.py",),
+    "models/pipeline.py": (
+        f"{_MODELS}/test_samples.py",
+        f"{_MODELS}/test_tape.py",
+        f"{_MODELS}/test_profiles.py",
+        f"{_MODELS}/test_shipped_pipeline.py",
+    ),
     "models/sampling/schedules.py": ("tests/golden/test_golden_schedules.py",),
     "models/sampling/": (
+        f"{_MODELS}/sampling/test_seeds.py",
         f"{_MODELS}/sampling/test_names.py",
         f"{_MODELS}/sampling/test_control_window.py",
         f"{_MODELS}/sampling/test_failures.py",

@@ -13,6 +13,8 @@ from models.flux.profiles import NetworkPair, Networks
 from models.memory import HOST_PLAN, MemoryPlan
 from tests.support.networks import SMALL, UNEVEN, network_pair
 
+pytestmark = pytest.mark.torch
+
 CPU, META = torch.device("cpu"), torch.device("meta")
 IN_8_BITS = MemoryPlan("float8", float8=True)
 STREAMED = MemoryPlan("float8-visits", float8=True, blocks_wait=True)

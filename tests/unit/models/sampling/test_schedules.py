@@ -12,6 +12,8 @@ from models.geometry import resolution_mu
 from models.sampling import CATALOGUE, SCHEDULES, sigmas_for
 from models.sampling.schedules import shift_of
 
+pytestmark = pytest.mark.torch
+
 FOUR_STEPS = {
     ("normal", 1.15): [1.0, 0.863376, 0.612492, 0.000997],
     ("karras", 1.15): [1.0, 0.163505, 0.014118, 0.000316],
