@@ -11,7 +11,7 @@ from redis import Redis
 from app.core.links import LinkSigner, output_path, shared_secret, upload_path
 
 ID, SHA256 = "0123456789abcdef" * 2, "0123456789abcdef" * 4
-LATER = int(time.time()) + 600
+LATER = int(time.time()) + 86_400  # longer than the tests may take
 
 
 @pytest.fixture
