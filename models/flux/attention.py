@@ -36,7 +36,7 @@ def choose_attention(device: torch.device) -> str:
     if hopper:
         prefer_cudnn()
     chosen = attention_backend(device)
-    if hopper and chosen is not SDPBackend.CUDNN_ATTENTION:
+    if hopper and chosen != SDPBackend.CUDNN_ATTENTION:  # torch makes a new object each time
         log.warning(
             "attention runs on %s where cuDNN would be twice as fast: check that torch is 2.11 or "
             "later and that no other cuDNN stands in LD_LIBRARY_PATH",

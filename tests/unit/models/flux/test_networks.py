@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from models.denoiser import ControlledDenoiser, image_ids, pack, unpack
 from models.flux.networks import ControlNet, Transformer
@@ -81,6 +82,12 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 def test_an_evaluation_is_bit_for_bit_that_of_diffusers(case: Case) -> None:
     compare(case, network_pair(case.shape, case.dtype))
+
+
+@pytest.mark.parametrize("kernel", [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION])
+def test_the_kernel_of_attention_makes_no_difference_to_that(kernel: SDPBackend) -> None:
+    with sdpa_kernel(kernel):
+        compare(Case(), network_pair(UNEVEN))
 
 
 @pytest.mark.parametrize("blocks_wait", [False, True], ids=["resident", "streamed"])
