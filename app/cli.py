@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from app import VERSION
-from app.core.private_files import close_to_others, mask_others
 from app.core.settings import Settings, load_settings, refuse
+from app.core.system.private_files import close_to_others, mask_others
 from app.core.telemetry import logs, tracing
 
 _SERVING = ("api", "worker")
 
 if TYPE_CHECKING:
-    from app.receipt_files import Statement
+    from app.commands.receipt_files import Statement
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return command(arguments)
     except RedisError as error:
-        from app.core.connection import what_is_wrong
+        from app.core.redis.connection import what_is_wrong
 
         said = what_is_wrong(error, load_settings().redis_url)
         raise SystemExit(f"{arguments.command}: {said}") from None
@@ -154,9 +154,9 @@ def _of_the_system(error: OSError) -> str:
 
 
 def _up(arguments: argparse.Namespace) -> int:
-    from app.core.access import answering
-    from app.installation_key import check_secret, given_key
-    from app.supervisor import Supervisor, UpOptions, has_own_redis
+    from app.core.redis.access import answering
+    from app.standalone.installation_key import check_secret, given_key
+    from app.standalone.supervisor import Supervisor, UpOptions, has_own_redis
 
     mask_others()
 
@@ -175,8 +175,8 @@ def _up(arguments: argparse.Namespace) -> int:
 
 
 def _api(arguments: argparse.Namespace) -> int:
-    from app.api.serving import serve
-    from app.core.access import require_access
+    from app.api.http.server import serve
+    from app.core.redis.access import require_access
     from app.main import create_app
 
     settings = load_settings()
@@ -189,7 +189,7 @@ def _api(arguments: argparse.Namespace) -> int:
 
 
 def _worker(arguments: argparse.Namespace) -> int:
-    from app.core.access import require_access
+    from app.core.redis.access import require_access
 
     settings = load_settings()
     _keep_private(settings)
@@ -205,7 +205,7 @@ def _keep_private(settings: Settings) -> None:
 
 
 def _health(arguments: argparse.Namespace) -> int:
-    from app.health import api_illness, worker_illness
+    from app.commands.health import api_illness, worker_illness
 
     if arguments.kind == "api":
         illness = api_illness(arguments.port)
@@ -216,7 +216,7 @@ def _health(arguments: argparse.Namespace) -> int:
 
 
 def _redis(arguments: argparse.Namespace) -> int:
-    from app.redis_repair import repair
+    from app.standalone.redis_repair import repair
 
     return repair((arguments.data_dir or load_settings().data_dir).resolve())
 
@@ -244,7 +244,7 @@ def _of_the_worker(name: str) -> ModuleType:
 
 
 def _receipt(arguments: argparse.Namespace) -> int:
-    from app.receipt_files import read_statement
+    from app.commands.receipt_files import read_statement
 
     try:
         statement = read_statement(arguments.file)
@@ -252,8 +252,8 @@ def _receipt(arguments: argparse.Namespace) -> int:
             return _replay(arguments, statement)
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}") from None
-    from app.core.access import answering
     from app.core.receipts import ReceiptSigner
+    from app.core.redis.access import answering
 
     fault = statement.fault(ReceiptSigner(answering(load_settings().redis_url)))
     print(fault or "genuine: signed by this installation and unchanged")
@@ -261,8 +261,8 @@ def _receipt(arguments: argparse.Namespace) -> int:
 
 
 def _replay(arguments: argparse.Namespace, statement: Statement) -> int:
-    from app.installation_key import given_key
-    from app.replay import Api, replay
+    from app.commands.replay import Api, replay
+    from app.standalone.installation_key import given_key
 
     key = arguments.key or given_key(load_settings())
     if not key:
@@ -277,10 +277,10 @@ def _replay(arguments: argparse.Namespace, statement: Statement) -> int:
 
 
 def _keys(arguments: argparse.Namespace) -> int:
-    from app.core.access import answering
-    from app.core.addresses import AllowList
-    from app.core.keys import KeyStore
-    from app.keys_command import run
+    from app.commands.keys import run
+    from app.core.accounts.api_keys import KeyStore
+    from app.core.egress.addresses import AllowList
+    from app.core.redis.access import answering
 
     settings = load_settings()
     allow = AllowList.parse(settings.fetch_allow_hosts)

@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 
 from app import VERSION
-from app.api import (
+from app.api.background import keep_house
+from app.api.deps import make_services
+from app.api.endpoints import (
     account,
-    admin,
     events,
     files,
     history,
-    ops,
     preprocess,
     receipts,
     uploads,
@@ -24,15 +24,15 @@ from app.api import (
     v2,
     webhooks,
 )
-from app.api.bodies import BodiesInFlight, BodyBudget
-from app.api.calls import Calls, deliver_tally
-from app.api.drain import LastAnswers
-from app.api.errors import install_error_handlers
-from app.api.headers import SafeHeaders
-from app.api.housekeeping import keep_house
-from app.api.openapi import ALWAYS, install_openapi
-from app.api.services import make_services
-from app.api.transport import BodyBound, PathForms
+from app.api.http.graceful_shutdown import LastAnswers
+from app.api.http.headers import SafeHeaders
+from app.api.middleware.access_log import Calls, deliver_tally
+from app.api.middleware.body_budget import BodiesInFlight, BodyBudget
+from app.api.middleware.body_limit import BodyBound
+from app.api.middleware.path_forms import PathForms
+from app.api.operations import keys, ops
+from app.api.wire.errors import install_error_handlers
+from app.api.wire.openapi import ALWAYS, install_openapi
 from app.core.settings import Settings
 from app.core.telemetry import tracing
 
@@ -76,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(v1.router)
     app.include_router(v2.router)
     app.include_router(account.router)
-    app.include_router(admin.router)
+    app.include_router(keys.router)
     app.include_router(preprocess.router)
     app.include_router(receipts.router)
     app.include_router(events.router)

@@ -1,43 +1,12 @@
-"""Trains the demo checkpoint from nothing and writes it.
+"""Trains the demo checkpoint. Options: `train_demo.py --help`; the code is in
+tools/demotraining."""
 
-Usage: train_demo.py --folder RUN [--budget-minutes 120] [--seed 1] [--out WEIGHTS]
-RUN keeps the state (a stopped run goes on where it was), a loss curve and a sheet of pictures for
-each stage. On CUDA when there is a card, else on the CPU; without an --out nothing is written but
-RUN. docs/demo-model.md says what came of it.
-"""
-
-from __future__ import annotations
-
-import argparse
-import os
 import sys
 from pathlib import Path
 
-# Threads that wait for each other must not take the other's core.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-import cv2
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from models.checkpoints.loader import best_device
-from scripts.demotraining.export import export
-from scripts.demotraining.stages import FULL, Run, train_all
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="where the run's state lives")
-    parser.add_argument("--budget-minutes", type=float, default=120)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="where the checkpoint is written")
-    options = parser.parse_args()
-    cv2.setNumThreads(1)
-    run = Run(options.folder, options.seed, options.budget_minutes, best_device(), FULL)
-    trained = train_all(run)
-    if options.out is not None:
-        export(trained, options.out)
-
+from tools.demotraining.__main__ import main
 
 if __name__ == "__main__":
     main()

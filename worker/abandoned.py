@@ -12,7 +12,7 @@ from redis import Redis
 from rq.job import Job
 
 from app.core.errors import GenerationFailed
-from app.core.queue import carried_by
+from app.core.queueing.jobs import carried_by
 from worker.runtime import runtime
 
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 
 from rq.timeouts import JobTimeoutException
 
-from app.core.chores import Chore
-from app.core.history import rows_of
-from app.core.record import RequestRecord
-from app.core.webhooks import payload
+from app.core.history.base import rows_of
+from app.core.lifecycle.background_jobs import Chore
+from app.core.requests.record import RequestRecord
+from app.core.webhooks.message import payload
 from worker.runtime import Runtime, runtime
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from rq.intermediate_queue import IntermediateQueue
 from rq.registry import StartedJobRegistry
 from rq.utils import now, utcformat
 
-from app.core.workers import SILENT_S, workers_key
+from app.core.queueing.workers import SILENT_S, workers_key
 
 _PREFIX = Queue.redis_queue_namespace_prefix
 _BUSY = b"BUSY"

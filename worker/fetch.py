@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from app.core.addresses import AllowList
-from app.core.fetch import fetch_image
-from app.core.record import RequestRecord, Stage
+from app.core.egress.addresses import AllowList
+from app.core.egress.fetch import fetch_image
+from app.core.requests.record import RequestRecord, Stage
 from worker.picture_field import name_field
 from worker.runtime import Runtime
 from worker.stage import Fields, Rest, run_stage_in_two

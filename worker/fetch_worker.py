@@ -14,7 +14,7 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
 
-from app.core.queue import CPU
+from app.core.queueing.jobs import CPU
 from worker.fair_queue import FairQueue
 from worker.in_process_worker import InProcessWorker
 from worker.stage import Rest

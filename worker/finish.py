@@ -13,12 +13,12 @@ from typing import Any
 from PIL import Image
 
 from app.core.errors import ContentWithheld, GenerationFailed
-from app.core.images import content_type, encode
+from app.core.images.encode import content_type, encode
+from app.core.images.metadata import embed
 from app.core.infotext import infotext
-from app.core.leftovers import drop_leftovers
-from app.core.metadata import embed
+from app.core.lifecycle.temporary_blobs import drop_leftovers
 from app.core.receipts import digest, picture_text
-from app.core.record import RequestRecord, Stage
+from app.core.requests.record import RequestRecord, Stage
 from models.geometry import Size, centred_box, generated_size
 from models.spec import image_seed
 from worker.map_file import map_file

@@ -11,8 +11,8 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
 
-from app.core.processes import die_with_parent
-from app.core.queue import carried_by
+from app.core.queueing.jobs import carried_by
+from app.core.system.processes import die_with_parent
 from app.core.telemetry import logs
 from worker.fair_queue import FairQueue
 from worker.lease import ShortLease

@@ -17,7 +17,7 @@ from PIL import Image
 
 from app import VERSION
 from app.core.errors import GenerationFailed
-from app.core.record import RequestRecord, Stage
+from app.core.requests.record import RequestRecord, Stage
 from app.core.settings import Settings
 from models.checkpoints import LoadedCheckpoint
 from models.errors import ModelError

@@ -16,7 +16,7 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
 
-from app.core.workers import MAX_PIXELS_FIELD
+from app.core.queueing.workers import MAX_PIXELS_FIELD
 from worker.in_process_worker import InProcessWorker
 from worker.runtime import runtime
 

@@ -15,8 +15,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rq.job import Job
 
-from app.core.queue import carried_by
-from app.core.record import Status, record_key
+from app.core.queueing.jobs import carried_by
+from app.core.requests.record import Status, record_key
 from app.core.telemetry import logs, tracing
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 @contextmanager
 def about_job(redis: Redis, job: Job, part: str = "") -> Iterator[None]:
     """A block that carries out a job, or a part of one. Jobs are named REQUEST-STAGE; those that
-    carry no request (app/core/chores.py) CHORE-ANYTHING."""
+    carry no request (app/core/lifecycle/background_jobs.py) CHORE-ANYTHING."""
     first, _, second = job.id.partition("-")
     request_id, work = (first, second) if carried_by(job.id) else ("", first)
     name = f"{work} {part}".rstrip()

@@ -4,8 +4,8 @@ RQ's own leases are 90 s and more, and a job whose worker died between taking an
 waits for two minutes. Here a killed worker's jobs are taken up within LEASE_S plus one
 maintenance interval, those it never started within UNSTARTED_S plus two. A worker that is alive
 but silent for LEASE_S - BEAT_S may lose its job: that costs the work, never the result, since
-what it writes afterwards is refused (app/core/scripts.py). Leases are written by the workers'
-own clocks, which must agree to LEASE_S - BEAT_S.
+what it writes afterwards is refused (app/core/requests/scripts.py). Leases are written by the
+workers' own clocks, which must agree to LEASE_S - BEAT_S.
 """
 
 from __future__ import annotations

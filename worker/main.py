@@ -23,9 +23,9 @@ from redis.exceptions import RedisError
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
-from app.core.queue import CPU, FETCH, FINISH, GPU, WEBHOOKS
+from app.core.queueing.jobs import CPU, FETCH, FINISH, GPU, WEBHOOKS
+from app.core.queueing.workers import name_here
 from app.core.settings import EXIT_CONFIG
-from app.core.workers import name_here
 from models.errors import CheckpointError
 from worker.fetch_worker import FetchWorker
 from worker.forking_worker import ForkingWorker, PrepareWorker

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from PIL import Image
 
-from app.core.images import encode
-from app.core.record import RequestRecord, Status
+from app.core.images.encode import encode
+from app.core.requests.record import RequestRecord, Status
 from models.geometry import generated_size
 from worker.runtime import Runtime
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from app.core.record import RequestRecord
+from app.core.requests.record import RequestRecord
 from models.geometry import generated_size
 from models.tape import Made, Tape
 from worker.runtime import Runtime

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.core.errors import ImageRejected
-from app.core.record import RequestRecord
+from app.core.requests.record import RequestRecord
 
 
 def picture_field(record: RequestRecord) -> str:

@@ -12,13 +12,13 @@ from functools import partial
 
 from PIL import Image
 
-from app.core.credits import cost_of
-from app.core.decoding import open_picture
+from app.core.accounts.credits import cost_of
 from app.core.errors import ImageRejected
-from app.core.images import fit
-from app.core.inline import decode_base64
-from app.core.record import RequestRecord, Stage
-from app.core.uploads import upload_blob
+from app.core.images.data_uri import decode_base64
+from app.core.images.decode import open_picture
+from app.core.images.encode import fit
+from app.core.requests.record import RequestRecord, Stage
+from app.core.storage.uploads import upload_blob
 from models.controls import make_plain_map
 from models.evaluations import evaluations_of
 from models.geometry import MAX_SIDE, Size, fit_within, generated_size, work_units

@@ -8,8 +8,8 @@ import base64
 
 from torch import Tensor
 
-from app.core.images import encode
-from app.core.record import RequestRecord
+from app.core.images.encode import encode
+from app.core.requests.record import RequestRecord
 from models.pipeline import OnSeen
 from worker.runtime import Runtime
 from worker.stage import LostClaim

@@ -11,9 +11,9 @@ import logging
 
 from redis.exceptions import RedisError
 
-from app.core.blobs import Blobs
 from app.core.errors import BlobsUnavailable
-from app.core.queue import Jobs
+from app.core.queueing.jobs import Jobs
+from app.core.storage.base import Blobs
 
 log = logging.getLogger(__name__)
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 from redis import Redis
 
-from app.core.blobs import Blobs, open_blobs
-from app.core.chores import Chores
-from app.core.connection import connect
-from app.core.deliveries import Deliveries
-from app.core.history import History, open_history
-from app.core.links import LinkSigner
-from app.core.outbox import Outbox
-from app.core.pace import Measurements
-from app.core.queue import Jobs
+from app.core.history.base import History, open_history
+from app.core.lifecycle.background_jobs import Chores
+from app.core.lifecycle.outbox import Outbox
+from app.core.queueing.jobs import Jobs
+from app.core.queueing.throughput import Measurements
 from app.core.receipts import ReceiptSigner
-from app.core.requests import RequestStore
+from app.core.redis.connection import connect
+from app.core.requests.store import RequestStore
 from app.core.settings import Settings, load_settings
-from app.core.webhooks import WebhookSecrets
+from app.core.storage.base import Blobs, open_blobs
+from app.core.storage.links import LinkSigner
+from app.core.webhooks.deliveries import Deliveries
+from app.core.webhooks.message import WebhookSecrets
 from worker.aside import Aside
 from worker.meter import Meter
 from worker.read_ahead import ReadAhead

@@ -18,11 +18,11 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError
 from rq.timeouts import JobTimeoutException
 
-from app.core.chores import Chore
 from app.core.errors import BlobsUnavailable, GenerationFailed, RequestFailed, TimedOut
-from app.core.leftovers import drop_leftovers
-from app.core.record import RequestRecord, Stage
-from app.core.requests import Claim
+from app.core.lifecycle.background_jobs import Chore
+from app.core.lifecycle.temporary_blobs import drop_leftovers
+from app.core.requests.record import RequestRecord, Stage
+from app.core.requests.store import Claim
 from worker.runtime import Runtime, runtime
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable
 
-from app.core.processes import die_with_parent
+from app.core.system.processes import die_with_parent
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,8 @@
 that takes its time keeps no picture waiting; and several at a time, so that it keeps no other
 receiver waiting either.
 
-How long until the next attempt, and what an attempt means, is app.core.deliveries' business.
+How long until the next attempt, and what an attempt means, is app.core.webhooks.deliveries'
+business.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from app.core.addresses import AllowList
-from app.core.chores import Chore, sweep_deliveries
-from app.core.deliveries import Attempt, Delivery
-from app.core.posting import NotPosted, post
+from app.core.egress.addresses import AllowList
+from app.core.egress.post import NotPosted, post
+from app.core.lifecycle.background_jobs import Chore, sweep_deliveries
 from app.core.telemetry import logs
-from app.core.webhooks import signature
+from app.core.webhooks.deliveries import Attempt, Delivery
+from app.core.webhooks.message import signature
 from worker.runtime import Runtime, runtime
 
 log = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
 
-from app.api.services import ServicesDep
+from app.api.deps import ServicesDep
+from app.core.accounts.api_keys import Key
 from app.core.errors import MissingKey, Unauthorized
-from app.core.keys import Key
 from app.core.telemetry.logs import note
 
 _API_KEY = APIKeyHeader(name="x-api-key", auto_error=False)
@@ -34,7 +34,7 @@ async def authenticate(request: Request, services: ServicesDep, secret: Secret) 
     if key is None:
         raise Unauthorized
     note(key_id=key.id)
-    request.state.key_id = key.id  # for app.api.bodies
+    request.state.key_id = key.id  # for app.api.middleware.body_budget
     return key
 
 

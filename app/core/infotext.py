@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from app.core.record import RequestRecord
+from app.core.requests.record import RequestRecord
 
 # Names that readers know; a sampler without one keeps its own.
 _SAMPLERS = {

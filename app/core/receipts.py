@@ -15,8 +15,8 @@ from typing import Any
 
 from redis import Redis
 
-from app.core.links import shared_secret
-from app.core.record import RequestRecord
+from app.core.requests.record import RequestRecord
+from app.core.storage.links import shared_secret
 
 ALGORITHM = "HMAC-SHA256"
 MAX_TEXT = 60_000

@@ -26,11 +26,11 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from app.core.addresses import AllowList
-from app.core.blobs import check_blob_url
-from app.core.connection import check_redis_url
-from app.core.history import check_database_url
-from app.core.hosts import canonical_authority
+from app.core.egress.addresses import AllowList
+from app.core.egress.hosts import canonical_authority
+from app.core.history.base import check_database_url
+from app.core.redis.connection import check_redis_url
+from app.core.storage.base import check_blob_url
 from models.spec import CHECKPOINT_NAMES, PROFILE_NAMES
 
 EXIT_CONFIG = 78

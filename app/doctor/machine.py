@@ -12,14 +12,14 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from app.core.access import impatient
-from app.core.addresses import AllowList
-from app.core.blobs import Blobs, open_blobs
-from app.core.connection import what_is_wrong
+from app.core.egress.addresses import AllowList
 from app.core.errors import BlobsUnavailable, HistoryUnavailable, ImageRejected
 from app.core.findings import Finding, fail, ok, warn
-from app.core.history import open_history
+from app.core.history.base import open_history
+from app.core.redis.access import impatient
+from app.core.redis.connection import what_is_wrong
 from app.core.settings import Settings
+from app.core.storage.base import Blobs, open_blobs
 
 _LITTLE = 5e9
 _TOO_LITTLE = 0.5e9
@@ -87,7 +87,7 @@ def examine_hosts(settings: Settings, urls: Sequence[str]) -> Iterator[Finding]:
     if not urls:
         return
     try:
-        from app.core.fetch import fetch_image
+        from app.core.egress.fetch import fetch_image
     except ModuleNotFoundError:
         yield warn("fetch", "not tried: this installation fetches nothing", "ask a worker's")
         return

@@ -11,10 +11,10 @@ from typing import Any, cast
 from redis import Redis
 from redis.exceptions import RedisError
 
-from app.core.access import impatient
-from app.core.connection import what_is_wrong
 from app.core.findings import Finding, fail, ok, warn
-from app.core.queue import QUEUES, Jobs
+from app.core.queueing.jobs import QUEUES, Jobs
+from app.core.redis.access import impatient
+from app.core.redis.connection import what_is_wrong
 from app.core.settings import Settings
 
 _OLDEST = (6, 2)

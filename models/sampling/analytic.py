@@ -1,7 +1,7 @@
 """A flow model whose best denoiser is known exactly: what samplers are measured against.
 
 Owns the Gaussian mixture and its exact ODE solution, for the tests and the convergence picture
-(scripts/bench_samplers.py). No sampler depends on it.
+(tools/samplerbench.py). No sampler depends on it.
 """
 
 from __future__ import annotations

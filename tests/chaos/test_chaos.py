@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.chaosrig.scenarios import SCENARIOS
-from scripts.chaosrig.trial import run
+from tools.chaos.scenarios import SCENARIOS
+from tools.chaos.trial import run
 
 pytestmark = pytest.mark.timeout(600)
 

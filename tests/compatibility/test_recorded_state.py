@@ -16,9 +16,9 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from app.core.connection import connect
+from app.commands.receipt_files import read_statement
 from app.core.receipts import ReceiptSigner, digest
-from app.receipt_files import read_statement
+from app.core.redis.connection import connect
 from tests.support.pictures import astronaut, encoded, opened, picture_host
 from tests.support.receivers import Receiver, receiver
 from tests.support.recorded_state import read_state

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 from redis import Redis
 
-from app.core.keys import KeyStore
+from app.core.accounts.api_keys import KeyStore
 from tests.support.bodies import slow, small
 from tests.support.servers import Server, a_key
 from tests.support.sse import all_events, events

@@ -19,8 +19,8 @@ from segmind import SegmindClient
 from segmind.exceptions import SegmindError
 from segmind.v2 import AsyncJob, InferenceFailed, InferenceTimeout
 
-from app.core.keys import Key, KeyStore, mint
-from app.core.requests import RequestStore
+from app.core.accounts.api_keys import Key, KeyStore, mint
+from app.core.requests.store import RequestStore
 from tests.contract.conftest import Connect
 from tests.support.bodies import page, slow, small
 from tests.support.pictures import opened

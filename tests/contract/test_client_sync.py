@@ -13,8 +13,8 @@ import pytest
 from redis import Redis
 from segmind import SegmindClient
 
-from app.core.record import RequestRecord
-from app.core.requests import RequestStore
+from app.core.requests.record import RequestRecord
+from app.core.requests.store import RequestStore
 from tests.contract.conftest import Connect
 from tests.support.bodies import page, slow, small
 from tests.support.pictures import (

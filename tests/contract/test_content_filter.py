@@ -16,12 +16,12 @@ import pytest
 from PIL import Image
 from redis import Redis
 
-from app.core.blobs import RedisBlobs
-from app.core.connection import connect
 from app.core.errors import ContentWithheld
-from app.core.queue import CPU, FINISH, GPU, Jobs
-from app.core.record import Stage
-from app.core.requests import RequestStore
+from app.core.queueing.jobs import CPU, FINISH, GPU, Jobs
+from app.core.redis.connection import connect
+from app.core.requests.record import Stage
+from app.core.requests.store import RequestStore
+from app.core.storage.base import RedisBlobs
 from models.geometry import generated_size
 from tests.support import classifiers
 from tests.support.bodies import small

@@ -11,8 +11,8 @@ from PIL import Image
 from redis import Redis
 from schemathesis.schemas import BaseSchema
 
-from app.core.images import fit
-from app.core.keys import KeyStore, mint
+from app.core.accounts.api_keys import KeyStore, mint
+from app.core.images.encode import fit
 from models.controls import make_plain_map
 from models.geometry import generated_size
 from tests.support.bodies import small

@@ -22,17 +22,17 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, NoPermission
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.cli import _parser
-from app.core.connection import connect
-from app.core.keys import KeyStore, digest, key_id_of, mint
-from app.embedded_redis import redis_command, redis_url
-from scripts.imagerig.compose import services
+from app.core.accounts.api_keys import KeyStore, digest, key_id_of, mint
+from app.core.redis.connection import connect
+from app.standalone.embedded_redis import redis_command, redis_url
 from tests.support.pictures import astronaut
 from tests.support.servers import ROOT, Server, free_port
+from tools.imagerig.compose import services
 
 PAGES = ("README.md", "docs/operations.md")
 RUN_BY = {
     "scripts/up\n": "tests/lifecycle/test_up.py",  # through what the script calls
-    "python -m app.cli redis repair\n": "tests/unit/app/test_redis_repair.py",
+    "python -m app.cli redis repair\n": "tests/unit/app/standalone/test_redis_repair.py",
     "scripts/up --data-dir restored\n": "tests/contract/test_documented_commands.py",
 }
 _BLOCK = re.compile(r"^( *)```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from redis import Redis
 
-from app.core.keys import KeyStore
+from app.core.accounts.api_keys import KeyStore
 from tests.support.bodies import slow, small
 from tests.support.servers import Server, a_key, running_api
 from tests.support.sse import all_events, events

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from app.api.refusals import MAX_HEAD_BYTES, MAX_HEADERS
+from app.api.http.raw_errors import MAX_HEAD_BYTES, MAX_HEADERS
 from tests.support.raw import Answer, answers, connected, everything, trickle
 from tests.support.servers import a_key, running_api, running_redis
 

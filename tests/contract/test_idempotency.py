@@ -10,7 +10,7 @@ import httpx
 import pytest
 from redis import Redis
 
-from app.core.keys import KeyStore
+from app.core.accounts.api_keys import KeyStore
 from tests.support.bodies import slow, small
 from tests.support.servers import Server, a_key
 from tests.support.wire import V1, V2, wait_for_end

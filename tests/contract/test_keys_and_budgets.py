@@ -18,11 +18,11 @@ from redis import Redis
 from segmind import SegmindClient
 from segmind.exceptions import SegmindError
 
-from app.core.connection import connect as connect_redis
+from app.core.accounts.api_keys import BY_DIGEST, KeyStore, Terms, digest
 from app.core.errors import GenerationFailed
-from app.core.keys import BY_DIGEST, KeyStore, Terms, digest
-from app.core.queue import GPU, Jobs
-from app.core.requests import RequestStore
+from app.core.queueing.jobs import GPU, Jobs
+from app.core.redis.connection import connect as connect_redis
+from app.core.requests.store import RequestStore
 from tests.contract.conftest import Connect
 from tests.support.bodies import small
 from tests.support.pictures import PictureHost, astronaut, encoded

@@ -13,7 +13,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
-from app.core.requests import UNFINISHED
+from app.core.requests.store import UNFINISHED
 from tests.support.bodies import small
 from tests.support.collector import Collector
 from tests.support.servers import ROOT, Server

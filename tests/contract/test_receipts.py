@@ -13,7 +13,7 @@ import pytest
 from schemathesis.schemas import BaseSchema
 
 from app import cli
-from app.receipt_files import read_statement
+from app.commands.receipt_files import read_statement
 from models.spec import SEED_MAX
 from tests.support.bodies import small
 from tests.support.pictures import astronaut, base64_of, encoded, opened

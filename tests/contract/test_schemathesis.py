@@ -12,8 +12,8 @@ import httpx
 import pytest
 from schemathesis.schemas import BaseSchema
 
-from app.core.connection import connect
-from app.core.keys import KeyStore, Terms
+from app.core.accounts.api_keys import KeyStore, Terms
+from app.core.redis.connection import connect
 from tests.support.bodies import slow, small
 from tests.support.servers import Server, a_key, running_api, running_redis
 from tests.support.wire import V1, V2, finished, wait_for_end

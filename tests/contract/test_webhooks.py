@@ -9,8 +9,8 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from app.core.connection import connect
-from app.core.keys import KeyStore, Terms
+from app.core.accounts.api_keys import KeyStore, Terms
+from app.core.redis.connection import connect
 from tests.support.bodies import small
 from tests.support.receivers import Posted, Receiver, receiver
 from tests.support.servers import Server, a_key

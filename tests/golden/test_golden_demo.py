@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from models.checkpoints import CHECKPOINTS, load
-from scripts.demobench.measuring import COLOUR_STRENGTH, FULL_STRENGTH, Row, measure
-from scripts.demobench.obedience import CONTROLS
+from tools.demobench.measuring import COLOUR_STRENGTH, FULL_STRENGTH, Row, measure
+from tools.demobench.obedience import CONTROLS
 
 SCENES = 3
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
-from app.core.blobs import RedisBlobs
-from app.core.connection import connect
-from app.core.queue import CPU, Jobs
-from app.core.requests import RequestStore
+from app.core.queueing.jobs import CPU, Jobs
+from app.core.redis.connection import connect
+from app.core.requests.store import RequestStore
+from app.core.storage.base import RedisBlobs
 from tests.support.records import begin, finish, output
 
 End = Callable[[RequestStore, str], object]

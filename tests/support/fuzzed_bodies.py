@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from app.api.schemas import FluxControlNetBody
+from app.api.wire.requests import FluxControlNetBody
 from tests.support.bodies import PAGE_VALUES
 
 _VALID: dict[str, Any] = {"image": "http://example.com/a.png", "prompt": "x", **PAGE_VALUES}

@@ -13,11 +13,11 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from app.api.schemas import FluxControlNetBody, parse_body
-from app.core.decoding import decode
+from app.api.wire.requests import FluxControlNetBody, parse_body
+from app.core.egress.urls import parse_url, redirected
 from app.core.errors import ImageRejected, InvalidRequest, UrlRejected
-from app.core.inline import decode_base64
-from app.core.urls import parse_url, redirected
+from app.core.images.data_uri import decode_base64
+from app.core.images.decode import decode
 from tests.support import fuzzed_bodies, fuzzed_files, fuzzed_texts
 
 _MAX_PIXELS = 1_000_000

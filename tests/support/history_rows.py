@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from zlib import crc32
 
-from app.core.history import HistoryRow
+from app.core.history.base import HistoryRow
 
 NOW = float(int(time.time()))
 

@@ -23,11 +23,11 @@ import pytest
 from redis import Redis
 from rq.serializers import JSONSerializer
 
-from app.api import housekeeping
-from app.api.services import Services
-from app.core.keys import Terms
-from app.core.queue import CPU, FETCH, FINISH, GPU, WEBHOOKS
-from app.core.record import RequestRecord, Stage
+from app.api import background as housekeeping
+from app.api.deps import Services
+from app.core.accounts.api_keys import Terms
+from app.core.queueing.jobs import CPU, FETCH, FINISH, GPU, WEBHOOKS
+from app.core.requests.record import RequestRecord, Stage
 from app.core.settings import Settings
 from app.main import create_app
 from models.geometry import generated_size

@@ -14,7 +14,7 @@ from models.flux.networks import TextConditioning
 from models.flux.profiles import NetworkPair
 
 TEXT_WIDTH = 32
-"""Of both text encoders, as in scripts/stand_in.py."""
+"""Of both text encoders, as in tools/stand_in.py."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image
 from skimage import data as photographs
 
-from app.core.hosts import authority
+from app.core.egress.hosts import authority
 
 
 def astronaut(size: tuple[int, int] = (512, 512)) -> Image.Image:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from app.core.hosts import authority
+from app.core.egress.hosts import authority
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from app.core.errors import RequestFailed
-from app.core.record import RequestRecord, Stage, Status
-from app.core.requests import RequestStore
+from app.core.requests.record import RequestRecord, Stage, Status
+from app.core.requests.store import RequestStore
 
 REQUEST_ID = "0123456789abcdef" * 2
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import RedisError
 
-from app.core.connection import connect
-from app.core.keys import KeyStore, mint
-from app.embedded_redis import redis_command, redis_url
+from app.core.accounts.api_keys import KeyStore, mint
+from app.core.redis.connection import connect
+from app.standalone.embedded_redis import redis_command, redis_url
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 120.0

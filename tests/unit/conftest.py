@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from redis import Redis
 
-from app.core.connection import connect
+from app.core.redis.connection import connect
 from tests.support.time_zones import AHEAD, BEHIND, time_zone
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def redis(redis_server: str) -> Iterator[Redis]:
 @pytest.fixture(scope="session")
 def stand_in_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """The saved weights of a tiny FLUX-shaped checkpoint; its files must not be changed."""
-    from scripts.stand_in import stand_in as random_weights
+    from tools.stand_in import stand_in as random_weights
 
     return random_weights(tmp_path_factory.mktemp("weights"))
 

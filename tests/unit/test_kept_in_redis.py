@@ -19,11 +19,11 @@ from PIL import Image
 from redis import Redis
 from rq.utils import current_timestamp
 
-from app.core import requests as requests_module
-from app.core.blobs import RedisBlobs
 from app.core.errors import GenerationFailed
-from app.core.queue import CPU, FINISH, GPU
-from app.core.record import Status
+from app.core.queueing.jobs import CPU, FINISH, GPU
+from app.core.requests import store as requests_module
+from app.core.requests.record import Status
+from app.core.storage.base import RedisBlobs
 from tests.support.installation import Caller, Installation, installation
 from tests.support.pictures import picture_host
 from tests.support.receivers import Receiver, receiver

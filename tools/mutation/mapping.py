@@ -23,12 +23,12 @@ _STATES = tuple(
 )
 
 MORE_TESTS: dict[str, tuple[str, ...]] = {
-    "app/core/credits.py": _STATES[:1],
-    "app/core/fairness.py": (f"{_CORE}/test_queue.py", *_STATES[:2]),
-    "app/core/queue.py": (f"{_CORE}/test_fairness.py",),
-    "app/core/requests.py": _STATES,
-    "app/core/scripts.py": (*_STATES, f"{_CORE}/telemetry/test_counters.py"),
-    "app/core/sources.py": (f"{_CORE}/test_requests.py",),
+    "app/core/accounts/credits.py": _STATES[:1],
+    "app/core/queueing/fairness.py": (f"{_CORE}/test_queue.py", *_STATES[:2]),
+    "app/core/queueing/jobs.py": (f"{_CORE}/test_fairness.py",),
+    "app/core/requests/store.py": _STATES,
+    "app/core/requests/scripts.py": (*_STATES, f"{_CORE}/telemetry/test_counters.py"),
+    "app/core/requests/sources.py": (f"{_CORE}/test_requests.py",),
     "app/core/telemetry/counters.py": (f"{_CORE}/test_requests.py",),
     "models/denoiser.py": (
         f"{_MODELS}/sampling/test_control_window.py",

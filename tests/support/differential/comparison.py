@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyvips
 
-from app.core.decoding import decode
 from app.core.errors import ImageRejected
+from app.core.images.decode import decode
 from tests.support.differential import libvips
 from tests.support.differential.case import Case
 from tests.support.differential.scenes import Bytes8

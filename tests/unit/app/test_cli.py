@@ -17,8 +17,8 @@ from redis import Redis
 
 from app.cli import main
 from app.core.settings import EXIT_CONFIG
-from app.redis_repair import repair_command
-from app.supervisor import Supervisor
+from app.standalone.redis_repair import repair_command
+from app.standalone.supervisor import Supervisor
 from models.errors import CheckpointError
 from tests.support.servers import environment, free_port, running_redis
 from worker.runtime import runtime
@@ -30,7 +30,7 @@ NOBODY = "redis://ann:secret@127.0.0.1:9/0"
 def _process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """This process stays what it is, and does not wait long for Redis."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("app.core.connection.RETRIES", 1)
+    monkeypatch.setattr("app.core.redis.connection.RETRIES", 1)
     monkeypatch.setattr("worker.main.os.nice", lambda _by: None)
     monkeypatch.setattr("worker.main.gc.freeze", lambda: None)
     monkeypatch.setattr("worker.main.signal.signal", lambda _signum, _handler: None)
@@ -116,8 +116,8 @@ def test_sentinels_that_do_not_answer(
 def test_a_command_does_not_wait_long_for_a_redis_that_is_frozen(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
-    monkeypatch.setattr("app.core.connection.RETRIES", 20)
-    monkeypatch.setattr("app.core.access._TIMEOUT_S", 0.2)
+    monkeypatch.setattr("app.core.redis.connection.RETRIES", 20)
+    monkeypatch.setattr("app.core.redis.access._TIMEOUT_S", 0.2)
     monkeypatch.setattr("worker.doctor.examine_model", lambda *_: [])
     with socket.create_server(("127.0.0.1", 0)) as frozen:
         monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{frozen.getsockname()[1]}/0")
@@ -171,7 +171,7 @@ def test_a_secret_that_is_missing_or_wrong(
 def test_a_password_alone_names_a_redis_that_is_not_ours(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.core.access.impatient", lambda _url: Redis(port=9))
+    monkeypatch.setattr("app.core.redis.access.impatient", lambda _url: Redis(port=9))
     monkeypatch.setenv("REDIS_PASSWORD", "secret")
     line, code = said(capsys, "up", "--port", str(free_port()))
     assert line.startswith("up: Redis at redis://127.0.0.1:6379/0 cannot be reached (")
@@ -200,7 +200,7 @@ def test_a_bucket_without_its_library(
     monkeypatch.setenv("REDIS_URL", redis_server)
     monkeypatch.setenv("BLOB_URL", "s3://bucket")
     monkeypatch.setitem(sys.modules, "boto3", None)
-    monkeypatch.delitem(sys.modules, "app.core.s3_blobs", raising=False)
+    monkeypatch.delitem(sys.modules, "app.core.storage.s3", raising=False)
     line, _ = said(capsys, *API)
     assert line == "api: BLOB_URL names S3, which needs boto3; install the extra s3"
 
@@ -223,7 +223,9 @@ def test_a_full_disk(
 def test_a_disk_with_next_to_no_room(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("app.supervisor.shutil.disk_usage", lambda _: SimpleNamespace(free=4e7))
+    monkeypatch.setattr(
+        "app.standalone.supervisor.shutil.disk_usage", lambda _: SimpleNamespace(free=4e7)
+    )
     line, code = said(capsys, "up")
     assert line == (
         f"up: 40 MB are free for {tmp_path}/data; make room, or set DATA_DIR to a folder on "

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from app.core.queue import _TIMEOUT_S
-from app.core.record import Stage
+from app.core.queueing.jobs import _TIMEOUT_S
+from app.core.requests.record import Stage
 from app.core.settings import Settings
 from tests.unit.deployment.starting import start_of_redis
 

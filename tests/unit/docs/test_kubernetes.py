@@ -13,9 +13,9 @@ import pytest
 import yaml
 from starlette.responses import JSONResponse
 
-from app.api import ops
+from app.api.operations import ops
 from app.cli import _parser
-from app.core.queue import GPU, Jobs
+from app.core.queueing.jobs import GPU, Jobs
 from app.core.settings import Settings
 from tests.unit.deployment.starting import start_of_redis
 
@@ -117,7 +117,7 @@ def test_the_command_line_knows_the_arguments() -> None:
 
 
 def test_one_card_one_pod_and_a_list_that_rq_writes(redis_server: str) -> None:
-    from app.core.connection import connect
+    from app.core.redis.connection import connect
 
     assert dict(containers())["gpu-worker"]["resources"]["limits"]["nvidia.com/gpu"] == "1"
     [scaled] = of_kind("ScaledObject")

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.mark.parametrize(
     ("changed", "tests"),
     [
-        ("app/core/fetch.py", "tests/unit/app/core/test_fetch.py"),
+        ("app/core/egress/fetch.py", "tests/unit/app/core/egress/test_fetch.py"),
         ("tests/contract/test_events.py", "tests/contract/test_events.py"),
         ("tests/contract/conftest.py", "tests/contract"),
         ("tests/support/sse.py", "tests/contract/test_events.py"),
@@ -33,5 +33,5 @@ def test_a_text_and_a_file_that_is_gone_have_no_tests(changed: str) -> None:
 
 
 def test_a_test_is_named_once() -> None:
-    both = ["app/core/fetch.py", "tests/unit/app/core/test_fetch.py"]
+    both = ["app/core/egress/fetch.py", "tests/unit/app/core/egress/test_fetch.py"]
     assert changed_tests(ROOT, both).count(both[1]) == 1

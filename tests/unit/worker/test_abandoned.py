@@ -11,8 +11,8 @@ import pytest
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
-from app.core.queue import CPU, GPU
-from app.core.record import RequestRecord, Stage, Status
+from app.core.queueing.jobs import CPU, GPU
+from app.core.requests.record import RequestRecord, Stage, Status
 from worker.abandoned import fail_request
 from worker.gpu_worker import GpuWorker
 from worker.runtime import Runtime

@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 from rq.serializers import JSONSerializer
 
-from app.core.cancelling import cancel
 from app.core.errors import Cancelled
-from app.core.queue import GPU
-from app.core.record import Stage, Status
+from app.core.lifecycle.cancellation import cancel
+from app.core.queueing.jobs import GPU
+from app.core.requests.record import Stage, Status
 from models.pipeline import Generation, OnStep
 from models.spec import GenerationSpec
 from models.tape import Made, Memory

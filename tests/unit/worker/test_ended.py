@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import pytest
 from rq.timeouts import JobTimeoutException
 
-from app.core.chores import Chore, sweep_outbox
 from app.core.errors import GenerationFailed
-from app.core.history import Query
-from app.core.queue import FINISH, WEBHOOKS
-from app.core.record import RequestRecord, Stage
+from app.core.history.base import Query
+from app.core.lifecycle.background_jobs import Chore, sweep_outbox
+from app.core.queueing.jobs import FINISH, WEBHOOKS
+from app.core.requests.record import RequestRecord, Stage
 from worker import ended as job
 from worker.runtime import Runtime
 from worker.stage import run_stage

@@ -15,9 +15,9 @@ from rq.exceptions import DequeueTimeout
 from rq.serializers import JSONSerializer
 from rq.utils import now, utcformat
 
-from app.core.queue import CPU, GPU
-from app.core.record import Stage
-from app.core.requests import Account
+from app.core.queueing.jobs import CPU, GPU
+from app.core.requests.record import Stage
+from app.core.requests.store import Account
 from tests.support.waiting import until
 from worker import fair_queue
 from worker.fair_queue import FairQueue

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from app.core.record import RequestRecord, Stage, Status
+from app.core.requests.record import RequestRecord, Stage, Status
 from tests.support.pictures import PictureHost
 from worker.fetch import fetch
 from worker.runtime import Runtime

@@ -12,9 +12,9 @@ from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
 from app.core.errors import Cancelled
-from app.core.queue import CPU, FETCH
-from app.core.record import RequestRecord, Stage, Status
-from app.core.requests import Account
+from app.core.queueing.jobs import CPU, FETCH
+from app.core.requests.record import RequestRecord, Stage, Status
+from app.core.requests.store import Account
 from tests.support.pictures import PictureHost
 from worker.fetch_worker import FetchWorker
 from worker.runtime import Runtime

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from app.core.errors import ContentWithheld
-from app.core.metadata import embedded
-from app.core.record import RequestRecord, Stage, Status
+from app.core.images.metadata import embedded
+from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.settings import Settings
 from tests.support.pictures import astronaut, opened
 from tests.support.redis_keys import dump

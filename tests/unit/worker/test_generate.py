@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from app import VERSION
-from app.core.record import RequestRecord, Stage, Status
+from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.settings import Settings
 from models.errors import NonFiniteLatents
 from models.geometry import resolution_mu

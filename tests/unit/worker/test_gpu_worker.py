@@ -13,8 +13,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
-from app.core.queue import GPU
-from app.core.record import Stage
+from app.core.queueing.jobs import GPU
+from app.core.requests.record import Stage
 from worker import generate, in_process_worker
 from worker.gpu_worker import GpuWorker
 from worker.runtime import Runtime

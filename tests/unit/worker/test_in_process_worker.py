@@ -18,8 +18,8 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.utils import current_timestamp
 
-from app.core.queue import GPU
-from app.core.record import Stage
+from app.core.queueing.jobs import GPU
+from app.core.requests.record import Stage
 from worker import in_process_worker as module
 from worker.in_process_worker import InProcessWorker
 from worker.runtime import Runtime

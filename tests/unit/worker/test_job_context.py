@@ -11,10 +11,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from rq.serializers import JSONSerializer
 
-from app.core.chores import Chore
 from app.core.errors import ImageRejected
-from app.core.queue import CPU, FINISH, GPU
-from app.core.record import Stage
+from app.core.lifecycle.background_jobs import Chore
+from app.core.queueing.jobs import CPU, FINISH, GPU
+from app.core.requests.record import Stage
 from app.core.telemetry import logs, tracing
 from worker import generate, prepare
 from worker.forking_worker import PrepareWorker

@@ -20,11 +20,11 @@ from rq.serializers import JSONSerializer
 from rq.utils import current_timestamp, now
 from rq.worker_registration import unregister
 
-from app.core.cancelling import cancel
 from app.core.errors import Cancelled
-from app.core.queue import GPU
-from app.core.record import Stage, Status
-from app.core.workers import live_workers
+from app.core.lifecycle.cancellation import cancel
+from app.core.queueing.jobs import GPU
+from app.core.queueing.workers import live_workers
+from app.core.requests.record import Stage, Status
 from tests.support.redis_keys import mentions
 from worker import lease
 from worker.gpu_worker import GpuWorker

@@ -10,8 +10,8 @@ from typing import TextIO, cast
 import pytest
 from redis import Redis
 
-from app.core.connection import connect
-from app.core.queue import CPU, Jobs
+from app.core.queueing.jobs import CPU, Jobs
+from app.core.redis.connection import connect
 from app.core.settings import EXIT_CONFIG, Settings
 from tests.support.servers import ROOT, environment, running_redis
 from tests.support.waiting import until

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from app.core.errors import Cancelled
-from app.core.record import RequestRecord, Stage
+from app.core.requests.record import RequestRecord, Stage
 from worker.map_file import map_file, store_early
 from worker.runtime import Runtime
 

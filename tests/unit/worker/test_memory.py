@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from app.core.leftovers import drop_leftovers
-from app.core.record import Stage, Status, events_key
+from app.core.lifecycle.temporary_blobs import drop_leftovers
+from app.core.requests.record import Stage, Status, events_key
 from models.checkpoints import Checkpoint, LoadedCheckpoint, load
 from models.tape import Made, Tape
 from tests.support.pictures import astronaut

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from rq import SimpleWorker
 
-from app.core.credits import Ledger, to_amount
-from app.core.queue import GPU
-from app.core.record import RequestRecord, Stage, Status
-from app.core.requests import Account
-from app.core.workers import MAX_PIXELS_FIELD
+from app.core.accounts.credits import Ledger, to_amount
+from app.core.queueing.jobs import GPU
+from app.core.queueing.workers import MAX_PIXELS_FIELD
+from app.core.requests.record import RequestRecord, Stage, Status
+from app.core.requests.store import Account
 from models.controls import make_plain_map
 from models.geometry import generated_size
 from tests.support.pictures import astronaut, encoded

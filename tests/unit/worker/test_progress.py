@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from app.core.record import Stage, events_key
+from app.core.requests.record import Stage, events_key
 from worker.meter import Device
 from worker.progress import Progress
 from worker.runtime import Runtime

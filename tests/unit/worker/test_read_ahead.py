@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from app.core.queue import GPU
-from app.core.record import Stage
+from app.core.queueing.jobs import GPU
+from app.core.requests.record import Stage
 from worker.runtime import Runtime
 
 FIRST, SECOND = "a" * 32, "b" * 32

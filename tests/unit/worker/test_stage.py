@@ -10,8 +10,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from rq.timeouts import JobTimeoutException
 
 from app.core.errors import BlobsUnavailable, Cancelled, ImageRejected
-from app.core.queue import CPU, FINISH, GPU
-from app.core.record import RequestRecord, Stage, Status
+from app.core.queueing.jobs import CPU, FINISH, GPU
+from app.core.requests.record import RequestRecord, Stage, Status
 from worker.runtime import Runtime
 from worker.stage import Fields, LostClaim, run_stage, run_stage_in_two
 

@@ -12,8 +12,8 @@ import pytest
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
-from app.core.queue import CPU
-from app.core.record import Stage
+from app.core.queueing.jobs import CPU
+from app.core.requests.record import Stage
 from tests.support.waiting import until
 from worker import prepare
 from worker.forking_worker import PrepareWorker

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import pytest
 from standardwebhooks import Webhook
 
-from app.core.chores import Chore, sweep_deliveries
-from app.core.deliveries import Deliveries, Delivery, State
-from app.core.queue import WEBHOOKS
+from app.core.lifecycle.background_jobs import Chore, sweep_deliveries
+from app.core.queueing.jobs import WEBHOOKS
+from app.core.webhooks.deliveries import Deliveries, Delivery, State
 from tests.support.receivers import Posted, Receiver, receiver
 from tests.support.servers import ROOT, environment
 from worker import webhooks as job

@@ -12,8 +12,8 @@ from PIL import Image
 from rq import Worker
 from rq.results import Result
 
-from app.core.queue import CPU, GPU
-from app.core.record import RequestRecord, Stage, Status
+from app.core.queueing.jobs import CPU, GPU
+from app.core.requests.record import RequestRecord, Stage, Status
 from tests.support.picture_files import bombs, filled, saved
 from tests.support.servers import ROOT, environment
 from tests.support.slow_jpeg import slow_jpeg

@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from redis import Redis
 
-from app.api.services import Services, make_services
-from app.core.keys import KeyStore, Terms
+from app.api.deps import Services, make_services
+from app.core.accounts.api_keys import KeyStore, Terms
 from app.core.settings import Settings
 from app.main import create_app
 from tests.support.endings import End, ending
@@ -36,7 +36,7 @@ def running(redis_server: str) -> Iterator[TestClient]:
 @pytest.fixture
 def api(running: TestClient, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     """A client of team-a, on an empty Redis."""
-    monkeypatch.setattr("app.core.forecast._FRESH_S", 0.0)  # nothing of the test before
+    monkeypatch.setattr("app.core.queueing.forecast._FRESH_S", 0.0)  # nothing of the test before
     running.headers["x-api-key"] = KeyStore(redis).create("team-a", Terms())[0]
     return running
 

@@ -18,14 +18,14 @@ from httpx import Response
 from redis.exceptions import OutOfMemoryError
 from rq import SimpleWorker
 
-from app.core.connection import connect
+from app.core.accounts.api_keys import KeyStore, mint
 from app.core.errors import GenerationFailed
-from app.core.keys import KeyStore, mint
-from app.core.queue import GPU, Jobs
-from app.core.record import Stage
-from app.core.requests import RequestStore
+from app.core.queueing.jobs import GPU, Jobs
+from app.core.queueing.workers import MAX_PIXELS_FIELD
+from app.core.redis.connection import connect
+from app.core.requests.record import Stage
+from app.core.requests.store import RequestStore
 from app.core.settings import Settings
-from app.core.workers import MAX_PIXELS_FIELD
 from app.main import create_app
 from tests.support.servers import running_redis
 
@@ -286,7 +286,7 @@ def test_the_openapi_document_knows_every_parameter(api: TestClient) -> None:
 def test_redis_away_is_503_and_never_a_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.core.connection.RETRIES", 1)
+    monkeypatch.setattr("app.core.redis.connection.RETRIES", 1)
     with running_redis(tmp_path / "redis") as url:
         client = application(url)
     with client:

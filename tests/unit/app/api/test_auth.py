@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from redis import Redis
 
-from app.core.keys import KeyStore, Terms
+from app.core.accounts.api_keys import KeyStore, Terms
 
 CREDITS = "/v1/get-user-credits"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.core.infotext import infotext
-from app.core.record import RequestRecord, Status
+from app.core.requests.record import RequestRecord, Status
 from models.spec import SAMPLER_NAMES, SCHEDULE_NAMES
 
 PARAMS = {

@@ -20,8 +20,8 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from app.core.connection import check_redis_url, connect, connect_async, what_is_wrong
-from app.embedded_redis import redis_command
+from app.core.redis.connection import check_redis_url, connect, connect_async, what_is_wrong
+from app.standalone.embedded_redis import redis_command
 from tests.support.servers import free_port
 from tests.support.waiting import until
 

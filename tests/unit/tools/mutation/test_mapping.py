@@ -23,7 +23,9 @@ def files(root: Path, **texts: str) -> None:
 
 
 def test_a_module_has_the_test_file_of_its_own_path() -> None:
-    assert mapped_tests(ROOT, "app/core/fetch.py") == ("tests/unit/app/core/test_fetch.py",)
+    assert mapped_tests(ROOT, "app/core/egress/fetch.py") == (
+        "tests/unit/app/core/egress/test_fetch.py",
+    )
 
 
 def test_a_module_without_one_has_the_unit_tests_that_import_it(tmp_path: Path) -> None:

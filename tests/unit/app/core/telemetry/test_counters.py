@@ -10,16 +10,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from app.api.exposition import render
-from app.core.connection import connect_async
+from app.api.operations.exposition import render
 from app.core.errors import Cancelled, GenerationFailed, ImageRejected
-from app.core.queue import GPU, Jobs
-from app.core.record import Stage
-from app.core.requests import RequestStore
+from app.core.queueing.jobs import GPU, Jobs
+from app.core.queueing.snapshot import take_snapshot
+from app.core.queueing.workers import workers_key
+from app.core.redis.connection import connect_async
+from app.core.requests.record import Stage
+from app.core.requests.store import RequestStore
 from app.core.telemetry.counters import HTTP, HTTP_SECONDS, Tally
 from app.core.telemetry.devices import DeviceStatus
-from app.core.telemetry.snapshot import take_snapshot
-from app.core.workers import workers_key
 
 ID, OTHER = "0123456789abcdef0123456789abcdef", "f" * 32
 

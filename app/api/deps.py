@@ -1,0 +1,110 @@
+"""What the endpoints share: made once by create_app, read through a dependency. Holds no state of
+any request, so the API can be replicated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import redis.asyncio as async_redis
+from fastapi import Depends, Request
+from redis import Redis
+
+from app.api.http.graceful_shutdown import Drain
+from app.api.submission.limits import MinuteLimiter
+from app.core.accounts.api_keys import KeyStore
+from app.core.accounts.credits import Ledger
+from app.core.history.base import History, open_history
+from app.core.lifecycle.background_jobs import Chores
+from app.core.lifecycle.outbox import Outbox
+from app.core.queueing.admission import Admission
+from app.core.queueing.forecast import Forecasts
+from app.core.queueing.jobs import Jobs
+from app.core.receipts import ReceiptSigner
+from app.core.redis.connection import connect, connect_async
+from app.core.requests.events import EventFeed
+from app.core.requests.idempotency import IdempotencyKeys
+from app.core.requests.reader import Reader
+from app.core.requests.sources import Sources
+from app.core.requests.store import RequestStore
+from app.core.settings import Settings
+from app.core.storage.base import Blobs, open_blobs
+from app.core.storage.links import LinkSigner
+from app.core.storage.uploads import Uploads
+from app.core.telemetry.counters import Tally
+from app.core.webhooks.deliveries import Deliveries
+from app.core.webhooks.message import WebhookSecrets
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    settings: Settings
+    redis: Redis
+    events: async_redis.Redis
+    reads: Reader
+    feed: EventFeed
+    forecasts: Forecasts
+    requests: RequestStore
+    blobs: Blobs
+    jobs: Jobs
+    links: LinkSigner
+    admission: Admission
+    minutes: MinuteLimiter
+    keys: KeyStore
+    ledger: Ledger
+    uploads: Uploads
+    sources: Sources
+    outbox: Outbox
+    chores: Chores
+    history: History
+    deliveries: Deliveries
+    secrets: WebhookSecrets
+    receipts: ReceiptSigner
+    idempotency: IdempotencyKeys
+    tally: Tally
+    drain: Drain
+
+
+def make_services(settings: Settings) -> Services:
+    redis = connect(settings.redis_url)
+    events = connect_async(settings.redis_url)
+    blobs = open_blobs(settings.blob_url, redis)
+    jobs = Jobs(redis, settings.request_ttl_s)
+    return Services(
+        settings=settings,
+        redis=redis,
+        events=events,
+        reads=Reader(events),
+        feed=EventFeed(events),
+        forecasts=Forecasts(redis, jobs),
+        requests=RequestStore(redis, settings.request_ttl_s),
+        blobs=blobs,
+        jobs=jobs,
+        links=LinkSigner(redis),
+        admission=Admission(events, settings),
+        minutes=MinuteLimiter(events),
+        keys=KeyStore(redis),
+        ledger=Ledger(redis),
+        uploads=Uploads(redis, blobs, settings.upload_ttl_s, settings.upload_quota_bytes),
+        sources=Sources(redis, settings.source_quota_bytes),
+        outbox=Outbox(redis),
+        chores=Chores(redis, jobs),
+        history=open_history(settings.database_url, redis, settings.history_days),
+        deliveries=Deliveries(redis, settings.webhook_retries_s, settings.webhook_timeout_s),
+        secrets=WebhookSecrets(redis),
+        receipts=ReceiptSigner(redis),
+        idempotency=IdempotencyKeys(redis),
+        tally=Tally(),
+        drain=Drain(),
+    )
+
+
+async def get_services(request: Request) -> Services:
+    """Asynchronous, as all dependencies here are: FastAPI runs the others in a thread each."""
+    services = request.app.state.services
+    assert isinstance(services, Services)
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(get_services)]

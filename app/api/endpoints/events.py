@@ -1,0 +1,154 @@
+"""A request's life as server-sent events: what its event stream holds, with the fields of the
+status body, and between those the place it has in the queue.
+
+All open streams of a process share their reads (app.core.requests.events,
+app.core.queueing.forecast).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request, Response
+from fastapi.responses import StreamingResponse
+from redis.exceptions import RedisError
+
+from app.api.deps import Services, ServicesDep
+from app.api.endpoints.v2 import OwnRecord
+from app.api.http.origin import public_origin
+from app.api.wire.openapi import EVENTS
+from app.api.wire.results import rounded, status_body
+from app.core.errors import InvalidRequest
+from app.core.queueing.forecast import Forecast
+from app.core.requests.events import BEGINNING, Event
+from app.core.requests.record import RequestRecord, Status
+
+log = logging.getLogger(__name__)
+
+router = APIRouter(tags=["v2"])
+
+_TICK_S = 1.0
+_KEEP_ALIVE_S = 15.0
+_MOVED = Event("", "queued", {})
+"""Made here, and without an id: who comes back is told where it stands by then."""
+_ID = re.compile("[0-9]{1,18}-[0-9]{1,18}")
+
+LastEventId = Annotated[
+    str | None,
+    Header(
+        description="The id of the last event that was received; what came after it is sent.",
+        json_schema_extra={"pattern": f"^{_ID.pattern}$"},
+    ),
+]
+
+
+@router.get("/v2/requests/{request_id}/events", responses=EVENTS, response_class=StreamingResponse)
+async def request_events(
+    request: Request,
+    services: ServicesDep,
+    record: OwnRecord,
+    last_event_id: LastEventId = None,
+) -> Response:
+    """Server-sent events from the submission to the end of a request, which ends the stream."""
+    after = last_event_id or BEGINNING
+    if not _ID.fullmatch(after):
+        raise InvalidRequest(f"Last-Event-ID: {json.dumps(after[:60])} is not the id of an event")
+    story = _Story(services, record, public_origin(request, services.settings))
+    if record.status.terminal and not await services.feed.read(record.id, after):
+        return Response(status_code=204)  # which tells an EventSource not to come back
+    return StreamingResponse(
+        _chunks(services, story, after),
+        media_type="text/event-stream",
+        headers={"x-accel-buffering": "no"},  # nginx would keep the events until there are many
+    )
+
+
+async def _chunks(services: Services, story: _Story, after: str) -> AsyncIterator[str]:
+    """Ends with the request, when that expires, and when this process is asked to leave."""
+    yield "retry: 1000\n\n"
+    said_at = time.monotonic()
+    events: Sequence[Event] = ()
+    with services.feed.following(story.record.id, after) as follower:
+        while not story.over:
+            try:
+                events = events or await follower.next(_TICK_S)
+                text = await story.told(events)
+            except RedisError as error:
+                log.warning("events of %s: %s", story.record.id, error)
+                await asyncio.sleep(_TICK_S)
+                continue
+            events = ()
+            if not text and time.monotonic() - said_at > _KEEP_ALIVE_S:
+                text = ": still here\n\n"
+            if text:
+                yield text
+                said_at = time.monotonic()
+            if services.drain.leaving or time.time() > story.record.expires_at:
+                return
+
+
+class _Story:
+    """What one client is told."""
+
+    def __init__(self, services: Services, record: RequestRecord, origin: str) -> None:
+        self.record = record
+        self.over = False
+        self._services = services
+        self._origin = origin
+        self._position: int | None = None
+
+    async def told(self, events: Sequence[Event]) -> str:
+        """The text of these events; of a new place in the queue when there are none."""
+        if any(event.name != "step" for event in events):
+            await self._read_again()
+        if self.over or not (events or self.record.status is Status.QUEUED):
+            return ""
+        ended = self.record.status.terminal
+        forecast = None if ended else await self._services.forecasts.current()
+        if not events and forecast is not None:
+            if forecast.place(self.record.id).position == self._position:
+                return ""
+            events = [_MOVED]
+        return "".join(_text(event, self._body(event, forecast)) for event in events)
+
+    async def _read_again(self) -> None:
+        found = await self._services.reads.record(self.record.id)
+        if found is None:
+            self.over = True
+        else:
+            self.record = found
+
+    def _body(self, event: Event, forecast: Forecast | None) -> Mapping[str, Any]:
+        """The part of the status body that the event is about; at the end all of it."""
+        if event.last:
+            self.over = True
+            return status_body(self.record, self._origin, None)
+        body: dict[str, Any] = {"status": Status.PROCESSING}
+        done = 0.0
+        if event.name == "step":
+            step, steps = int(event.fields["step"]), int(event.fields["steps"])
+            body["progress"] = {"step": step, "steps": steps}
+            done = step / steps
+            if "preview" in event.fields:
+                body["preview"] = event.fields["preview"]
+        if event.name == "queued":
+            body["status"] = Status.QUEUED
+        if forecast is None:
+            return body
+        eta_s = forecast.pace.to_end_s(self.record.profile, self.record.work, done)
+        if self.record.status is Status.QUEUED:
+            place = forecast.place(self.record.id)
+            body["queue_position"] = self._position = place.position
+            eta_s = place.eta_s
+        return {**body, "eta_seconds": rounded(eta_s)}
+
+
+def _text(event: Event, body: Mapping[str, Any]) -> str:
+    head = f"id: {event.id}\n" if event.id else ""
+    return f"{head}event: {event.name}\ndata: {json.dumps(body)}\n\n"

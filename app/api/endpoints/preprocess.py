@@ -1,0 +1,50 @@
+"""The control map alone: what generation would show the ControlNet, as a picture.
+
+A request like any other, with the same record and the same jobs; what is different is in the
+record (`only_map`), and the jobs decide by it.
+"""
+
+from __future__ import annotations
+
+import json
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+
+from app.api.auth import Submitter
+from app.api.deps import Services, ServicesDep
+from app.api.endpoints.v1 import answer_at_the_end, failed_answer
+from app.api.middleware.body_budget import release_body
+from app.api.submission.idempotency import IdempotencyKey, submit_once
+from app.api.submission.submit import PreprocessDep
+from app.api.wire.openapi import MAP
+from app.api.wire.results import output_bytes
+from app.core.requests.record import RequestRecord, Status
+
+router = APIRouter(tags=["v1"])
+
+
+@router.post("/v1/flux-controlnet/preprocess", responses=MAP, response_class=Response)
+async def make_control_map(
+    request: Request,
+    services: ServicesDep,
+    caller: Submitter,
+    submission: PreprocessDep,
+    key: IdempotencyKey,
+) -> Response:
+    """Make a control map and answer with it; canny and tile need no gpu."""
+    request_id = await run_in_threadpool(submit_once, services, caller, submission.take(), key)
+    release_body(request)
+    return await answer_at_the_end(request, services, request_id, _answer, returns=key is not None)
+
+
+def _answer(services: Services, record: RequestRecord) -> Response:
+    if record.status is Status.FAILED:
+        return failed_answer(record)
+    [made] = record.outputs
+    size = {"height": made["height"], "width": made["width"]}
+    headers = {"x-request-id": record.id, "x-output-metadata": json.dumps(size)}
+    return Response(
+        output_bytes(services, record, 0), media_type=made["content_type"], headers=headers
+    )

@@ -1,0 +1,37 @@
+"""What a finished request was made of, signed; app.core.receipts says what that is."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from app.api.deps import ServicesDep
+from app.api.endpoints.v2 import OwnRecord
+from app.api.http.origin import public_origin
+from app.api.wire.openapi import FOUND, KEYED
+from app.api.wire.responses import ReceiptAnswer
+from app.api.wire.results import file_link
+from app.core.errors import NotFound
+from app.core.receipts import ALGORITHM, receipt_of
+from app.core.requests.record import Status
+
+router = APIRouter(tags=["v2"])
+
+
+@router.get(
+    "/v2/requests/{request_id}/receipt",
+    responses={200: {"model": ReceiptAnswer}, **KEYED, **FOUND},
+)
+async def request_receipt(
+    request: Request, services: ServicesDep, record: OwnRecord
+) -> JSONResponse:
+    """Parameters, seeds, weights, libraries, device and hashes; 404 until the request is
+    COMPLETED, and for a control map alone."""
+    origin = public_origin(request, services.settings)
+    if record.status is not Status.COMPLETED or not record.made_with:
+        raise NotFound(f"Request {record.id} has no receipt; only a COMPLETED picture has one")
+    made = record.control_map
+    link = file_link(services, record, made["file_name"], origin) if made else None
+    receipt = receipt_of(record, link)
+    signature = {"algorithm": ALGORITHM, "value": services.receipts.sign(receipt)}
+    return JSONResponse({"receipt": receipt, "signature": signature})

@@ -1,0 +1,176 @@
+"""The synchronous endpoint and the old poll URL. v1 is v2 with the waiting done by the server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response
+
+from app.api.auth import Submitter
+from app.api.deps import Services, ServicesDep
+from app.api.endpoints.v2 import OwnRecord
+from app.api.endpoints.waiting import HungUp, wait_for_end
+from app.api.http.origin import public_origin
+from app.api.middleware.body_budget import release_body
+from app.api.submission.idempotency import IdempotencyKey, submit_once
+from app.api.submission.limits import RESET_HEADER, Minute
+from app.api.submission.submit import SubmissionDep
+from app.api.wire.errors import CLIENT_CLOSED_REQUEST, error_response
+from app.api.wire.openapi import FOUND, KEYED, PICTURE
+from app.api.wire.responses import EncodedPictures, PollAnswer, PollFailed
+from app.api.wire.results import encoded_outputs, output_bytes, poll_body, poll_failed
+from app.core.errors import (
+    Cancelled,
+    InsufficientCredits,
+    RequestFailed,
+    ServerError,
+    SyncTimeout,
+    Unavailable,
+)
+from app.core.lifecycle.cancellation import cancel
+from app.core.requests.record import RequestRecord, Status
+from app.core.telemetry.logs import note
+
+router = APIRouter(tags=["v1"])
+
+_GOES_ON = "the request goes on and its result can be fetched from /v2/requests"
+
+
+# Clients whose base URL lacks /v1 end up at the bare slug.
+@router.post("/flux-controlnet", include_in_schema=False)
+@router.post(
+    "/v1/flux-controlnet",
+    responses=PICTURE,
+    response_class=Response,
+)
+async def make_picture(
+    request: Request,
+    services: ServicesDep,
+    caller: Submitter,
+    submission: SubmissionDep,
+    key: IdempotencyKey,
+) -> Response:
+    """Make a picture and answer with it."""
+    try:
+        request_id = await run_in_threadpool(submit_once, services, caller, submission.take(), key)
+    except InsufficientCredits as error:
+        note(refusal=type(error).__name__)  # it does not reach the handler of refusals
+        return JSONResponse({"error": error.text}, status_code=error.v1_status)
+    release_body(request)
+    answer = partial(_answer, minute=request.state.minute)
+    return await answer_at_the_end(request, services, request_id, answer, returns=key is not None)
+
+
+async def answer_at_the_end(
+    request: Request,
+    services: Services,
+    request_id: str,
+    answer: Callable[[Services, RequestRecord], Response],
+    *,
+    returns: bool = False,
+) -> Response:
+    """What `answer` makes of the record once it has ended; 503 or 504 when that is not waited for.
+
+    returns: a client that hangs up may be back at any time and ask for the same.
+    """
+    try:
+        ended = await wait_for_end(services, request_id, request)
+    except HungUp:
+        if not returns:
+            await run_in_threadpool(_cancel_unbegun, services, request_id)
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+    except asyncio.CancelledError:  # this process is told to stop; there is no one to re-raise to
+        return _unanswered(Unavailable("The server is stopping; " + _GOES_ON), request_id)
+    if ended is None:
+        return _unanswered(SyncTimeout("Request timed out; " + _GOES_ON), request_id)
+    return await run_in_threadpool(answer, services, ended)
+
+
+@router.get(
+    "/v1/requests/{request_id}",
+    responses={
+        200: {"model": PollAnswer},
+        **KEYED,
+        **FOUND,
+        422: {"description": "It FAILED", "model": PollFailed},
+    },
+)
+async def poll_request(request: Request, services: ServicesDep, record: OwnRecord) -> JSONResponse:
+    """The older poll protocol: `status` and `output` only."""
+    origin = public_origin(request, services.settings)
+    if record.status is Status.FAILED:
+        return JSONResponse(poll_failed(record), status_code=RequestFailed.status)
+    return JSONResponse(poll_body(services, record, origin))
+
+
+def _cancel_unbegun(services: Services, request_id: str) -> None:
+    reason = Cancelled("cancelled: the client hung up before the request began")
+    parts = services.requests, services.jobs, services.blobs, services.chores
+    cancel(*parts, request_id, reason, only_queued=True)
+
+
+def _unanswered(error: ServerError, request_id: str) -> JSONResponse:
+    """v1 ends without a picture, the request does not end."""
+    response = error_response(error, request_id=request_id)
+    response.headers["x-request-id"] = request_id
+    return response
+
+
+def failed_answer(record: RequestRecord) -> Response:
+    return JSONResponse(
+        {"error": record.error},
+        status_code=record.error_status,
+        headers={"x-request-id": record.id},
+    )
+
+
+def _answer(services: Services, record: RequestRecord, minute: Minute | None) -> Response:
+    if record.status is Status.FAILED:
+        return failed_answer(record)
+    first = record.outputs[0]
+    headers = _headers(record) | (_next_minute() if minute is None else minute.headers)
+    if not record.params["base64"]:
+        return Response(
+            output_bytes(services, record, 0),
+            media_type=first["content_type"],
+            headers=headers,
+        )
+    encoded = encoded_outputs(services, record)
+    body: EncodedPictures = {
+        "image": encoded if len(encoded) > 1 else encoded[0],
+        "status": "Success",
+        "infer_time": record.inference_s,
+        "outputs": len(encoded),
+        "image_format": record.params["image_format"],
+    }
+    if record.params.get("profile"):  # the hosted service's keys and no others, unless asked
+        body["profile"] = record.profile
+    return JSONResponse(body, headers=headers)
+
+
+def _headers(record: RequestRecord) -> dict[str, str]:
+    first = record.outputs[0]
+    size = {"height": first["height"], "width": first["width"], "samples": len(record.outputs)}
+    return {
+        "x-request-id": record.id,
+        "x-generation-time": f"{record.inference_s:.6f}",
+        "x-seed-value": str(record.params["seed"]),
+        "x-output-count": str(len(record.outputs)),
+        "x-output-metadata": json.dumps(size),
+        "x-profile": record.profile,
+        # A key without a budget has no limit; JavaScript and Python both read this as a number.
+        "x-remaining-credits": "Infinity" if record.remaining is None else str(record.remaining),
+        "x-cost": str(record.cost),
+    }
+
+
+def _next_minute() -> dict[str, str]:
+    """For a key that is not limited: nothing changes then, but clients read the header."""
+    moment = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
+    return {RESET_HEADER: moment.strftime("%Y-%m-%dT%H:%M:%SZ")}

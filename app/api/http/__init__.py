@@ -1,0 +1,1 @@
+"""HTTP below the application: uvicorn's protocol, heads, headers, the origin of URLs."""

@@ -1,0 +1,1 @@
+"""URLs for the people who run the server: API keys, health, metrics."""

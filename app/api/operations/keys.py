@@ -1,0 +1,174 @@
+"""Keys over HTTP, for callers whose own key is an admin's. The same as `python -m app.cli keys`."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Path, Request
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.api.auth import Caller
+from app.api.deps import Services, ServicesDep
+from app.api.parsing.json_body import read_json, shortened
+from app.api.parsing.media_type import check_encoding
+from app.api.wire.openapi import FOUND, KEYED, Responses, error_answer, json_body
+from app.api.wire.requests import without_null
+from app.api.wire.responses import Balance, KeyAnswer, KeyList, NewKey, Revoked
+from app.core.accounts.api_keys import (
+    MOST_A_MINUTE,
+    MOST_IN_FLIGHT,
+    Key,
+    KeyReport,
+    Terms,
+    parse_expiry,
+)
+from app.core.accounts.credits import MOST_CREDITS
+from app.core.egress.addresses import AllowList
+from app.core.errors import Forbidden, InvalidRequest, NotFound
+from app.core.webhooks.message import check_key_target
+
+_ADMIN: Responses = {**KEYED, 403: error_answer("Not an admin key")}
+_BODY: Responses = {
+    413: error_answer("Body too large"),
+    415: error_answer("Content-Encoding that is not understood"),
+}
+
+
+async def admin(caller: Caller) -> Key:
+    """The caller's key. Raises Forbidden (403)."""
+    if not caller.admin:
+        raise Forbidden
+    return caller
+
+
+router = APIRouter(prefix="/admin/keys", tags=["admin"], dependencies=[Depends(admin)])
+
+Body = TypeVar("Body", bound=BaseModel)
+Credits = Annotated[float, Field(gt=0, le=MOST_CREDITS)]
+KeyId = Annotated[str, Path(description="As the list of keys has it.")]
+
+
+class KeyOrder(BaseModel):
+    """Body of POST /admin/keys. What is left out or null is without that bound."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+    name: str = Field(min_length=1, max_length=64, description="The owner of its requests.")
+    credits: Credits | None = Field(None, description="Budget.")
+    rpm: Annotated[int, Field(ge=1, le=MOST_A_MINUTE)] | None = Field(
+        None, description="Submissions in any 60 seconds."
+    )
+    concurrency: Annotated[int, Field(ge=1, le=MOST_IN_FLIGHT)] | None = Field(
+        None, description="Unfinished requests at a time; more than that wait."
+    )
+    expires: str | None = Field(
+        None, description="A period from now (12h, 30d), or a date or time (ISO 8601)."
+    )
+    admin: bool = Field(False, description="May manage keys.")
+    webhook_url: str = Field(
+        "", description="Where the ends of its requests are told that have no webhook_url."
+    )
+
+
+class TopUp(BaseModel):
+    """Body of POST /admin/keys/{id}/credits."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+    credits: Credits = Field(description="What to add to the budget.")
+
+
+@router.post("", responses={**_ADMIN, **_BODY}, openapi_extra=json_body(KeyOrder))
+async def create_key(request: Request, services: ServicesDep) -> NewKey:
+    """Make a key. Its secret is in this answer and nowhere else."""
+    order = await _read(request, KeyOrder)
+    secret, key = await run_in_threadpool(_create, services, order)
+    report = KeyReport(key, order.credits, 0.0, None)
+    return {**_answer(report), "key": secret}
+
+
+@router.get("", responses=_ADMIN)
+def list_keys(services: ServicesDep) -> KeyList:
+    """All keys that were not revoked, oldest first."""
+    return {"keys": [_answer(report) for report in services.keys.report()]}
+
+
+@router.delete("/{key_id}", responses={**_ADMIN, **FOUND})
+def revoke_key(services: ServicesDep, key_id: KeyId) -> Revoked:
+    """End a key at once. What it has submitted goes on."""
+    if not services.keys.revoke(key_id):
+        raise _no_key(key_id)
+    return {"revoked": key_id}
+
+
+@router.post(
+    "/{key_id}/credits",
+    responses={**_ADMIN, **FOUND, **_BODY},
+    openapi_extra=json_body(TopUp),
+)
+async def top_up(request: Request, services: ServicesDep, key_id: KeyId) -> Balance:
+    """Add to the budget of a key that has one."""
+    credits = (await _read(request, TopUp)).credits
+    balance = await run_in_threadpool(services.keys.top_up, key_id, credits)
+    if balance is None:
+        raise NotFound(f"Key {key_id[:64]} not found, or it has no budget to add to")
+    return {"id": key_id, "credits": balance}
+
+
+def _create(services: Services, order: KeyOrder) -> tuple[str, Key]:
+    try:
+        check_key_target(order.webhook_url, AllowList.parse(services.settings.fetch_allow_hosts))
+        terms = Terms(
+            order.credits,
+            order.rpm,
+            order.concurrency,
+            None if order.expires is None else parse_expiry(order.expires, time.time()),
+            order.admin,
+            order.webhook_url,
+        )
+        return services.keys.create(order.name, terms)
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from None
+
+
+async def _read(request: Request, kind: type[Body]) -> Body:
+    """The validated body. Raises UnsupportedEncoding; InvalidRequest: `field: what is wrong`."""
+    check_encoding(request)
+    fields = shortened(await read_json(request))
+    try:
+        return kind.model_validate(without_null(kind, fields))
+    except ValidationError as error:
+        raise InvalidRequest("; ".join(_sentence(one) for one in error.errors())) from None
+
+
+def _sentence(detail: Any) -> str:
+    field = str(detail["loc"][0])[:64] if detail["loc"] else "body"
+    return f"{field}: {detail['msg']}"
+
+
+def _answer(report: KeyReport) -> KeyAnswer:
+    key = report.key
+    return {
+        "id": key.id,
+        "name": key.name,
+        "created": _moment(key.created_at),
+        "expires": None if key.expires_at is None else _moment(key.expires_at),
+        "last_used": None if report.last_used is None else _moment(report.last_used),
+        "credits": report.credits,
+        "spent": report.spent,
+        "rpm": key.rpm,
+        "concurrency": key.concurrency,
+        "admin": key.admin,
+        "webhook_url": key.webhook_url or None,
+    }
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _no_key(key_id: str) -> NotFound:
+    return NotFound(f"Key {key_id[:64]} not found")

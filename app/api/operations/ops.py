@@ -1,0 +1,75 @@
+"""For whoever runs the server: liveness, readiness, numbers for Prometheus."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from fastapi import APIRouter
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from redis.exceptions import RedisError, ResponseError
+
+from app.api.deps import Services, ServicesDep
+from app.api.operations.exposition import render
+from app.api.wire.responses import ErrorAnswer, Liveness, Readiness
+from app.core.queueing.jobs import CPU, FETCH, FINISH, GPU
+from app.core.queueing.snapshot import take_snapshot
+
+router = APIRouter(tags=["operations"])
+metrics = APIRouter(tags=["operations"])
+
+_NEEDED = (FETCH, CPU, GPU, FINISH)
+"""Queues without whose workers some request would not be carried through."""
+
+
+@router.head("/health/live", include_in_schema=False)
+@router.get("/health/live")
+async def live() -> Liveness:
+    """200 as long as this process answers; needs no thread, so it does even without Redis."""
+    return {"status": "alive"}
+
+
+@router.head("/health/ready", include_in_schema=False)
+@router.get(
+    "/health/ready",
+    responses={
+        200: {"model": Readiness},
+        503: {"description": "What is missing", "model": Readiness | ErrorAnswer},
+    },
+)
+def ready(services: ServicesDep) -> JSONResponse:
+    """200 when a request would succeed; 503 with what is missing otherwise, and as soon as this
+    process has been asked to stop."""
+    checks = _checks(services)
+    good = all(checks.values())
+    body: Readiness = {"status": "ready" if good else "not ready", "checks": checks}
+    return JSONResponse(body, status_code=200 if good else 503)
+
+
+@metrics.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "In the text format of Prometheus",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        }
+    },
+)
+async def prometheus(services: ServicesDep) -> Response:
+    """Requests, queues, workers, devices; the same from every replica, since all is in Redis."""
+    with suppress(ResponseError):  # a Redis that is full can still be read
+        await services.tally.deliver(services.events)
+    snapshot = await take_snapshot(services.events)
+    return Response(await run_in_threadpool(render, snapshot), media_type=CONTENT_TYPE_LATEST)
+
+
+def _checks(services: Services) -> dict[str, bool]:
+    api = not services.drain.leaving
+    try:
+        services.redis.ping()
+        workers = {f"{queue}_worker": services.jobs.workers(queue) > 0 for queue in _NEEDED}
+        return {"api": api, "redis": True, **workers}
+    except RedisError:
+        return {"api": api, "redis": False} | {f"{queue}_worker": False for queue in _NEEDED}

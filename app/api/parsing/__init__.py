@@ -1,0 +1,1 @@
+"""A request body -> fields and pictures. Judges no value."""

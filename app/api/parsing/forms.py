@@ -1,0 +1,110 @@
+"""A multipart form as the fields of a request and its pictures. Judges no value.
+
+Programs differ in how they send a picture: with a file name or without, as bytes, base64 or a URL,
+with a type or none. What decides is said in `_is_file`.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import Any
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException
+
+from app.api.parsing.form_parts import WholeForm, without_coding
+from app.api.parsing.json_scan import LongString
+from app.api.wire.requests import PICTURE_FIELDS, FluxControlNetBody
+from app.core.errors import InvalidRequest
+
+_PARTS = 64
+_SHORT = 32_768  # bytes of a text that is no LongString
+_FILE_TYPES = ("image/", "application/octet-stream")
+
+
+async def read_form(request: Request, max_bytes: int) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The fields, and the bytes of those pictures that came as files. A picture that came as a long
+    text is a LongString. Raises InvalidRequest."""
+    _refuse_charset(request.headers["content-type"])
+    parser = WholeForm(
+        request.headers,
+        request.stream(),
+        max_files=_PARTS,
+        max_fields=_PARTS,
+        max_part_size=max_bytes,
+    )
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise InvalidRequest(f"body: not valid multipart/form-data; {error.message}") from None
+    if not parser.ended:
+        raise InvalidRequest("body: not valid multipart/form-data; its last boundary is missing")
+    try:
+        return await _parts_of(form)
+    finally:
+        await form.close()
+
+
+async def _parts_of(form: FormData) -> tuple[dict[str, Any], dict[str, bytes]]:
+    fields: dict[str, Any] = {}
+    uploads: dict[str, bytes] = {}
+    for name, value in form.multi_items():
+        if not isinstance(value, UploadFile):
+            fields[name] = value
+        elif value.filename == "" and not value.size:
+            continue  # how a browser sends a file input in which nothing was chosen
+        elif name in PICTURE_FIELDS:
+            data = await value.read()
+            data = await run_in_threadpool(without_coding, name, value.headers, data)
+            if not _is_file(value, data):
+                fields[name] = _text(data)
+                continue
+            if name in uploads:
+                raise InvalidRequest(f"{name}: more than one file; one picture is needed")
+            if not data:
+                raise InvalidRequest(f"{name}: the file is empty; a picture is needed")
+            uploads[name] = data
+        elif name in FluxControlNetBody.model_fields:
+            raise InvalidRequest(f"{name}: a file is not allowed; only image may be one")
+    # A file wins over a text field of the same name.
+    return fields | dict.fromkeys(uploads, "a file"), uploads
+
+
+def _is_file(part: UploadFile, data: bytes) -> bool:
+    """Whether a part named like a picture is one as bytes, and no text that names or holds one."""
+    if part.filename is not None or "filename*" in part.headers.get("content-disposition", ""):
+        return True
+    if data and part.headers.get("content-type", "").lower().startswith(_FILE_TYPES):
+        return True
+    return b"\0" in data[:_SHORT] or not _is_utf_8(data)
+
+
+def _is_utf_8(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _text(data: bytes) -> str | LongString:
+    return data.decode() if len(data) <= _SHORT else LongString([data])
+
+
+def _refuse_charset(content_type: str) -> None:
+    """Starlette would read a form's text in whatever charset the client names, and what a proxy
+    or a log took for one text would be another one here. Its own parser of the header is asked.
+    """
+    _, options = parse_options_header(content_type)
+    charset = options.get(b"charset", b"utf-8").decode("latin-1")
+    try:
+        utf_8 = codecs.lookup(charset).name == "utf-8"
+    except (LookupError, ValueError):  # ValueError: a name with a null byte in it
+        utf_8 = False
+    if not utf_8:
+        raise InvalidRequest("body: not valid multipart/form-data; its text must be UTF-8")

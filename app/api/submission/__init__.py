@@ -1,0 +1,1 @@
+"""From fields to a queued request: limits, price, idempotency, record, first job."""

@@ -1,0 +1,106 @@
+"""The Idempotency-Key header: however often a submission is repeated, it is one request."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import time
+from contextlib import suppress
+from typing import Annotated
+
+from fastapi import Depends, Header
+
+from app.api.deps import Services
+from app.api.submission.submit import Submission, submit
+from app.core.accounts.api_keys import Key
+from app.core.errors import Conflict, InvalidRequest
+from app.core.requests.idempotency import Use
+from app.core.requests.store import KeyTaken
+from app.core.telemetry.logs import note
+
+_KEY = re.compile("[!-~]{1,255}")
+_PATIENCE_S = 5.0
+_PAUSE_S = 0.02
+_PIECE = 262_144
+_MARK = secrets.token_hex(16)  # random, so no client can send it
+
+
+async def idempotency_key(
+    value: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description="The same key with the same body is the same request, while that lives.",
+            json_schema_extra={"pattern": f"^{_KEY.pattern}$"},
+        ),
+    ] = None,
+) -> str | None:
+    """Raises InvalidRequest for a key that is empty, long, or not of visible ASCII characters."""
+    if value is not None and not _KEY.fullmatch(value):
+        raise InvalidRequest("Idempotency-Key: 1 to 255 visible ASCII characters are needed")
+    return value
+
+
+IdempotencyKey = Annotated[str | None, Depends(idempotency_key)]
+
+
+def submit_once(services: Services, caller: Key, submission: Submission, key: str | None) -> str:
+    """submit(), or the id of the request that this owner's key stands for already.
+
+    Raises Conflict when it stands for another body, and what submit() raises.
+    """
+    if key is None:
+        return submit(services, caller, submission)
+    keys, owner = services.idempotency, caller.name
+    use = Use(_digest(submission), secrets.token_hex(16))
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        held = keys.take(owner, key, use, services.requests.expiry())
+        if held is None or held == use:  # held: Redis was asked twice, the first answer was lost
+            with suppress(KeyTaken):
+                return _submit(services, caller, submission, key, use)
+        elif held.digest != use.digest:
+            raise Conflict("Idempotency-Key: was used with another body")
+        elif not held.settled and time.monotonic() < deadline:
+            time.sleep(_PAUSE_S)  # another call is about to submit it
+        elif services.requests.get(held.request_id) is not None:
+            note(request_id=held.request_id)
+            return held.request_id
+        else:
+            # Its record was taken back or has just expired; or its process is slow or dead.
+            keys.release(owner, key, held)
+            deadline = time.monotonic() + _PATIENCE_S
+
+
+def _submit(services: Services, caller: Key, submission: Submission, key: str, use: Use) -> str:
+    """Raises KeyTaken when another call has taken the key over meanwhile."""
+    keys, owner = services.idempotency, caller.name
+    try:
+        return submit(services, caller, submission, use.request_id, keys.hold(owner, key, use))
+    except KeyTaken:
+        raise
+    except BaseException:
+        keys.release(owner, key, use)
+        raise
+
+
+def _digest(submission: Submission) -> str:
+    """Of what was asked for: a seed that is to be drawn is -1 here, whatever was drawn; a control
+    map alone takes no step, which no picture does. Where a long picture was kept meanwhile makes no
+    difference."""
+    fields = submission.body.model_dump()
+    if submission.inline is None:
+        digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
+    else:
+        fields["control_image" if submission.body.control_image else "image"] = _MARK
+        before, _, after = json.dumps(fields, sort_keys=True).partition(_MARK)
+        digest = hashlib.sha256(before.encode())
+        for start in range(0, len(submission.inline), _PIECE):  # json.dumps holds Python's lock
+            text = submission.inline[start : start + _PIECE].decode("ascii")
+            digest.update(json.dumps(text)[1:-1].encode())
+        digest.update(after.encode())
+    if submission.upload is not None:
+        digest.update(hashlib.sha256(submission.upload).digest())
+    return digest.hexdigest()

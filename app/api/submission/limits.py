@@ -1,0 +1,68 @@
+"""Who may submit now: whether the server takes on another request, and whether the key has not made
+too many in the last minute. Polls and all other reads are never limited.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import redis.asyncio as async_redis
+from limits import RateLimitItemPerMinute
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import MovingWindowRateLimiter
+
+from app.core.accounts.api_keys import Key
+from app.core.errors import RateLimited
+
+RESET_HEADER = "x-rate-limit-reset-at-utc"
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """remaining: submissions that a key may still make now. reset_at: when it may make one more
+    than that (Unix seconds)."""
+
+    remaining: int
+    reset_at: float
+
+    @property
+    def headers(self) -> dict[str, str]:
+        reset = datetime.fromtimestamp(math.ceil(self.reset_at), UTC)
+        return {
+            RESET_HEADER: reset.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "x-rate-limit-remaining": str(self.remaining),
+        }
+
+
+class MinuteLimiter:
+    """Counts in Redis, so all replicas count together: never more than rpm in any 60 s."""
+
+    def __init__(self, redis: async_redis.Redis) -> None:
+        # The address is not used: the connections are ours.
+        storage = RedisStorage(
+            "redis://",
+            implementation="redispy",
+            key_prefix="rpm",
+            connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # typed too narrowly
+        )
+        self._window = MovingWindowRateLimiter(storage)
+
+    async def hit(self, key: Key) -> Minute | None:
+        """Count a submission; None for a key without such a limit. Raises RateLimited (429)."""
+        if key.rpm is None:
+            return None
+        bound = RateLimitItemPerMinute(key.rpm)
+        allowed = await self._window.hit(bound, key.id)
+        stats = await self._window.get_window_stats(bound, key.id)
+        minute = Minute(max(0, stats.remaining), stats.reset_time)
+        if not allowed:
+            wait_s = max(1, math.ceil(stats.reset_time - time.time()))
+            raise RateLimited(
+                f"Rate limit exceeded: at most {key.rpm} requests a minute with this key. "
+                f"Please try again in {wait_s} s",
+                {"retry-after": str(wait_s), **minute.headers},
+            )
+        return minute

@@ -1,0 +1,284 @@
+"""From an HTTP body to a queued request: content types, validation, record, first job."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
+from redis.exceptions import RedisError
+
+from app.api.auth import Submitter
+from app.api.deps import Services, ServicesDep
+from app.api.endpoints.webhooks import webhook_of
+from app.api.parsing.forms import read_form
+from app.api.parsing.json_body import read_json, shortened
+from app.api.parsing.json_scan import LongString
+from app.api.parsing.media_type import media_type_of
+from app.api.submission.pricing import account_of
+from app.api.wire.requests import (
+    PICTURE_FIELDS,
+    FluxControlNetBody,
+    PreprocessBody,
+    parse_body,
+    without_empty,
+)
+from app.core.accounts.api_keys import Key
+from app.core.egress.urls import MAX_LENGTH as URL_MAX
+from app.core.errors import (
+    BlobsUnavailable,
+    InsufficientCredits,
+    InvalidContentType,
+    InvalidRequest,
+)
+from app.core.images.data_uri import decoded_size
+from app.core.requests.record import Stage
+from app.core.requests.store import Hold, KeyTaken
+from app.core.telemetry.logs import note
+from models.geometry import largest_of_shape
+
+log = logging.getLogger(__name__)
+
+_ELSEWHERE = "base64"  # what the body has in the place of a long picture
+_RANDOM_SEEDS = 999_999_999_999_999  # the hosted service's own range for a drawn seed
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A valid body. upload: the bytes of its picture when that came as a file. inline: its picture
+    as base64 when that is long; a word stands for it in the body. webhook: the receiver of the
+    request's end, and the origin of the links in its message. only_map: the client asks for the
+    control map alone; the body's parameters of a picture are defaults then.
+    """
+
+    body: FluxControlNetBody
+    upload: bytes | None
+    inline: bytes | None = None
+    webhook: Mapping[str, str] | None = None
+    only_map: bool = False
+
+    @property
+    def field(self) -> str:
+        """Which parameter has the picture."""
+        return "control_image" if self.body.control_image else "image"
+
+    @property
+    def picture(self) -> str:
+        """What that parameter says: a URL or base64, of no meaning when a file came."""
+        return str(getattr(self.body, self.field))
+
+    @property
+    def encoded(self) -> bytes:
+        """The picture as base64, when it is neither a file nor behind a URL."""
+        return self.picture.encode() if self.inline is None else self.inline
+
+    @property
+    def by_url(self) -> bool:
+        return "://" in self.picture[:16]
+
+
+class PendingSubmission:
+    """Hands a submission over, once. FastAPI keeps the values of dependencies until a call ends,
+    and a picture must not stay in memory while v1 waits for the end of its request."""
+
+    def __init__(self, submission: Submission) -> None:
+        self._submissions = [submission]
+
+    def take(self) -> Submission:
+        return self._submissions.pop()
+
+
+async def read_submission(
+    request: Request,
+    services: ServicesDep,
+    caller: Submitter,
+) -> PendingSubmission:
+    """Parse and validate; the key and its limits are checked first. Raises 400, 401, 406, 413, 415,
+    429 or 503."""
+    fields, uploads, inline = await _read_fields(request, services)
+    body = parse_body(FluxControlNetBody, fields)
+    field = "control_image" if body.control_image else "image"
+    webhook = webhook_of(request, services.settings, body.webhook_url, caller)
+    inline_picture = await _joined(inline.get(field))
+    return PendingSubmission(Submission(body, uploads.get(field), inline_picture, webhook))
+
+
+async def read_preprocess(
+    request: Request,
+    services: ServicesDep,
+    caller: Submitter,  # noqa: ARG001  # asked for so that nothing is read without a key
+) -> PendingSubmission:
+    """The same for a body that asks for a control map."""
+    fields, uploads, inline = await _read_fields(request, services)
+    asked = parse_body(PreprocessBody, fields)
+    # A map has no seed and takes no step; a record is the same for all requests nevertheless.
+    body = FluxControlNetBody.model_construct(
+        **asked.model_dump(), prompt="", seed=0, image_format="png", steps=0
+    )
+    inline_picture = await _joined(inline.get("image"))
+    return PendingSubmission(Submission(body, uploads.get("image"), inline_picture, only_map=True))
+
+
+async def _read_fields(
+    request: Request, services: Services
+) -> tuple[dict[str, Any], dict[str, bytes], dict[str, LongString]]:
+    """The fields of a body of either type, the bytes of its files, and its long base64."""
+    media_type = media_type_of(request)
+    uploads: dict[str, bytes] = {}
+    if media_type == "application/json":
+        fields = await read_json(request)
+    elif media_type == "multipart/form-data":
+        fields, uploads = await read_form(request, services.settings.max_body_bytes)
+        fields = without_empty(fields)
+    else:
+        raise InvalidContentType
+    inline = {
+        name: value
+        for name, value in fields.items()
+        if name in PICTURE_FIELDS and isinstance(value, LongString) and value.may_be_base64
+    }
+    return shortened(fields) | dict.fromkeys(inline, _ELSEWHERE), uploads, inline
+
+
+async def _joined(text: LongString | None) -> bytes | None:
+    """In a thread: it is a copy of all of it, for which bytes.join gives Python's lock away."""
+    return None if text is None else await run_in_threadpool(text.to_bytes)
+
+
+SubmissionDep = Annotated[PendingSubmission, Depends(read_submission)]
+PreprocessDep = Annotated[PendingSubmission, Depends(read_preprocess)]
+
+
+def submit(
+    services: Services,
+    caller: Key,
+    submission: Submission,
+    request_id: str | None = None,
+    hold: Hold | None = None,
+) -> str:
+    """Accept: write the record, queue its first job, and say the request's id, a new one unless
+    the caller has drawn one. hold: by which it is made once.
+
+    Raises InvalidRequest for a custom size that no worker could make, for a URL that is too long
+    or a picture that is too large; RateLimited and QuotaExceeded for one that is too much beside
+    the others of its owner; InsufficientCredits, RedisError, BlobsUnavailable, and KeyTaken.
+    """
+    _check_picture(services, submission)
+    if not submission.body.use_input_img_dimension:
+        _check_size(services, submission.body)
+    request_id = request_id or secrets.token_hex(16)
+    note(request_id=request_id)
+    params = submission.body.model_dump(exclude={"image", "control_image", "webhook_url"})
+    if submission.only_map:
+        params["only_map"] = True
+    if params["seed"] == -1:
+        params["seed"] = secrets.randbelow(_RANDOM_SEEDS)
+    account = account_of(
+        caller,
+        submission.body,
+        submission.upload,
+        services,
+        inline=submission.inline,
+        only_map=submission.only_map,
+    )
+    expires_at = services.requests.expiry()
+    source = _store_source(services, caller.name, request_id, submission, expires_at)
+    stage = _first_stage(services, source)
+    try:
+        services.requests.submit(
+            request_id,
+            caller.name,
+            params,
+            source,
+            expires_at,
+            webhook=submission.webhook,
+            account=account,
+            hold=hold or Hold(),
+            stage=stage,
+        )
+        _enqueue(services, request_id, stage, told=hold is not None)
+    except (InsufficientCredits, KeyTaken):
+        _drop_source(services, caller.name, request_id)
+        raise
+    except (RedisError, BlobsUnavailable):
+        # Nobody was told this id. A Redis that is full needs the room of the picture at once.
+        services.requests.forget(request_id)
+        _drop_source(services, caller.name, request_id)
+        raise
+    return request_id
+
+
+def _first_stage(services: Services, source: Mapping[str, str]) -> Stage:
+    """FETCH for a picture on another server; one of our own is read where it lies."""
+    url = source.get("url")
+    if url is None or services.links.own_output(url) or services.links.own_upload(url):
+        return Stage.PREPARE
+    return Stage.FETCH
+
+
+def _enqueue(services: Services, request_id: str, stage: Stage, *, told: bool) -> None:
+    """Queue the first job. told: from the moment that the record was there, others may have been
+    told its id; then it stays, and who looks after strays gives it a job
+    (app/core/lifecycle/recovery.py)."""
+    try:
+        services.jobs.enqueue(request_id, stage)
+    except RedisError as error:
+        if not told:
+            raise
+        log.warning("request %s: not queued, left to the next sweep: %s", request_id, error)
+
+
+def _check_size(services: Services, body: FluxControlNetBody) -> None:
+    size = body.custom_width, body.custom_height
+    allowed = services.jobs.allowed_pixels(services.settings.max_pixels)
+    if size[0] * size[1] > allowed:
+        largest = largest_of_shape(size, allowed)
+        raise InvalidRequest(
+            f"custom_width: {size[0]}x{size[1]} is not allowed; allowed are at most {allowed} "
+            f"pixels, in this shape {largest[0]}x{largest[1]}"
+        )
+
+
+def _check_picture(services: Services, submission: Submission) -> None:
+    """Raises InvalidRequest for a URL too long to be one, and for a picture too large as a file:
+    the worker would only find out when it has been stored."""
+    most = services.settings.max_image_bytes
+    if submission.upload is not None:
+        size = len(submission.upload)
+    elif submission.by_url:
+        if len(submission.picture) > URL_MAX:
+            raise InvalidRequest(f"{submission.field}: a URL has at most {URL_MAX} characters")
+        return
+    else:
+        size = len(submission.encoded) * 3 // 4  # at most
+        if size > most:
+            size = decoded_size(submission.encoded)
+    if size > most:
+        raise InvalidRequest(f"{submission.field}: {size} bytes; at most {most} are allowed")
+
+
+def _store_source(
+    services: Services, owner: str, request_id: str, submission: Submission, expires_at: float
+) -> dict[str, str]:
+    """Where prepare finds the picture; bytes go to a blob, so that the record stays small."""
+    field = submission.field
+    if submission.upload is None and submission.by_url:
+        return {"field": field, "kind": "url", "url": submission.picture}
+    uploaded = submission.upload is not None
+    data = submission.encoded if submission.upload is None else submission.upload
+    services.sources.hold(owner, request_id, len(data), expires_at)
+    try:
+        services.blobs.put(f"{request_id}:source", data, expires_at)
+    except (RedisError, BlobsUnavailable):
+        _drop_source(services, owner, request_id)
+        raise
+    return {"field": field, "kind": "file" if uploaded else "base64"}
+
+
+def _drop_source(services: Services, owner: str, request_id: str) -> None:
+    services.blobs.delete(f"{request_id}:source")
+    services.sources.release(owner, request_id)

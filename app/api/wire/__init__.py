@@ -1,0 +1,1 @@
+"""The types on the wire: request bodies, responses, errors, OpenAPI."""

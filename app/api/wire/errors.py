@@ -1,0 +1,93 @@
+"""Every error as `{"error": "<sentence>"}`: never HTML, never a traceback, never `{"detail"}`."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from redis.exceptions import RedisError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match
+
+from app.api.http.headers import SAFE_HEADERS
+from app.core.errors import InvalidRequest, MethodNotAllowed, NotFound, ServerError, Unavailable
+from app.core.telemetry.logs import note
+
+log = logging.getLogger(__name__)
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+CLIENT_CLOSED_REQUEST = 499  # nginx's number; no client ever sees it
+
+
+def error_response(error: ServerError, **extra: str) -> JSONResponse:
+    content = {"error": error.text, **extra}
+    return JSONResponse(content, status_code=error.status, headers=error.headers)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(ServerError, _server_error)
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(RequestValidationError, _invalid_query)
+    app.add_exception_handler(RedisError, _redis_error)
+    app.add_exception_handler(ClientDisconnect, _nobody_there)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _server_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ServerError)
+    note(refusal=type(error).__name__)
+    return error_response(error)
+
+
+def _http_exception(request: Request, error: Exception) -> JSONResponse:
+    """What the router itself refuses: unknown paths and wrong verbs."""
+    assert isinstance(error, HTTPException)
+    note(refusal=type(error).__name__)
+    if error.status_code == NotFound.status:
+        return error_response(NotFound(f"Not found: {request.url.path}"))
+    if error.status_code == MethodNotAllowed.status:
+        sentence = f"Method {request.method} is not allowed here"
+        response = error_response(MethodNotAllowed(sentence))
+        response.headers["allow"] = ", ".join(_allowed_methods(request))
+        return response
+    return JSONResponse({"error": str(error.detail)}, status_code=error.status_code)
+
+
+def _invalid_query(_request: Request, error: Exception) -> JSONResponse:
+    """Parameters of a query that FastAPI itself has read; bodies are read in
+    app.api.wire.requests."""
+    assert isinstance(error, RequestValidationError)
+    faults = (f"{detail['loc'][-1]}: {detail['msg']}" for detail in error.errors())
+    return error_response(InvalidRequest("; ".join(faults)))
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """What may be done with this path; the router itself knows only its first route there."""
+
+    def allowed(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in _METHODS if allowed(method)]
+
+
+def _redis_error(_request: Request, error: Exception) -> JSONResponse:
+    note(refusal=Unavailable.__name__)
+    log.error("redis: %s", error)
+    return error_response(Unavailable())
+
+
+def _nobody_there(_request: Request, _error: Exception) -> Response:
+    """The client left before its body had arrived; this goes to nobody but our own log."""
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+def _unexpected(_request: Request, error: Exception) -> JSONResponse:
+    note(refusal=ServerError.__name__)
+    log.error("unexpected error", exc_info=error)
+    response = error_response(ServerError())
+    response.headers.update(SAFE_HEADERS)  # Starlette answers this one outside our wrappers
+    return response

@@ -1,0 +1,188 @@
+"""A row of the history as the JSON of the wire: the keys that the hosted service's client
+documents, and after them our own. Reads nothing, and decides no HTTP status.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
+
+from app.api.deps import Services
+from app.api.wire.requests import FluxControlNetBody
+from app.core.history.base import MODEL, HistoryRow, RowStatus
+from app.core.storage.links import output_path
+
+
+class RowMetrics(TypedDict):
+    """Seconds, and what the request was worth; null for what it did not come to."""
+
+    inference_time: float | None
+    queue_time: float
+    work_units: float | None
+    model_evaluations: int
+    profile: str
+
+
+class RequestRow(TypedDict):
+    """credits_deduction: of the whole request, in each of its rows. request_body: the inputs as
+    JSON, long texts cut short. generation_url: null once the picture has expired. latency_ms: from
+    acceptance to the end. generation_urls: of all its pictures, where one request was asked for.
+    """
+
+    request_id: str
+    model_name: str
+    model_status: RowStatus
+    credits_deduction: float
+    request_body: str
+    generation_url: str | None
+    latency_ms: int | None
+    model_created: str
+    model_updated: str | None
+    error: str | None
+    user_id: str
+    user_email: None
+    output: int
+    seed: str | None
+    file_name: str | None
+    file_size: int | None
+    content_type: str | None
+    width: int | None
+    height: int | None
+    started_at: str | None
+    metrics: RowMetrics
+    generation_urls: NotRequired[list[str]]
+
+
+class HistoryPage(TypedDict):
+    data: list[RequestRow]
+    page: int
+    per_page: int
+    total: int
+    total_pages: int
+
+
+class Generation(TypedDict):
+    """A picture that was made. parameters: the inputs, long texts cut short."""
+
+    request_id: str
+    generation_url: str | None
+    model_name: str
+    status: RowStatus
+    credits_deduction: float
+    latency_ms: int | None
+    prompt: str | None
+    parameters: dict[str, Any]
+    created_at: str
+    user_id: str
+    user_email: None
+
+
+class Generations(TypedDict):
+    generations: list[Generation]
+    page: int
+    total: int
+    total_pages: int
+
+
+class Model(TypedDict):
+    """parameters: the schema of the body."""
+
+    model_name: str
+    slug: str
+    name: str
+    description: str
+    endpoints: list[str]
+    parameters: dict[str, Any]
+
+
+class Models(TypedDict):
+    models: list[Model]
+
+
+def request_row(services: Services, row: HistoryRow, origin: str) -> RequestRow:
+    made = row.made or {}
+    return {
+        "request_id": row.request_id,
+        "model_name": row.model,
+        "model_status": row.status,
+        "credits_deduction": row.cost,
+        "request_body": json.dumps(row.inputs),
+        "generation_url": _link(services, row, origin),
+        "latency_ms": _latency_ms(row),
+        "model_created": _iso(row.created_at),
+        "model_updated": _iso_or_none(row.ended_at),
+        "error": row.error,
+        "user_id": row.owner,
+        "user_email": None,
+        "output": row.output,
+        "seed": str(made["seed"]) if made else None,
+        "file_name": made.get("file_name"),
+        "file_size": made.get("file_size"),
+        "content_type": made.get("content_type"),
+        "width": made.get("width"),
+        "height": made.get("height"),
+        "started_at": _iso_or_none(row.started_at),
+        "metrics": {
+            "inference_time": row.inference_s,
+            "queue_time": round(row.queue_s, 6),
+            "work_units": row.work,
+            "model_evaluations": row.evaluations,
+            "profile": row.profile,
+        },
+    }
+
+
+def generation(services: Services, row: HistoryRow, origin: str) -> Generation:
+    return {
+        "request_id": row.request_id,
+        "generation_url": _link(services, row, origin),
+        "model_name": row.model,
+        "status": row.status,
+        "credits_deduction": row.cost,
+        "latency_ms": _latency_ms(row),
+        "prompt": row.inputs.get("prompt"),
+        "parameters": dict(row.inputs),
+        "created_at": _iso(row.created_at),
+        "user_id": row.owner,
+        "user_email": None,
+    }
+
+
+def models_list() -> Models:
+    """The one model there is."""
+    return {
+        "models": [
+            {
+                "model_name": MODEL,
+                "slug": MODEL,
+                "name": "FLUX ControlNet",
+                "description": "FLUX.1-dev with a Union ControlNet: canny, depth, pose and tile.",
+                "endpoints": [f"/v1/{MODEL}", f"/v2/{MODEL}"],
+                "parameters": FluxControlNetBody.model_json_schema(),
+            }
+        ]
+    }
+
+
+def _link(services: Services, row: HistoryRow, origin: str) -> str | None:
+    """None for what has no picture, or none any more."""
+    if row.made is None or row.expires_at <= time.time():
+        return None
+    path = output_path(row.request_id, row.made["file_name"])
+    return origin + services.links.sign(path, int(row.expires_at))
+
+
+def _latency_ms(row: HistoryRow) -> int | None:
+    return None if row.ended_at is None else round((row.ended_at - row.created_at) * 1000)
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def _iso_or_none(seconds: float | None) -> str | None:
+    return None if seconds is None else _iso(seconds)

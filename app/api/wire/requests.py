@@ -1,0 +1,241 @@
+"""The request bodies: the hosted service's 17 parameters and our own, with ranges, defaults and
+aliases, and what is said when one is wrong. The only place that knows their names on the wire.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
+
+from app.core.errors import InvalidRequest
+from app.core.images.file_kinds import READ
+from app.core.webhooks.message import URL_MAX as WEBHOOK_MAX
+from models.geometry import MAX_SIDE, MIN_SIDE
+from models.spec import (
+    CONTROL_NAMES,
+    PROFILE_NAMES,
+    SAMPLER_ALIASES,
+    SAMPLER_NAMES,
+    SAMPLES_MAX,
+    SCHEDULE_NAMES,
+    SEED_MAX,
+)
+
+PROMPT_MAX = 100_000
+# Of what is accepted for certain; addresses are, too, where they are allowed.
+_WEBHOOK = (
+    r"^https?://([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
+    r"(:(80|443|8080|8443))?(/[!-~]*)?$"
+)
+
+_SURROGATE = "lone_surrogate"
+
+PICTURE_FIELDS = ("image", "control_image")
+"""What may come as a file in a form."""
+
+
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number is needed, not a boolean")
+    return value
+
+
+def _canonical_sampler(value: object) -> object:
+    return SAMPLER_ALIASES.get(value, value) if isinstance(value, str) else value
+
+
+def _no_surrogates(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            half = value[error.start]
+            raise PydanticCustomError(_SURROGATE, f"\\u{ord(half):04x}") from None
+    return value
+
+
+def _one_of(names: tuple[str, ...]) -> FieldInfo:
+    """A string out of a fixed set; the set stands in the OpenAPI document and in the refusal."""
+    pattern = "^(" + "|".join(names) + ")$"
+    info: FieldInfo = Field(pattern=pattern, json_schema_extra={"enum": list(names)})
+    return info
+
+
+Integer = Annotated[int, BeforeValidator(_no_boolean)]
+Number = Annotated[float, BeforeValidator(_no_boolean)]
+Text = Annotated[str, BeforeValidator(_no_surrogates)]
+Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE), BeforeValidator(_no_boolean)]
+ControlType = Annotated[str, _one_of(CONTROL_NAMES)]
+
+
+def _either_picture(schema: dict[str, Any]) -> None:
+    """A ready map makes `image` superfluous; pydantic knows no such rule."""
+    schema["required"].remove("image")
+    schema["anyOf"] = [{"required": ["image"]}, {"required": ["control_image"]}]
+
+
+class FluxControlNetBody(BaseModel):
+    """Body of POST /v1/flux-controlnet and /v2/flux-controlnet. Unknown keys are ignored."""
+
+    model_config = ConfigDict(
+        extra="ignore", frozen=True, allow_inf_nan=False, json_schema_extra=_either_picture
+    )
+
+    image: Text = Field(
+        min_length=1,
+        description="The picture to take the control from: http(s) URL, base64 or a data URI. "
+        f"{READ}.",
+    )
+    prompt: Text = Field(min_length=1, max_length=PROMPT_MAX, pattern=r"\S")
+    sampler: Annotated[str, _one_of(SAMPLER_NAMES), BeforeValidator(_canonical_sampler)] = "euler"
+    scheduler: Annotated[str, _one_of(SCHEDULE_NAMES)] = "simple"
+    seed: Integer = Field(-1, ge=-1, le=SEED_MAX, description="-1 draws one and reports it.")
+    base64: bool = False
+    cn_stop: Number = Field(0.5, ge=0, le=1)
+    cn_strength: Number = Field(0.45, ge=0, le=2)
+    cn_type: ControlType = "pose"
+    custom_height: Side = 1024
+    custom_width: Side = 1024
+    guidance: Number = Field(3.5, ge=1, le=15)
+    image_format: Annotated[str, _one_of(("jpeg", "png", "webp"))] = "jpeg"
+    quality: Integer = Field(95, ge=10, le=100)
+    samples: Integer = Field(1, ge=1, le=SAMPLES_MAX)
+    steps: Integer = Field(20, ge=15, le=75)
+    use_input_img_dimension: bool = True
+    # "" when left out. None as the default would be a value that a client may send.
+    profile: Annotated[str, _one_of(PROFILE_NAMES)] = Field(
+        default_factory=str, description="Speed profile; the server's own when left out."
+    )
+    preview: bool = Field(False, description="Events of steps carry a small picture.")
+    webhook_url: Text = Field(
+        default_factory=str,
+        min_length=1,
+        max_length=WEBHOOK_MAX,
+        description="Where the end of the request is told; outside of the network.",
+        json_schema_extra={"pattern": _WEBHOOK},
+    )
+    control_image: Text = Field(
+        default_factory=str,
+        min_length=1,
+        description="A ready control map, in any form of `image`; `image` is not read then.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _image_is_not_read(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and "control_image" in fields:
+            return {**fields, "image": "not read"}
+        return fields
+
+
+class PreprocessBody(BaseModel):
+    """Body of POST /v1/flux-controlnet/preprocess. Unknown keys are ignored, so the body of the
+    picture that is to follow will do.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    image: Text = Field(
+        min_length=1,
+        description=f"The picture to make the map of: http(s) URL, base64 or a data URI. {READ}.",
+    )
+    cn_type: ControlType = "pose"
+    custom_height: Side = 1024
+    custom_width: Side = 1024
+    use_input_img_dimension: bool = True
+
+
+Body = TypeVar("Body", FluxControlNetBody, PreprocessBody)
+
+
+def parse_body(kind: type[Body], fields: dict[str, Any]) -> Body:
+    """The validated body. Raises InvalidRequest: `field: what is wrong; what is allowed`."""
+    try:
+        return kind.model_validate(without_null(kind, fields))
+    except ValidationError as error:
+        sentences = [_sentence(detail) for detail in error.errors()]
+        raise InvalidRequest("; ".join(sentences)) from None
+
+
+def without_null(kind: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
+    """null counts as left out where a parameter may be left out."""
+    return {
+        name: value
+        for name, value in fields.items()
+        if value is not None or _is_required(kind, name)
+    }
+
+
+def without_empty(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a form, where an empty one counts as left out if it may be, and as false if it
+    is a switch: what PHP sends for null and for false."""
+    known = FluxControlNetBody.model_fields
+    kept = {}
+    for name, value in fields.items():
+        if value != "" or _is_required(FluxControlNetBody, name):
+            kept[name] = value
+        elif name in known and known[name].annotation is bool:
+            kept[name] = False
+    return kept
+
+
+def _is_required(kind: type[BaseModel], name: str) -> bool:
+    return name in kind.model_fields and kind.model_fields[name].is_required()
+
+
+def _sentence(detail: Any) -> str:
+    name = str(detail["loc"][0])
+    if detail["type"] == _SURROGATE:
+        return (
+            f"{name}: {detail['msg']} is not allowed without its other half, which makes a "
+            "character of it; a string of Unicode characters is needed"
+        )
+    if detail["type"] == "missing":
+        return f"{name}: is missing; {_allowed(name)}"
+    value = detail["input"]
+    if isinstance(value, str) and not value.strip():
+        return f"{name}: is empty; {_allowed(name)}"
+    return f"{name}: {_shown(value)} is not allowed; {_allowed(name)}"
+
+
+def _shown(value: object) -> str:
+    """A value as it came, cut short. Lists and objects only by kind: they may be long, and so
+    deep that writing them down is an error of its own."""
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, dict):
+        return "an object"
+    shown = json.dumps(value[:60] if isinstance(value, str) else value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+@cache
+def _properties() -> dict[str, Any]:
+    """Made once: it takes longer than all the rest of a refusal."""
+    return dict(FluxControlNetBody.model_json_schema()["properties"])
+
+
+def _allowed(name: str) -> str:
+    """What a parameter may be, in words, from its own schema."""
+    schema = _properties()[name]
+    if "enum" in schema:
+        return "allowed are " + ", ".join(schema["enum"])
+    if schema["type"] == "boolean":
+        return "allowed are true and false"
+    if schema["type"] == "string":
+        longest = f" of at most {schema['maxLength']} characters" if "maxLength" in schema else ""
+        return "a non-empty string is needed" + longest
+    kind = "an integer" if schema["type"] == "integer" else "a number"
+    return f"allowed is {kind} from {schema['minimum']} to {schema['maximum']}"

@@ -1,0 +1,178 @@
+"""A record as the JSON bodies of the wire. Pure: reads no Redis but the picture bytes that a body
+may have to carry, and decides no HTTP status.
+"""
+
+from __future__ import annotations
+
+import base64
+
+from app.api.deps import Services
+from app.api.wire.responses import (
+    FailedAnswer,
+    Metrics,
+    PollAnswer,
+    PollFailed,
+    ResultAnswer,
+    StatusAnswer,
+    Submitted,
+)
+from app.core.errors import NotFound
+from app.core.queueing.forecast import Forecast
+from app.core.requests.outputs import told
+from app.core.requests.record import RequestRecord, Status
+from app.core.storage.links import output_path
+
+
+def submitted_body(request_id: str, origin: str) -> Submitted:
+    """The answer of POST /v2/flux-controlnet: exactly these five keys."""
+    return {
+        "request_id": request_id,
+        "status": Status.QUEUED,
+        "poll_url": _poll_url(request_id, origin),
+        "status_url": f"{_response_url(request_id, origin)}/status",
+        "response_url": _response_url(request_id, origin),
+    }
+
+
+def status_body(
+    record: RequestRecord, origin: str, forecast: Forecast | None
+) -> StatusAnswer | FailedAnswer:
+    """The answer of GET /v2/requests/{id}/status; forecast: of a request that has not ended."""
+    if record.status is Status.FAILED:
+        return failed_body(record)
+    body: StatusAnswer = {
+        "status": record.status,
+        "request_id": record.id,
+        "status_url": f"{_response_url(record.id, origin)}/status",
+        "response_url": _response_url(record.id, origin),
+        "metrics": metrics(record),
+    }
+    if record.status is Status.PROCESSING:
+        body["progress"] = {"step": record.step, "steps": record.steps}
+    if forecast is not None:
+        if record.status is Status.QUEUED:
+            body["queue_position"] = forecast.place(record.id).position
+        body["eta_seconds"] = rounded(forecast.eta_s(record))
+    return body
+
+
+def rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+def failed_body(record: RequestRecord) -> FailedAnswer:
+    return {
+        "status": Status.FAILED,
+        "request_id": record.id,
+        "error": str(record.error),
+        "metrics": metrics(record),
+    }
+
+
+def poll_body(services: Services, record: RequestRecord, origin: str) -> PollAnswer:
+    """The answer of GET /v1/requests/{id} for a request that has not FAILED."""
+    assert record.status is not Status.FAILED
+    body: PollAnswer = {"status": record.status, "request_id": record.id, "output": ""}
+    if record.status is Status.COMPLETED:
+        body["output"] = output_link(services, record, 0, origin)
+    elif record.status is Status.QUEUED:
+        body["message"] = "Your request is queued"
+        body["poll_url"] = _poll_url(record.id, origin)
+    return body
+
+
+def poll_failed(record: RequestRecord) -> PollFailed:
+    error = str(record.error)
+    return {
+        "status": Status.FAILED,
+        "request_id": record.id,
+        "output": "",
+        "error": error,
+        "error_message": {"error": error},
+    }
+
+
+def result_body(services: Services, record: RequestRecord, origin: str) -> ResultAnswer:
+    """The answer of GET /v2/requests/{id} for a COMPLETED request."""
+    links = [output_link(services, record, index, origin) for index in range(len(record.outputs))]
+    output: str | list[str] = links[0]
+    if record.params["base64"]:
+        encoded = encoded_outputs(services, record)
+        output = encoded if len(encoded) > 1 else encoded[0]
+    images = [told(made, link) for link, made in zip(links, record.outputs, strict=True)]
+    body: ResultAnswer = {
+        "status": Status.COMPLETED,
+        "error": None,
+        "request_id": record.id,
+        "output": output,
+        "images": images,
+        "seed": str(record.params["seed"]),
+        "prompt": record.params["prompt"],
+        "timings": {"inference": record.inference_s},
+        "metrics": metrics(record),
+    }
+    made = record.control_map
+    if made is not None:
+        body["control_map"] = {
+            "url": file_link(services, record, made["file_name"], origin),
+            "content_type": made["content_type"],
+            "file_name": made["file_name"],
+            "file_size": made["file_size"],
+            "width": made["width"],
+            "height": made["height"],
+        }
+    return body
+
+
+def metrics(record: RequestRecord) -> Metrics:
+    """Seconds and counts; empty until the request has ended."""
+    if not record.status.terminal:
+        return {}
+    common: Metrics = {
+        "inference_time": round(record.inference_s or 0.0, 6),
+        "queue_time": round(record.queue_s, 6),
+        "work_units": record.work,
+    }
+    if record.status is Status.FAILED:
+        return common
+    return {
+        **common,
+        "total_time": round(record.total_s, 6),
+        "cost": record.cost,
+        "remaining_credits": record.remaining,
+        "model_evaluations": record.evaluations,
+        "controlled_evaluations": record.controlled,
+        "profile": record.profile,
+    }
+
+
+def output_bytes(services: Services, record: RequestRecord, index: int) -> bytes:
+    data = services.blobs.get(f"{record.id}:output:{index}")
+    if data is None:
+        raise NotFound(f"Request {record.id} not found")
+    return data
+
+
+def encoded_outputs(services: Services, record: RequestRecord) -> list[str]:
+    """Every picture as base64 without a prefix."""
+    return [
+        base64.b64encode(output_bytes(services, record, index)).decode()
+        for index in range(len(record.outputs))
+    ]
+
+
+def output_link(services: Services, record: RequestRecord, index: int, origin: str) -> str:
+    return file_link(services, record, record.outputs[index]["file_name"], origin)
+
+
+def file_link(services: Services, record: RequestRecord, file_name: str, origin: str) -> str:
+    path = output_path(record.id, file_name)
+    return origin + services.links.sign(path, int(record.expires_at))
+
+
+def _poll_url(request_id: str, origin: str) -> str:
+    return f"{origin}/v1/requests/{request_id}"
+
+
+def _response_url(request_id: str, origin: str) -> str:
+    return f"{origin}/v2/requests/{request_id}"

@@ -1,0 +1,1 @@
+"""What `python -m app.cli` runs, one module for each command that is not a process."""

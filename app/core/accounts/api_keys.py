@@ -1,0 +1,224 @@
+"""API keys: mint, store, revoke. Redis holds only the SHA-256 of a key; keys carry 128 random bits,
+so a fast hash is enough. Knows nothing of HTTP; the api looks keys up in app.core.requests.reader,
+and what a key has left of its budget is in app.core.accounts.credits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import secrets
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+from redis import Redis
+
+from app.core.accounts.credits import MOST_CREDITS, Ledger
+from app.core.stored_json import from_stored
+
+BY_DIGEST = "keys"
+"""Hash in Redis: SHA-256 of a secret -> its key as JSON."""
+
+LAST_USED = "keys:used"
+"""Hash in Redis: id of a key -> when it was last used (Unix seconds), to the minute."""
+
+MOST_A_MINUTE = 1_000_000
+MOST_IN_FLIGHT = 1000
+
+_ID_LENGTH = 12
+_NAME = re.compile(r"[\w.@ -]{1,64}")
+_PERIOD = re.compile(r"([1-9][0-9]{0,8})([smhd])", re.ASCII)
+_PERIODS = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a key may do; None is without that bound. ValueError, naming the field, for nonsense.
+
+    credits: its budget. rpm: submissions in any 60 s. concurrency: unfinished requests at a time;
+    more than that wait. expires_at: Unix seconds. admin: may manage keys. webhook_url: where the
+    ends of its requests are told that name no other place; "" for nowhere.
+    """
+
+    credits: float | None = None
+    rpm: int | None = None
+    concurrency: int | None = None
+    expires_at: float | None = None
+    admin: bool = False
+    webhook_url: str = ""
+
+    def __post_init__(self) -> None:
+        if self.credits is not None:
+            check_credits(self.credits)
+        for name, value, most in (
+            ("rpm", self.rpm, MOST_A_MINUTE),
+            ("concurrency", self.concurrency, MOST_IN_FLIGHT),
+        ):
+            if value is not None and not 1 <= value <= most:
+                raise ValueError(f"{name}: allowed is an integer from 1 to {most}")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """`name` is its owner: keys of one name see each other's requests. Budget and bounds are the
+    key's own."""
+
+    id: str
+    name: str
+    created_at: float
+    expires_at: float | None = None
+    budgeted: bool = False
+    rpm: int | None = None
+    concurrency: int | None = None
+    admin: bool = False
+    webhook_url: str = ""
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Key:
+        return from_stored(cls, text)
+
+    def live(self, now: float) -> bool:
+        return self.expires_at is None or now < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReport:
+    """A key and what became of it. credits: what is left; None without a budget. spent: what its
+    COMPLETED requests cost. last_used: Unix seconds, to the minute; None for never."""
+
+    key: Key
+    credits: float | None
+    spent: float
+    last_used: float | None
+
+
+def mint() -> str:
+    """A new secret, in the hosted service's own form."""
+    return f"SG_{secrets.token_hex(16)}"
+
+
+class KeyStore:
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._ledger = Ledger(redis)
+
+    def create(self, name: str, terms: Terms) -> tuple[str, Key]:
+        """A new secret, which is known only now, and its key. ValueError as add()."""
+        secret = mint()
+        return secret, self.add(secret, name, terms)
+
+    def add(self, secret: str, name: str, terms: Terms | None = None) -> Key:
+        """Make `secret` valid. Adding it again without terms changes nothing but the name.
+
+        Raises ValueError for a name that is empty, long or not printable on one line.
+        """
+        if not _NAME.fullmatch(name):
+            raise ValueError("name: a name has 1 to 64 letters, digits, spaces or any of . _ @ -")
+        hashed = digest(secret)
+        before = cast(bytes | None, self._redis.hget(BY_DIGEST, hashed))
+        if before is not None and terms is None:
+            key = replace(Key.from_json(before), name=name)
+        else:
+            key = _made(key_id_of(hashed), name, terms or Terms())
+        if terms is not None and terms.credits is not None:
+            self._ledger.open(key.id, terms.credits)
+        self._redis.hset(BY_DIGEST, hashed, json.dumps(asdict(key)))
+        return key
+
+    def all(self) -> list[Key]:
+        """Every key that was not revoked, oldest first; expired ones too."""
+        raw = cast(dict[bytes, bytes], self._redis.hgetall(BY_DIGEST))
+        keys = [Key.from_json(value) for value in raw.values()]
+        return sorted(keys, key=lambda key: key.created_at)
+
+    def report(self) -> list[KeyReport]:
+        """all(), with balances."""
+        balances, spent = self._ledger.balances(), self._ledger.spent()
+        used = cast(dict[bytes, bytes], self._redis.hgetall(LAST_USED))
+        last_used = {key.decode(): float(moment) for key, moment in used.items()}
+        return [
+            KeyReport(key, balances.get(key.id), spent.get(key.id, 0.0), last_used.get(key.id))
+            for key in self.all()
+        ]
+
+    def top_up(self, key_id: str, credits: float) -> float | None:
+        """Add to a key's budget: the new balance, or None when no key of this id has a budget.
+
+        Raises ValueError for an amount that is not above 0 and at most MOST_CREDITS.
+        """
+        check_credits(credits)
+        return self._ledger.top_up(key_id, credits)
+
+    def revoke(self, key_id: str) -> bool:
+        """Make the key with this id invalid at once. False: there is none."""
+        known = cast(list[bytes], self._redis.hkeys(BY_DIGEST))
+        named = [hashed for hashed in known if key_id_of(hashed.decode()) == key_id]
+        if not named or not self._redis.hdel(BY_DIGEST, *named):
+            return False
+        # A request that ends after its key was revoked still counts as spent: forget that of keys
+        # that were revoked earlier. Read first, so that no new key is among them.
+        spent = self._ledger.spent().keys()
+        gone = spent - {key.id for key in self.all()}
+        self._ledger.close(key_id, *gone)
+        self._redis.hdel(LAST_USED, key_id)
+        return True
+
+
+def _made(key_id: str, name: str, terms: Terms) -> Key:
+    return Key(
+        id=key_id,
+        name=name,
+        created_at=time.time(),
+        expires_at=terms.expires_at,
+        budgeted=terms.credits is not None,
+        rpm=terms.rpm,
+        concurrency=terms.concurrency,
+        admin=terms.admin,
+        webhook_url=terms.webhook_url,
+    )
+
+
+def check_credits(credits: float) -> None:
+    if not (math.isfinite(credits) and 0 < credits <= MOST_CREDITS):
+        raise ValueError(f"credits: allowed is a number above 0 and at most {MOST_CREDITS}")
+
+
+def parse_expiry(text: str, now: float) -> float:
+    """When a key expires, in Unix seconds: a period from now (`45m`, `12h`, `30d`), or a date or
+    time as ISO 8601 has it, in UTC unless it says otherwise. ValueError for anything else and for
+    a moment that is past.
+    """
+    period = _PERIOD.fullmatch(text)
+    try:
+        if period is not None:
+            moment = datetime.fromtimestamp(now, UTC) + int(period[1]) * _PERIODS[period[2]]
+        else:
+            moment = datetime.fromisoformat(text)
+        expires_at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        datetime.fromtimestamp(expires_at, UTC)  # the last hours of the year 9999 cannot be shown
+    except (ValueError, OverflowError):
+        raise ValueError(
+            "expires: a period such as 12h or 30d is needed, or a date such as 2030-01-31"
+        ) from None
+    if expires_at <= now:
+        raise ValueError("expires: this moment is past")
+    return expires_at
+
+
+def digest(secret: str) -> str:
+    """What Redis knows a secret by."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def key_id_of(hashed: str) -> str:
+    """The id of the key whose secret has this digest."""
+    return hashed[:_ID_LENGTH]

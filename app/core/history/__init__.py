@@ -1,0 +1,1 @@
+"""Finished requests, kept for HISTORY_DAYS in Redis or a database."""

@@ -1,0 +1,1 @@
+"""What ends a request or brings it back: cancellation, expiry, recovery, outbox."""

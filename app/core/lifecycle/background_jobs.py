@@ -1,0 +1,84 @@
+"""Jobs that carry no request: one does all the work of its kind that there is.
+
+Whoever makes such work calls for it; a call while a job still waits adds none. A call may be lost
+(the caller dies, Redis is away), so somebody has to look now and then whether work was left:
+app/api/background.py does, by the sweeps below.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from enum import StrEnum
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from app.core.lifecycle.outbox import Outbox
+from app.core.queueing.jobs import FINISH, WEBHOOKS, Jobs
+from app.core.webhooks.deliveries import Deliveries
+
+log = logging.getLogger(__name__)
+
+_CALLED_S = 30
+"""How long a call counts when its job was lost before it began."""
+_WAIT_S = 600
+_TIMEOUT_S = 120
+
+
+class Chore(StrEnum):
+    TELL = "tell"
+    """Tell history and webhooks of the requests in the outbox."""
+    DELIVER = "deliver"
+    """Send the webhooks that are due."""
+
+
+_QUEUE = {Chore.TELL: FINISH, Chore.DELIVER: WEBHOOKS}
+_FUNCTION = {Chore.TELL: "worker.ended.tell", Chore.DELIVER: "worker.webhooks.deliver"}
+
+
+class Chores:
+    def __init__(self, redis: Redis, jobs: Jobs) -> None:
+        self._redis = redis
+        self._jobs = jobs
+
+    def call(self, chore: Chore) -> None:
+        """Queue its job, unless one waits that has not begun. Raises nothing: a sweep calls anew.
+
+        At the front: it takes no time, and others wait for what it tells.
+        """
+        try:
+            if not self._redis.set(_called(chore), "1", nx=True, ex=_CALLED_S):
+                return
+            self._jobs.queue(_QUEUE[chore]).enqueue(
+                _FUNCTION[chore],
+                job_id=f"{chore}-{uuid.uuid4().hex}",
+                job_timeout=_TIMEOUT_S,
+                result_ttl=0,
+                failure_ttl=_WAIT_S,
+                ttl=_WAIT_S,
+                at_front=True,
+            )
+        except RedisError as error:
+            log.warning("%s: not called, left to the next sweep: %s", chore, error)
+
+    def begin(self, chore: Chore) -> None:
+        """Of the job itself, before it looks for work: whatever comes from now on is for another
+        one."""
+        self._redis.delete(_called(chore))
+
+
+def _called(chore: Chore) -> str:
+    return f"chore:{chore}"
+
+
+def sweep_outbox(outbox: Outbox, chores: Chores) -> None:
+    """Call for the telling of requests whose end nobody has been told of."""
+    if len(outbox):
+        chores.call(Chore.TELL)
+
+
+def sweep_deliveries(deliveries: Deliveries, chores: Chores) -> None:
+    """Call for the sending of webhooks whose time has come."""
+    if deliveries.due():
+        chores.call(Chore.DELIVER)

@@ -1,0 +1,54 @@
+"""The outbox: every request that has ended and of which not everybody has been told yet.
+
+The end of a request and its entry here are one call (app/core/requests/scripts.py), and an entry
+holds the whole record, so that nothing is lost when a process dies or the record expires in
+between. Whoever tells (worker/ended.py) takes an entry out afterwards: everybody is told at least
+once, and must not mind being told again. Does not know who is told.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from typing import cast
+
+from redis import Redis
+
+from app.core.requests.record import RequestRecord, record_from
+from app.core.requests.store import ENDED
+
+log = logging.getLogger(__name__)
+
+
+class Outbox:
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def __len__(self) -> int:
+        return self._redis.hlen(ENDED)
+
+    def ids(self) -> list[str]:
+        """Of all that have ended and not been taken out."""
+        return [one.decode() for one in cast(list[bytes], self._redis.hkeys(ENDED))]
+
+    def read(self, ids: Sequence[str]) -> list[RequestRecord]:
+        """These as they ended, without those that somebody has taken out meanwhile, and without
+        any that cannot be read: it would keep the others from being told for ever."""
+        found = cast(list[bytes | None], self._redis.hmget(ENDED, list(ids)))
+        entries = ((one, text) for one, text in zip(ids, found, strict=True) if text is not None)
+        records = (_record(request_id, text) for request_id, text in entries)
+        return [record for record in records if record is not None]
+
+    def take_out(self, ids: Sequence[str]) -> None:
+        """Everybody has been told of these."""
+        self._redis.hdel(ENDED, *ids)
+
+
+def _record(request_id: str, text: bytes) -> RequestRecord | None:
+    try:
+        flat = json.loads(text)
+        return record_from(request_id, dict(zip(flat[::2], flat[1::2], strict=True)))
+    except (KeyError, ValueError):
+        log.exception("request %s: its end cannot be read; nobody is told", request_id)
+        return None

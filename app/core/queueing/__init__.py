@@ -1,0 +1,1 @@
+"""Jobs, their order, the workers that take them, and how long they take."""

@@ -1,0 +1,1 @@
+"""Redis: the client, round trips shared by many callers, access at start."""

@@ -1,0 +1,1 @@
+"""The request record, its store and its events."""

@@ -1,0 +1,159 @@
+"""The events of requests as they happen, for however many clients that follow them: one connection
+to Redis that hears which requests have news, and batched reads of those requests' event streams.
+
+A stream keeps every event, so nothing is missed when Redis or this process was away for a moment.
+Knows neither HTTP nor what an event means to a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import redis.asyncio as async_redis
+from redis.exceptions import RedisError
+
+from app.core.redis.batching import Batch
+from app.core.redis.connection import LONGEST_BLOCK_S
+from app.core.requests.record import events_key
+from app.core.requests.scripts import NEWS
+
+log = logging.getLogger(__name__)
+
+BEGINNING = "0-0"
+"""The id before that of any event."""
+
+_ANEW_S = 1.0
+_CANCEL_AGAIN_S = 0.1
+_LAST = ("completed", "failed")
+
+# For each call KEYS[i] = a stream, ARGV[i] = the id after which to read it.
+_READ = """
+local found = {}
+for i, stream in ipairs(KEYS) do
+  found[i] = cjson.encode(redis.call('XRANGE', stream, '(' .. ARGV[i], '+'))
+end
+return found
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """id: its place in the request's stream. name: queued, started, step, completed or failed."""
+
+    id: str
+    name: str
+    fields: Mapping[str, str]
+
+    @property
+    def last(self) -> bool:
+        """Nothing comes after it."""
+        return self.name in _LAST
+
+
+class EventFeed:
+    """One an api process; works from the first follower on until aclose()."""
+
+    def __init__(self, redis: async_redis.Redis) -> None:
+        self._redis = redis
+        self._script = redis.register_script(_READ)
+        self._batch = Batch(self._ask)
+        self._followers: dict[str, set[Follower]] = {}
+        self._listening: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def following(self, request_id: str, after: str = BEGINNING) -> Iterator[Follower]:
+        """Events of a request after the one with this id."""
+        if self._listening is None or self._listening.done():
+            self._listening = asyncio.create_task(self._listen())
+        follower = Follower(self, request_id, after)
+        self._followers.setdefault(request_id, set()).add(follower)
+        try:
+            yield follower
+        finally:
+            others = self._followers[request_id]
+            others.discard(follower)
+            if not others:
+                del self._followers[request_id]
+
+    async def read(self, request_id: str, after: str) -> list[Event]:
+        """All there is by now. Raises RedisError."""
+        found = json.loads(await self._batch.answer((events_key(request_id), after)))
+        return [_event(event_id, flat) for event_id, flat in found]
+
+    async def _ask(self, questions: Sequence[tuple[str, str]]) -> list[bytes]:
+        streams, after = zip(*questions, strict=True)
+        return cast(list[bytes], await self._script(keys=streams, args=after))
+
+    async def aclose(self) -> None:
+        """Ends the listening, which may take more than one word: before Python 3.12 a task that is
+        cancelled in the moment in which redis-py has sent a command goes on (asyncio.wait_for)."""
+        while self._listening is not None and not self._listening.done():
+            self._listening.cancel()
+            await asyncio.wait({self._listening}, timeout=_CANCEL_AGAIN_S)
+
+    async def _listen(self) -> None:
+        while True:
+            listener = self._redis.pubsub()
+            try:
+                await listener.subscribe(NEWS)
+                while True:
+                    message = await listener.get_message(timeout=LONGEST_BLOCK_S)
+                    if message is not None and message["type"] == "message":
+                        _wake(self._followers.get(message["data"].decode(), ()))
+                    else:
+                        # Silence, or a new connection: something may have been missed before it.
+                        for followers in self._followers.values():
+                            _wake(followers)
+            except RedisError as error:
+                log.warning("events: %s", error)
+            finally:
+                await listener.aclose()  # type: ignore[no-untyped-call]
+            await asyncio.sleep(_ANEW_S)
+
+
+class Follower:
+    """One client's way through the events of a request."""
+
+    def __init__(self, feed: EventFeed, request_id: str, after: str) -> None:
+        self._feed = feed
+        self._request_id = request_id
+        self._after = after
+        self.news = asyncio.Event()
+        self.news.set()  # there may be something already
+
+    async def next(self, patience_s: float) -> Sequence[Event]:
+        """What has happened since the last call. Waits for it; empty after patience_s without.
+        Raises RedisError.
+        """
+        deadline = asyncio.get_running_loop().time() + patience_s
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self.news.wait()
+            except TimeoutError:
+                return ()
+            self.news.clear()
+            try:
+                events = await self._feed.read(self._request_id, self._after)
+            except RedisError:
+                self.news.set()  # they are still to be read
+                raise
+            if events:
+                self._after = events[-1].id
+                return events
+
+
+def _wake(followers: Iterable[Follower]) -> None:
+    for follower in followers:
+        follower.news.set()
+
+
+def _event(event_id: str, flat: Sequence[str]) -> Event:
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    return Event(event_id, fields.pop("event"), fields)

@@ -1,0 +1,1 @@
+"""Bytes by name with an expiry: Redis, a folder or a bucket; uploads and signed links."""

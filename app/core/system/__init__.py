@@ -1,0 +1,1 @@
+"""This machine: memory, processes, files that only one user may read."""

@@ -1,0 +1,1 @@
+"""Webhook messages, their signatures and their deliveries."""

@@ -1,0 +1,159 @@
+"""Webhooks by the Standard Webhooks specification (https://www.standardwebhooks.com): where one may
+go, what it says, how it is signed. Neither sends nor stores anything but the owners' secrets.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import secrets
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
+from typing import Any, cast
+
+from redis import Redis
+
+from app.core.egress.addresses import PORTS, AllowList, is_public, parse_address
+from app.core.egress.urls import parse_url
+from app.core.errors import UrlRejected
+from app.core.requests.outputs import Picture, told
+from app.core.requests.record import RequestRecord, Status
+from app.core.storage.links import LinkSigner, output_path
+from app.core.stored_json import from_stored
+
+URL_MAX = 2048
+OVERLAP_S = 86_400
+"""Seconds that a secret signs beside its successor."""
+
+_SECRETS = "webhook:secrets"
+_INSIDE = re.compile(r"(.*\.)?(localhost|local|internal|intranet|lan|home\.arpa)")
+
+
+def check_target(url: str, allow: AllowList) -> None:
+    """Raises UrlRejected for what is no http(s) URL or shows already that it leads inside.
+
+    What a name resolves to is checked when a connection is made (app/core/egress/connections.py),
+    for it may change, and the api looks nothing up. Here: addresses in every spelling, names that
+    can only be inside, and ports.
+    """
+    try:
+        url.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: nothing could store or send it
+        raise UrlRejected("it is malformed") from None
+    to = parse_url(url)
+    if allow.names(to.host, to.connects_to):
+        return
+    address = _literal(to.host)
+    if address is not None and allow.holds(address):
+        return
+    if to.connects_to not in PORTS:
+        raise UrlRejected("its port is not allowed")
+    if address is None:
+        inside = "." not in to.host or _INSIDE.fullmatch(to.host) is not None
+    else:
+        inside = not is_public(address)
+    if inside:
+        raise UrlRejected("its host is not allowed")
+
+
+def check_key_target(url: str, allow: AllowList) -> None:
+    """check_target() for the webhook of a key, "" for none. ValueError, naming the field."""
+    if len(url) > URL_MAX:
+        raise ValueError(f"webhook_url: a URL has at most {URL_MAX} characters")
+    if url:
+        try:
+            check_target(url, allow)
+        except UrlRejected as error:
+            raise ValueError(f"webhook_url: the URL cannot be used: {error.reason}") from None
+
+
+def _literal(host: str) -> Any:
+    """The address that a host is, also where only a resolver would see it (127.1, 0x7f000001)."""
+    try:
+        return parse_address(host)
+    except ValueError:
+        pass
+    try:
+        return IPv4Address(socket.inet_aton(host))
+    except OSError:
+        return None
+
+
+def payload(record: RequestRecord, links: LinkSigner) -> str:
+    """The body of the webhook that tells of a request's end, as JSON. `data` has keys of
+    GET /v2/requests/{id}, with the same values."""
+    assert record.webhook is not None
+    assert record.ended_at is not None
+    origin = record.webhook["origin"]
+    data: dict[str, Any] = {
+        "request_id": record.id,
+        "status": record.status,
+        "error": record.error,
+        "response_url": f"{origin}/v2/requests/{record.id}",
+        "status_url": f"{origin}/v2/requests/{record.id}/status",
+    }
+    if record.status is Status.COMPLETED:
+        data["seed"] = str(record.params["seed"])
+        data["images"] = [_picture(record, made, links, origin) for made in record.outputs]
+    ended = datetime.fromtimestamp(record.ended_at, UTC).isoformat().replace("+00:00", "Z")
+    event = f"request.{record.status.lower()}"
+    return json.dumps({"type": event, "timestamp": ended, "data": data}, separators=(",", ":"))
+
+
+def _picture(record: RequestRecord, made: Any, links: LinkSigner, origin: str) -> Picture:
+    path = output_path(record.id, made["file_name"])
+    url = origin + links.sign(path, int(record.expires_at))
+    return told(made, url)
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """An owner's secrets as receivers know them. previous signs too until OVERLAP_S after
+    rotated_at (Unix seconds).
+    """
+
+    current: str
+    previous: str | None = None
+    rotated_at: float = 0.0
+
+    def live(self) -> list[str]:
+        overlap = self.previous is not None and time.time() < self.rotated_at + OVERLAP_S
+        return [self.current, cast(str, self.previous)] if overlap else [self.current]
+
+
+class WebhookSecrets:
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def of(self, owner: str) -> Secret:
+        """The owner's; made when there is none."""
+        self._redis.hsetnx(_SECRETS, owner, json.dumps(asdict(Secret(_mint()))))
+        return from_stored(Secret, cast(bytes, self._redis.hget(_SECRETS, owner)))
+
+    def rotate(self, owner: str) -> Secret:
+        """A new one; the last one goes on signing for OVERLAP_S."""
+        rotated = Secret(_mint(), self.of(owner).current, time.time())
+        self._redis.hset(_SECRETS, owner, json.dumps(asdict(rotated)))
+        return rotated
+
+
+def _mint() -> str:
+    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def signature(keys: Sequence[str], message_id: str, timestamp: int, body: str) -> str:
+    """The value of `webhook-signature`: one `v1,...` for each secret."""
+    signed = f"{message_id}.{timestamp}.{body}".encode()
+    return " ".join(f"v1,{_sign(key, signed)}" for key in keys)
+
+
+def _sign(key: str, signed: bytes) -> str:
+    raw = base64.b64decode(key.removeprefix("whsec_"))
+    return base64.b64encode(hmac.digest(raw, signed, hashlib.sha256)).decode()

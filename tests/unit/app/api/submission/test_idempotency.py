@@ -1,0 +1,230 @@
+"""Submissions that do not go through, or whose process dies on the way, do not use up a key."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from redis.exceptions import RedisError
+
+from app.api.deps import Services
+from app.api.submission import idempotency
+from app.api.submission.idempotency import submit_once
+from app.api.submission.submit import Submission
+from app.api.wire.requests import FluxControlNetBody, parse_body
+from app.core.accounts.api_keys import Key
+from app.core.errors import BlobsUnavailable
+from app.core.lifecycle.recovery import settle_strays
+from app.core.requests.idempotency import Use
+from app.core.requests.record import Stage
+from tests.support.wire import V2
+
+CALLER = Key("k", "team-a", 0.0)
+SUBMISSION = Submission(parse_body(FluxControlNetBody, {"image": "aGVsbG8=", "prompt": "x"}), None)
+
+
+def submitted(services: Services) -> str:
+    return submit_once(services, CALLER, SUBMISSION, "key")
+
+
+def requests(services: Services) -> int:
+    return len(services.requests.unfinished())
+
+
+def test_a_submission_that_failed_frees_the_key(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise RedisError("OOM")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(services.requests), "submit", full)
+        with pytest.raises(RedisError):
+            submitted(services)
+    assert requests(services) == 0
+    request_id = submitted(services)
+    assert submitted(services) == request_id
+    assert requests(services) == 1
+
+
+def test_what_could_not_be_queued_is_kept_for_whoever_was_told_of_it(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another call may have had its id from the key already; it gets a job as a stray."""
+    told: list[str] = []
+
+    def full(*_: Any) -> None:
+        told.append(submitted(services))
+        raise RedisError("OOM")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(services.jobs), "enqueue", full)
+        first = submitted(services)
+    assert told == [first]
+    settle_strays(services.requests, services.jobs, lambda: None)
+    assert services.jobs.carried() == {(first, Stage.PREPARE)}
+
+
+def test_who_comes_second_waits_for_the_first_and_takes_over_when_it_fails(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is held up in the middle until the second has come, and then fails."""
+    begun, waited = threading.Event(), threading.Event()
+    submit = idempotency.submit
+
+    def hold_up(*given: Any) -> str:
+        if not begun.is_set():
+            begun.set()
+            waited.wait()
+            raise RedisError("away")
+        return submit(*given)
+
+    monkeypatch.setattr(idempotency, "submit", hold_up)
+    monkeypatch.setattr(idempotency.time, "sleep", lambda _: waited.set())
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(submitted, services)
+        begun.wait()
+        second = pool.submit(submitted, services)
+        assert isinstance(first.exception(), RedisError)
+        request_id = second.result()
+    assert list(services.requests.unfinished()) == [request_id]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_process_that_died_on_the_way_leaves_the_key_usable(
+    services: Services, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    """Before its request was there, or after: then that is the one."""
+    monkeypatch.setattr(idempotency, "_PATIENCE_S", 0.0)
+    use = Use(idempotency._digest(SUBMISSION), "d" * 32)
+    services.idempotency.take(CALLER.name, "key", use, services.requests.expiry())
+    if there:
+        hold = services.idempotency.hold(CALLER.name, "key", use)
+        expires_at = services.requests.expiry()
+        services.requests.submit(use.request_id, CALLER.name, {}, {}, expires_at, hold=hold)
+    request_id = submitted(services)
+    assert (request_id == use.request_id) is there
+    assert submitted(services) == request_id
+    assert requests(services) == 1
+
+
+def test_who_was_too_slow_gets_the_request_of_who_took_over(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis or the store of pictures stood still for longer than the second one's patience."""
+    monkeypatch.setattr(idempotency, "_PATIENCE_S", 0.0)
+    begun, taken_over = threading.Event(), threading.Event()
+    submit = idempotency.submit
+
+    def hold_up(*given: Any) -> str:
+        if not begun.is_set():
+            begun.set()
+            taken_over.wait()
+        return submit(*given)
+
+    monkeypatch.setattr(idempotency, "submit", hold_up)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(submitted, services)
+        begun.wait()
+        second = submitted(services)
+        taken_over.set()
+        assert first.result() == second
+    assert list(services.requests.unfinished()) == [second]
+    assert services.redis.keys("blob:*") == [f"blob:{second}:source".encode()]
+
+
+# ---- the header
+
+
+BODY = {"image": "aGVsbG8=", "prompt": "x"}
+
+
+@pytest.mark.parametrize(
+    ("key", "taken"),
+    [
+        *(("a", True), ("a" * 255, True), ("a" * 256, False), ("", False)),
+        *(("!~", True), ("a b", False), ("\x7f", False), ("\xe9", False), ("a\t", False)),
+    ],
+)
+def test_a_key_has_1_to_255_visible_characters(api: TestClient, key: str, taken: bool) -> None:
+    headers = [(b"Idempotency-Key", key.encode("latin-1"))]
+    answer = api.post(V2, json=BODY, headers=headers)
+    assert answer.status_code == (200 if taken else 400)
+    if not taken:
+        assert answer.json() == {
+            "error": "Idempotency-Key: 1 to 255 visible ASCII characters are needed"
+        }
+
+
+def test_the_same_body_is_the_same_request_and_another_is_409(api: TestClient) -> None:
+    headers = {"idempotency-key": "a"}
+    first = api.post(V2, json=BODY, headers=headers).json()["request_id"]
+    same = {"prompt": "x", "seed": -1, "steps": 20, "image": "aGVsbG8=", "unknown": 1}
+    assert api.post(V2, json=same, headers=headers).json()["request_id"] == first
+    for changes in (
+        {"prompt": "y"},
+        {"image": "aGVsbG8"},
+        {"seed": 0},
+        {"webhook_url": "https://a.b"},
+    ):
+        other = api.post(V2, json={**BODY, **changes}, headers=headers)
+        assert other.status_code == 409
+        assert other.json() == {"error": "Idempotency-Key: was used with another body"}
+    assert api.post(V2, json=BODY, headers={"idempotency-key": "b"}).json()["request_id"] != first
+    assert api.post(V2, json=BODY).json()["request_id"] != first
+
+
+def test_a_file_is_a_part_of_the_body(api: TestClient) -> None:
+    def submitted(picture: bytes) -> Any:
+        files = {"image": ("a.png", picture)}
+        headers = {"idempotency-key": "a"}
+        return api.post(V2, data={"prompt": "x"}, files=files, headers=headers)
+
+    first = submitted(b"one")
+    assert submitted(b"one").json() == first.json()
+    assert submitted(b"two").status_code == 409
+
+
+class Clock:
+    """Stands still but for those who sleep."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        return 100 + sum(self.slept)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+def test_another_submission_is_waited_for_five_seconds(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process may be dead; then the key is taken over."""
+    clock = Clock()
+    monkeypatch.setattr(idempotency, "time", clock)
+    use = Use(idempotency._digest(SUBMISSION), "d" * 32)
+    services.idempotency.take(CALLER.name, "key", use, services.requests.expiry())
+    assert submitted(services) != use.request_id
+    assert set(clock.slept) == {0.02}
+    assert 250 <= len(clock.slept) <= 251
+
+
+def test_a_key_that_could_not_be_used_is_left_behind_by_no_error(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is: also the end of the process."""
+    for error in (RedisError("OOM"), BlobsUnavailable(), ValueError(), KeyboardInterrupt()):
+
+        def fail(*_: Any, error: BaseException = error, **__: Any) -> None:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(idempotency, "submit", fail)
+            with pytest.raises(type(error)):
+                submitted(services)
+        assert services.redis.keys("idempotency:*") == []

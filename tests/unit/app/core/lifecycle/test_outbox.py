@@ -1,0 +1,91 @@
+"""A request that ends is in the outbox by the same call, and stays until everybody was told."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from redis import Redis
+
+from app.core.errors import GenerationFailed
+from app.core.lifecycle.outbox import Outbox
+from app.core.requests.record import Stage, Status, record_key
+from app.core.requests.store import ENDED, RequestStore
+
+ID = "e" * 32
+
+
+@pytest.fixture
+def requests(redis: Redis) -> RequestStore:
+    store = RequestStore(redis, 3600)
+    store.submit(ID, "a", {"prompt": "p"}, {"kind": "file"}, store.expiry())
+    return store
+
+
+@pytest.fixture
+def outbox(redis: Redis) -> Outbox:
+    return Outbox(redis)
+
+
+def complete(requests: RequestStore) -> bool:
+    for stage in (Stage.PREPARE, Stage.GENERATE):
+        requests.claim(ID, stage, stage.name)
+        requests.advance(ID, stage, stage.name, {})
+    requests.claim(ID, Stage.FINISH, "finish")
+    return requests.complete(ID, "finish", {"outputs": [{"file_name": "0.png"}]})
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_an_end_is_there_whole_though_its_record_is_gone(
+    redis: Redis, requests: RequestStore, outbox: Outbox, good: bool
+) -> None:
+    assert outbox.ids() == []
+    ended = complete(requests) if good else requests.fail(ID, GenerationFailed("no"))
+    assert ended
+    record = requests.get(ID)
+    assert record is not None
+    redis.delete(record_key(ID))
+    assert outbox.ids() == [ID]
+    assert outbox.read([ID]) == [record]
+    assert record.status is (Status.COMPLETED if good else Status.FAILED)
+
+
+def test_it_is_there_once_and_leaves_for_good(requests: RequestStore, outbox: Outbox) -> None:
+    assert requests.fail(ID, GenerationFailed("no"))
+    outbox.take_out([ID])
+    assert not requests.fail(ID, GenerationFailed("again"))
+    assert len(outbox) == 0
+    assert outbox.read([ID]) == []
+
+
+def test_one_that_cannot_be_read_does_not_keep_the_others(
+    redis: Redis, requests: RequestStore, outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    requests.fail(ID, GenerationFailed("no"))
+    redis.hset(ENDED, "f" * 32, json.dumps(["status", "COMPLETED"]))
+    redis.hset(ENDED, "0" * 32, "no JSON")
+    assert [record.id for record in outbox.read(["0" * 32, ID, "f" * 32])] == [ID]
+    assert [line.split(":")[0] for line in caplog.messages] == [
+        f"request {'0' * 32}",
+        f"request {'f' * 32}",
+    ]
+
+
+def test_a_webhook_is_in_the_record_but_not_in_what_the_model_sees(requests: RequestStore) -> None:
+    hook = {"url": "https://a.example/x", "origin": "https://b.example"}
+    other = "f" * 32
+    requests.submit(other, "a", {}, {"kind": "file"}, requests.expiry(), hook)
+    record = requests.get(other)
+    assert record is not None
+    assert (record.webhook, dict(record.params)) == (hook, {})
+    first = requests.get(ID)
+    assert first is not None
+    assert first.webhook is None
+
+
+def test_an_owner_finds_its_own_that_have_not_ended(requests: RequestStore) -> None:
+    for number, owner in enumerate(("a", "b", "a")):
+        requests.submit(f"{number:032x}", owner, {}, {}, requests.expiry())
+    requests.fail(ID, GenerationFailed("no"))
+    ids = [record.id for record in requests.unfinished_of("a")]
+    assert ids == [f"{2:032x}", f"{0:032x}"]

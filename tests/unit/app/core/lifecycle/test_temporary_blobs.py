@@ -1,0 +1,59 @@
+"""Which blobs of a request are gone after its end, and which are kept."""
+
+from __future__ import annotations
+
+import pytest
+from redis import Redis
+
+from app.core.errors import Cancelled
+from app.core.lifecycle.temporary_blobs import drop_leftovers
+from app.core.requests.record import Stage
+from app.core.requests.store import RequestStore
+from app.core.storage.base import RedisBlobs
+
+ID, OTHER = "a" * 32, "b" * 32
+
+BETWEEN_JOBS = {"source", "control", "map", *(f"pixels:{number}" for number in range(4))}
+ANSWERS = {"answers:e:0", "answers:e:1"}
+RESULTS = {"output:map", *(f"output:{number}" for number in range(4))}
+
+
+@pytest.fixture
+def store(redis: Redis) -> RequestStore:
+    """Two requests with every blob that one can have: four samples are the most."""
+    made, blobs = RequestStore(redis, 60), RedisBlobs(redis)
+    for request_id in (ID, OTHER):
+        made.submit(request_id, "a", {}, {}, made.expiry())
+        made.claim(request_id, Stage.PREPARE, "e")
+        chunks = [[f"{request_id}:{name}", 1] for name in sorted(ANSWERS)]
+        made.keep(request_id, "e", {"chunks": chunks})
+        for name in BETWEEN_JOBS | ANSWERS | RESULTS:
+            blobs.put(f"{request_id}:{name}", b"x", made.expiry())
+    return made
+
+
+def names(redis: Redis, request_id: str) -> set[str]:
+    prefix = f"blob:{request_id}:"
+    return {key.decode().removeprefix(prefix) for key in redis.keys(f"{prefix}*")}
+
+
+def test_a_completed_request_keeps_what_it_delivers(store: RequestStore, redis: Redis) -> None:
+    assert store.complete(ID, "e", {})
+    drop_leftovers(store, RedisBlobs(redis), ID)
+    assert names(redis, ID) == RESULTS
+
+
+def test_a_failed_request_keeps_nothing(store: RequestStore, redis: Redis) -> None:
+    """It may have failed, or been cancelled, while its pictures were being written."""
+    assert store.fail(ID, Cancelled())
+    drop_leftovers(store, RedisBlobs(redis), ID)
+    assert names(redis, ID) == set()
+    assert names(redis, OTHER) == BETWEEN_JOBS | ANSWERS | RESULTS
+
+
+def test_of_a_request_without_a_record_goes_what_can_be_named(
+    store: RequestStore, redis: Redis
+) -> None:
+    store.forget(ID)
+    drop_leftovers(store, RedisBlobs(redis), ID)
+    assert names(redis, ID) == RESULTS | ANSWERS

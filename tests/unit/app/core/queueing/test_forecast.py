@@ -1,0 +1,186 @@
+"""Places in the queue and times to the end."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from app.core.errors import Cancelled
+from app.core.queueing import forecast as forecast_module
+from app.core.queueing.forecast import Forecast, Forecasts, Place, foresee
+from app.core.queueing.jobs import Jobs
+from app.core.queueing.throughput import Pace
+from app.core.requests.record import RequestRecord, Stage, Status
+from app.core.requests.store import Account, RequestStore
+
+PACE = Pace({"exact": 0.5, "turbo": 0.1}, delivery_s=1.0, work=20.0)
+IDS = [f"{number:032x}" for number in range(4)]
+
+
+def test_times_add_up() -> None:
+    waiting = [("a", "20", "exact"), ("b", "40", "turbo"), ("c", False, False)]
+    forecast = foresee(waiting, [("r", "20", "exact", "15", "20")], PACE, workers=1)
+    assert forecast.place("a") == Place(1, pytest.approx(2.5 + 10 + 1))
+    assert forecast.place("b") == Place(2, pytest.approx(2.5 + 10 + 4 + 1))
+    assert forecast.place("c") == Place(3, pytest.approx(2.5 + 14 + 10 + 1))
+    assert forecast.place("too new to be seen") == Place(4, pytest.approx(2.5 + 24 + 10 + 1))
+
+
+def test_workers_share_what_is_ahead() -> None:
+    waiting = [("a", "20", "exact"), ("b", "20", "exact")]
+    forecast = foresee(waiting, [], PACE, workers=2)
+    assert forecast.place("b") == Place(2, pytest.approx(5 + 10 + 1))
+
+
+@pytest.mark.parametrize(("pace", "workers"), [(Pace({}, 0, 0), 1), (PACE, 0)])
+def test_without_measurements_or_workers_there_is_no_time(pace: Pace, workers: int) -> None:
+    forecast = foresee([("a", "20", "exact")], [("r", "20", "exact", False, False)], pace, workers)
+    assert forecast.place("a") == Place(1, None)
+
+
+def a_record(request_id: str = "a", **changes: Any) -> RequestRecord:
+    given = {"status": Status.PROCESSING, "work": 40.0, "profile": "exact", **changes}
+    return RequestRecord(request_id, "t", params={}, source={}, created_at=0, expires_at=9, **given)
+
+
+@pytest.mark.parametrize(
+    ("record", "eta_s"),
+    [
+        (a_record(), 0.5 * 40 + 1),
+        (a_record(step=5, steps=20), 0.5 * 40 * 0.75 + 1),
+        (a_record(step=5, steps=20, profile="turbo"), 0.1 * 40 * 0.75 + 1),
+        (a_record(work=None), 0.5 * 20 + 1),
+        (a_record(status=Status.QUEUED), 0.5 * 20 + 1),  # as the snapshot has it, not the record
+        (a_record("late", status=Status.QUEUED), 0.5 * 20 + 0.5 * 20 + 1),
+    ],
+)
+def test_the_time_of_a_request_is_that_of_what_is_left_of_it(
+    record: RequestRecord, eta_s: float
+) -> None:
+    forecast = foresee([("a", "20", "exact")], [], PACE, workers=1)
+    assert forecast.eta_s(record) == pytest.approx(eta_s)
+
+
+@pytest.fixture
+def jobs(redis: Redis) -> Jobs:
+    return Jobs(redis, ttl_s=60)
+
+
+@pytest.fixture
+def store(redis: Redis, jobs: Jobs) -> RequestStore:
+    """Four requests: the first is being made, the third was prepared before the second, the last
+    is not prepared."""
+    store = RequestStore(redis, ttl_s=60)
+    for request_id in IDS:
+        store.submit(request_id, "t", {}, {}, store.expiry())
+        jobs.enqueue(request_id, Stage.PREPARE)
+    for request_id in (IDS[0], IDS[2], IDS[1]):
+        store.claim(request_id, Stage.PREPARE, "e")
+        store.advance(request_id, Stage.PREPARE, "e", {"work": 20.0, "profile": "exact"})
+        jobs.enqueue(request_id, Stage.GENERATE)
+    store.claim(IDS[0], Stage.GENERATE, "e")
+    jobs.withdraw(IDS[0])
+    return store
+
+
+def positions(redis: Redis, jobs: Jobs) -> dict[str, int]:
+    places = Forecasts(redis, jobs).make().places
+    return {request_id: place.position for request_id, place in places.items()}
+
+
+@pytest.mark.usefixtures("store")
+def test_the_order_is_that_of_the_queue(redis: Redis, jobs: Jobs) -> None:
+    assert positions(redis, jobs) == {IDS[2]: 1, IDS[1]: 2, IDS[3]: 3}
+
+
+def test_what_is_not_prepared_stands_where_its_turn_will_be(
+    redis: Redis, jobs: Jobs, store: RequestStore
+) -> None:
+    """Of a key that has nothing waiting: right behind what runs; then the keys take turns."""
+    for number in range(10):  # of one key, prepared
+        request_id = f"{number + 16:032x}"
+        store.submit(request_id, "t", {}, {}, store.expiry())
+        store.claim(request_id, Stage.PREPARE, "e")
+        store.advance(request_id, Stage.PREPARE, "e", {"work": 20.0, "profile": "exact"})
+        jobs.enqueue(request_id, Stage.GENERATE)
+    theirs = ["f" * 32, "e" * 32]  # of another, being fetched
+    for request_id in theirs:
+        store.submit(request_id, "u", {}, {}, store.expiry(), account=Account("u"))
+        jobs.enqueue(request_id, Stage.PREPARE)
+    told = positions(redis, jobs)
+    assert [told[request_id] for request_id in theirs] == [1, 3]
+    for request_id in theirs:
+        store.claim(request_id, Stage.PREPARE, "e")
+        store.advance(request_id, Stage.PREPARE, "e", {"work": 20.0, "profile": "exact"})
+        jobs.enqueue(request_id, Stage.GENERATE)
+        assert positions(redis, jobs)[request_id] == told[request_id]
+
+
+def test_what_has_ended_takes_no_place(redis: Redis, jobs: Jobs, store: RequestStore) -> None:
+    store.fail(IDS[2], Cancelled())  # its job still stands in the queue
+    assert positions(redis, jobs) == {IDS[1]: 1, IDS[3]: 2}
+
+
+def test_who_asks_at_the_same_time_shares_a_look(
+    redis: Redis, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forecasts, moment = Forecasts(redis, jobs), 100.0
+    monkeypatch.setattr(forecast_module, "time", SimpleNamespace(monotonic=lambda: moment))
+
+    async def ask() -> Forecast:
+        first, *others = await asyncio.gather(*(forecasts.current() for _ in range(20)))
+        assert all(other is first for other in others)
+        return first
+
+    first = asyncio.run(ask())
+    moment = 100.49
+    assert asyncio.run(ask()) is first
+    moment = 100.5
+    assert asyncio.run(ask()) is not first
+
+
+def prepare(store: RequestStore, jobs: Jobs, request_id: str) -> None:
+    store.claim(request_id, Stage.PREPARE, "e")
+    store.advance(request_id, Stage.PREPARE, "e", {"work": 20.0, "profile": "exact"})
+    jobs.enqueue(request_id, Stage.GENERATE)
+
+
+def test_a_key_that_comes_late_stands_behind_what_was_taken_before(
+    redis: Redis, jobs: Jobs
+) -> None:
+    """As it will be placed when it is prepared: without credit for the time before."""
+    store = RequestStore(redis, ttl_s=60)
+    theirs, late = [f"{number:032x}" for number in range(5)], ["a" * 32, "b" * 32, "c" * 32]
+    for request_id in theirs:
+        store.submit(request_id, "t", {}, {}, store.expiry())
+        prepare(store, jobs, request_id)
+    for request_id in theirs[:3]:
+        store.claim(request_id, Stage.GENERATE, "e")
+        redis.lpop("rq:queue:gpu")
+    for request_id in late:
+        store.submit(request_id, "u", {}, {}, store.expiry(), account=Account("u"))
+    told = positions(redis, jobs)
+    order = [late[0], theirs[3], late[1], theirs[4], late[2]]
+    assert sorted(told, key=lambda request_id: told[request_id]) == order
+    for request_id in late:
+        prepare(store, jobs, request_id)
+    assert jobs.queue("gpu").job_ids == [f"{request_id}-generate" for request_id in order]
+
+
+@pytest.mark.usefixtures("store")
+def test_a_request_that_was_put_back_is_next_and_not_being_made(redis: Redis, jobs: Jobs) -> None:
+    """Its worker died; it stays PROCESSING."""
+    redis.lpush("rq:queue:gpu", f"{IDS[0]}-generate")
+    told = Forecasts(redis, jobs).make()
+    assert told.place(IDS[0]).position == 1
+    assert positions(redis, jobs) == {IDS[0]: 1, IDS[2]: 2, IDS[1]: 3, IDS[3]: 4}
+
+
+def test_a_request_of_which_no_step_is_known_has_all_before_it() -> None:
+    for step, steps in (("5", False), (False, "20"), ("0", "20")):
+        forecast = foresee([], [("r", "20", "exact", step, steps)], PACE, workers=1)
+        assert forecast.last.eta_s == pytest.approx(10 + 10 + 1)

@@ -1,0 +1,121 @@
+"""What finished requests teach about the next ones, and how wrong that was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from redis import Redis
+
+from app.core.queueing.throughput import MEASURED, Measurements, Pace
+from app.core.requests.record import RequestRecord, Status
+
+
+def finished(
+    model_s: float, work: float = 20.0, predicted_s: float | None = None, profile: str = "exact"
+) -> RequestRecord:
+    """A request that took model_s in the model, and half a second beyond it."""
+    return RequestRecord(
+        *("a", "t", Status.COMPLETED, {}, {}),
+        created_at=90,
+        expires_at=1000,
+        started_at=100.0,
+        ended_at=100.5 + model_s,
+        work=work,
+        inference_s=model_s,
+        profile=profile,
+        predicted_s=predicted_s,
+    )
+
+
+def test_nothing_is_said_before_anything_was_measured(redis: Redis) -> None:
+    assert Measurements(redis).pace().to_end_s("exact", 20) is None
+
+
+def test_the_next_request_will_take_as_long_as_those_before(redis: Redis) -> None:
+    measured = Measurements(redis)
+    measured.add(finished(10))
+    pace = measured.pace()
+    assert pace.to_end_s("exact", 20) == pytest.approx(10.5)
+    assert pace.to_end_s("exact", 40) == pytest.approx(20.5)
+    assert pace.to_end_s("exact", 40, done=0.75) == pytest.approx(5.5)
+    assert pace.in_model_s("exact", None) == pytest.approx(10)  # the average work
+
+
+def test_profiles_are_measured_apart(redis: Redis) -> None:
+    measured = Measurements(redis)
+    measured.add(finished(10))
+    measured.add(finished(4, profile="turbo"))
+    pace = measured.pace()
+    assert pace.in_model_s("turbo", 20) == pytest.approx(4)
+    assert pace.in_model_s("fast", 20) == pytest.approx(10)  # the slowest that is known
+
+
+def test_what_was_measured_long_ago_fades(redis: Redis) -> None:
+    measured = Measurements(redis)
+    measured.add(finished(100))
+    measured.add(finished(50))
+    assert measured.pace().in_model_s("exact", 20) == pytest.approx(75)
+    for _ in range(60):
+        measured.add(finished(10))
+    assert measured.pace().in_model_s("exact", 20) == pytest.approx(10, rel=0.05)
+
+
+def test_the_error_is_kept(redis: Redis) -> None:
+    measured = Measurements(redis)
+    measured.add(finished(9.5))
+    assert redis.hget(MEASURED, "error_s:exact") is None
+    measured.add(finished(9.5, predicted_s=8))
+    measured.add(finished(9.5, predicted_s=11))
+    assert redis.hgetall(MEASURED) | {
+        b"error_s:exact": b"1.5",
+        b"error_ratio:exact": b"0.15",
+        b"requests:exact": b"3",
+        b"predicted:exact": b"2",
+    } == redis.hgetall(MEASURED)
+
+
+@pytest.mark.parametrize(("model_s", "work"), [(10, 0), (0, 20)])
+def test_a_request_without_work_or_time_teaches_nothing(
+    redis: Redis, model_s: float, work: float
+) -> None:
+    Measurements(redis).add(finished(model_s, work))
+    assert redis.exists("measured") == 0
+
+
+def test_what_is_measured_is_kept_to_nine_digits_and_under_these_names(redis: Redis) -> None:
+    Measurements(redis).add(finished(0.5, work=20.0))
+    assert redis.hgetall("measured") == {
+        b"requests:exact": b"1",
+        b"unit_s:exact": b"0.025",
+        b"delivery_s": b"0.5",
+        b"work": b"20",
+    }
+
+
+def test_clocks_that_disagree_take_no_time_beyond_the_model(redis: Redis) -> None:
+    early = replace(finished(10), ended_at=101.0)
+    Measurements(redis).add(early)
+    assert Measurements(redis).pace() == Pace({"exact": 0.5}, 0.0, 20.0)
+
+
+@pytest.mark.parametrize(
+    ("measured", "expected_s"),
+    [(1, 20.0), (2, 15.0), (3, 40 / 3), (10, 11.0), (11, 10.9)],
+)
+def test_the_first_ten_count_alike_and_later_ones_for_a_tenth(
+    redis: Redis, measured: int, expected_s: float
+) -> None:
+    """The first took twenty seconds, all others ten."""
+    measurements = Measurements(redis)
+    for number in range(measured):
+        measurements.add(finished(10 if number else 20))
+    assert measurements.pace().in_model_s("exact", 20) == pytest.approx(expected_s)
+
+
+def test_work_and_delivery_follow_each_request_by_a_tenth(redis: Redis) -> None:
+    measurements = Measurements(redis)
+    measurements.add(finished(10, work=20))
+    measurements.add(replace(finished(10, work=30), ended_at=112.0))
+    pace = measurements.pace()
+    assert (pace.work, pace.delivery_s) == (pytest.approx(21), pytest.approx(0.65))

@@ -1,0 +1,29 @@
+"""What is told of a finished picture."""
+
+from __future__ import annotations
+
+from app.core.requests.outputs import told
+
+MADE = {
+    "file_name": "0.png",
+    "content_type": "image/png",
+    "file_size": 123,
+    "width": 64,
+    "height": 48,
+    "seed": 2**53 + 1,
+    "sha256": "a",
+    "pixels_sha256": "b",
+}
+
+
+def test_a_picture_is_told_without_what_only_the_server_needs() -> None:
+    """Its seed is a text: readers of JSON may round large numbers."""
+    assert told(MADE, "https://a.example/0.png") == {
+        "url": "https://a.example/0.png",
+        "content_type": "image/png",
+        "file_name": "0.png",
+        "file_size": 123,
+        "width": 64,
+        "height": 48,
+        "seed": "9007199254740993",
+    }

@@ -1,0 +1,155 @@
+"""The three stores keep the same promises; the test is the same for each."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+from redis import Redis
+
+from app.core.errors import BlobsUnavailable
+from app.core.storage.base import Blobs, RedisBlobs, check_blob_url, open_blobs
+from app.core.storage.directory import DirectoryBlobs
+from app.core.storage.s3 import S3Blobs
+from tests.support.s3 import BUCKET, running_s3
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[dict[str, str]]:
+    with running_s3() as environment:
+        yield environment
+
+
+@pytest.fixture
+def on_s3(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(params=["redis", "directory", "s3"])
+def blobs(request: pytest.FixtureRequest, redis: Redis, tmp_path: Path) -> Iterator[Blobs]:
+    if request.param == "s3":
+        request.getfixturevalue("on_s3")
+    urls = {
+        "redis": "redis",
+        "directory": f"file://{tmp_path}/blobs",
+        "s3": f"s3://{BUCKET}/{tmp_path.name}/blobs",
+    }
+    with closed(open_blobs(urls[request.param], redis)) as opened:
+        yield opened
+
+
+@contextmanager
+def closed(blobs: Blobs) -> Iterator[Blobs]:
+    """A process keeps its store, and so its connections, for life; a test must not."""
+    yield blobs
+    if isinstance(blobs, S3Blobs):
+        blobs._s3.close()
+
+
+def soon() -> float:
+    return time.time() + 60
+
+
+def test_what_was_put_is_got_byte_for_byte(blobs: Blobs) -> None:
+    data = bytes(range(256)) * 4000
+    blobs.put("a1:pixels:0", data, soon())
+    assert blobs.get("a1:pixels:0") == data
+    assert blobs.get("a1:pixels:1") is None
+
+
+def test_a_second_put_wins(blobs: Blobs) -> None:
+    blobs.put("a1", b"first", soon())
+    blobs.put("a1", b"", soon())
+    assert blobs.get("a1") == b""
+
+
+def test_what_was_deleted_is_gone_and_the_unknown_is_no_error(blobs: Blobs) -> None:
+    blobs.put("a1", b"x", soon())
+    blobs.put("b2", b"y", soon())
+    blobs.delete("a1", "never")
+    blobs.delete()
+    assert blobs.get("a1") is None
+    assert blobs.get("b2") == b"y"
+
+
+def test_what_has_expired_is_gone_without_a_sweep(blobs: Blobs) -> None:
+    expires_at = float(int(time.time()) + 1)
+    blobs.put("a1", b"x", expires_at)
+    while time.time() <= expires_at + 0.01:  # Redis keeps a key through its last millisecond
+        time.sleep(0.05)
+    assert blobs.get("a1") is None
+
+
+def test_a_sweep_takes_what_has_expired_and_nothing_else(
+    blobs: Blobs, stored: Callable[[], set[str]]
+) -> None:
+    expires_at = time.time() + 1
+    blobs.put("a1", b"x", expires_at)
+    blobs.put("b2", b"y", soon())
+    while time.time() <= expires_at:
+        time.sleep(0.05)
+    blobs.sweep()
+    assert stored() == {"b2"}
+    assert blobs.sweep() == 0
+
+
+@pytest.fixture
+def stored(blobs: Blobs, redis: Redis) -> Callable[[], set[str]]:
+    """The names that the store itself holds, whatever get() says of them."""
+
+    def names() -> set[str]:
+        if isinstance(blobs, DirectoryBlobs):
+            return {path.name for path in blobs._root.glob("*/*")}
+        if isinstance(blobs, S3Blobs):
+            found = blobs._s3.list_objects_v2(Bucket=BUCKET, Prefix=blobs._prefix)
+            return {one["Key"].removeprefix(blobs._prefix) for one in found.get("Contents", ())}
+        return {key.decode().removeprefix("blob:") for key in redis.scan_iter("blob:*")}
+
+    return names
+
+
+@pytest.mark.usefixtures("on_s3")
+def test_a_bucket_that_is_not_there_is_an_error_of_the_infrastructure(redis: Redis) -> None:
+    with closed(open_blobs("s3://no-such-bucket", redis)) as blobs:
+        for use in (blobs.get, blobs.delete, lambda name: blobs.put(name, b"", soon())):
+            with pytest.raises(BlobsUnavailable):
+                use("a1")
+
+
+@pytest.mark.parametrize("url", ["redis", "file:///srv/blobs", "s3://bucket", "s3://bucket/a/b"])
+def test_the_forms_of_the_setting(url: str) -> None:
+    assert check_blob_url(url) == url
+
+
+@pytest.mark.parametrize(
+    "url", ["", "file://blobs", "file:///", "s3://", "s3:///x", "s3://b?x=1", "/srv", "redis://x"]
+)
+def test_other_forms_are_refused_with_the_right_ones(url: str) -> None:
+    with pytest.raises(ValueError, match="redis, file:///FOLDER or s3://BUCKET/PREFIX"):
+        check_blob_url(url)
+
+
+def test_blobs_in_redis_are_keys_of_their_own(redis: Redis) -> None:
+    blobs = open_blobs("redis", redis)
+    blobs.put("a1:output:0", b"x", int(time.time()) + 60.9)
+    assert redis.get("blob:a1:output:0") == b"x"
+    assert 57 <= cast(int, redis.ttl("blob:a1:output:0")) <= 60
+    assert blobs.sweep() == 0
+
+
+def test_the_setting_opens_its_store(redis: Redis, tmp_path: Path) -> None:
+    assert isinstance(open_blobs("redis", redis), RedisBlobs)
+    assert isinstance(open_blobs(f"file://{tmp_path}/blobs", redis), DirectoryBlobs)
+
+
+def test_a_missing_library_is_named(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "app.core.storage.s3", raising=False)
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(ValueError, match="BLOB_URL names S3, which needs boto3; install the extra"):
+        open_blobs("s3://bucket", redis)

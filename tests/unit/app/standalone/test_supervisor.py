@@ -1,0 +1,33 @@
+"""`scripts/up` before anything is started."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from app.core.settings import Settings
+from app.standalone.supervisor import Supervisor, UpOptions
+
+
+@pytest.mark.parametrize(
+    ("host", "authority"),
+    [("127.0.0.1", "127.0.0.1:{}"), ("::1", "[::1]:{}"), ("localhost", "localhost:{}")],
+)
+def test_a_port_that_is_taken_is_named_as_a_url_has_it(
+    tmp_path: Path, host: str, authority: str
+) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as taken:
+        taken.bind((host, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        options = UpOptions(host, port, None)
+        with pytest.raises(SystemExit) as stopped:
+            Supervisor(options, Settings(data_dir=tmp_path)).run()
+    assert stopped.value.code == 78
+    assert str(stopped.value) == (
+        f"up: cannot listen on {authority.format(port)}: Address already in use"
+    )
+    assert options.authority == authority.format(port)

@@ -1,0 +1,69 @@
+"""What all figures share: the processes, a key, and requests as they look on the wire."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from redis import Redis
+
+from app.api.wire.requests import FluxControlNetBody, parse_body
+from app.core.requests.record import Stage
+from app.core.requests.store import RequestStore
+from tools.apibench.rig import Process
+
+CONNECTIONS = 64
+TTL_S = 3600
+_BODY = {"image": "aGVsbG8=", "prompt": "a mountain lake in winter"}
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The api under test, a bare endpoint beside it, their Redis, and a key's secret and owner."""
+
+    api: Process
+    bare: Process
+    redis: Redis
+    secret: str
+    owner: str
+
+    @property
+    def polls(self) -> list[str]:
+        """One status request for each of as many requests that are being worked on."""
+        return [self.get(f"/v2/requests/{request}/status") for request in self._working()]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Of a record."""
+        return parse_body(FluxControlNetBody, _BODY).model_dump(exclude={"image"})
+
+    def reads(self, polls: list[str]) -> list[str]:
+        """The same hashes, from the bare endpoint."""
+        return [poll.replace("/v2/requests/", "/req:").replace("/status", "") for poll in polls]
+
+    def submit(self, **changes: Any) -> str:
+        body = json.dumps({**_BODY, **changes})
+        return (
+            f"POST /v2/flux-controlnet HTTP/1.1\r\nhost: 127.0.0.1:{self.api.port}\r\n"
+            f"x-api-key: {self.secret}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\n\r\n{body}"
+        )
+
+    def get(self, path: str) -> str:
+        host = f"host: 127.0.0.1:{self.api.port}"
+        return f"GET {path} HTTP/1.1\r\n{host}\r\nx-api-key: {self.secret}\r\n\r\n"
+
+    def _working(self) -> list[str]:
+        store, made = RequestStore(self.redis, TTL_S), []
+        for _ in range(CONNECTIONS):
+            request = secrets.token_hex(16)
+            store.submit(request, self.owner, self.params, {"kind": "base64"}, store.expiry())
+            store.claim(request, Stage.PREPARE, "a")
+            size = {"width": 1024, "height": 1024, "work": 20.0}
+            store.advance(request, Stage.PREPARE, "a", size)
+            store.claim(request, Stage.GENERATE, "b")
+            store.progress(request, "b", 7, 20)
+            made.append(request)
+        return made

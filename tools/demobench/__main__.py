@@ -1,0 +1,63 @@
+"""Measures how well the demo obeys, on held-out scenes: the tables of docs/demo-model.md.
+
+Usage: scripts/bench demo [--scenes 64] [--controls canny depth ...] [--weights FOLDER] [--json
+FILE] scripts/bench demo --sheets FOLDER [--photograph FILE] [--weights FOLDER]
+For each control type: its metric at strengths 0, 0.3, 0.6 and 1 with cn_stop 1, at strength 1 with
+cn_stop 0.2, and by chance (strength 1, judged against another scene's control); and how often the
+named colour is right at strength 0.6. 64 scenes a type take about half an hour on two cores. With
+--sheets no numbers, but the pictures of the docs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from models.checkpoints import CHECKPOINTS, load
+from models.checkpoints.demo import checkpoint_in
+from tools.demobench.measuring import Row, measure
+from tools.demobench.obedience import CONTROLS
+from tools.demobench.sheets import contact_sheet, photograph_sheet
+
+
+def table(rows: dict[str, Row]) -> str:
+    """The rows as Markdown."""
+    names = list(next(iter(rows.values())))
+    lines = [f"| | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    for control, row in rows.items():
+        lines.append(f"| {control} | {' | '.join(f'{row[name]:.2f}' for name in names)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scenes", type=int, default=64, help="held-out scenes a type")
+    parser.add_argument("--controls", nargs="+", choices=CONTROLS, default=CONTROLS)
+    parser.add_argument("--weights", type=Path, help="instead of those in the repository")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--sheets", type=Path, help="a folder for demo-sheet.jpg, demo-photo.jpg")
+    parser.add_argument("--photograph", type=Path, help="for demo-photo.jpg")
+    options = parser.parse_args()
+    checkpoint = checkpoint_in(options.weights) if options.weights else CHECKPOINTS["demo"]
+    loaded = load(checkpoint, torch.device("cpu"))
+    if options.sheets is not None:
+        contact_sheet(loaded, options.sheets / "demo-sheet.jpg")
+        if options.photograph is not None:
+            photograph = Image.open(options.photograph)
+            photograph_sheet(loaded, photograph, options.sheets / "demo-photo.jpg")
+        return
+    rows: dict[str, Row] = {}
+    for control in options.controls:
+        rows[control] = measure(loaded, control, options.scenes)
+        print(table({control: rows[control]}), flush=True)
+        if options.json is not None:
+            options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

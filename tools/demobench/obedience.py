@@ -1,0 +1,123 @@
+"""The measurement: held-out scenes through the server's own generate(), judged by the metrics.
+Owns the scenes and what is compared with what; knows no training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from random import Random
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.checkpoints import LoadedCheckpoint
+from models.controls import canny, depth
+from models.pipeline import generate
+from models.spec import GenerationSpec
+from tools.demobench import metrics
+from tools.demotraining.painting import Painted, Pixels, paint
+from tools.demotraining.scenes import Scene, draw_scene
+
+STRENGTHS = (0.0, 0.3, 0.6, 1.0)
+CONTROLS = ("canny", "depth", "pose", "tile")
+SIDE = 256
+STEPS = 20
+
+_POSE_SIDE = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A scene that no training has seen, as it is drawn for a control type."""
+
+    scene: Scene
+    painted: Painted
+    seed: int
+
+    @property
+    def picture(self) -> Image.Image:
+        return Image.fromarray(self.painted.picture)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What became of a case: the output and the control map it was made under."""
+
+    case: Case
+    picture: Pixels
+    control_map: Pixels
+
+
+def held_out(control: str, count: int, side: int = SIDE) -> Iterator[Case]:
+    """The first `count` cases of a control type; those of pose have a person each."""
+    for index in range(count):
+        rng = Random(f"held out {control} {index}")
+        scene = draw_scene(rng, person=True if control == "pose" else None)
+        yield Case(scene, paint(scene, (side, side)), index)
+
+
+def make(
+    loaded: LoadedCheckpoint, control: str, case: Case, strength: float, stop: float = 1.0
+) -> Made:
+    """One picture, as a request for it would be served."""
+    height, width = case.painted.picture.shape[:2]
+    spec = GenerationSpec(
+        prompt=case.scene.prompt,
+        control=control,
+        width=width,
+        height=height,
+        strength=strength,
+        stop=stop,
+        steps=STEPS,
+        seed=case.seed,
+    )
+    done = generate(loaded, spec, case.picture, lambda _step, _steps: None)
+    return Made(case, done.pictures[0], np.asarray(done.control_map))
+
+
+def judge(loaded: LoadedCheckpoint, control: str) -> Callable[[Made, Made], float]:
+    """How well a picture obeys the control of a case: its own, or another one's for chance."""
+
+    def edges(made: Made, wanted: Made) -> float:
+        size = made.picture.shape[1], made.picture.shape[0]
+        found = np.asarray(canny.make(Image.fromarray(made.picture), size))
+        return metrics.edge_f1(found[..., 0] > 0, wanted.control_map[..., 0] > 0)
+
+    def nearness(made: Made, wanted: Made) -> float:
+        size = made.picture.shape[1], made.picture.shape[0]
+        seen = depth.make(Image.fromarray(made.picture), size, loaded.annotators.depth)
+        return metrics.rank_correlation(np.asarray(seen)[..., 0], wanted.control_map[..., 0])
+
+    def stance(made: Made, wanted: Made) -> float:
+        size = made.picture.shape[1], made.picture.shape[0]
+        (joints,) = wanted.case.painted.joints
+        return metrics.joints_met(people_in(loaded, made.picture), joints, size)
+
+    def layout(made: Made, wanted: Made) -> float:
+        return metrics.tile_psnr(made.picture, wanted.case.painted.picture)
+
+    return {"canny": edges, "depth": nearness, "pose": stance, "tile": layout}[control]
+
+
+def named_colour(made: Made) -> float:
+    """Whether the thing that the prompt names first has the colour it names, where it must be."""
+    painted = made.case.painted
+    inner = cv2.erode(painted.named.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    named = inner if inner.any() else painted.named
+    return metrics.colour_right(made.picture, named, made.case.scene.named_colour)
+
+
+def people_in(loaded: LoadedCheckpoint, picture: Pixels) -> list[NDArray[np.float64]]:
+    """The joints of everybody whom the pose annotator sees, in pixels; NaN for those it misses."""
+    height, width = picture.shape[:2]
+    scale = _POSE_SIDE / min(width, height)
+    large = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    return [
+        np.array(
+            [(joint.x * width, joint.y * height) if joint else (np.nan,) * 2 for joint in joints]
+        )
+        for joints in (found.body.keypoints for found in loaded.annotators.pose.detect_poses(large))
+    ]

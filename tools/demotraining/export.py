@@ -1,0 +1,55 @@
+"""From trained networks to the checkpoint that is committed: float16 safetensors in the layout of
+FluxControlNetPipeline, with the SHA-256 sum of every file. Knows no training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxControlNetPipeline
+from safetensors.torch import save_file
+
+from models.checkpoints.loader import SUMS_FILE
+from tools.demotraining.stages import Trained
+from tools.demotraining.tokenizers import clip_tokenizer, t5_tokenizer
+from tools.demotraining.training import Network
+
+
+def export(trained: Trained, folder: Path) -> None:
+    """Write the checkpoint below `folder`: base/, controlnet/, annotators/ and the sums."""
+    text = _half(trained.flow.text)
+    pipe = FluxControlNetPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=3.0),
+        vae=_half(trained.vae),
+        text_encoder=text.clip,
+        tokenizer=clip_tokenizer(),
+        text_encoder_2=text.t5,
+        tokenizer_2=t5_tokenizer(),
+        transformer=_half(trained.transformer),
+        controlnet=None,
+    )
+    pipe.save_pretrained(folder / "base")
+    _half(trained.controlnet).save_pretrained(folder / "controlnet")
+    annotators = folder / "annotators"
+    annotators.mkdir(parents=True, exist_ok=True)
+    for name, network in (("depth", trained.depth), ("pose", trained.pose)):
+        weights = {key: value.contiguous() for key, value in _half(network).state_dict().items()}
+        save_file(weights, annotators / f"{name}.safetensors")
+    write_sums(folder)
+
+
+def write_sums(folder: Path) -> None:
+    """The sum of every file that is loaded from below `folder`, in the format of sha256sum."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json"))
+    lines = (
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
+        for path in files
+    )
+    (folder / SUMS_FILE).write_text("".join(lines))
+
+
+def _half(network: Network) -> Network:
+    halved = network.to(device="cpu", dtype=torch.float16)
+    return halved.to(memory_format=torch.contiguous_format)

@@ -1,0 +1,137 @@
+"""What the transformer and the ControlNet are taught with: scenes and textures as latents, their
+prompts as tokens, their control maps as latents, made once and kept in files.
+
+Owns the files of a set, one for each size. Knows no transformer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+from tqdm import tqdm
+from transformers import CLIPTokenizer, T5TokenizerFast
+
+from models.checkpoints.demo import TEXT_TOKENS
+from tools.demotraining.coder import to_tensor
+from tools.demotraining.maps import canny_map, depth_map, edges_of, pose_map
+from tools.demotraining.painting import Pixels, paint
+from tools.demotraining.scenes import Person, draw_scene
+from tools.demotraining.textures import draw_texture
+
+_CHUNK = 64
+_MAPS = ("canny", "depth", "pose")
+TEXTURE_PROMPTS = ("", "a photo", "a picture")
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """latents: of pictures, [N, C, h, w], float16. maps: control type -> the latents of its map for
+    the pictures in `mapped`. clip_ids, t5_ids: [N, L]. scenes: how many of the N are scenes; the
+    textures come after them."""
+
+    latents: Tensor
+    maps: dict[str, Tensor]
+    mapped: dict[str, Tensor]
+    clip_ids: Tensor
+    t5_ids: Tensor
+    scenes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A set that is wanted: its size in pixels, how many scenes and textures, how many of the
+    scenes and textures with their control maps."""
+
+    size: tuple[int, int]
+    scenes: int
+    textures: int
+    mapped: int
+
+
+def lessons(folder: Path, order: Order, vae: AutoencoderKL, words: Words, seed: int) -> Lessons:
+    """The set of `order`, from its file if that is there."""
+    path = folder / f"lessons-{order.size[0]}x{order.size[1]}.pt"
+    if not path.exists():
+        torch.save(_make(order, vae, words, seed), path)
+    return Lessons(**torch.load(path, weights_only=True))
+
+
+class Words:
+    """Prompts to the token numbers of both encoders, as FLUX's pipeline pads them."""
+
+    def __init__(self, clip: CLIPTokenizer, t5: T5TokenizerFast) -> None:
+        self._clip, self._t5 = clip, t5
+
+    def __call__(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
+        def ids(tokenizer: CLIPTokenizer | T5TokenizerFast, length: int) -> Tensor:
+            padded = tokenizer(
+                prompts, padding="max_length", max_length=length, truncation=True,
+                return_tensors="pt",
+            )  # fmt: skip
+            found: Tensor = padded.input_ids
+            return found
+
+        return ids(self._clip, self._clip.model_max_length), ids(self._t5, TEXT_TOKENS)
+
+
+def _make(order: Order, vae: AutoencoderKL, words: Words, seed: int) -> dict[str, object]:
+    latents: list[Pixels] = []
+    prompts: list[str] = []
+    maps: dict[str, list[Pixels]] = {name: [] for name in _MAPS}
+    mapped: dict[str, list[int]] = {name: [] for name in _MAPS}
+    for index, (picture, prompt, made) in enumerate(_pictures(order, seed)):
+        latents.append(picture)
+        prompts.append(prompt)
+        for name, drawn in made.items():
+            maps[name].append(drawn)
+            mapped[name].append(index)
+    clip_ids, t5_ids = words(prompts)
+
+    def coded(pictures: list[Pixels], what: str) -> Tensor:
+        return _encoded(vae, pictures, f"{order.size[0]}x{order.size[1]} {what}")
+
+    return {
+        "latents": coded(latents, "pictures"),
+        "maps": {name: coded(drawn, name) for name, drawn in maps.items()},
+        "mapped": {name: torch.tensor(places) for name, places in mapped.items()},
+        "clip_ids": clip_ids,
+        "t5_ids": t5_ids,
+        "scenes": order.scenes,
+    }
+
+
+def _pictures(order: Order, seed: int) -> Iterator[tuple[Pixels, str, dict[str, Pixels]]]:
+    for index in tqdm(range(order.scenes), desc="scenes"):
+        scene = draw_scene(Random(f"lessons {seed} {order.size} {index}"))
+        painted = paint(scene, order.size)
+        made = {}
+        if index < order.mapped:
+            made = {"canny": canny_map(painted), "depth": depth_map(painted)}
+            if isinstance(scene.named, Person):
+                made["pose"] = pose_map(painted)
+        yield painted.picture, scene.prompt, made
+    for index in tqdm(range(order.textures), desc="textures"):
+        rng = np.random.default_rng((seed, *order.size, index))
+        picture = draw_texture(rng, max(order.size))[: order.size[1], : order.size[0]]
+        prompt = TEXTURE_PROMPTS[index % len(TEXTURE_PROMPTS)]
+        yield picture, prompt, {"canny": edges_of(picture)}
+
+
+@torch.inference_mode()
+def _encoded(vae: AutoencoderKL, pictures: list[Pixels], what: str) -> Tensor:
+    """Latents of variance 1, float16, of the posterior's mean as the server takes it."""
+    made = []
+    for start in tqdm(range(0, len(pictures), _CHUNK), desc=what):
+        batch = torch.stack([to_tensor(one) for one in pictures[start : start + _CHUNK]])
+        batch = batch.to(vae.device, memory_format=torch.channels_last)
+        with torch.autocast(vae.device.type, torch.bfloat16):
+            means = vae.encode(batch).latent_dist.mode().float()
+        made.append(((means - vae.config.shift_factor) * vae.config.scaling_factor).half().cpu())
+    return torch.cat(made)

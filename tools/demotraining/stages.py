@@ -1,0 +1,153 @@
+"""The four stages of the training in their order, each with its data, its size and its share of the
+time; what one has learnt goes to the next. Owns no mathematics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, FluxControlNetModel, FluxTransformer2DModel
+
+from models.checkpoints.checkpoint import UNION_MODES
+from models.checkpoints.demo_annotators import BodyPoseNet, DepthNet
+from tools.demotraining import networks
+from tools.demotraining.annotators import DepthLoss, PoseLoss, draw_lessons
+from tools.demotraining.batches import Batches, Phase, Shares
+from tools.demotraining.coder import CoderLoss, coder_sheet, draw_pool, set_latent_scale
+from tools.demotraining.control import CONTROL_SHARES, ControlLoss
+from tools.demotraining.flow import FLOW_SHARES, Flow, FlowLoss
+from tools.demotraining.lessons import Lessons, Order, Words, lessons
+from tools.demotraining.previews import control_sheet, flow_sheet
+from tools.demotraining.tokenizers import clip_tokenizer, t5_tokenizer
+from tools.demotraining.training import Plan, draw_curves, losses_in, train
+
+SHARES = {"coder": 0.12, "pose": 0.05, "depth": 0.05, "flow": 0.38, "control": 0.4}
+"""Of the whole budget, for each stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much data: pictures for the autoencoder, scenes for the annotators, sets for the rest;
+    and which sets the transformer and the ControlNet learn from, when.
+    """
+
+    pool: tuple[int, int]
+    annotated: int
+    orders: tuple[Order, ...]
+    phases: tuple[Phase, ...]
+
+
+FULL = Scale(
+    pool=(400, 250),
+    annotated=3000,
+    orders=(
+        Order((128, 128), scenes=16000, textures=800, mapped=16000),
+        Order((256, 256), scenes=2400, textures=240, mapped=2400),
+        Order((384, 256), scenes=60, textures=8, mapped=60),
+        Order((512, 512), scenes=48, textures=8, mapped=48),
+    ),
+    # Small pictures are four times cheaper: what things are and what words mean is learnt there.
+    phases=(
+        Phase(0.45, (("128x128", 32, 1.0),)),
+        Phase(0.85, (("128x128", 32, 0.3), ("256x256", 12, 0.65), ("512x512", 3, 0.05))),
+        Phase(1.0, (("256x256", 12, 0.7), ("384x256", 8, 0.1), ("512x512", 3, 0.2))),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where the state of a training lives, its seed, its budget, its scale."""
+
+    folder: Path
+    seed: int
+    minutes: float
+    device: torch.device
+    scale: Scale
+
+    def plan(self, name: str, lr: float) -> Plan:
+        """A stage that later ones were built on stays as it is, whatever the budget is now."""
+        later = list(SHARES)[list(SHARES).index(name) + 1 :]
+        finished = self._begun(name) and any(self._begun(one) for one in later)
+        return Plan(name, 0.0 if finished else self.minutes * SHARES[name], lr, self.seed)
+
+    def _begun(self, name: str) -> bool:
+        return (self.folder / f"{name}.pt").exists()
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Everything that has been learnt."""
+
+    vae: AutoencoderKL
+    depth: DepthNet
+    pose: BodyPoseNet
+    flow: Flow
+    controlnet: FluxControlNetModel
+
+    @property
+    def transformer(self) -> FluxTransformer2DModel:
+        return self.flow.transformer
+
+
+def train_all(run: Run) -> Trained:
+    """Every stage in order; each goes on where its file says it was."""
+    vae = train_coder(run)
+    depth, pose = train_depth(run), train_pose(run)
+    clip, t5 = clip_tokenizer(), t5_tokenizer()
+    words = Words(clip, t5)
+    sets = _sets(run, vae, words)
+
+    def batches(shares: Shares) -> Batches:
+        return Batches(sets, run.scale.phases, shares, words([""]), run.device)
+
+    torch.manual_seed(run.seed)
+    flow = Flow(networks.transformer(), networks.text_encoders(clip, t5)).to(run.device)
+    loss = FlowLoss(flow, batches(FLOW_SHARES))
+    flow = train(run.plan("flow", 3e-3), flow, loss, run.folder, flow_sheet(vae, words))
+    torch.manual_seed(run.seed)
+    controlnet = networks.controlnet(flow.transformer, len(UNION_MODES) + 3).to(run.device)
+    controlled = ControlLoss(controlnet, flow, batches(CONTROL_SHARES))
+    sheet = control_sheet(vae, words, flow)
+    controlnet = train(run.plan("control", 2e-3), controlnet, controlled, run.folder, sheet)
+    draw_curves({name: losses_in(run.folder, name) for name in SHARES}, run.folder / "losses.png")
+    return Trained(vae, depth, pose, flow, controlnet)
+
+
+def train_coder(run: Run) -> AutoencoderKL:
+    """Stage 1; afterwards its latents have mean 0 and variance 1."""
+    pool = draw_pool(run.seed, *run.scale.pool)
+    torch.manual_seed(run.seed)
+    vae = networks.autoencoder().to(run.device, memory_format=torch.channels_last)
+    made = train(run.plan("coder", 2e-3), vae, CoderLoss(vae, pool), run.folder, coder_sheet(pool))
+    made.eval()
+    set_latent_scale(made, pool[:: max(1, len(pool) // 64)])
+    return made
+
+
+def train_depth(run: Run) -> DepthNet:
+    """Stage 2, first half."""
+    torch.manual_seed(run.seed)
+    network = DepthNet().to(run.device).to(memory_format=torch.channels_last)
+    plan = run.plan("depth", 2e-3)
+    told = draw_lessons(run.seed, run.scale.annotated, None) if plan.minutes else []
+    return train(plan, network, DepthLoss(network, told), run.folder)
+
+
+def train_pose(run: Run) -> BodyPoseNet:
+    """Stage 2, second half; one scene in eleven has nobody in it."""
+    torch.manual_seed(run.seed)
+    network = BodyPoseNet().to(run.device).to(memory_format=torch.channels_last)
+    plan = run.plan("pose", 2e-3)
+    told = draw_lessons(run.seed, run.scale.annotated, True) if plan.minutes else []
+    told += draw_lessons(run.seed, run.scale.annotated // 10, False) if plan.minutes else []
+    return train(plan, network, PoseLoss(network, told), run.folder)
+
+
+def _sets(run: Run, vae: AutoencoderKL, words: Words) -> dict[str, Lessons]:
+    return {
+        f"{order.size[0]}x{order.size[1]}": lessons(run.folder, order, vae, words, run.seed)
+        for order in run.scale.orders
+    }

@@ -1,0 +1,1 @@
+"""Random and hostile input for the parsers of untrusted input."""

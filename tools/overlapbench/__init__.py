@@ -1,0 +1,1 @@
+"""How busy the gpu worker is kept under a full queue."""

@@ -1,0 +1,138 @@
+"""The gpu worker of `scripts/bench overlap`: the real process around a stub of the model.
+
+Usage: bench_overlap_worker.py MARKS SECONDS
+All but the model, which takes SECONDS for a picture, is what `python -m app.cli worker gpu` runs.
+When it is told to leave it writes to the file MARKS what the thread that drives the device had
+just done and when: a list of [name, seconds].
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from rq import Queue
+
+import worker.generate
+import worker.model
+from app.core.queueing.jobs import Jobs
+from app.core.requests.store import RequestStore
+from app.core.settings import Settings
+from app.core.storage.base import RedisBlobs
+from models.pipeline import Generation, OnStep
+from models.spec import GenerationSpec
+from models.tape import Made, Memory
+from worker.gpu_worker import GpuWorker
+from worker.main import run_gpu
+
+CALLED, RETURNED = "model called", "model returned"
+
+_SIDE = 1024
+_STEPS = 20
+_BETWEEN_CALLS = (
+    (RedisBlobs, "put", "pixels stored"),
+    (RequestStore, "advance", "stage closed"),
+    (Jobs, "enqueue", "next stage queued"),
+    (GpuWorker, "execute_job", "job ended"),
+    (Queue, "dequeue_any", "next job taken"),
+    (RequestStore, "claim", "stage claimed"),
+    (RequestStore, "get", "record read"),
+    (RedisBlobs, "get", "control read"),
+)
+
+
+class Marks:
+    """What the main thread, which drives the device, has done and when."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, float]] = []
+
+    def mark(self, name: str) -> float:
+        now = time.perf_counter()
+        if threading.current_thread() is threading.main_thread():
+            self.made.append((name, now))
+        return now
+
+    def after(self, owner: Any, method: str, name: str) -> None:
+        """From now on, mark each return of a method (of a class method too)."""
+        original = getattr(owner, method)
+
+        @functools.wraps(original)
+        def marked(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            self.mark(name)
+            return result
+
+        setattr(owner, method, marked)
+
+
+class Stub:
+    """In place of models.pipeline.generate: takes `seconds`, and no CPU, for one picture. As on a
+    GPU the CPU is ahead of the device, so reporting a step does not hold the device up.
+    """
+
+    def __init__(self, marks: Marks, seconds: float) -> None:
+        self._marks = marks
+        self._seconds = seconds
+        noise = np.random.default_rng(0).integers(0, 256, (_SIDE, _SIDE, 3), np.uint8)
+        self._made = Made(noise, _STEPS, _STEPS)  # noise: the largest and slowest PNG
+
+    def __call__(
+        self,
+        _loaded: Any,
+        spec: GenerationSpec,
+        control: Image.Image,
+        on_step: OnStep,
+        memory: Memory | None = None,
+        **_more: Any,
+    ) -> Generation:
+        started = self._marks.mark(CALLED)
+        for step in range(1, _STEPS + 1):
+            on_step(step, _STEPS)
+            time.sleep(max(0.0, started + self._seconds * step / _STEPS - time.perf_counter()))
+        self._marks.mark(RETURNED)
+        if memory is not None:
+            memory.after_picture(0, self._made)
+        return Generation((self._made,), control, spec.profile)
+
+
+def stub_checkpoint(_settings: Settings) -> SimpleNamespace:
+    """In place of worker.model.load_checkpoint: as much of a checkpoint as the worker asks for."""
+    return SimpleNamespace(
+        max_pixels=None,
+        checkpoint=SimpleNamespace(name="stub"),
+        networks=SimpleNamespace(profile=lambda asked: asked),
+        device=torch.device("cpu"),
+        dtype="float32",
+        weights={},
+    )
+
+
+def main(path: Path, seconds: float) -> int:
+    logging.basicConfig(level=logging.INFO)
+    marks = Marks()
+    for owner, method, name in _BETWEEN_CALLS:
+        marks.after(owner, method, name)
+    for module, name, stub in (
+        (worker.model, "load_checkpoint", stub_checkpoint),
+        (worker.generate, "generate_pictures", Stub(marks, seconds)),
+    ):
+        setattr(module, name, stub)
+    try:
+        return run_gpu()
+    finally:
+        path.write_text(json.dumps(marks.made))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), float(sys.argv[2])))
