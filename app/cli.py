@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from app import VERSION
-from app.core.settings import Settings, load_settings, refuse
+from app.core.settings import Settings, load_settings
+from app.core.system.exit import refuse
 from app.core.system.private_files import close_to_others, mask_others
 from app.core.telemetry import logs, tracing
 

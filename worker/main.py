@@ -25,7 +25,7 @@ from rq.worker import BaseWorker
 
 from app.core.queueing.jobs import CPU, FETCH, FINISH, GPU, WEBHOOKS
 from app.core.queueing.workers import name_here
-from app.core.settings import EXIT_CONFIG
+from app.core.system.exit import EXIT_CONFIG
 from models.errors import CheckpointError
 from worker.fetch_worker import FetchWorker
 from worker.forking_worker import ForkingWorker, PrepareWorker

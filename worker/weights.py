@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from app.core.settings import Settings, refuse
+from app.core.settings import Settings
+from app.core.system.exit import refuse
 from models.errors import CheckpointError
 from models.spec import CHECKPOINT_NAMES
 from worker.libraries import quieten

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
 from pydantic import (
@@ -31,10 +30,8 @@ from app.core.egress.hosts import canonical_authority
 from app.core.history.base import check_database_url
 from app.core.redis.connection import check_redis_url
 from app.core.storage.base import check_blob_url
+from app.core.system.exit import refuse
 from models.spec import CHECKPOINT_NAMES, PROFILE_NAMES
-
-EXIT_CONFIG = 78
-"""Exit code of a process that cannot start until somebody changes something (sysexits.h)."""
 
 SECRETS = Path("/run/secrets")
 
@@ -51,14 +48,6 @@ READ_BY_OTHERS = frozenset(
     }
 )
 """What `.env` holds for compose and for libraries; no settings, and no misspelt ones."""
-
-
-def refuse(line: str) -> NoReturn:
-    """Leave with one line and EXIT_CONFIG: this cannot work until somebody changes something."""
-    sys.stderr.write(f"{line}\n")
-    stop = SystemExit(line)
-    stop.code = EXIT_CONFIG
-    raise stop
 
 
 def _split_commas(value: object) -> object:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from app.core.settings import Settings, refuse
+from app.core.settings import Settings
+from app.core.system.exit import refuse
 from app.core.system.private_files import FOLDER_MODE, close_to_others, close_tree_to_others
 
 

@@ -14,7 +14,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from app.core.settings import refuse
+from app.core.system.exit import refuse
 from app.core.system.memory import memory_limit
 from app.core.system.private_files import FOLDER_MODE, private_folder
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.core.settings import refuse
+from app.core.system.exit import refuse
 from app.core.system.private_files import mask_others
 from app.standalone.data_dir import locked
 from app.standalone.embedded_redis import redis_binary, redis_folder

@@ -27,7 +27,8 @@ from app.core.egress.hosts import authority
 from app.core.queueing.jobs import Jobs
 from app.core.redis.access import impatient
 from app.core.redis.connection import connect, what_is_wrong
-from app.core.settings import EXIT_CONFIG, Settings, refuse
+from app.core.settings import Settings
+from app.core.system.exit import EXIT_CONFIG, refuse
 from app.core.system.processes import adopt_orphans, kill_children
 from app.standalone.children import Child, end
 from app.standalone.data_dir import close_pictures, locked

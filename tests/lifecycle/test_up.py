@@ -14,7 +14,7 @@ import httpx
 import pytest
 from redis import Redis
 
-from app.core.settings import EXIT_CONFIG
+from app.core.system.exit import EXIT_CONFIG
 from app.core.system.memory import memory_limit
 from tests.support.pictures import astronaut, base64_of
 from tests.support.servers import (

@@ -11,7 +11,7 @@ from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError
 
 from app.core.redis.connection import connect
-from app.core.settings import refuse
+from app.core.system.exit import refuse
 
 log = logging.getLogger(__name__)
 

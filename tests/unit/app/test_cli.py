@@ -16,7 +16,7 @@ import pytest
 from redis import Redis
 
 from app.cli import main
-from app.core.settings import EXIT_CONFIG
+from app.core.system.exit import EXIT_CONFIG
 from app.standalone.redis_repair import repair_command
 from app.standalone.supervisor import Supervisor
 from models.errors import CheckpointError

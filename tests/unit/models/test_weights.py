@@ -13,7 +13,7 @@ import pytest
 from huggingface_hub import constants
 
 from app.cli import main
-from app.core.settings import EXIT_CONFIG
+from app.core.system.exit import EXIT_CONFIG
 from models.checkpoints.checkpoint import Part
 from models.checkpoints.weights import damaged, fetch, find, forget, missing
 from models.errors import CheckpointError

@@ -12,7 +12,8 @@ from redis import Redis
 
 from app.core.queueing.jobs import CPU, Jobs
 from app.core.redis.connection import connect
-from app.core.settings import EXIT_CONFIG, Settings
+from app.core.settings import Settings
+from app.core.system.exit import EXIT_CONFIG
 from tests.support.servers import ROOT, environment, running_redis
 from tests.support.waiting import until
 from worker import in_process_worker, main

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from app.core import settings as settings_module
-from app.core.settings import EXIT_CONFIG, READ_BY_OTHERS, Settings, load_settings
+from app.core.settings import READ_BY_OTHERS, Settings, load_settings
+from app.core.system.exit import EXIT_CONFIG
 
 ROOT = Path(__file__).resolve().parents[4]
 

@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from app.cli import main
-from app.core.settings import EXIT_CONFIG
+from app.core.system.exit import EXIT_CONFIG
 from app.standalone.data_dir import locked
 from app.standalone.embedded_redis import redis_folder
 from app.standalone.redis_repair import repair_command

@@ -11,7 +11,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from app.core.redis.access import answering, impatient, require_access
-from app.core.settings import EXIT_CONFIG
+from app.core.system.exit import EXIT_CONFIG
 from tests.support.servers import running_redis
 
 
