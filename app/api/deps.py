@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from redis import Redis
 
 from app.api.http.graceful_shutdown import Drain
-from app.api.submission.limits import MinuteLimiter
+from app.api.rate_limit import MinuteLimiter
 from app.core.accounts.api_keys import KeyStore
 from app.core.accounts.credits import Ledger
 from app.core.history.base import History, open_history

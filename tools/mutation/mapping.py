@@ -17,19 +17,26 @@ PACKAGES = ("app", "models", "worker")
 _CORE = f"{UNIT}/app/core"
 _MODELS = f"{UNIT}/models"
 _WORKER = f"{UNIT}/worker"
-_STATES = tuple(
-    f"{_CORE}/test_{name}.py"
-    for name in "requests credits cancelling expiring strays outbox reading sources".split()
+_STORE = f"{_CORE}/requests/test_store.py"
+_LEDGER = f"{_CORE}/accounts/test_credits.py"
+_STATES = (
+    _STORE,
+    _LEDGER,
+    *(
+        f"{_CORE}/lifecycle/test_{name}.py"
+        for name in ("cancellation", "expiry", "recovery", "outbox")
+    ),
+    *(f"{_CORE}/requests/test_{name}.py" for name in ("reader", "sources")),
 )
 
 MORE_TESTS: dict[str, tuple[str, ...]] = {
-    "app/core/accounts/credits.py": _STATES[:1],
-    "app/core/queueing/fairness.py": (f"{_CORE}/test_queue.py", *_STATES[:2]),
-    "app/core/queueing/jobs.py": (f"{_CORE}/test_fairness.py",),
+    "app/core/accounts/credits.py": (_STORE,),
+    "app/core/queueing/fairness.py": (f"{_CORE}/queueing/test_jobs.py", _STORE, _LEDGER),
+    "app/core/queueing/jobs.py": (f"{_CORE}/queueing/test_fairness.py",),
     "app/core/requests/store.py": _STATES,
     "app/core/requests/scripts.py": (*_STATES, f"{_CORE}/telemetry/test_counters.py"),
-    "app/core/requests/sources.py": (f"{_CORE}/test_requests.py",),
-    "app/core/telemetry/counters.py": (f"{_CORE}/test_requests.py",),
+    "app/core/requests/sources.py": (_STORE,),
+    "app/core/telemetry/counters.py": (_STORE,),
     "models/denoiser.py": (
         f"{_MODELS}/sampling/test_control_window.py",
         "tests/golden/test_golden_control_window.py",

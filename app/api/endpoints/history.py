@@ -101,7 +101,7 @@ def request_history(
     others = {asked.user_id, asked.user_email} - {"", caller.name}
     rows, total = ([], 0) if others else _page(services, query)
     return {
-        "data": [request_row(services, row, origin) for row in rows],
+        "data": [request_row(services.links, row, origin) for row in rows],
         "page": asked.page,
         "per_page": asked.per_page,
         "total": total,
@@ -118,7 +118,7 @@ def one_request(
     rows = _rows_of_request(services, caller, request_id)
     if not rows:
         raise NotFound(f"Request {request_id[:64]} not found")
-    made = [request_row(services, row, origin) for row in rows]
+    made = [request_row(services.links, row, origin) for row in rows]
     links = [row["generation_url"] for row in made]
     return {**made[0], "generation_urls": [link for link in links if link is not None]}
 
@@ -146,7 +146,7 @@ def generations(
     foreign = asked.user_id not in ("", caller.name)
     page = history.Page([], 0) if foreign else services.history.page(query)
     return {
-        "generations": [generation(services, row, origin) for row in page.rows],
+        "generations": [generation(services.links, row, origin) for row in page.rows],
         "page": asked.page,
         "total": page.total,
         "total_pages": -(-page.total // RECENT),
@@ -171,7 +171,7 @@ def recent_generations(
         limit=RECENT,
     )
     rows = services.history.page(query).rows
-    return {"generations": [generation(services, row, origin) for row in rows]}
+    return {"generations": [generation(services.links, row, origin) for row in rows]}
 
 
 @router.get(

@@ -46,5 +46,5 @@ def _answer(services: Services, record: RequestRecord) -> Response:
     size = {"height": made["height"], "width": made["width"]}
     headers = {"x-request-id": record.id, "x-output-metadata": json.dumps(size)}
     return Response(
-        output_bytes(services, record, 0), media_type=made["content_type"], headers=headers
+        output_bytes(services.blobs, record, 0), media_type=made["content_type"], headers=headers
     )

@@ -31,7 +31,7 @@ async def request_receipt(
     if record.status is not Status.COMPLETED or not record.made_with:
         raise NotFound(f"Request {record.id} has no receipt; only a COMPLETED picture has one")
     made = record.control_map
-    link = file_link(services, record, made["file_name"], origin) if made else None
+    link = file_link(services.links, record, made["file_name"], origin) if made else None
     receipt = receipt_of(record, link)
     signature = {"algorithm": ALGORITHM, "value": services.receipts.sign(receipt)}
     return JSONResponse({"receipt": receipt, "signature": signature})

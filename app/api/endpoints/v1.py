@@ -18,8 +18,8 @@ from app.api.endpoints.v2 import OwnRecord
 from app.api.endpoints.waiting import HungUp, wait_for_end
 from app.api.http.origin import public_origin
 from app.api.middleware.body_budget import release_body
+from app.api.rate_limit import RESET_HEADER, Minute
 from app.api.submission.idempotency import IdempotencyKey, submit_once
-from app.api.submission.limits import RESET_HEADER, Minute
 from app.api.submission.submit import SubmissionDep
 from app.api.wire.errors import CLIENT_CLOSED_REQUEST, error_response
 from app.api.wire.openapi import FOUND, KEYED, PICTURE
@@ -106,7 +106,7 @@ async def poll_request(request: Request, services: ServicesDep, record: OwnRecor
     origin = public_origin(request, services.settings)
     if record.status is Status.FAILED:
         return JSONResponse(poll_failed(record), status_code=RequestFailed.status)
-    return JSONResponse(poll_body(services, record, origin))
+    return JSONResponse(poll_body(services.links, record, origin))
 
 
 def _cancel_unbegun(services: Services, request_id: str) -> None:
@@ -137,11 +137,11 @@ def _answer(services: Services, record: RequestRecord, minute: Minute | None) ->
     headers = _headers(record) | (_next_minute() if minute is None else minute.headers)
     if not record.params["base64"]:
         return Response(
-            output_bytes(services, record, 0),
+            output_bytes(services.blobs, record, 0),
             media_type=first["content_type"],
             headers=headers,
         )
-    encoded = encoded_outputs(services, record)
+    encoded = encoded_outputs(services.blobs, record)
     body: EncodedPictures = {
         "image": encoded if len(encoded) > 1 else encoded[0],
         "status": "Success",

@@ -92,7 +92,7 @@ def request_result(
     """The finished pictures; before that the status body, 422 when it FAILED."""
     origin = public_origin(request, services.settings)
     if record.status is Status.COMPLETED:
-        return JSONResponse(result_body(services, record, origin))
+        return JSONResponse(result_body(services.links, services.blobs, record, origin))
     if record.status is Status.FAILED:
         return JSONResponse(failed_body(record), status_code=_http_status(record))
     return JSONResponse(status_body(record, origin, forecast))

@@ -1,4 +1,4 @@
-"""Webhooks on the wire: `webhook_url` of a submission, the secret that signs, the log of a request.
+"""Webhooks on the wire: the secret that signs them and the log of a request.
 
 Sending is the business of worker/webhooks.py.
 """
@@ -8,20 +8,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from typing_extensions import TypedDict
 
 from app.api.auth import Caller
 from app.api.deps import ServicesDep
-from app.api.http.origin import public_origin
 from app.api.wire.openapi import FOUND, KEYED
-from app.core.accounts.api_keys import Key
-from app.core.egress.addresses import AllowList
-from app.core.errors import InvalidRequest, NotFound, UrlRejected
+from app.core.errors import NotFound
 from app.core.requests.record import ID
-from app.core.settings import Settings
 from app.core.webhooks.deliveries import Attempt
-from app.core.webhooks.message import OVERLAP_S, check_target
+from app.core.webhooks.message import OVERLAP_S
 
 router = APIRouter(tags=["webhooks"])
 
@@ -52,20 +48,6 @@ class WebhookAnswer(TypedDict):
     state: Literal["pending", "delivered", "given_up"]
     next_attempt_at: str | None
     attempts: list[AttemptAnswer]
-
-
-def webhook_of(request: Request, settings: Settings, url: str, key: Key) -> dict[str, str] | None:
-    """What a record keeps of `webhook_url`, the key's own when that is "". Raises InvalidRequest
-    when it must not be used, or when the links in its message would lead to a stranger.
-    """
-    url = url or key.webhook_url
-    if not url:
-        return None
-    try:
-        check_target(url, AllowList.parse(settings.fetch_allow_hosts))
-    except UrlRejected as error:
-        raise InvalidRequest(f"webhook_url: the URL cannot be used: {error.reason}") from None
-    return {"url": url, "origin": public_origin(request, settings)}
 
 
 @router.get("/v2/requests/{request_id}/webhook", responses={**KEYED, **FOUND})

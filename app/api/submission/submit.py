@@ -14,12 +14,12 @@ from redis.exceptions import RedisError
 
 from app.api.auth import Submitter
 from app.api.deps import Services, ServicesDep
-from app.api.endpoints.webhooks import webhook_of
 from app.api.parsing.forms import read_form
 from app.api.parsing.json_body import read_json, shortened
 from app.api.parsing.json_scan import LongString
 from app.api.parsing.media_type import media_type_of
 from app.api.submission.pricing import account_of
+from app.api.submission.webhook import webhook_of
 from app.api.wire.requests import (
     PICTURE_FIELDS,
     FluxControlNetBody,

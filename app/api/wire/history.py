@@ -11,10 +11,9 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
-from app.api.deps import Services
 from app.api.wire.requests import FluxControlNetBody
 from app.core.history.base import MODEL, HistoryRow, RowStatus
-from app.core.storage.links import output_path
+from app.core.storage.links import LinkSigner, output_path
 
 
 class RowMetrics(TypedDict):
@@ -103,7 +102,7 @@ class Models(TypedDict):
     models: list[Model]
 
 
-def request_row(services: Services, row: HistoryRow, origin: str) -> RequestRow:
+def request_row(links: LinkSigner, row: HistoryRow, origin: str) -> RequestRow:
     made = row.made or {}
     return {
         "request_id": row.request_id,
@@ -111,7 +110,7 @@ def request_row(services: Services, row: HistoryRow, origin: str) -> RequestRow:
         "model_status": row.status,
         "credits_deduction": row.cost,
         "request_body": json.dumps(row.inputs),
-        "generation_url": _link(services, row, origin),
+        "generation_url": _link(links, row, origin),
         "latency_ms": _latency_ms(row),
         "model_created": _iso(row.created_at),
         "model_updated": _iso_or_none(row.ended_at),
@@ -136,10 +135,10 @@ def request_row(services: Services, row: HistoryRow, origin: str) -> RequestRow:
     }
 
 
-def generation(services: Services, row: HistoryRow, origin: str) -> Generation:
+def generation(links: LinkSigner, row: HistoryRow, origin: str) -> Generation:
     return {
         "request_id": row.request_id,
-        "generation_url": _link(services, row, origin),
+        "generation_url": _link(links, row, origin),
         "model_name": row.model,
         "status": row.status,
         "credits_deduction": row.cost,
@@ -168,12 +167,12 @@ def models_list() -> Models:
     }
 
 
-def _link(services: Services, row: HistoryRow, origin: str) -> str | None:
+def _link(links: LinkSigner, row: HistoryRow, origin: str) -> str | None:
     """None for what has no picture, or none any more."""
     if row.made is None or row.expires_at <= time.time():
         return None
     path = output_path(row.request_id, row.made["file_name"])
-    return origin + services.links.sign(path, int(row.expires_at))
+    return origin + links.sign(path, int(row.expires_at))
 
 
 def _latency_ms(row: HistoryRow) -> int | None:

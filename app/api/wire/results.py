@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import base64
 
-from app.api.deps import Services
 from app.api.wire.responses import (
     FailedAnswer,
     Metrics,
@@ -20,7 +19,8 @@ from app.core.errors import NotFound
 from app.core.queueing.forecast import Forecast
 from app.core.requests.outputs import told
 from app.core.requests.record import RequestRecord, Status
-from app.core.storage.links import output_path
+from app.core.storage.base import Blobs
+from app.core.storage.links import LinkSigner, output_path
 
 
 def submitted_body(request_id: str, origin: str) -> Submitted:
@@ -69,12 +69,12 @@ def failed_body(record: RequestRecord) -> FailedAnswer:
     }
 
 
-def poll_body(services: Services, record: RequestRecord, origin: str) -> PollAnswer:
+def poll_body(links: LinkSigner, record: RequestRecord, origin: str) -> PollAnswer:
     """The answer of GET /v1/requests/{id} for a request that has not FAILED."""
     assert record.status is not Status.FAILED
     body: PollAnswer = {"status": record.status, "request_id": record.id, "output": ""}
     if record.status is Status.COMPLETED:
-        body["output"] = output_link(services, record, 0, origin)
+        body["output"] = output_link(links, record, 0, origin)
     elif record.status is Status.QUEUED:
         body["message"] = "Your request is queued"
         body["poll_url"] = _poll_url(record.id, origin)
@@ -92,14 +92,16 @@ def poll_failed(record: RequestRecord) -> PollFailed:
     }
 
 
-def result_body(services: Services, record: RequestRecord, origin: str) -> ResultAnswer:
+def result_body(
+    links: LinkSigner, blobs: Blobs, record: RequestRecord, origin: str
+) -> ResultAnswer:
     """The answer of GET /v2/requests/{id} for a COMPLETED request."""
-    links = [output_link(services, record, index, origin) for index in range(len(record.outputs))]
-    output: str | list[str] = links[0]
+    urls = [output_link(links, record, index, origin) for index in range(len(record.outputs))]
+    output: str | list[str] = urls[0]
     if record.params["base64"]:
-        encoded = encoded_outputs(services, record)
+        encoded = encoded_outputs(blobs, record)
         output = encoded if len(encoded) > 1 else encoded[0]
-    images = [told(made, link) for link, made in zip(links, record.outputs, strict=True)]
+    images = [told(made, url) for url, made in zip(urls, record.outputs, strict=True)]
     body: ResultAnswer = {
         "status": Status.COMPLETED,
         "error": None,
@@ -114,7 +116,7 @@ def result_body(services: Services, record: RequestRecord, origin: str) -> Resul
     made = record.control_map
     if made is not None:
         body["control_map"] = {
-            "url": file_link(services, record, made["file_name"], origin),
+            "url": file_link(links, record, made["file_name"], origin),
             "content_type": made["content_type"],
             "file_name": made["file_name"],
             "file_size": made["file_size"],
@@ -146,28 +148,28 @@ def metrics(record: RequestRecord) -> Metrics:
     }
 
 
-def output_bytes(services: Services, record: RequestRecord, index: int) -> bytes:
-    data = services.blobs.get(f"{record.id}:output:{index}")
+def output_bytes(blobs: Blobs, record: RequestRecord, index: int) -> bytes:
+    data = blobs.get(f"{record.id}:output:{index}")
     if data is None:
         raise NotFound(f"Request {record.id} not found")
     return data
 
 
-def encoded_outputs(services: Services, record: RequestRecord) -> list[str]:
+def encoded_outputs(blobs: Blobs, record: RequestRecord) -> list[str]:
     """Every picture as base64 without a prefix."""
     return [
-        base64.b64encode(output_bytes(services, record, index)).decode()
+        base64.b64encode(output_bytes(blobs, record, index)).decode()
         for index in range(len(record.outputs))
     ]
 
 
-def output_link(services: Services, record: RequestRecord, index: int, origin: str) -> str:
-    return file_link(services, record, record.outputs[index]["file_name"], origin)
+def output_link(links: LinkSigner, record: RequestRecord, index: int, origin: str) -> str:
+    return file_link(links, record, record.outputs[index]["file_name"], origin)
 
 
-def file_link(services: Services, record: RequestRecord, file_name: str, origin: str) -> str:
+def file_link(links: LinkSigner, record: RequestRecord, file_name: str, origin: str) -> str:
     path = output_path(record.id, file_name)
-    return origin + services.links.sign(path, int(record.expires_at))
+    return origin + links.sign(path, int(record.expires_at))
 
 
 def _poll_url(request_id: str, origin: str) -> str:

@@ -43,7 +43,7 @@ def named(text: str) -> list[str]:
 def searched() -> list[Path]:
     """The project's own texts, tests and a local .env aside. Without git, which an unpacked archive
     of a release does not have."""
-    tops = ("app", "models", "worker", "scripts", "deploy", "docs")
+    tops = ("app", "models", "worker", "scripts", "tools", "deploy", "docs")
     inside = [path for top in tops for path in (ROOT / top).rglob("*")]
     found = [path for path in [*ROOT.iterdir(), *inside] if path.is_file()]
     return [path for path in found if path.suffix in TEXTS and path.name != ".env"]

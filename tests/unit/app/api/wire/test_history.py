@@ -34,7 +34,7 @@ def assert_link(url: object) -> None:
 
 @pytest.mark.usefixtures("far_from_utc")
 def test_a_row_of_a_request(services: Services) -> None:
-    told = dict(request_row(services, row(), ORIGIN))
+    told = dict(request_row(services.links, row(), ORIGIN))
     assert_link(told.pop("generation_url"))
     assert json.loads(str(told.pop("request_body"))) == INPUTS
     assert told == {
@@ -68,7 +68,7 @@ def test_a_row_of_a_request(services: Services) -> None:
 
 @pytest.mark.usefixtures("far_from_utc")
 def test_a_row_of_a_generation(services: Services) -> None:
-    told = dict(generation(services, row(), ORIGIN))
+    told = dict(generation(services.links, row(), ORIGIN))
     assert_link(told.pop("generation_url"))
     assert told == {
         "request_id": REQUEST_ID,
@@ -86,7 +86,7 @@ def test_a_row_of_a_generation(services: Services) -> None:
 
 def test_a_row_without_a_picture_has_null_for_all_of_it(services: Services) -> None:
     [failed] = rows_of(record(status=Status.FAILED, error="no", outputs=(), inference_s=None))
-    told = request_row(services, failed, ORIGIN)
+    told = request_row(services.links, failed, ORIGIN)
     of_a_picture = ("generation_url", "seed", "file_name", "file_size", "content_type", "width")
     assert [told[name] for name in (*of_a_picture, "height")] == [None] * 7  # type: ignore[literal-required]  # names of a TypedDict
     assert (told["model_status"], told["error"], told["output"]) == ("FAILED", "no", 0)
@@ -95,7 +95,7 @@ def test_a_row_without_a_picture_has_null_for_all_of_it(services: Services) -> N
 
 def test_a_row_that_has_not_ended_is_pending(services: Services) -> None:
     queued = record(status=Status.QUEUED, outputs=(), started_at=None, ended_at=None)
-    told = request_row(services, rows_of(queued)[0], ORIGIN)
+    told = request_row(services.links, rows_of(queued)[0], ORIGIN)
     assert told["model_status"] == "PENDING"
     ends = (told["model_updated"], told["latency_ms"], told["started_at"], told["error"])
     assert ends == (None, None, None, None)
@@ -105,9 +105,9 @@ def test_a_picture_that_has_expired_has_no_link(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: LIVING - 1)
-    assert_link(request_row(services, row(), ORIGIN)["generation_url"])
+    assert_link(request_row(services.links, row(), ORIGIN)["generation_url"])
     monkeypatch.setattr(time, "time", lambda: LIVING)
-    assert request_row(services, row(), ORIGIN)["generation_url"] is None
+    assert request_row(services.links, row(), ORIGIN)["generation_url"] is None
 
 
 @pytest.mark.parametrize(("seconds", "latency_ms"), [(0.0004, 0), (0.0006, 1), (2.0, 2000)])
@@ -115,8 +115,8 @@ def test_a_latency_is_in_whole_milliseconds(
     services: Services, seconds: float, latency_ms: int
 ) -> None:
     ended = row(created_at=1000.0, ended_at=1000.0 + seconds)
-    assert request_row(services, ended, ORIGIN)["latency_ms"] == latency_ms
-    assert generation(services, ended, ORIGIN)["latency_ms"] == latency_ms
+    assert request_row(services.links, ended, ORIGIN)["latency_ms"] == latency_ms
+    assert generation(services.links, ended, ORIGIN)["latency_ms"] == latency_ms
 
 
 def test_there_is_one_model() -> None:

@@ -137,7 +137,7 @@ def test_an_estimate_is_rounded_to_milliseconds(seconds: float | None, shown: fl
 
 
 def test_a_result_has_links_to_all_its_pictures(services: Services) -> None:
-    body = result_body(services, record(), ORIGIN)
+    body = result_body(services.links, services.blobs, record(), ORIGIN)
     first, second = body["images"]
     assert re.fullmatch(signed("0.jpeg"), first["url"])
     assert re.fullmatch(signed("1.jpeg"), second["url"])
@@ -165,7 +165,7 @@ def test_a_result_has_links_to_all_its_pictures(services: Services) -> None:
 
 
 def test_a_result_links_the_control_map_that_was_kept(services: Services) -> None:
-    body = result_body(services, record(control_map=CONTROL_MAP), ORIGIN)
+    body = result_body(services.links, services.blobs, record(control_map=CONTROL_MAP), ORIGIN)
     link = body["control_map"].pop("url")  # type: ignore[misc]  # a copy of ours
     assert re.fullmatch(signed("map.png"), link)
     assert body["control_map"] == {
@@ -186,32 +186,32 @@ def test_base64_is_one_text_or_a_list(services: Services, samples: int) -> None:
     outputs = tuple(output(number) for number in range(samples))
     encoded = record(params={**PARAMS, "base64": True}, outputs=outputs)
     texts = [base64.b64encode(data).decode() for data in files]
-    assert encoded_outputs(services, encoded) == texts
-    body = result_body(services, encoded, ORIGIN)
+    assert encoded_outputs(services.blobs, encoded) == texts
+    body = result_body(services.links, services.blobs, encoded, ORIGIN)
     assert body["output"] == (texts if samples > 1 else texts[0])
     assert re.fullmatch(signed("0.jpeg"), body["images"][0]["url"])
-    assert output_bytes(services, encoded, samples - 1) == files[-1]
+    assert output_bytes(services.blobs, encoded, samples - 1) == files[-1]
 
 
 def test_a_picture_whose_bytes_have_expired_is_404(services: Services) -> None:
     with pytest.raises(NotFound, match=f"^Request {REQUEST_ID} not found$"):
-        output_bytes(services, record(), 0)
+        output_bytes(services.blobs, record(), 0)
 
 
 def test_the_older_protocol_has_status_and_output(services: Services) -> None:
-    assert poll_body(services, QUEUED, ORIGIN) == {
+    assert poll_body(services.links, QUEUED, ORIGIN) == {
         "status": "QUEUED",
         "request_id": REQUEST_ID,
         "output": "",
         "message": "Your request is queued",
         "poll_url": POLL_URL,
     }
-    assert poll_body(services, PROCESSING, ORIGIN) == {
+    assert poll_body(services.links, PROCESSING, ORIGIN) == {
         "status": "PROCESSING",
         "request_id": REQUEST_ID,
         "output": "",
     }
-    ended = poll_body(services, record(), ORIGIN)
+    ended = poll_body(services.links, record(), ORIGIN)
     assert re.fullmatch(signed("0.jpeg"), ended["output"])
     assert ended == {"status": "COMPLETED", "request_id": REQUEST_ID, "output": ended["output"]}
     assert poll_failed(FAILED) == {
@@ -224,7 +224,7 @@ def test_the_older_protocol_has_status_and_output(services: Services) -> None:
 
 
 def test_a_link_opens_a_file_until_the_request_expires(services: Services) -> None:
-    link = file_link(services, record(expires_at=4_000_000_000.9), "0.jpeg", "")
+    link = file_link(services.links, record(expires_at=4_000_000_000.9), "0.jpeg", "")
     path, _, query = link.partition("?exp=")
     expires_at, _, signature = query.partition("&sig=")
     assert (path, expires_at) == (f"/files/{REQUEST_ID}/0.jpeg", "4000000000")
