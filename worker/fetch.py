@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from app.core.egress.addresses import AllowList
 from app.core.egress.fetch import fetch_image
+from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage
 from worker.picture_field import name_field
 from worker.runtime import Runtime
@@ -29,7 +30,7 @@ def _fetch(context: Runtime, record: RequestRecord, _execution: str) -> Callable
             data = fetch_image(
                 record.source["url"], allow, settings.max_image_bytes, settings.fetch_timeout_s
             )
-        context.blobs.put(f"{record.id}:source", data, record.expires_at)
+        context.blobs.put(keys.source_blob(record.id), data, record.expires_at)
         return {}
 
     return download

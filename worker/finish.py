@@ -18,6 +18,7 @@ from app.core.images.metadata import embed
 from app.core.infotext import infotext
 from app.core.lifecycle.temporary_blobs import drop_leftovers
 from app.core.receipts import digest, picture_text
+from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage
 from models.geometry import Size, centred_box, generated_size
 from models.spec import image_seed
@@ -100,7 +101,7 @@ def _store(
     pixels_sha256: str | None = None,
 ) -> dict[str, Any]:
     """Put a file where its link will find it, and say what it is."""
-    context.blobs.put(f"{record.id}:output:{name}", data, record.expires_at)
+    context.blobs.put(keys.output_blob(record.id, name), data, record.expires_at)
     return {
         "file_name": f"{name}.{image_format}",
         "content_type": content_type(image_format),
@@ -114,7 +115,7 @@ def _store(
 
 def _picture(context: Runtime, record: RequestRecord, index: int) -> Image.Image:
     target, generated = _sizes(record)
-    pixels = context.blobs.get(f"{record.id}:pixels:{index}")
+    pixels = context.blobs.get(keys.pixels_blob(record.id, index))
     if pixels is None:
         raise GenerationFailed("Internal error: the picture was lost before it was delivered")
     picture = Image.frombytes("RGB", generated, pixels)

@@ -17,6 +17,7 @@ from PIL import Image
 
 from app import VERSION
 from app.core.errors import GenerationFailed
+from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage
 from app.core.settings import Settings
 from models.checkpoints import LoadedCheckpoint
@@ -124,7 +125,7 @@ def _map_only(
 
 
 def _store_map(context: Runtime, record: RequestRecord, control_map: Image.Image) -> None:
-    context.blobs.put(f"{record.id}:map", control_map.tobytes(), record.expires_at)
+    context.blobs.put(keys.map_blob(record.id), control_map.tobytes(), record.expires_at)
 
 
 def _source(checkpoint: LoadedCheckpoint, spec: GenerationSpec) -> str:

@@ -16,7 +16,8 @@ from redis.exceptions import RedisError
 from rq.job import Job
 
 from app.core.queueing.jobs import carried_by
-from app.core.requests.record import Status, record_key
+from app.core.redis import keys
+from app.core.requests.record import Status
 from app.core.telemetry import logs, tracing
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def _parent(redis: Redis, request_id: str) -> str:
 def _field(redis: Redis, request_id: str, name: str) -> str:
     """Empty where there is none, and when Redis is away: no job may fail over its trace."""
     try:
-        value = cast(bytes | None, redis.hget(record_key(request_id), name))
+        value = cast(bytes | None, redis.hget(keys.request(request_id), name))
     except RedisError:
         log.debug("no trace", exc_info=True)
         return ""

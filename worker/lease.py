@@ -4,7 +4,7 @@ RQ's own leases are 90 s and more, and a job whose worker died between taking an
 waits for two minutes. Here a killed worker's jobs are taken up within LEASE_S plus one
 maintenance interval, those it never started within UNSTARTED_S plus two. A worker that is alive
 but silent for LEASE_S - BEAT_S may lose its job: that costs the work, never the result, since
-what it writes afterwards is refused (app/core/requests/scripts.py). Leases are written by the
+what it writes afterwards is refused (app/core/lua/transitions). Leases are written by the
 workers' own clocks, which must agree to LEASE_S - BEAT_S.
 """
 
@@ -23,6 +23,7 @@ from rq.utils import now
 from rq.worker import BaseWorker
 from rq.worker_registration import register
 
+from app.core.lua import script
 from worker.job_context import about_job
 
 log = logging.getLogger(__name__)
@@ -32,15 +33,6 @@ BEAT_S = 2
 UNSTARTED_S = 5
 MAINTENANCE_S = 5
 _HEARTBEAT_PAUSE = timedelta(seconds=1)
-
-# KEYS = taken but not started, waiting, when RQ first saw it taken; ARGV[1] = job id. Moves it back
-# once, whoever asks first. RQ remembers for a day when it first saw a job taken, and would give up
-# the next worker that takes it as late.
-_PUT_BACK = """
-if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
-redis.call('DEL', KEYS[3])
-return redis.call('LPUSH', KEYS[2], ARGV[1])
-"""
 
 
 class ShortLease(BaseWorker):
@@ -110,7 +102,7 @@ class ShortLease(BaseWorker):
         now = time.monotonic()
         taken = queue.intermediate_queue.get_job_ids()
         self._unstarted_since = {job: self._unstarted_since.get(job, now) for job in taken}
-        put_back = self.connection.register_script(_PUT_BACK)
+        put_back = self.connection.register_script(script("worker/put_back_job"))
         for job_id, since in list(self._unstarted_since.items()):
             if now - since < UNSTARTED_S or job_id in queue.started_job_registry:
                 continue

@@ -7,6 +7,7 @@ from __future__ import annotations
 from PIL import Image
 
 from app.core.images.encode import encode
+from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Status
 from models.geometry import generated_size
 from worker.runtime import Runtime
@@ -17,7 +18,7 @@ def store_early(context: Runtime, request_id: str) -> None:
     record = context.requests.get(request_id)
     if record is None or record.status.terminal or record.only_map or not record.annotated:
         return
-    pixels = context.blobs.get(f"{request_id}:control")
+    pixels = context.blobs.get(keys.control_blob(request_id))
     if pixels is None or record.width is None or record.height is None:
         return
     picture = Image.frombytes("RGB", generated_size((record.width, record.height)), pixels)
@@ -33,4 +34,4 @@ def map_file(context: Runtime, record: RequestRecord, control_map: Image.Image) 
 
 
 def _name(request_id: str) -> str:
-    return f"{request_id}:output:map"
+    return keys.output_blob(request_id, "map")

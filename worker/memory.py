@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from app.core.redis import keys
 from app.core.requests.record import RequestRecord
 from models.geometry import generated_size
 from models.tape import Made, Tape
@@ -78,7 +79,7 @@ class RequestMemory:
         """Keep what the model has answered since the last time."""
         answers = self._tape.take() if self._tape is not None else []
         if answers:
-            name = f"{self._record.id}:answers:{self._execution}:{len(self._chunks)}"
+            name = keys.answers_blob(self._record.id, self._execution, len(self._chunks))
             self._context.blobs.put(name, b"".join(answers), self._record.expires_at)
             self._chunks.append((name, len(answers)))
             try:
@@ -125,4 +126,4 @@ class RequestMemory:
 
 
 def _pixels(request_id: str, index: int) -> str:
-    return f"{request_id}:pixels:{index}"
+    return keys.pixels_blob(request_id, index)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from app.core.telemetry.devices import DeviceStatus
+from app.core.queueing.devices import DeviceStatus
 
 _WINDOW_S = 60.0
 

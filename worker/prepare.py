@@ -17,8 +17,8 @@ from app.core.errors import ImageRejected
 from app.core.images.data_uri import decode_base64
 from app.core.images.decode import open_picture
 from app.core.images.encode import fit
+from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage
-from app.core.storage.uploads import upload_blob
 from models.controls import make_plain_map
 from models.evaluations import evaluations_of
 from models.geometry import MAX_SIDE, Size, fit_within, generated_size, work_units
@@ -41,7 +41,7 @@ def prepare(request_id: str) -> None:
     else the picture), the target size and its cost in the record."""
     _bound_memory()
     if run_stage(request_id, Stage.PREPARE, _prepare):
-        runtime().blobs.delete(f"{request_id}:source")
+        runtime().blobs.delete(keys.source_blob(request_id))
         store_early(runtime(), request_id)
 
 
@@ -69,7 +69,7 @@ def _prepare(context: Runtime, record: RequestRecord, execution: str) -> Fields:
         control = fit(picture, target, generated)
         control_map = make_plain_map(record.params["cn_type"], control, generated)
     stored = control_map or control
-    context.blobs.put(f"{record.id}:control", stored.tobytes(), record.expires_at)
+    context.blobs.put(keys.control_blob(record.id), stored.tobytes(), record.expires_at)
     return {
         "width": target[0],
         "height": target[1],
@@ -100,7 +100,7 @@ def _source_bytes(context: Runtime, record: RequestRecord) -> bytes:
         own = _behind_own_link(context, record.source["url"])
         if own is not None:
             return own
-    data = context.blobs.get(f"{record.id}:source")
+    data = context.blobs.get(keys.source_blob(record.id))
     if data is None:
         raise ImageRejected("image: its bytes have expired")
     return decode_base64(data) if record.source["kind"] == "base64" else data
@@ -117,14 +117,14 @@ def _behind_own_link(context: Runtime, url: str) -> bytes | None:
 
 def _own_output(context: Runtime, request_id: str, name: str) -> bytes:
     """A picture we made: the usual case of a private host that the fetcher would refuse."""
-    data = context.blobs.get(f"{request_id}:output:{name}")
+    data = context.blobs.get(keys.output_blob(request_id, name))
     if data is None:
         raise ImageRejected("image: the picture behind this link has expired")
     return data
 
 
 def _own_upload(context: Runtime, sha256: str) -> bytes:
-    data = context.blobs.get(upload_blob(sha256))
+    data = context.blobs.get(keys.upload_blob(sha256))
     if data is None:
         raise ImageRejected("image: the uploaded picture behind this link has expired")
     return data

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from app.core.errors import BlobsUnavailable
 from app.core.queueing.jobs import Jobs
+from app.core.redis import keys
 from app.core.storage.base import Blobs
 
 log = logging.getLogger(__name__)
@@ -45,4 +46,4 @@ class ReadAhead:
         return self._load(request_id)
 
     def _load(self, request_id: str) -> bytes | None:
-        return self._blobs.get(f"{request_id}:control")
+        return self._blobs.get(keys.control_blob(request_id))

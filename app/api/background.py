@@ -20,16 +20,14 @@ from app.core.errors import BlobsUnavailable
 from app.core.lifecycle.background_jobs import sweep_deliveries, sweep_outbox
 from app.core.lifecycle.expiry import end_expiring
 from app.core.lifecycle.recovery import settle_strays
+from app.core.redis import keys
 
 log = logging.getLogger(__name__)
 
 PERIOD_S = 5.0
 _SECOND_LOOK_S = 2.0
-_LOCK = "housekeeping"
-_PRUNED = "housekeeping:history"
 _PRUNE_EVERY_S = 3600
 _SWEEP_PERIOD_S = 60
-_SWEEP_LOCK = "housekeeping:sweep"
 
 Duty = Callable[[Services], None]
 
@@ -59,13 +57,13 @@ def _sweep_deliveries(services: Services) -> None:
 
 
 def _prune_history(services: Services) -> None:
-    if services.redis.set(_PRUNED, "1", nx=True, ex=_PRUNE_EVERY_S):
+    if services.redis.set(keys.PRUNE_LOCK, "1", nx=True, ex=_PRUNE_EVERY_S):
         services.history.prune()
 
 
 def _sweep_blobs(services: Services) -> None:
     """Not in every period: a sweep looks at every file of a folder."""
-    if services.redis.set(_SWEEP_LOCK, "1", nx=True, ex=_SWEEP_PERIOD_S):
+    if services.redis.set(keys.BLOB_SWEEP_LOCK, "1", nx=True, ex=_SWEEP_PERIOD_S):
         services.blobs.sweep()
 
 
@@ -94,7 +92,7 @@ async def keep_house(services: Services) -> None:
 def do_duties(services: Services) -> bool:
     """One round. False: another replica has this period, or Redis cannot be reached."""
     try:
-        mine = services.redis.set(_LOCK, "1", nx=True, px=int(PERIOD_S * 1000))
+        mine = services.redis.set(keys.MAINTENANCE_LOCK, "1", nx=True, px=int(PERIOD_S * 1000))
     except RedisError as error:
         log.warning("housekeeping: %s", error)
         return False

@@ -16,6 +16,7 @@ from limits.aio.strategies import MovingWindowRateLimiter
 
 from app.core.accounts.api_keys import Key
 from app.core.errors import RateLimited
+from app.core.redis import keys
 
 RESET_HEADER = "x-rate-limit-reset-at-utc"
 
@@ -45,7 +46,7 @@ class MinuteLimiter:
         storage = RedisStorage(
             "redis://",
             implementation="redispy",
-            key_prefix="rpm",
+            key_prefix=keys.RATE_LIMIT_PREFIX,
             connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # typed too narrowly
         )
         self._window = MovingWindowRateLimiter(storage)

@@ -15,6 +15,7 @@ from typing import Any
 
 from redis import Redis
 
+from app.core.redis import keys
 from app.core.requests.record import RequestRecord
 from app.core.storage.links import shared_secret
 
@@ -22,7 +23,6 @@ ALGORITHM = "HMAC-SHA256"
 MAX_TEXT = 60_000
 """Characters of what a picture's file says; a JPEG has no room for more than 65,000."""
 
-_REDIS_KEY = "secret:receipts"
 _PARAMETERS = (
     *("prompt", "cn_type", "cn_strength", "cn_stop", "guidance", "steps", "sampler", "scheduler"),
     *("seed", "samples", "image_format", "quality"),
@@ -37,7 +37,7 @@ def digest(data: bytes) -> str:
 
 class ReceiptSigner:
     def __init__(self, redis: Redis) -> None:
-        self._secret = shared_secret(redis, _REDIS_KEY)
+        self._secret = shared_secret(redis, keys.RECEIPT_SECRET)
 
     def sign(self, content: Mapping[str, Any]) -> str:
         """The signature of a JSON object, whatever the order of its keys."""

@@ -18,9 +18,10 @@ from redis import Redis
 from segmind import SegmindClient
 from segmind.exceptions import SegmindError
 
-from app.core.accounts.api_keys import BY_DIGEST, KeyStore, Terms, digest
+from app.core.accounts.api_keys import KeyStore, Terms, digest
 from app.core.errors import GenerationFailed
 from app.core.queueing.jobs import GPU, Jobs
+from app.core.redis import keys
 from app.core.redis.connection import connect as connect_redis
 from app.core.requests.store import RequestStore
 from tests.contract.conftest import Connect
@@ -229,8 +230,8 @@ def test_a_key_ends_when_it_expires(caller: Caller, new_key: MakeKey, redis: Red
     http, other = caller(secret), caller(new_key())
     url = http.post(V2, json=small()).json()["status_url"]
     assert http.get(url).status_code == 200
-    key = {**json.loads(redis.hget(BY_DIGEST, digest(secret)) or ""), "expires_at": time.time()}
-    redis.hset(BY_DIGEST, digest(secret), json.dumps(key))
+    key = {**json.loads(redis.hget(keys.API_KEYS, digest(secret)) or ""), "expires_at": time.time()}
+    redis.hset(keys.API_KEYS, digest(secret), json.dumps(key))
     refused = http.get(url)
     assert refused.status_code == 401
     assert "may have expired" in refused.json()["error"]

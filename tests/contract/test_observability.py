@@ -13,7 +13,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
-from app.core.requests.store import UNFINISHED
+from app.core.redis import keys
 from tests.support.bodies import small
 from tests.support.collector import Collector
 from tests.support.servers import ROOT, Server
@@ -57,7 +57,7 @@ def test_every_number_of_a_request_is_scraped(
     http: httpx.Client, strict: httpx.Client, server: Server
 ) -> None:
     with Redis.from_url(server.redis_url) as redis:
-        until(lambda: not redis.zcard(UNFINISHED), "the requests of other tests to end")
+        until(lambda: not redis.zcard(keys.UNFINISHED), "the requests of other tests to end")
     before = scrape(http)
     finished(http, small())
     failed = http.post(V2, json=small(**_BAD)).json()

@@ -9,7 +9,7 @@ from typing import cast
 
 from redis import Redis
 
-from app.core.requests.record import events_key
+from app.core.redis import keys
 from app.core.requests.store import RequestStore
 from tools.chaos.orders import Order
 
@@ -78,6 +78,6 @@ def _judge(
 
 
 def _ends(redis: Redis, request_id: str) -> list[str]:
-    events = cast(Events, redis.xrange(events_key(request_id)))
+    events = cast(Events, redis.xrange(keys.request_events(request_id)))
     names = [fields[b"event"].decode() for _, fields in events]
     return [name for name in names if name in ("completed", "failed")]

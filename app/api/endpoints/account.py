@@ -8,7 +8,8 @@ from app.api.auth import Caller
 from app.api.deps import ServicesDep
 from app.api.wire.openapi import KEYED
 from app.api.wire.responses import UserCredits
-from app.core.accounts.credits import BALANCES, to_credits
+from app.core.accounts.credits import to_credits
+from app.core.redis.keys import BALANCES
 
 router = APIRouter(tags=["account"])
 

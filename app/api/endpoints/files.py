@@ -10,8 +10,9 @@ from fastapi.responses import Response
 from app.api.deps import ServicesDep
 from app.api.wire.openapi import FOUND, PICTURE_FILE, UPLOADED_FILE
 from app.core.errors import NotFound
+from app.core.redis import keys
 from app.core.storage.links import output_path, upload_path
-from app.core.storage.uploads import KINDS, upload_blob
+from app.core.storage.uploads import KINDS
 from app.core.telemetry.logs import note
 
 router = APIRouter(tags=["files"])
@@ -35,7 +36,7 @@ def output_file(
     files = (*record.outputs, record.control_map) if record else ()
     made = next((made for made in files if made and made["file_name"] == file_name), None)
     if made is not None:
-        data = services.blobs.get(f"{request_id}:output:{file_name.partition('.')[0]}")
+        data = services.blobs.get(keys.output_blob(request_id, file_name.partition(".")[0]))
         if data is not None:
             return Response(data, media_type=made["content_type"], headers=_kept(exp))
     raise missing
@@ -51,7 +52,7 @@ def uploaded_file(file_name: str, services: ServicesDep, exp: str = "", sig: str
     """An uploaded picture; 404 once it has expired or when the signature is not ours."""
     sha256, _, kind = file_name.partition(".")
     if services.links.valid(upload_path(sha256, kind), exp, sig):
-        data = services.blobs.get(upload_blob(sha256))
+        data = services.blobs.get(keys.upload_blob(sha256))
         if data is not None:
             return Response(data, media_type=KINDS[kind], headers=_kept(exp))
     raise NotFound(f"File {file_name} not found")

@@ -13,9 +13,9 @@ from app.api.wire.requests import FluxControlNetBody
 from app.core.accounts.api_keys import Key
 from app.core.accounts.credits import cost_of
 from app.core.images.header_size import size_of, size_of_base64
+from app.core.redis import keys
 from app.core.requests.record import RequestRecord
 from app.core.requests.store import Account
-from app.core.storage.uploads import upload_blob
 from models.evaluations import evaluations_of
 from models.geometry import MAX_SIDE, Size, fit_within, work_units
 
@@ -66,7 +66,7 @@ def _size_behind(url: str, services: Services) -> Size | None:
     if made is not None:
         return _size_made(services.requests.get(made[0]), made[1])
     upload = services.links.own_upload(url)
-    data = None if upload is None else services.blobs.get(upload_blob(upload))
+    data = None if upload is None else services.blobs.get(keys.upload_blob(upload))
     return None if data is None else size_of(data)
 
 

@@ -36,6 +36,7 @@ from app.core.errors import (
     InvalidRequest,
 )
 from app.core.images.data_uri import decoded_size
+from app.core.redis import keys
 from app.core.requests.record import Stage
 from app.core.requests.store import Hold, KeyTaken
 from app.core.telemetry.logs import note
@@ -272,7 +273,7 @@ def _store_source(
     data = submission.encoded if submission.upload is None else submission.upload
     services.sources.hold(owner, request_id, len(data), expires_at)
     try:
-        services.blobs.put(f"{request_id}:source", data, expires_at)
+        services.blobs.put(keys.source_blob(request_id), data, expires_at)
     except (RedisError, BlobsUnavailable):
         _drop_source(services, owner, request_id)
         raise
@@ -280,5 +281,5 @@ def _store_source(
 
 
 def _drop_source(services: Services, owner: str, request_id: str) -> None:
-    services.blobs.delete(f"{request_id}:source")
+    services.blobs.delete(keys.source_blob(request_id))
     services.sources.release(owner, request_id)

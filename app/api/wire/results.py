@@ -17,6 +17,7 @@ from app.api.wire.responses import (
 )
 from app.core.errors import NotFound
 from app.core.queueing.forecast import Forecast
+from app.core.redis import keys
 from app.core.requests.outputs import told
 from app.core.requests.record import RequestRecord, Status
 from app.core.storage.base import Blobs
@@ -149,7 +150,7 @@ def metrics(record: RequestRecord) -> Metrics:
 
 
 def output_bytes(blobs: Blobs, record: RequestRecord, index: int) -> bytes:
-    data = blobs.get(f"{record.id}:output:{index}")
+    data = blobs.get(keys.output_blob(record.id, index))
     if data is None:
         raise NotFound(f"Request {record.id} not found")
     return data

@@ -18,13 +18,8 @@ from typing import cast
 from redis import Redis
 
 from app.core.accounts.credits import MOST_CREDITS, Ledger
+from app.core.redis.keys import API_KEYS, API_KEYS_USED
 from app.core.stored_json import from_stored
-
-BY_DIGEST = "keys"
-"""Hash in Redis: SHA-256 of a secret -> its key as JSON."""
-
-LAST_USED = "keys:used"
-"""Hash in Redis: id of a key -> when it was last used (Unix seconds), to the minute."""
 
 MOST_A_MINUTE = 1_000_000
 MOST_IN_FLIGHT = 1000
@@ -124,26 +119,26 @@ class KeyStore:
         if not _NAME.fullmatch(name):
             raise ValueError("name: a name has 1 to 64 letters, digits, spaces or any of . _ @ -")
         hashed = digest(secret)
-        before = cast(bytes | None, self._redis.hget(BY_DIGEST, hashed))
+        before = cast(bytes | None, self._redis.hget(API_KEYS, hashed))
         if before is not None and terms is None:
             key = replace(Key.from_json(before), name=name)
         else:
             key = _made(key_id_of(hashed), name, terms or Terms())
         if terms is not None and terms.credits is not None:
             self._ledger.open(key.id, terms.credits)
-        self._redis.hset(BY_DIGEST, hashed, json.dumps(asdict(key)))
+        self._redis.hset(API_KEYS, hashed, json.dumps(asdict(key)))
         return key
 
     def all(self) -> list[Key]:
         """Every key that was not revoked, oldest first; expired ones too."""
-        raw = cast(dict[bytes, bytes], self._redis.hgetall(BY_DIGEST))
+        raw = cast(dict[bytes, bytes], self._redis.hgetall(API_KEYS))
         keys = [Key.from_json(value) for value in raw.values()]
         return sorted(keys, key=lambda key: key.created_at)
 
     def report(self) -> list[KeyReport]:
         """all(), with balances."""
         balances, spent = self._ledger.balances(), self._ledger.spent()
-        used = cast(dict[bytes, bytes], self._redis.hgetall(LAST_USED))
+        used = cast(dict[bytes, bytes], self._redis.hgetall(API_KEYS_USED))
         last_used = {key.decode(): float(moment) for key, moment in used.items()}
         return [
             KeyReport(key, balances.get(key.id), spent.get(key.id, 0.0), last_used.get(key.id))
@@ -160,16 +155,16 @@ class KeyStore:
 
     def revoke(self, key_id: str) -> bool:
         """Make the key with this id invalid at once. False: there is none."""
-        known = cast(list[bytes], self._redis.hkeys(BY_DIGEST))
+        known = cast(list[bytes], self._redis.hkeys(API_KEYS))
         named = [hashed for hashed in known if key_id_of(hashed.decode()) == key_id]
-        if not named or not self._redis.hdel(BY_DIGEST, *named):
+        if not named or not self._redis.hdel(API_KEYS, *named):
             return False
         # A request that ends after its key was revoked still counts as spent: forget that of keys
         # that were revoked earlier. Read first, so that no new key is among them.
         spent = self._ledger.spent().keys()
         gone = spent - {key.id for key in self.all()}
         self._ledger.close(key_id, *gone)
-        self._redis.hdel(LAST_USED, key_id)
+        self._redis.hdel(API_KEYS_USED, key_id)
         return True
 
 

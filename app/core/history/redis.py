@@ -15,6 +15,7 @@ from typing import Any, cast
 from redis import Redis
 
 from app.core.history.base import DAY_S, HistoryRow, Page, Query, SortBy
+from app.core.redis import keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class _Entry:
     @property
     def row_key(self) -> str:
         request_id, output, _ = self.member.split(":", 2)
-        return _row_key(request_id, output)
+        return keys.history_row(request_id, int(output))
 
     @property
     def status(self) -> str:
@@ -60,16 +61,16 @@ class RedisHistory:
             for row in rows:
                 end = int(row.created_at + self._kept_s)
                 member = f"{row.request_id}:{row.output}:{row.status}:{row.model}:{row.cost}"
-                pipe.set(_row_key(row.request_id, str(row.output)), row.to_json(), exat=end)
-                pipe.zadd(_owner_key(row.owner), {member: row.created_at})
-            for key in {_owner_key(row.owner) for row in rows}:
+                pipe.set(keys.history_row(row.request_id, row.output), row.to_json(), exat=end)
+                pipe.zadd(keys.history_of(row.owner), {member: row.created_at})
+            for key in {keys.history_of(row.owner) for row in rows}:
                 pipe.zremrangebyscore(key, "-inf", oldest)
                 pipe.expire(key, self._kept_s)
             pipe.execute()
 
     def of_request(self, owner: str, request_id: str) -> list[HistoryRow]:
         rows: list[HistoryRow] = []
-        while (text := self._redis.get(_row_key(request_id, str(len(rows))))) is not None:
+        while (text := self._redis.get(keys.history_row(request_id, len(rows)))) is not None:
             rows.append(HistoryRow.from_json(cast(bytes, text)))
         return [row for row in rows if row.owner == owner]
 
@@ -78,7 +79,7 @@ class RedisHistory:
         found = cast(
             list[tuple[bytes, float]],
             self._redis.zrangebyscore(
-                _owner_key(query.owner), since, f"({query.until}", withscores=True
+                keys.history_of(query.owner), since, f"({query.until}", withscores=True
             ),
         )
         entries = [
@@ -95,11 +96,3 @@ class RedisHistory:
 
     def prune(self) -> None:
         """Nothing to do: rows expire by themselves, and writing a row clears up behind it."""
-
-
-def _row_key(request_id: str, output: str) -> str:
-    return f"history:row:{request_id}:{output}"
-
-
-def _owner_key(owner: str) -> str:
-    return f"history:of:{owner}"

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from app.core.lifecycle.outbox import Outbox
 from app.core.queueing.jobs import FINISH, WEBHOOKS, Jobs
+from app.core.redis import keys
 from app.core.webhooks.deliveries import Deliveries
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Chores:
         At the front: it takes no time, and others wait for what it tells.
         """
         try:
-            if not self._redis.set(_called(chore), "1", nx=True, ex=_CALLED_S):
+            if not self._redis.set(keys.background_job(chore), "1", nx=True, ex=_CALLED_S):
                 return
             self._jobs.queue(_QUEUE[chore]).enqueue(
                 _FUNCTION[chore],
@@ -65,11 +66,7 @@ class Chores:
     def begin(self, chore: Chore) -> None:
         """Of the job itself, before it looks for work: whatever comes from now on is for another
         one."""
-        self._redis.delete(_called(chore))
-
-
-def _called(chore: Chore) -> str:
-    return f"chore:{chore}"
+        self._redis.delete(keys.background_job(chore))
 
 
 def sweep_outbox(outbox: Outbox, chores: Chores) -> None:

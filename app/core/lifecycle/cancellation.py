@@ -2,7 +2,7 @@
 
 Ends the record, calls for the telling of its end and takes its jobs off the queues. A job that a
 worker has in hand is told nothing: it finds out by itself at its next step, since it may write only
-to a request that has not ended (app/core/requests/scripts.py). So a cancellation that comes late
+to a request that has not ended (app/core/lua/transitions). So a cancellation that comes late
 can hit no other request.
 """
 

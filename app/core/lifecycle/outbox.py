@@ -1,6 +1,6 @@
 """The outbox: every request that has ended and of which not everybody has been told yet.
 
-The end of a request and its entry here are one call (app/core/requests/scripts.py), and an entry
+The end of a request and its entry here are one call (app/core/lua/transitions), and an entry
 holds the whole record, so that nothing is lost when a process dies or the record expires in
 between. Whoever tells (worker/ended.py) takes an entry out afterwards: everybody is told at least
 once, and must not mind being told again. Does not know who is told.
@@ -15,8 +15,8 @@ from typing import cast
 
 from redis import Redis
 
+from app.core.redis.keys import OUTBOX
 from app.core.requests.record import RequestRecord, record_from
-from app.core.requests.store import ENDED
 
 log = logging.getLogger(__name__)
 
@@ -26,23 +26,23 @@ class Outbox:
         self._redis = redis
 
     def __len__(self) -> int:
-        return self._redis.hlen(ENDED)
+        return self._redis.hlen(OUTBOX)
 
     def ids(self) -> list[str]:
         """Of all that have ended and not been taken out."""
-        return [one.decode() for one in cast(list[bytes], self._redis.hkeys(ENDED))]
+        return [one.decode() for one in cast(list[bytes], self._redis.hkeys(OUTBOX))]
 
     def read(self, ids: Sequence[str]) -> list[RequestRecord]:
         """These as they ended, without those that somebody has taken out meanwhile, and without
         any that cannot be read: it would keep the others from being told for ever."""
-        found = cast(list[bytes | None], self._redis.hmget(ENDED, list(ids)))
+        found = cast(list[bytes | None], self._redis.hmget(OUTBOX, list(ids)))
         entries = ((one, text) for one, text in zip(ids, found, strict=True) if text is not None)
         records = (_record(request_id, text) for request_id, text in entries)
         return [record for record in records if record is not None]
 
     def take_out(self, ids: Sequence[str]) -> None:
         """Everybody has been told of these."""
-        self._redis.hdel(ENDED, *ids)
+        self._redis.hdel(OUTBOX, *ids)
 
 
 def _record(request_id: str, text: bytes) -> RequestRecord | None:

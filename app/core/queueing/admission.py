@@ -13,7 +13,7 @@ from typing import cast
 import redis.asyncio as async_redis
 
 from app.core.errors import Overloaded
-from app.core.requests.scripts import PACE
+from app.core.redis import keys
 from app.core.settings import Settings
 
 _MEMORY_S = 1.0
@@ -59,7 +59,7 @@ class Admission:
     async def _seconds_for(self, ends: int) -> int:
         """How long it takes until `ends` requests end, at the rate of the last ones; at least 1 and
         at most what a request lives, since by then those that wait now have expired."""
-        moments = cast(list[bytes], await self._redis.lrange(PACE, 0, -1))
+        moments = cast(list[bytes], await self._redis.lrange(keys.COMPLETIONS, 0, -1))
         if not moments:
             return min(_RETRY_AFTER_S, self._longest_s)
         took_s = max(0.0, time.time() - float(moments[-1]))

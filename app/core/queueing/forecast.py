@@ -16,71 +16,14 @@ from typing import Literal
 
 from redis import Redis
 
+from app.core.lua import script
 from app.core.queueing.jobs import GPU, Jobs
 from app.core.queueing.throughput import Measurements, Pace
+from app.core.redis.keys import UNFINISHED
 from app.core.requests.record import RequestRecord, Status
-from app.core.requests.store import UNFINISHED
 
 _FRESH_S = 0.5
 _DEFAULT_WORK = 20.0  # a megapixel, twenty evaluations
-
-# KEYS = the gpu queue, the unfinished requests; ARGV[1] = the work of a request of which it is not
-# known yet. Returns those that wait in the order in which they will be made, and those being made:
-# id, work, profile and of the latter step and steps; cjson writes false for what is not known. What
-# is not prepared yet stands where it would be put (app/core/queueing/fairness.py) if it were by
-# now. Writes nothing: a Redis that is full is asked, too.
-_LOOK = """
-local queue, starts, in_list = KEYS[1], {}, {}
-local jobs, waiting, working, seen = redis.call('LRANGE', queue, 0, -1), {}, {}, {}
-for _, job in ipairs(jobs) do in_list[job] = true end
-local from = tonumber(redis.call('GET', 'turns:' .. queue .. ':taken') or 0)
-local known, taken = redis.call('ZRANGE', 'turns:' .. queue, 0, -1, 'WITHSCORES'), true
-for i = 1, #known, 2 do
-  starts[known[i]] = tonumber(known[i + 1])
-  taken = taken and not in_list[known[i]]
-  if taken then from = math.max(from, starts[known[i]]) end
-end
-
-local ends = {}
-local function start_of(key, work)
-  if not ends[key] then
-    ends[key] = from
-    local last = redis.call('ZREVRANGE', 'turns:' .. queue .. ':of:' .. key, 0, 63, 'WITHSCORES')
-    for i = 1, #last, 2 do
-      local status = redis.call('HGET', 'req:' .. string.match(last[i], '^(.*)%-'), 'status')
-      if status and status ~= 'FAILED' then
-        ends[key] = math.max(from, tonumber(last[i + 1]))
-        break
-      end
-    end
-  end
-  local start = ends[key]
-  ends[key] = start + (tonumber(work) or tonumber(ARGV[1]))
-  return start
-end
-
-local at = -math.huge  -- what RQ put back stands before all that take turns
-local function look(id, job)
-  if seen[id] then return end
-  seen[id] = true
-  local of = redis.call('HMGET', 'req:' .. id,
-                        'status', 'stage', 'work', 'profile', 'step', 'steps', 'key')
-  if of[1] == 'QUEUED' or (job and of[1] == 'PROCESSING') then
-    at = job and (starts[job] or at) or start_of(of[7] or '', of[3])
-    waiting[#waiting + 1] = {id, of[3], of[4], at, #waiting}
-  elseif of[1] == 'PROCESSING' and of[2] == '2' then
-    working[#working + 1] = {id, of[3], of[4], of[5], of[6]}
-  end
-end
-for _, job in ipairs(jobs) do look(string.match(job, '^%x+') or '', job) end
-for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do look(id) end
-table.sort(waiting, function(a, b)
-  if a[4] ~= b[4] then return a[4] < b[4] end
-  return a[5] < b[5]
-end)
-for _, one in ipairs(waiting) do one[5], one[4] = nil, nil end
-return cjson.encode({waiting, working})
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +58,7 @@ class Forecasts:
     def __init__(self, redis: Redis, jobs: Jobs) -> None:
         self._measurements = Measurements(redis)
         self._jobs = jobs
-        self._look = redis.register_script(_LOOK)
+        self._look = redis.register_script(script("queueing/forecast"))
         self._made: Forecast | None = None
         self._made_at = 0.0
         self._making: asyncio.Task[Forecast] | None = None

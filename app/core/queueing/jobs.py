@@ -20,9 +20,10 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.utils import now
 
-from app.core.queueing.fairness import ALL_HELD, QUEUE_ONCE, RELEASE_ALL
+from app.core.lua import script
 from app.core.queueing.workers import live_workers
-from app.core.requests.record import Stage, record_key
+from app.core.redis import keys
+from app.core.requests.record import Stage
 
 FETCH = "fetch"
 CPU = "cpu"
@@ -45,7 +46,7 @@ _PLACE = {
     Stage.GENERATE: "turn",
     Stage.FINISH: "last",
 }
-"""How each stage is placed in its list; see QUEUE_ONCE in app.core.queueing.fairness."""
+"""How each stage is placed in its list; see app/core/lua/queueing/queue_once.lua."""
 
 _TIMEOUT_S = {Stage.FETCH: 90, Stage.PREPARE: 90, Stage.GENERATE: 3000, Stage.FINISH: 300}
 _ON_FAILURE = "worker.abandoned.fail_request"
@@ -55,9 +56,9 @@ class Jobs:
     def __init__(self, redis: Redis, ttl_s: int) -> None:
         self._redis = redis
         self._ttl_s = ttl_s
-        self._queue_once = redis.register_script(QUEUE_ONCE)
-        self._release_all = redis.register_script(RELEASE_ALL)
-        self._all_held = redis.register_script(ALL_HELD)
+        self._queue_once = redis.register_script(script("queueing/queue_once"))
+        self._release_all = redis.register_script(script("queueing/release_all"))
+        self._all_held = redis.register_script(script("queueing/all_held"))
 
     def queue(self, name: str) -> Queue:
         return Queue(name, connection=self._redis, serializer=JSONSerializer)
@@ -81,7 +82,7 @@ class Jobs:
         job.enqueued_at = now()
         fields = chain.from_iterable(job.to_dict().items())
         self._queue_once(
-            keys=[job.key, queue.key, record_key(request_id), Queue.redis_queues_keys],
+            keys=[job.key, queue.key, keys.request(request_id), Queue.redis_queues_keys],
             args=[job.id, request_id, _PLACE[stage], self._ttl_s, *fields],
         )
 

@@ -9,27 +9,12 @@ from dataclasses import dataclass
 import redis.asyncio as async_redis
 from rq.utils import utcparse
 
+from app.core.lua import script
+from app.core.queueing.devices import FIELDS, DeviceStatus
 from app.core.queueing.jobs import QUEUES
 from app.core.queueing.workers import is_alive, workers_key
-from app.core.requests.store import UNFINISHED
-from app.core.telemetry.counters import COUNTERS, parse
-from app.core.telemetry.devices import FIELDS, DeviceStatus
-
-# KEYS = a queue, the set of its workers; ARGV = fields of a worker's hash. Returns how many jobs
-# wait, since when the oldest does, and each worker's key with these fields. No SORT: it counts as
-# a write, and a Redis that is full refuses it. RQ writes all times in one form, so the first of
-# them is the least text.
-_QUEUE = """
-local jobs, workers, oldest = redis.call('LRANGE', KEYS[1], 0, -1), {}, false
-for _, job in ipairs(jobs) do
-  local since = redis.call('HGET', 'rq:job:' .. job, 'enqueued_at')
-  if since and since ~= '' and (not oldest or since < oldest) then oldest = since end
-end
-for i, worker in ipairs(redis.call('SMEMBERS', KEYS[2])) do
-  workers[i] = {worker, redis.call('HMGET', worker, unpack(ARGV))}
-end
-return {#jobs, oldest, workers}
-"""
+from app.core.redis import keys
+from app.core.telemetry.counters import parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +41,14 @@ class Snapshot:
 
 async def take_snapshot(redis: async_redis.Redis) -> Snapshot:
     """Raises RedisError."""
+    queue_status = script("queueing/queue_status")
     async with redis.pipeline(transaction=False) as pipe:
-        pipe.hgetall(COUNTERS)
-        pipe.zcard(UNFINISHED)
+        pipe.hgetall(keys.COUNTERS)
+        pipe.zcard(keys.UNFINISHED)
         pipe.info("memory")
         for queue in QUEUES:
             of_worker = ("last_heartbeat", *FIELDS)
-            pipe.eval(_QUEUE, 2, f"rq:queue:{queue}", workers_key(queue), *of_worker)
+            pipe.eval(queue_status, 2, keys.queue(queue), workers_key(queue), *of_worker)
         counters, unfinished, memory, *of_queues = await pipe.execute()
     queues, devices = {}, {}
     for queue, (waiting, since, workers) in zip(QUEUES, of_queues, strict=True):
@@ -70,7 +56,7 @@ async def take_snapshot(redis: async_redis.Redis) -> Snapshot:
         queues[queue] = QueueStatus(waiting, _age(since), len(alive))
         for key, values in alive:
             if (status := DeviceStatus.read(values)) is not None:
-                devices[key.decode().removeprefix("rq:worker:")] = status
+                devices[key.decode().removeprefix(keys.worker(""))] = status
     return Snapshot(
         parse(counters),
         queues,

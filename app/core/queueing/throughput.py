@@ -21,30 +21,9 @@ from typing import cast
 
 from redis import Redis
 
+from app.core.lua import script
+from app.core.redis.keys import MEASURED
 from app.core.requests.record import RequestRecord
-
-MEASURED = "measured"
-
-# ARGV = profile, work units, seconds in the model, seconds beyond it, seconds as predicted or ''.
-_MEASURE = """
-local profile, work = ARGV[1], tonumber(ARGV[2])
-local model, beyond, predicted = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local function average(name, value, count)
-  local before = tonumber(redis.call('HGET', KEYS[1], name) or value)
-  local part = math.max(0.1, 1 / count)
-  redis.call('HSET', KEYS[1], name, string.format('%.9g', before + (value - before) * part))
-end
-local count = redis.call('HINCRBY', KEYS[1], 'requests:' .. profile, 1)
-average('unit_s:' .. profile, model / work, count)
-average('delivery_s', beyond, 10)
-average('work', work, 10)
-if predicted then
-  local count = redis.call('HINCRBY', KEYS[1], 'predicted:' .. profile, 1)
-  local error = math.abs(predicted - model - beyond)
-  average('error_s:' .. profile, error, count)
-  average('error_ratio:' .. profile, error / (model + beyond), count)
-end
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +53,7 @@ class Pace:
 class Measurements:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._measure = redis.register_script(_MEASURE)
+        self._measure = redis.register_script(script("queueing/measure"))
 
     def pace(self) -> Pace:
         raw = cast(dict[bytes, bytes], self._redis.hgetall(MEASURED))

@@ -18,20 +18,13 @@ from rq.utils import now, utcparse
 from rq.worker import BaseWorker
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
+from app.core.lua import script
+
 MAX_PIXELS_FIELD = "max_pixels"
 """Where a gpu worker says how many pixels its card can do."""
 
 SILENT_S = 15
 _FIELDS = ("last_heartbeat", MAX_PIXELS_FIELD)
-# KEYS[1] = the set of a queue's workers, ARGV = fields. No SORT: it counts as a write, and a Redis
-# that is full refuses it.
-_LIVE = """
-local workers = {}
-for i, worker in ipairs(redis.call('SMEMBERS', KEYS[1])) do
-  workers[i] = {worker, redis.call('HMGET', worker, unpack(ARGV))}
-end
-return workers
-"""
 _KEY_PREFIX = BaseWorker.redis_worker_namespace_prefix
 
 
@@ -61,7 +54,7 @@ def live_workers(redis: Redis, queue: str) -> list[LiveWorker]:
     """The live workers of a queue, in one round trip: each one's fields are read on the way
     through the set of workers, and a worker whose hash has expired has none.
     """
-    found = redis.eval(_LIVE, 1, workers_key(queue), *_FIELDS)
+    found = redis.eval(script("queueing/live_workers"), 1, workers_key(queue), *_FIELDS)
     return [
         LiveWorker(
             key.decode().removeprefix(_KEY_PREFIX), int(pixels) if pixels is not None else None

@@ -18,10 +18,10 @@ from typing import cast
 import redis.asyncio as async_redis
 from redis.exceptions import RedisError
 
+from app.core.lua import script
 from app.core.redis.batching import Batch
 from app.core.redis.connection import LONGEST_BLOCK_S
-from app.core.requests.record import events_key
-from app.core.requests.scripts import NEWS
+from app.core.redis.keys import EVENTS_CHANNEL, request_events
 
 log = logging.getLogger(__name__)
 
@@ -31,15 +31,6 @@ BEGINNING = "0-0"
 _ANEW_S = 1.0
 _CANCEL_AGAIN_S = 0.1
 _LAST = ("completed", "failed")
-
-# For each call KEYS[i] = a stream, ARGV[i] = the id after which to read it.
-_READ = """
-local found = {}
-for i, stream in ipairs(KEYS) do
-  found[i] = cjson.encode(redis.call('XRANGE', stream, '(' .. ARGV[i], '+'))
-end
-return found
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +52,7 @@ class EventFeed:
 
     def __init__(self, redis: async_redis.Redis) -> None:
         self._redis = redis
-        self._script = redis.register_script(_READ)
+        self._script = redis.register_script(script("requests/read_events"))
         self._batch = Batch(self._ask)
         self._followers: dict[str, set[Follower]] = {}
         self._listening: asyncio.Task[None] | None = None
@@ -83,7 +74,7 @@ class EventFeed:
 
     async def read(self, request_id: str, after: str) -> list[Event]:
         """All there is by now. Raises RedisError."""
-        found = json.loads(await self._batch.answer((events_key(request_id), after)))
+        found = json.loads(await self._batch.answer((request_events(request_id), after)))
         return [_event(event_id, flat) for event_id, flat in found]
 
     async def _ask(self, questions: Sequence[tuple[str, str]]) -> list[bytes]:
@@ -101,7 +92,7 @@ class EventFeed:
         while True:
             listener = self._redis.pubsub()
             try:
-                await listener.subscribe(NEWS)
+                await listener.subscribe(EVENTS_CHANNEL)
                 while True:
                     message = await listener.get_message(timeout=LONGEST_BLOCK_S)
                     if message is not None and message["type"] == "message":

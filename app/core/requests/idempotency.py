@@ -1,7 +1,7 @@
 """Which request an Idempotency-Key stands for. A key belongs to an owner, is bound to one body, and
 lives as long as its request. It is settled by the very call that writes the record
-(app/core/requests/scripts.py), so there is one exactly when there is the other, and a key whose
-user is slow or dead can be taken over at any time. Knows no HTTP and does not submit.
+(app/core/lua/transitions/submit.lua), so there is one exactly when there is the other, and a key
+whose user is slow or dead can be taken over at any time. Knows no HTTP and does not submit.
 """
 
 from __future__ import annotations
@@ -11,19 +11,9 @@ from dataclasses import dataclass, replace
 
 from redis import Redis
 
+from app.core.lua import script
+from app.core.redis.keys import idempotency_key
 from app.core.requests.store import Hold
-
-# KEYS[1] = the key; ARGV = what it is to hold, when it expires. Returns what it holds already.
-_TAKE = """
-local held = redis.call('GET', KEYS[1])
-if not held then redis.call('SET', KEYS[1], ARGV[1], 'EXAT', ARGV[2]) end
-return held
-"""
-
-# ARGV[1] = what it holds if nobody has taken it over.
-_RELEASE = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +32,8 @@ class Use:
 class IdempotencyKeys:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._take = redis.register_script(_TAKE)
-        self._release = redis.register_script(_RELEASE)
+        self._take = redis.register_script(script("requests/take_idempotency_key"))
+        self._release = redis.register_script(script("requests/release_idempotency_key"))
 
     def take(self, owner: str, key: str, use: Use, expires_at: float) -> Use | None:
         """Use the key for this, until expires_at (Unix seconds), or say what it is in use for."""
@@ -66,4 +56,4 @@ class IdempotencyKeys:
 
 def _name(owner: str, key: str) -> str:
     """Of a fixed length, whatever a client sends."""
-    return "idempotency:" + hashlib.sha256(f"{owner}\0{key}".encode()).hexdigest()
+    return idempotency_key(hashlib.sha256(f"{owner}\0{key}".encode()).hexdigest())

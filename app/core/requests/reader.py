@@ -15,31 +15,14 @@ from typing import cast
 
 import redis.asyncio as async_redis
 
-from app.core.accounts.api_keys import BY_DIGEST, LAST_USED, Key, digest, key_id_of
+from app.core.accounts.api_keys import Key, digest, key_id_of
+from app.core.lua import script
+from app.core.redis import keys
 from app.core.redis.batching import Batch
-from app.core.requests.record import RequestRecord, record_from, record_key
-from app.core.requests.store import UNFINISHED
+from app.core.requests.record import RequestRecord, record_from
 
 _USE_NOTED_S = 60.0
 _NOTED_AT_MOST = 10_000
-
-# KEYS[1] = all keys, KEYS[2] = when they were used, KEYS[3] = the requests that have not ended;
-# ARGV[1] = now; for each call KEYS[i + 3] = its record, ARGV[2i] = digest of its secret,
-# ARGV[2i + 1] = the id to note the use of its key by, or nothing.
-# Last comes how many requests have not ended. A Redis without memory refuses the note, not the
-# reading.
-_READ = """
-local found = {}
-for i = 1, #KEYS - 3 do
-  local key = redis.call('HGET', KEYS[1], ARGV[2 * i])
-  found[i] = cjson.encode({key, redis.call('HGETALL', KEYS[i + 3])})
-  if key and ARGV[2 * i + 1] ~= '' then
-    redis.pcall('HSET', KEYS[2], ARGV[2 * i + 1], ARGV[1])
-  end
-end
-found[#KEYS - 2] = redis.call('ZCARD', KEYS[3])
-return found
-"""
 
 
 class Reader:
@@ -49,7 +32,7 @@ class Reader:
     def __init__(self, redis: async_redis.Redis) -> None:
         self.unfinished = 0
         self._noted: dict[str, float] = {}
-        self._script = redis.register_script(_READ)
+        self._script = redis.register_script(script("requests/read"))
         self._batch = Batch(self._ask)
 
     async def key(self, secret: str) -> Key | None:
@@ -67,7 +50,7 @@ class Reader:
         self, secret: str, request_id: str
     ) -> tuple[Key | None, RequestRecord | None]:
         """Both at once. Whether the record is the key's to see is for the caller to say."""
-        question = digest(secret), record_key(request_id)
+        question = digest(secret), keys.request(request_id)
         stored, flat = json.loads(await self._batch.answer(question))
         fields = dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}
         key = Key.from_json(stored) if stored else None
@@ -80,7 +63,12 @@ class Reader:
         now = time.time()
         noting = [(hashed, self._to_note(hashed, now)) for hashed, _ in questions]
         *found, self.unfinished = await self._script(
-            keys=[BY_DIGEST, LAST_USED, UNFINISHED, *(record for _, record in questions)],
+            keys=[
+                keys.API_KEYS,
+                keys.API_KEYS_USED,
+                keys.UNFINISHED,
+                *(record for _, record in questions),
+            ],
             args=[repr(now), *chain.from_iterable(noting)],
         )
         return cast(list[bytes], found)

@@ -103,14 +103,6 @@ ID = re.compile("[0-9a-f]{32}")
 """What every id of a request looks like."""
 
 
-def record_key(request_id: str) -> str:
-    return f"req:{request_id}"
-
-
-def events_key(request_id: str) -> str:
-    return f"req:{request_id}:events"
-
-
 def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | None:
     """The record that a hash of Redis is, or None when there is none."""
     if "status" not in fields:  # nothing at all, or a rest that expired between two commands

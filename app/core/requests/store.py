@@ -18,10 +18,10 @@ from redis import Redis
 
 from app.core.accounts.credits import to_credits
 from app.core.errors import InsufficientCredits, OutOfCredits, RequestFailed
-from app.core.requests import scripts
-from app.core.requests.record import RequestRecord, Stage, events_key, record_from, record_key
+from app.core.lua import script
+from app.core.redis import keys
+from app.core.requests.record import RequestRecord, Stage, record_from
 from app.core.telemetry import tracing
-from app.core.telemetry.counters import COUNTERS
 
 
 class Claim(StrEnum):
@@ -59,17 +59,12 @@ class KeyTaken(Exception):
     """Another submission has the key of this one's Hold; it does not leave the server."""
 
 
-UNFINISHED = "requests:unfinished"
-"""Sorted set in Redis: ids of the requests that have not ended, oldest first."""
-
-ENDED = "requests:ended"
-"""Hash in Redis, read by app.core.lifecycle.outbox: id -> the record as it ended, until all were
-told."""
-
-
 NOTICE_S = 15.0
 """How long before its record expires a request is ended that has not ended by itself: time enough
 for whoever looks now and then (app/api/background.py). A quarter of their life for short ones."""
+
+COMPLETIONS_KEPT = 32
+"""How many completions are kept, for the pace at which the server completes requests."""
 
 _SLACK_S = 5.0  # between the moment that an expiry counts from and that of the submission
 
@@ -82,16 +77,16 @@ class RequestStore:
         self._redis = redis
         self._ttl_s = ttl_s
         register = redis.register_script
-        self._submit = register(scripts.SUBMIT)
-        self._claim = register(scripts.CLAIM)
-        self._charge = register(scripts.CHARGE)
-        self._advance = register(scripts.ADVANCE)
-        self._progress = register(scripts.PROGRESS)
-        self._keep = register(scripts.KEEP)
-        self._complete = register(scripts.COMPLETE)
-        self._fail = register(scripts.FAIL)
-        self._forget = register(scripts.FORGET)
-        self._strike_off = register(scripts.STRIKE_OFF)
+        self._submit = register(script("transitions/submit"))
+        self._claim = register(script("transitions/claim"))
+        self._charge = register(script("transitions/charge"))
+        self._advance = register(script("transitions/advance"))
+        self._progress = register(script("transitions/progress"))
+        self._keep = register(script("transitions/keep"))
+        self._complete = register(script("transitions/complete"))
+        self._fail = register(script("transitions/fail"))
+        self._forget = register(script("transitions/forget"))
+        self._strike_off = register(script("transitions/drop_expired"))
 
     def expiry(self) -> float:
         """When a request submitted now expires."""
@@ -131,7 +126,7 @@ class RequestStore:
 
     def get(self, request_id: str) -> RequestRecord | None:
         """The record, or None when it is unknown or expired."""
-        raw = cast(dict[bytes, bytes], self._redis.hgetall(record_key(request_id)))
+        raw = cast(dict[bytes, bytes], self._redis.hgetall(keys.request(request_id)))
         fields = {name.decode(): value.decode() for name, value in raw.items()}
         return record_from(request_id, fields)
 
@@ -171,7 +166,8 @@ class RequestStore:
         return bool(self._run(self._keep, request_id, execution, json.dumps(kept)))
 
     def complete(self, request_id: str, execution: str, fields: Mapping[str, Any]) -> bool:
-        return bool(self._run(self._complete, request_id, execution, *_flat(fields)))
+        kept = str(COMPLETIONS_KEPT)
+        return bool(self._run(self._complete, request_id, execution, kept, *_flat(fields)))
 
     def fail(
         self,
@@ -197,33 +193,37 @@ class RequestStore:
 
         Strikes off those whose records have expired.
         """
-        ids = [one.decode() for one in cast(list[bytes], self._redis.zrange(UNFINISHED, 0, -1))]
+        ids = [
+            one.decode() for one in cast(list[bytes], self._redis.zrange(keys.UNFINISHED, 0, -1))
+        ]
         with self._redis.pipeline(transaction=False) as pipe:
             for request_id in ids:
-                pipe.hget(record_key(request_id), "stage")
+                pipe.hget(keys.request(request_id), "stage")
             stages = dict(zip(ids, pipe.execute(), strict=True))
         expired = [one for one, stage in stages.items() if stage is None]
         if expired:
-            self._strike_off(keys=[UNFINISHED, COUNTERS], args=expired)
+            self._strike_off(keys=[keys.UNFINISHED, keys.COUNTERS], args=expired)
         return {one: Stage(int(stage)) for one, stage in stages.items() if stage is not None}
 
     def expiring(self) -> list[str]:
         """Requests that have not ended and whose records expire within NOTICE_S."""
         latest = time.time() + min(NOTICE_S, self._ttl_s / 4)
-        oldest = self._redis.zrangebyscore(UNFINISHED, "-inf", latest - self._ttl_s + _SLACK_S)
+        oldest = self._redis.zrangebyscore(keys.UNFINISHED, "-inf", latest - self._ttl_s + _SLACK_S)
         ids = [one.decode() for one in cast(list[bytes], oldest)]
         with self._redis.pipeline(transaction=False) as pipe:
             for request_id in ids:
-                pipe.hget(record_key(request_id), "expires_at")
+                pipe.hget(keys.request(request_id), "expires_at")
             expiries = dict(zip(ids, pipe.execute(), strict=True))
         return [one for one, at in expiries.items() if at is not None and float(at) <= latest]
 
     def unfinished_of(self, owner: str) -> list[RequestRecord]:
         """An owner's requests that have not ended, newest first."""
-        ids = [one.decode() for one in cast(list[bytes], self._redis.zrevrange(UNFINISHED, 0, -1))]
+        ids = [
+            one.decode() for one in cast(list[bytes], self._redis.zrevrange(keys.UNFINISHED, 0, -1))
+        ]
         with self._redis.pipeline(transaction=False) as pipe:
             for request_id in ids:
-                pipe.hget(record_key(request_id), "owner")
+                pipe.hget(keys.request(request_id), "owner")
             owners = pipe.execute()
         own = [one for one, name in zip(ids, owners, strict=True) if name == owner.encode()]
         records = (self.get(request_id) for request_id in own)
@@ -231,8 +231,14 @@ class RequestStore:
 
     def _run(self, script: Any, request_id: str, *args: str) -> Any:
         now = repr(time.time())
-        keys = [record_key(request_id), events_key(request_id), UNFINISHED, ENDED, COUNTERS]
-        return script(keys=keys, args=[now, *args])
+        names = [
+            keys.request(request_id),
+            keys.request_events(request_id),
+            keys.UNFINISHED,
+            keys.OUTBOX,
+            keys.COUNTERS,
+        ]
+        return script(keys=names, args=[now, *args])
 
 
 def _flat(fields: Mapping[str, Any]) -> list[str]:

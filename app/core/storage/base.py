@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from redis import Redis
 
+from app.core.redis import keys
+
 
 class Blobs(Protocol):
     """Errors of the store itself are RedisError or BlobsUnavailable, never a miss."""
@@ -38,15 +40,15 @@ class RedisBlobs:
         self._redis = redis
 
     def put(self, name: str, data: bytes, expires_at: float) -> None:
-        self._redis.set(f"blob:{name}", data, exat=int(expires_at))
+        self._redis.set(keys.blob(name), data, exat=int(expires_at))
 
     def get(self, name: str) -> bytes | None:
-        data = self._redis.get(f"blob:{name}")
+        data = self._redis.get(keys.blob(name))
         return data if isinstance(data, bytes) else None
 
     def delete(self, *names: str) -> None:
         if names:
-            self._redis.delete(*(f"blob:{name}" for name in names))
+            self._redis.delete(*(keys.blob(name) for name in names))
 
     def sweep(self) -> int:
         """Nothing to do: Redis forgets by itself."""

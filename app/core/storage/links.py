@@ -15,7 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from redis import Redis
 
-_REDIS_KEY = "secret:links"
+from app.core.redis import keys
+
 _OUTPUT_PATH = re.compile(r"/files/(?P<request_id>[0-9a-f]{32})/(?P<name>[0-9]|map)\.[a-z]+$")
 _UPLOAD_PATH = re.compile(r"/uploads/(?P<sha256>[0-9a-f]{64})\.[a-z]+$")
 
@@ -43,7 +44,7 @@ class LinkSigner:
     """All processes on one Redis share one random secret, so any of them can check a link."""
 
     def __init__(self, redis: Redis) -> None:
-        self._secret = shared_secret(redis, _REDIS_KEY)
+        self._secret = shared_secret(redis, keys.LINK_SECRET)
 
     def sign(self, path: str, expires_at: int) -> str:
         """`path` with its expiry (Unix seconds) and signature as a query."""

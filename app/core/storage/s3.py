@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from redis import Redis
 
 from app.core.errors import BlobsUnavailable
+from app.core.redis import keys
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class S3Blobs:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._redis = redis
-        self._index = f"blobs:s3:{bucket}/{prefix}"
+        self._index = keys.s3_index(bucket, prefix)
         try:
             self._s3: Any = boto3.client("s3", config=_CONFIG)
         except BotoCoreError as error:

@@ -16,6 +16,8 @@ from redis import Redis
 
 from app.core.errors import QuotaExceeded
 from app.core.images.file_kinds import picture_kind
+from app.core.lua import script
+from app.core.redis.keys import upload_blob, upload_expiries, upload_sizes
 from app.core.storage.base import Blobs
 
 KINDS = {
@@ -30,30 +32,6 @@ KINDS = {
     "heif": "image/heif",
 }
 """What may be uploaded, which is what app.core.images.decode reads: kind -> content type."""
-
-# KEYS = the owner's pictures by expiry (sorted set), their sizes (hash; `total` is the sum).
-# ARGV = now, expires_at, quota, then digest, size, ...  Takes all of them or none: returns -1, or
-# the bytes that the owner would have. The total is that of the pictures in the sorted set.
-_ADMIT = """
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])) do
-  redis.call('HINCRBY', KEYS[2], 'total', -tonumber(redis.call('HGET', KEYS[2], gone)))
-  redis.call('HDEL', KEYS[2], gone)
-  redis.call('ZREM', KEYS[1], gone)
-end
-local total = tonumber(redis.call('HGET', KEYS[2], 'total') or '0')
-for i = 4, #ARGV, 2 do
-  if redis.call('HEXISTS', KEYS[2], ARGV[i]) == 0 then total = total + tonumber(ARGV[i + 1]) end
-end
-if total > tonumber(ARGV[3]) then return total end
-for i = 4, #ARGV, 2 do
-  redis.call('ZADD', KEYS[1], ARGV[2], ARGV[i])
-  redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
-end
-redis.call('HSET', KEYS[2], 'total', total)
-redis.call('EXPIREAT', KEYS[1], ARGV[2])
-redis.call('EXPIREAT', KEYS[2], ARGV[2])
-return -1
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +49,12 @@ def picture_of(data: bytes) -> Upload | None:
     return None if kind is None else Upload(hashlib.sha256(data).hexdigest(), kind, data)
 
 
-def upload_blob(sha256: str) -> str:
-    """The name of an uploaded picture's blob."""
-    return f"upload:{sha256}"
-
-
 class Uploads:
     def __init__(self, redis: Redis, blobs: Blobs, ttl_s: int, quota_bytes: int) -> None:
         self._blobs = blobs
         self._ttl_s = ttl_s
         self._quota_bytes = quota_bytes
-        self._admit = redis.register_script(_ADMIT)
+        self._admit = redis.register_script(script("storage/admit_uploads"))
 
     def store(self, owner: str, uploads: Sequence[Upload]) -> int:
         """Keep all of them; says until when (Unix seconds). One that is there lives longer.
@@ -94,7 +67,7 @@ class Uploads:
         sizes = {upload.sha256: len(upload.data) for upload in uploads}
         flat = [str(part) for pair in sizes.items() for part in pair]
         would_be = self._admit(
-            keys=[f"uploads:{owner}:expiry", f"uploads:{owner}:sizes"],
+            keys=[upload_expiries(owner), upload_sizes(owner)],
             args=[repr(now), expires_at, self._quota_bytes, *flat],
         )
         if would_be >= 0:

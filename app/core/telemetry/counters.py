@@ -1,9 +1,9 @@
 """What /metrics counts: one hash of Redis, so that no restart of ours loses a number and every
 replica shows the same.
 
-Owns the names of its fields, the bounds of the histograms, and the Lua with which a change of a
-request counts itself in the same call: it happens once, so it is counted once. What changes no
-request (HTTP answers, refusals) is collected in a Tally and added every now and then. Knows
+Owns the names of its fields and the bounds of the histograms. A change of a request is counted by
+the script that makes it (app/core/lua/fragments/counters.lua), so it is counted once. What changes
+no request (HTTP answers, refusals) is collected in a Tally and added every now and then. Knows
 neither Prometheus' format nor what is counted where.
 
 A field is `family|label|...`. A histogram has `...|BOUND` for what was at most that bound and
@@ -19,8 +19,7 @@ from collections.abc import Mapping
 import redis.asyncio as async_redis
 from redis.exceptions import RedisError
 
-COUNTERS = "metrics"
-"""Hash in Redis: field -> number."""
+from app.core.redis.keys import COUNTERS
 
 BOUNDS = tuple(
     "0.005 0.01 0.025 0.05 0.1 0.25 0.5 1 2.5 5 10 20 30 60 120 300 600 1800".split()  # seconds
@@ -45,20 +44,12 @@ HTTP = "http"
 HTTP_SECONDS = "http_seconds"
 """Histogram: method, route."""
 
-LUA = f"""
--- The last key of every script is the hash of the counters.
-local function count(by, ...)
-  redis.call('HINCRBY', KEYS[#KEYS], table.concat({{...}}, '|'), by)
-end
-local function observe(seconds, ...)
-  local name, bound = table.concat({{...}}, '|'), '{BEYOND}'
-  for limit in string.gmatch('{" ".join(BOUNDS)}', '%S+') do
-    if seconds <= tonumber(limit) then bound = limit break end
-  end
-  redis.call('HINCRBY', KEYS[#KEYS], name .. '|' .. bound, 1)
-  redis.call('HINCRBYFLOAT', KEYS[#KEYS], name .. '|{SUM}', seconds)
-end
-"""
+
+def lua_constants() -> Mapping[str, str]:
+    """Name in Lua -> its declaration."""
+    names = {"BEYOND": BEYOND, "SUM": SUM, "BOUNDS": " ".join(BOUNDS), "ENDED": ENDED}
+    names |= {"EXPIRED": EXPIRED, "STAGE": STAGE, "ETA_ERROR": ETA_ERROR, "STEPS": STEPS}
+    return {name: f"local {name} = '{text}'" for name, text in names.items()}
 
 
 def field(*names: str) -> str:

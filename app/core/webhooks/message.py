@@ -23,6 +23,7 @@ from redis import Redis
 from app.core.egress.addresses import PORTS, AllowList, is_public, parse_address
 from app.core.egress.urls import parse_url
 from app.core.errors import UrlRejected
+from app.core.redis import keys
 from app.core.requests.outputs import Picture, told
 from app.core.requests.record import RequestRecord, Status
 from app.core.storage.links import LinkSigner, output_path
@@ -32,7 +33,6 @@ URL_MAX = 2048
 OVERLAP_S = 86_400
 """Seconds that a secret signs beside its successor."""
 
-_SECRETS = "webhook:secrets"
 _INSIDE = re.compile(r"(.*\.)?(localhost|local|internal|intranet|lan|home\.arpa)")
 
 
@@ -134,13 +134,13 @@ class WebhookSecrets:
 
     def of(self, owner: str) -> Secret:
         """The owner's; made when there is none."""
-        self._redis.hsetnx(_SECRETS, owner, json.dumps(asdict(Secret(_mint()))))
-        return from_stored(Secret, cast(bytes, self._redis.hget(_SECRETS, owner)))
+        self._redis.hsetnx(keys.WEBHOOK_SECRETS, owner, json.dumps(asdict(Secret(_mint()))))
+        return from_stored(Secret, cast(bytes, self._redis.hget(keys.WEBHOOK_SECRETS, owner)))
 
     def rotate(self, owner: str) -> Secret:
         """A new one; the last one goes on signing for OVERLAP_S."""
         rotated = Secret(_mint(), self.of(owner).current, time.time())
-        self._redis.hset(_SECRETS, owner, json.dumps(asdict(rotated)))
+        self._redis.hset(keys.WEBHOOK_SECRETS, owner, json.dumps(asdict(rotated)))
         return rotated
 
 

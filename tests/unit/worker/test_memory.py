@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from app.core.lifecycle.temporary_blobs import drop_leftovers
-from app.core.requests.record import Stage, Status, events_key
+from app.core.redis import keys
+from app.core.requests.record import Stage, Status
 from models.checkpoints import Checkpoint, LoadedCheckpoint, load
 from models.tape import Made, Tape
 from tests.support.pictures import astronaut
@@ -103,7 +104,7 @@ def pixels(context: Runtime, request_id: str) -> list[bytes | None]:
 
 
 def reported_steps(context: Runtime) -> list[int]:
-    events = [fields for _, fields in context.redis.xrange(events_key(ID))]
+    events = [fields for _, fields in context.redis.xrange(keys.request_events(ID))]
     return [int(fields[b"step"]) for fields in events if b"step" in fields]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.core.telemetry.devices import DeviceStatus
+from app.core.queueing.devices import DeviceStatus
 from worker.meter import Device, Meter
 
 

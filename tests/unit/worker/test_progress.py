@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from app.core.requests.record import Stage, events_key
+from app.core.redis import keys
+from app.core.requests.record import Stage
 from worker.meter import Device
 from worker.progress import Progress
 from worker.runtime import Runtime
@@ -38,7 +39,7 @@ def progress(context: Runtime, **params: object) -> Progress:
 
 
 def last_event(context: Runtime) -> dict[bytes, bytes]:
-    [(_, fields)] = context.redis.xrevrange(events_key(ID), count=1)
+    [(_, fields)] = context.redis.xrevrange(keys.request_events(ID), count=1)
     return dict(fields)
 
 

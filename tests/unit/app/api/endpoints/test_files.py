@@ -9,8 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.api.deps import Services
+from app.core.redis import keys
 from app.core.storage.links import output_path, upload_path
-from app.core.storage.uploads import picture_of, upload_blob
+from app.core.storage.uploads import picture_of
 from tests.support.records import CONTROL_MAP, REQUEST_ID, completed, output
 
 NOBODY = {"x-api-key": ""}
@@ -112,20 +113,20 @@ def test_a_link_opens_an_upload_without_a_key(
 ) -> None:
     picture = picture_of(PNG)
     assert picture is not None
-    inside.blobs.put(upload_blob(picture.sha256), PNG, EXPIRES_AT)
+    inside.blobs.put(keys.upload_blob(picture.sha256), PNG, EXPIRES_AT)
     link = inside.links.sign(upload_path(picture.sha256, kind), EXPIRES_AT)
     opened = api.get(link, headers=NOBODY)
     assert (opened.status_code, opened.content) == (200, PNG)
     assert opened.headers["content-type"] == content_type
     assert opened.headers["cache-control"].startswith("private, max-age=")
     assert api.head(link, headers=NOBODY).status_code == 200
-    inside.blobs.delete(upload_blob(picture.sha256))
+    inside.blobs.delete(keys.upload_blob(picture.sha256))
     assert missing(api.get(link), f"{picture.sha256}.{kind}")
 
 
 def test_an_upload_that_was_not_signed_is_404(api: TestClient, inside: Services) -> None:
     sha256 = "a" * 64
-    inside.blobs.put(upload_blob(sha256), PNG, EXPIRES_AT)
+    inside.blobs.put(keys.upload_blob(sha256), PNG, EXPIRES_AT)
     of_another = inside.links.sign(upload_path("b" * 64, "png"), EXPIRES_AT).partition("?")[2]
     for query in ("", f"?{of_another}"):
         assert missing(api.get(f"/uploads/{sha256}.png{query}"), f"{sha256}.png")

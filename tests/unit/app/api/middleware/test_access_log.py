@@ -11,8 +11,8 @@ from fastapi.testclient import TestClient
 from redis import Redis
 
 from app.core.accounts.api_keys import KeyStore, mint
+from app.core.redis import keys
 from app.core.settings import Settings
-from app.core.telemetry.counters import COUNTERS
 from app.main import create_app
 
 V2 = "/v2/flux-controlnet"
@@ -37,7 +37,7 @@ def api(redis: Redis, redis_server: str) -> Iterator[TestClient]:
 
 
 def counted(redis: Redis) -> dict[str, float]:
-    found = {name.decode(): float(value) for name, value in redis.hgetall(COUNTERS).items()}
+    found = {name.decode(): float(value) for name, value in redis.hgetall(keys.COUNTERS).items()}
     return {name: value for name, value in found.items() if not name.startswith("http_seconds")}
 
 

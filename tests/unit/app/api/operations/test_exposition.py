@@ -7,8 +7,8 @@ import re
 
 from app import VERSION
 from app.api.operations.exposition import render
+from app.core.queueing.devices import DeviceStatus
 from app.core.queueing.snapshot import QueueStatus, Snapshot
-from app.core.telemetry.devices import DeviceStatus
 
 BOUNDS = "0.005 0.01 0.025 0.05 0.1 0.25 0.5 1 2.5 5 10 20 30 60 120 300 600 1800".split()
 

@@ -12,9 +12,9 @@ from app.api.deps import Services
 from app.api.submission.pricing import account_of
 from app.api.wire.requests import FluxControlNetBody, parse_body
 from app.core.accounts.api_keys import Key
+from app.core.redis import keys
 from app.core.requests.store import Account
 from app.core.storage.links import output_path, upload_path
-from app.core.storage.uploads import upload_blob
 from tests.support.records import CONTROL_MAP, REQUEST_ID, completed, output
 
 BUDGETED = Key("abcdef012345", "team-a", 0.0, budgeted=True, concurrency=3)
@@ -129,5 +129,5 @@ def test_a_picture_that_was_uploaded_is_measured(services: Services) -> None:
     sha256 = "a" * 64
     link = services.links.sign(upload_path(sha256, "gif"), LATER)
     assert megapixels(services, body(image=f"http://x{link}")) == 1.0
-    services.blobs.put(upload_blob(sha256), gif(512, 512), LATER)
+    services.blobs.put(keys.upload_blob(sha256), gif(512, 512), LATER)
     assert megapixels(services, body(image=f"http://x{link}")) == 0.25

@@ -16,18 +16,9 @@ import pytest
 from redis import Redis
 
 from app.core.accounts import api_keys as module
-from app.core.accounts.api_keys import (
-    BY_DIGEST,
-    LAST_USED,
-    Key,
-    KeyReport,
-    KeyStore,
-    Terms,
-    digest,
-    mint,
-    parse_expiry,
-)
+from app.core.accounts.api_keys import Key, KeyReport, KeyStore, Terms, digest, mint, parse_expiry
 from app.core.accounts.credits import to_amount
+from app.core.redis import keys
 from app.core.requests.record import Stage
 from app.core.requests.store import Account, RequestStore
 
@@ -127,7 +118,7 @@ def test_an_owner_may_have_several_keys(redis: Redis) -> None:
 def test_a_key_from_before_there_were_terms_still_works(redis: Redis) -> None:
     secret = mint()
     old = {"id": digest(secret)[:12], "name": "team-a", "created_at": 5.0}
-    redis.hset(BY_DIGEST, digest(secret), json.dumps(old))
+    redis.hset(keys.API_KEYS, digest(secret), json.dumps(old))
     assert KeyStore(redis).all() == [Key(old["id"], "team-a", 5.0)]
     assert KeyStore(redis).all()[0].live(time.time())
 
@@ -170,7 +161,7 @@ def test_adding_a_key_again_keeps_its_terms(redis: Redis) -> None:
 def test_revoking_forgets_all_of_a_key(redis: Redis) -> None:
     store = KeyStore(redis)
     _, key = store.create("team-a", Terms(credits=3.0))
-    redis.hset(LAST_USED, key.id, "5")
+    redis.hset(keys.API_KEYS_USED, key.id, "5")
     assert store.revoke(key.id)
     assert redis.keys() == []
     assert store.top_up(key.id, 1.0) is None

@@ -13,7 +13,8 @@ from redis import Redis
 from app.core.accounts.api_keys import Terms
 from app.core.accounts.credits import BILLION, Ledger, cost_of, to_amount, to_credits
 from app.core.errors import GenerationFailed, InsufficientCredits, OutOfCredits
-from app.core.requests.record import RequestRecord, Stage, record_key
+from app.core.redis import keys
+from app.core.requests.record import RequestRecord, Stage
 from app.core.requests.store import Account, RequestStore
 
 KEY = "k" * 12
@@ -128,7 +129,7 @@ def test_what_expired_is_given_back_once(
     gone, alive = submit(store, 20.0), submit(store, 5.0)
     ledger.give_back_expired()
     assert ledger.balances() == {KEY: 25.0}
-    redis.delete(record_key(gone))
+    redis.delete(keys.request(gone))
     later = time.time() + 200
     monkeypatch.setattr("app.core.accounts.credits.time.time", lambda: later)
     for _ in range(2):
@@ -274,8 +275,8 @@ def test_a_reservation_is_looked_at_when_its_request_has_expired(
     ledger.open(KEY, 50.0)
     made = submit(store, 20.0)
     [(_, expires_at)] = redis.zrange("reservations:expiry", 0, -1, withscores=True)
-    assert expires_at == float(redis.hget(record_key(made), "expires_at"))
-    redis.delete(record_key(made))
+    assert expires_at == float(redis.hget(keys.request(made), "expires_at"))
+    redis.delete(keys.request(made))
     monkeypatch.setattr("app.core.accounts.credits.time.time", lambda: expires_at - 100 + passed_s)
     ledger.give_back_expired()
     assert ledger.balances() == {KEY: 50.0 if given_back else 30.0}

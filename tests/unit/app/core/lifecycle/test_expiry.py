@@ -10,11 +10,11 @@ from app.core.lifecycle.background_jobs import Chores
 from app.core.lifecycle.expiry import end_expiring
 from app.core.lifecycle.outbox import Outbox
 from app.core.queueing.jobs import CPU, Jobs, carried_by
+from app.core.redis import keys
 from app.core.requests import store as module
 from app.core.requests.record import Stage, Status
 from app.core.requests.store import Account, RequestStore
 from app.core.storage.base import RedisBlobs
-from app.core.telemetry.counters import COUNTERS
 
 OLD, YOUNG, DONE = "a" * 32, "b" * 32, "c" * 32
 TTL_S = 3600
@@ -52,7 +52,7 @@ def test_who_waits_is_told(redis: Redis, store: RequestStore) -> None:
     assert record.error.startswith("expired: ")
     assert OLD in Outbox(redis).ids()
     assert Ledger(redis).balances() == {"k": 8.0}  # of three that were reserved, one is back
-    assert redis.hget(COUNTERS, "ended|expired|Expired") == b"1"
+    assert redis.hget(keys.COUNTERS, "ended|expired|Expired") == b"1"
     carried = filter(None, map(carried_by, Jobs(redis, TTL_S).queue(CPU).job_ids))
     assert (OLD, Stage.PREPARE) not in carried
 

@@ -9,8 +9,9 @@ from redis import Redis
 
 from app.core.errors import GenerationFailed
 from app.core.lifecycle.outbox import Outbox
-from app.core.requests.record import Stage, Status, record_key
-from app.core.requests.store import ENDED, RequestStore
+from app.core.redis import keys
+from app.core.requests.record import Stage, Status
+from app.core.requests.store import RequestStore
 
 ID = "e" * 32
 
@@ -44,7 +45,7 @@ def test_an_end_is_there_whole_though_its_record_is_gone(
     assert ended
     record = requests.get(ID)
     assert record is not None
-    redis.delete(record_key(ID))
+    redis.delete(keys.request(ID))
     assert outbox.ids() == [ID]
     assert outbox.read([ID]) == [record]
     assert record.status is (Status.COMPLETED if good else Status.FAILED)
@@ -62,8 +63,8 @@ def test_one_that_cannot_be_read_does_not_keep_the_others(
     redis: Redis, requests: RequestStore, outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     requests.fail(ID, GenerationFailed("no"))
-    redis.hset(ENDED, "f" * 32, json.dumps(["status", "COMPLETED"]))
-    redis.hset(ENDED, "0" * 32, "no JSON")
+    redis.hset(keys.OUTBOX, "f" * 32, json.dumps(["status", "COMPLETED"]))
+    redis.hset(keys.OUTBOX, "0" * 32, "no JSON")
     assert [record.id for record in outbox.read(["0" * 32, ID, "f" * 32])] == [ID]
     assert [line.split(":")[0] for line in caplog.messages] == [
         f"request {'0' * 32}",

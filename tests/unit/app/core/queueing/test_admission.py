@@ -10,8 +10,8 @@ from redis import Redis
 
 from app.core.errors import Overloaded
 from app.core.queueing.admission import Admission
+from app.core.redis import keys
 from app.core.redis.connection import connect_async
-from app.core.requests.scripts import PACE
 from app.core.settings import Settings
 
 NOW = 1_800_000_000.0
@@ -38,7 +38,7 @@ def refusal(url: str, unfinished: int, **settings: float) -> Overloaded | None:
 
 def completed(redis: Redis, *seconds_ago: float) -> None:
     for ago in sorted(seconds_ago, reverse=True):
-        redis.lpush(PACE, repr(NOW - ago))
+        redis.lpush(keys.COMPLETIONS, repr(NOW - ago))
 
 
 def test_the_bound_is_on_those_that_have_not_ended(redis: Redis, redis_server: str) -> None:

@@ -11,9 +11,9 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from app.core.errors import GenerationFailed
-from app.core.queueing.fairness import CPU_LIST, FETCH_LIST
 from app.core.queueing.jobs import CPU, FETCH, FINISH, GPU, Jobs
-from app.core.requests.record import Stage, record_key
+from app.core.redis import keys
+from app.core.requests.record import Stage
 from app.core.requests.store import Account, RequestStore
 
 TTL_S = 600
@@ -102,8 +102,8 @@ def test_a_request_that_waited_for_room_enters_with_its_first_job(
 
 
 def test_the_list_is_rqs_own(rig: Rig) -> None:
-    assert rig.jobs.queue(CPU).key == CPU_LIST
-    assert rig.jobs.queue(FETCH).key == FETCH_LIST
+    assert rig.jobs.queue(CPU).key == keys.CPU_QUEUE
+    assert rig.jobs.queue(FETCH).key == keys.FETCH_QUEUE
 
 
 def test_what_is_stored_is_what_rq_would_store(rig: Rig, redis: Redis) -> None:
@@ -189,7 +189,7 @@ def test_a_job_that_was_put_back_stays_first(rig: Rig, redis: Redis) -> None:
     for number in range(3):
         rig.submit("a", number)
     taken = rig.take()
-    redis.lpush(CPU_LIST, taken)  # as RQ does with the job of a dead worker
+    redis.lpush(keys.CPU_QUEUE, taken)  # as RQ does with the job of a dead worker
     rig.submit("b")
     rig.submit("c")
     assert rig.waiting()[0] == "a0"
@@ -203,7 +203,7 @@ def test_requests_that_were_cancelled_cost_their_key_no_turn(rig: Rig, redis: Re
         rig.submit("b", number)
     for request_id in gone:
         rig.store.fail(request_id, GenerationFailed())
-        redis.lrem(CPU_LIST, 0, f"{request_id}-prepare")
+        redis.lrem(keys.CPU_QUEUE, 0, f"{request_id}-prepare")
     rig.submit("a", 99)
     assert rig.waiting() == ["b0", "a99", "b1", "b2"]
 
@@ -247,11 +247,11 @@ def test_a_request_that_is_cancelled_while_it_waits_takes_no_place(rig: Rig) -> 
 
 def test_a_place_of_a_request_that_expired_is_free_again(rig: Rig, redis: Redis) -> None:
     made = [rig.submit("a", number, concurrency=1) for number in range(3)]
-    redis.delete(record_key(made[0]))
+    redis.delete(keys.request(made[0]))
     assert rig.waiting() == ["a0"]
     rig.jobs.release_held()
     assert rig.waiting() == ["a0", "a1"]
-    redis.delete(record_key(made[1]), record_key(made[2]))
+    redis.delete(keys.request(made[1]), keys.request(made[2]))
     rig.jobs.release_held()
     assert rig.waiting() == ["a0", "a1"]
     assert redis.keys("held*") == []
@@ -259,7 +259,7 @@ def test_a_place_of_a_request_that_expired_is_free_again(rig: Rig, redis: Redis)
 
 def test_a_stray_of_a_bounded_key_is_queued_again_in_its_own_place(rig: Rig, redis: Redis) -> None:
     made = [rig.submit("a", number, concurrency=1) for number in range(2)]
-    redis.delete(CPU_LIST)
+    redis.delete(keys.CPU_QUEUE)
     for _ in range(2):
         rig.jobs.enqueue_anew(made[0], Stage.PREPARE)
         assert rig.waiting() == ["a0"]
@@ -300,7 +300,7 @@ def test_a_new_request_lets_those_go_first_that_have_waited_longer(rig: Rig, red
     """A place was freed by a record that expired, of which no script was told."""
     first = rig.submit("a", 0, concurrency=1)
     rig.submit("a", 1, concurrency=1)
-    redis.delete(record_key(first))
+    redis.delete(keys.request(first))
     rig.submit("a", 2, concurrency=1)
     assert rig.waiting() == ["a0", "a1"]
     assert redis.lrange("held:a", 0, -1)[0].startswith(b"a2")
@@ -309,7 +309,7 @@ def test_a_new_request_lets_those_go_first_that_have_waited_longer(rig: Rig, red
 def test_a_key_whose_bound_is_higher_lets_as_many_go_as_have_room(rig: Rig, redis: Redis) -> None:
     made = [rig.submit("a", number, concurrency=1) for number in range(4)]
     for request_id in made:
-        redis.hset(record_key(request_id), "concurrency", 3)
+        redis.hset(keys.request(request_id), "concurrency", 3)
     rig.jobs.release_held()
     assert rig.waiting() == ["a0", "a1", "a2"]
     assert redis.smembers("held") == {b"a"}
@@ -323,7 +323,7 @@ def test_a_request_that_waited_beside_the_queue_takes_one_turn(rig: Rig, redis: 
         (made[0], ["b0", "b1", "a1", "b2", "b3", "b4"]),
         (made[1], ["b0", "b1", "b2", "a2", "b3", "b4"]),
     ):
-        redis.lrem(CPU_LIST, 1, f"{request_id}-prepare")
+        redis.lrem(keys.CPU_QUEUE, 1, f"{request_id}-prepare")
         rig.store.claim(request_id, Stage.PREPARE, "e")
         assert rig.store.complete(request_id, "e", {})
         assert rig.waiting() == waiting
@@ -368,7 +368,7 @@ def test_a_job_is_looked_for_among_the_first_thousand_and_twenty_four(
     """Before it are jobs that were put back; one that is not found counts as taken."""
     for number in range(2):
         rig.submit("a", number)
-    redis.lpush(CPU_LIST, *[f"x-{number}" for number in range(before)])
+    redis.lpush(keys.CPU_QUEUE, *[f"x-{number}" for number in range(before)])
     rig.submit("b")
     assert rig.waiting()[before:] == order
 

@@ -13,7 +13,8 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from app.core.accounts.api_keys import LAST_USED, KeyStore, Terms, mint
+from app.core.accounts.api_keys import KeyStore, Terms, mint
+from app.core.redis import keys
 from app.core.redis.connection import connect_async
 from app.core.requests.reader import Reader
 from app.core.requests.record import Status
@@ -132,11 +133,11 @@ def test_the_use_of_a_key_is_written_down_once_a_minute(
         for moment in (1000.0, 1001.0, 1059.0, 1060.0, 1061.0):
             monkeypatch.setattr("app.core.requests.reader.time.time", lambda moment=moment: moment)
             await asyncio.gather(*(reads.key(secret) for _ in range(3)), reads.key("SG_wrong"))
-            noted.append(redis.hget(LAST_USED, key.id))
+            noted.append(redis.hget(keys.API_KEYS_USED, key.id))
 
     reading(redis_server, poll)
     assert noted == [b"1000.0"] * 3 + [b"1060.0"] * 2
-    assert redis.hkeys(LAST_USED) == [key.id.encode()]
+    assert redis.hkeys(keys.API_KEYS_USED) == [key.id.encode()]
 
 
 def test_it_says_how_many_requests_have_not_ended(redis: Redis, redis_server: str) -> None:

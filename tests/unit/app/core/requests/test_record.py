@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from app.core.redis import keys
 from app.core.requests import record as record_module
-from app.core.requests.record import (
-    ID,
-    RequestRecord,
-    Stage,
-    Status,
-    events_key,
-    record_from,
-    record_key,
-)
+from app.core.requests.record import ID, RequestRecord, Stage, Status, record_from
 
 NAME = "a" * 32
 NEW = {
@@ -35,8 +28,8 @@ def read(**fields: str) -> RequestRecord:
 
 
 def test_the_keys_of_a_request_are_named_after_it() -> None:
-    assert record_key(NAME) == f"req:{NAME}"
-    assert events_key(NAME) == f"req:{NAME}:events"
+    assert keys.request(NAME) == f"req:{NAME}"
+    assert keys.request_events(NAME) == f"req:{NAME}:events"
 
 
 @pytest.mark.parametrize(

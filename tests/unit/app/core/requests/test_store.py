@@ -11,8 +11,9 @@ from redis import Redis
 
 from app.core.accounts.credits import Ledger
 from app.core.errors import ImageRejected, TimedOut
+from app.core.redis import keys
 from app.core.requests import store as requests_module
-from app.core.requests.record import RequestRecord, Stage, Status, events_key
+from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.requests.store import Account, Claim, Hold, KeyTaken, RequestStore
 from app.core.telemetry import tracing
 
@@ -136,7 +137,7 @@ def test_no_sequence_of_calls_leaves_a_terminal_status(submitted: RequestStore) 
 def reported(redis: Redis) -> list[tuple[bytes, ...]]:
     """Every event of the request: its name, and for a step also the step and the total."""
     wanted = (b"event", b"step", b"steps", b"preview")
-    events = [fields for _, fields in redis.xrange(events_key(ID))]
+    events = [fields for _, fields in redis.xrange(keys.request_events(ID))]
     return [tuple(fields[name] for name in wanted if name in fields) for fields in events]
 
 

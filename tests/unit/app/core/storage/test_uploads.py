@@ -12,9 +12,10 @@ from redis import Redis
 
 from app.core.errors import QuotaExceeded
 from app.core.images.decode import decode
+from app.core.redis import keys
 from app.core.storage import uploads as module
 from app.core.storage.base import RedisBlobs
-from app.core.storage.uploads import KINDS, Upload, Uploads, picture_of, upload_blob
+from app.core.storage.uploads import KINDS, Upload, Uploads, picture_of
 from tests.support.heif_files import SIZE as HEIC_SIZE
 from tests.support.heif_files import coded, container, heic
 from tests.support.pictures import astronaut, encoded
@@ -68,7 +69,7 @@ def test_the_quota_holds_for_all_of_a_call_or_none(uploads: Uploads, blobs: Redi
     uploads.store("a", [first])
     with pytest.raises(QuotaExceeded, match="would hold 1001 bytes; at most 1000"):
         uploads.store("a", [second, third])
-    assert blobs.get(upload_blob(second.sha256)) is None
+    assert blobs.get(keys.upload_blob(second.sha256)) is None
     uploads.store("a", [second])
     uploads.store("b", [third])  # another owner's room is its own
 
@@ -97,7 +98,7 @@ def test_room_comes_back_when_a_picture_expires(
 
 def test_the_bytes_live_as_long_as_is_said(uploads: Uploads, redis: Redis) -> None:
     expires_at = uploads.store("a", [of_bytes(10)])
-    left = redis.pttl("blob:" + upload_blob(of_bytes(10).sha256)) / 1000
+    left = redis.pttl("blob:" + keys.upload_blob(of_bytes(10).sha256)) / 1000
     assert 0 < left <= 100
     assert abs(module.time.time() + left - expires_at) < 2
 
@@ -120,7 +121,7 @@ def test_each_kind_has_its_content_type() -> None:
 
 
 def test_the_blob_of_an_upload_is_named_after_its_digest() -> None:
-    assert upload_blob("ab") == "upload:ab"
+    assert keys.upload_blob("ab") == "upload:ab"
 
 
 @pytest.mark.parametrize(("size", "fits"), [(1000, True), (1001, False)])

@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.api.operations.exposition import render
 from app.core.errors import Cancelled, GenerationFailed, ImageRejected
+from app.core.queueing.devices import DeviceStatus
 from app.core.queueing.jobs import GPU, Jobs
 from app.core.queueing.snapshot import take_snapshot
 from app.core.queueing.workers import workers_key
@@ -19,7 +20,6 @@ from app.core.redis.connection import connect_async
 from app.core.requests.record import Stage
 from app.core.requests.store import RequestStore
 from app.core.telemetry.counters import HTTP, HTTP_SECONDS, Tally
-from app.core.telemetry.devices import DeviceStatus
 
 ID, OTHER = "0123456789abcdef0123456789abcdef", "f" * 32
 

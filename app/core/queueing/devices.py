@@ -8,10 +8,7 @@ from dataclasses import dataclass, fields
 
 from redis import Redis
 
-# A worker's hash expires; whoever writes into it must not bring it back.
-_PUBLISH = (
-    "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], unpack(ARGV)) end"
-)
+from app.core.lua import script
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,7 @@ class DeviceStatus:
     def publish(self, redis: Redis, worker_key: str) -> None:
         """Write it into the hash of a worker that is registered."""
         flat = [part for name in FIELDS for part in (name, str(getattr(self, name)))]
-        redis.register_script(_PUBLISH)(keys=[worker_key], args=flat)
+        redis.register_script(script("worker/publish_device"))(keys=[worker_key], args=flat)
 
     @classmethod
     def read(cls, values: list[bytes | None]) -> DeviceStatus | None:

@@ -1,0 +1,24 @@
+-- Adds a finished request to the averages (app/core/queueing/throughput.py).
+-- KEYS[1] = the averages (hash)
+-- ARGV[1] = profile
+-- ARGV[2] = work units
+-- ARGV[3] = seconds in the model
+-- ARGV[4] = seconds beyond it
+-- ARGV[5] = seconds as predicted, or ''
+local profile, work = ARGV[1], tonumber(ARGV[2])
+local model, beyond, predicted = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local function average(name, value, count)
+  local before = tonumber(redis.call('HGET', KEYS[1], name) or value)
+  local part = math.max(0.1, 1 / count)
+  redis.call('HSET', KEYS[1], name, string.format('%.9g', before + (value - before) * part))
+end
+local count = redis.call('HINCRBY', KEYS[1], 'requests:' .. profile, 1)
+average('unit_s:' .. profile, model / work, count)
+average('delivery_s', beyond, 10)
+average('work', work, 10)
+if predicted then
+  local count = redis.call('HINCRBY', KEYS[1], 'predicted:' .. profile, 1)
+  local error = math.abs(predicted - model - beyond)
+  average('error_s:' .. profile, error, count)
+  average('error_ratio:' .. profile, error / (model + beyond), count)
+end
