@@ -15,7 +15,7 @@ from app.core.accounts.api_keys import Key, KeyStore
 from app.core.history.base import Query, open_history
 from app.core.webhooks.deliveries import Attempt, Deliveries
 from app.core.webhooks.message import Secret, WebhookSecrets
-from tests.unit.app.core.test_history import a_row
+from tests.unit.app.core.history.test_base import a_row
 
 ID = "e" * 32
 LATER = {"a_later_field": 1}

@@ -7,6 +7,7 @@ import time
 import pytest
 from redis import Redis
 
+from app.core.redis.keys import DELIVERIES_DUE
 from app.core.webhooks import deliveries as module
 from app.core.webhooks.deliveries import Attempt, Deliveries, Delivery, State
 
@@ -176,7 +177,7 @@ def test_one_whose_log_has_expired_is_struck_off(deliveries: Deliveries, redis: 
     redis.delete(f"webhook:{ID}")
     deliveries.settle(delivery, place, attempt(200))
     assert deliveries.get(ID) is None
-    assert redis.zcard(module.DUE) == 0
+    assert redis.zcard(DELIVERIES_DUE) == 0
 
 
 def test_everything_of_it_expires_a_week_after_its_last_change(
