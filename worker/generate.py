@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -19,7 +20,6 @@ from app import VERSION
 from app.core.errors import GenerationFailed
 from app.core.record import RequestRecord, Stage
 from app.core.settings import Settings
-from models.checkpoints import LoadedCheckpoint
 from models.errors import ModelError
 from models.geometry import generated_size, resolution_mu
 from models.pipeline import Generation, make_control_map
@@ -30,6 +30,9 @@ from worker.progress import Progress
 from worker.provenance import provenance
 from worker.runtime import Runtime
 from worker.stage import Fields, Rest, run_stage_in_two
+
+if TYPE_CHECKING:
+    from models.checkpoints import LoadedCheckpoint
 
 log = logging.getLogger(__name__)
 
