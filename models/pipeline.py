@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,7 +20,6 @@ from PIL import Image
 from torch import Tensor
 
 from models.autoencoder import LATENT_SCALE
-from models.checkpoints import LoadedCheckpoint
 from models.denoiser import ControlledDenoiser, image_ids
 from models.errors import NonFiniteLatents, OutOfMemory
 from models.finite import FiniteWatch
@@ -35,6 +35,9 @@ from models.sampling import (
 from models.spec import GenerationSpec, image_seed
 from models.step_cache import StepCache
 from models.tape import Forgetful, Made, Memory, Tape
+
+if TYPE_CHECKING:
+    from models.checkpoints import LoadedCheckpoint
 
 OnStep = Callable[[int, int], None]
 """(steps done, steps in all), counted over all samples; may raise to stop the generation."""

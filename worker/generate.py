@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -20,7 +21,6 @@ from app.core.errors import GenerationFailed
 from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage
 from app.core.settings import Settings
-from models.checkpoints import LoadedCheckpoint
 from models.errors import ModelError
 from models.geometry import generated_size, resolution_mu
 from models.pipeline import Generation, make_control_map
@@ -31,6 +31,9 @@ from worker.progress import Progress
 from worker.provenance import provenance
 from worker.runtime import Runtime
 from worker.stage import Fields, Rest, run_stage_in_two
+
+if TYPE_CHECKING:
+    from models.checkpoints import LoadedCheckpoint
 
 log = logging.getLogger(__name__)
 

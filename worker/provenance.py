@@ -8,14 +8,16 @@ import hashlib
 import platform
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from app import VERSION
-from models.checkpoints import LoadedCheckpoint
 from models.sampling import sigmas_for
 from models.spec import GenerationSpec
+
+if TYPE_CHECKING:
+    from models.checkpoints import LoadedCheckpoint
 
 _LIBRARIES = ("torch", "diffusers", "transformers", "controlnet-aux", "numpy", "pillow")
 

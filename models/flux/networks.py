@@ -12,13 +12,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import FluxControlNetModel, FluxTransformer2DModel
 from torch import Tensor
 
 from models.sampling import single
+
+if TYPE_CHECKING:
+    from diffusers import FluxControlNetModel, FluxTransformer2DModel
 
 TIME_STEPS = 1000
 """FLUX's networks count time from 0 to 1000."""

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import FluxControlNetModel, FluxTransformer2DModel
 
 from models.flux.compilation import compile_blocks
 from models.flux.float8 import in_float8, native
 from models.flux.visiting import let_visit
 from models.memory import MemoryPlan
+
+if TYPE_CHECKING:
+    from diffusers import FluxControlNetModel, FluxTransformer2DModel
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.support.bodies import page
+from tests.support.pictures import astronaut
 from tests.support.servers import ROOT, Server
 
 OLDER = Path(sys.prefix, "clients")
@@ -26,7 +27,7 @@ def test_a_client_runs_the_pages_request(server: Server, http: httpx.Client, ver
     assert folder.is_dir() or version == "1.3.0", "scripts/setup puts it there"
     done = subprocess.run(
         [sys.executable, "tests/support/page_client.py", f"{server.url}/v1", server.key],
-        input=json.dumps(page("canny")),
+        input=json.dumps(page("canny", astronaut((128, 128)))),
         env={"PYTHONPATH": str(folder)},
         cwd=ROOT,
         capture_output=True,

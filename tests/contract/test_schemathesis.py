@@ -49,7 +49,7 @@ def test_without_workers(tmp_path: Path) -> None:
         running_redis(tmp_path / "redis") as redis_url,
         running_api(redis_url, ready=False) as url,
     ):
-        options: tuple[str, ...] = ("--max-examples", "25")
+        options: tuple[str, ...] = ("--max-examples", "10")
         for path in (V1, PREPROCESS, EVENTS, HISTORY, "/upload-asset", "/health/ready"):
             options += ("--exclude-path", path)
         fuzz(tmp_path, url, a_key(redis_url), ["2xx", 401, 403, 404, 409, 422], *options)
@@ -64,7 +64,7 @@ def test_with_workers(tmp_path: Path, server: Server) -> None:
         for path in (V1, PREPROCESS, EVENTS, HISTORY, "/upload-asset"):
             options += ("--include-path", path)
         options += ("--include-path", "/health/ready", "--phases", "fuzzing")
-        fuzz(tmp_path, url, server.key, ["2xx", 400, 404, 409], *options, "--max-examples", "25")
+        fuzz(tmp_path, url, server.key, ["2xx", 400, 404, 409], *options, "--max-examples", "10")
 
 
 @pytest.mark.parametrize("encoded", [False, True], ids=["picture", "base64"])

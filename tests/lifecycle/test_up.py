@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -24,7 +25,6 @@ from tests.support.servers import (
     free_port,
     running_server,
     start_server,
-    stop_server,
 )
 from tests.support.waiting import until
 
@@ -102,25 +102,46 @@ def ready(server: Server) -> bool:
 LONG = {"steps": 75, "samples": 2, "use_input_img_dimension": False, "cn_stop": 1.0}
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
-def test_a_stop_in_the_middle_of_a_job_leaves_no_process_and_loses_no_request(
-    tmp_path: Path, signum: signal.Signals
-) -> None:
-    first = start_server(tmp_path / "data", GRACE_S="2")
-    # A second request waits behind the one that is stopped.
-    running = submit(first, custom_width=256, custom_height=256, **LONG)
-    waiting = submit(first)
-    until(lambda: status(first, running) == "PROCESSING", "the job to begin")
-    os.kill(first.process.pid, signum)
-    first.process.wait(60)
-    assert first.process.stdout is not None
-    first.process.stdout.close()
-    until(lambda: not processes_of(first), "no process to be left", 30)
+def stopped_in_a_job(server: Server, signum: signal.Signals) -> tuple[str, str]:
+    """Two requests, one in hand and one behind it, of a server that is stopped meanwhile. Nothing
+    of it is left when this returns."""
+    running = submit(server, custom_width=256, custom_height=256, **LONG)
+    waiting = submit(server)
+    until(lambda: status(server, running) == "PROCESSING", "the job to begin")
+    os.kill(server.process.pid, signum)
+    server.process.wait(60)
+    assert server.process.stdout is not None
+    server.process.stdout.close()
+    until(lambda: not processes_of(server), "no process to be left", 30)
+    return running, waiting
 
-    with running_server(tmp_path / "data", "--show-key") as second:
-        assert second.printed.endswith(f"  key: {first.key}")
-        for request_id in (running, waiting):
-            until_completed(second, request_id, f"{request_id} to end")
+
+def test_stops_in_the_middle_of_jobs_leave_no_process_and_lose_no_request(tmp_path: Path) -> None:
+    """A folder in three lives. Its key is printed when it is new, or when that is asked for."""
+    first = start_server(tmp_path / "data", GRACE_S="2")
+    interrupted = stopped_in_a_job(first, signal.SIGINT)
+
+    second = start_server(tmp_path / "data", "--show-key")
+    assert second.printed.endswith(f"  key: {first.key}")
+    for request_id in interrupted:
+        until_completed(second, request_id, f"{request_id} to end")
+    killed = stopped_in_a_job(second, signal.SIGKILL)
+
+    secret = "SG_" + "7" * 32
+    settings = {"API_KEY": secret, "REDIS_MAXMEMORY": "256mb"}
+    with running_server(tmp_path / "data", **settings) as third:
+        assert third.key == secret
+        assert third.printed == f"ready: {third.url}  key: SG_7777..."
+        assert httpx.get(f"{third.url}/v2/requests/x", headers=third.headers).status_code == 404
+        for pid, line in processes_of(third).items():
+            assert secret not in line
+            if pid != third.process.pid:
+                assert secret.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
+        with Redis.from_url(third.redis_url) as redis:
+            assert redis.info("memory")["maxmemory"] == 256 * 2**20
+        for request_id in killed:  # they are those of the folder's own key
+            until_completed(replace(third, key=first.key), request_id, f"{request_id} to end")
+        assert secret not in third.log.read_text()
 
 
 def test_a_child_that_dies_is_restarted_and_its_job_is_taken_up(tmp_path: Path) -> None:
@@ -135,22 +156,10 @@ def test_a_child_that_dies_is_restarted_and_its_job_is_taken_up(tmp_path: Path) 
             until_completed(server, request_id, f"after {command}")
 
 
-def test_the_key_is_private_and_a_folder_serves_one_server(tmp_path: Path) -> None:
-    server = start_server(tmp_path / "data", "--api-key", "SG_chosen")
-    try:
-        assert server.key == "SG_chosen"
-        second = refused_start("--data-dir", str(server.data_dir))
-        assert "in use by another server" in second.stderr
-        port = server.url.rpartition(":")[2]
-        third = refused_start("--port", port, "--data-dir", str(tmp_path / "other"))
-        [line] = third.stderr.splitlines()
-        assert line.startswith(f"up: cannot listen on 127.0.0.1:{port}: Address already in use")
-    finally:
-        stop_server(server)
-    assert server.process.returncode == 0
+def test_what_it_stores_is_private_and_a_folder_serves_one_server(tmp_path: Path) -> None:
     # As servers before left it; what a link leads to is somebody else's.
     old = tmp_path / "data" / "old"
-    old.mkdir(mode=0o755)
+    old.mkdir(mode=0o755, parents=True)
     (old / "file").touch(0o644)
     outside = tmp_path / "outside"
     outside.touch()
@@ -163,6 +172,12 @@ def test_the_key_is_private_and_a_folder_serves_one_server(tmp_path: Path) -> No
         "DATABASE_URL": f"sqlite:///{database}",
     }
     with running_server(tmp_path / "data", **settings) as minted:
+        second = refused_start("--data-dir", str(minted.data_dir))
+        assert "in use by another server" in second.stderr
+        port = minted.url.rpartition(":")[2]
+        third = refused_start("--port", port, "--data-dir", str(tmp_path / "other"))
+        [line] = third.stderr.splitlines()
+        assert line.startswith(f"up: cannot listen on 127.0.0.1:{port}: Address already in use")
         file = minted.data_dir / "api-key"
         assert file.read_text().strip() == minted.key
         assert httpx.get(f"{minted.url}/v2/requests/x", timeout=60).status_code == 401
@@ -174,21 +189,7 @@ def test_the_key_is_private_and_a_folder_serves_one_server(tmp_path: Path) -> No
             for path in (place, *place.rglob("*")):
                 assert path.is_symlink() or not path.stat().st_mode & 0o077, path
         assert stat.S_IMODE(outside.stat().st_mode) == 0o644
-
-
-def test_a_key_that_is_not_new_is_printed_only_when_asked_for(tmp_path: Path) -> None:
-    secret = "SG_" + "7" * 32
-    with running_server(tmp_path / "data", API_KEY=secret, REDIS_MAXMEMORY="256mb") as server:
-        with Redis.from_url(server.redis_url) as redis:
-            assert redis.info("memory")["maxmemory"] == 256 * 2**20
-        assert server.key == secret
-        assert httpx.get(f"{server.url}/v2/requests/x", headers=server.headers).status_code == 404
-        for pid, line in processes_of(server).items():
-            assert secret not in line
-            if pid != server.process.pid:
-                assert secret.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
-        assert secret not in server.log.read_text()
-        assert server.printed == f"ready: {server.url}  key: SG_7777..."
+    assert minted.process.returncode == 0
 
 
 def test_a_model_that_cannot_be_served_here_ends_the_start(tmp_path: Path) -> None:

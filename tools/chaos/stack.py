@@ -18,7 +18,7 @@ from app.core.accounts.api_keys import KeyStore, mint
 from app.core.queueing.jobs import CPU, FETCH, FINISH, GPU, Jobs
 from app.core.redis.connection import connect
 from app.standalone.embedded_redis import redis_command, redis_url
-from tests.support.servers import ROOT, free_port
+from tests.support.servers import free_port
 from tools.chaos.balancer import Balancer, is_ready
 from tools.chaos.namespaces import NamespaceHosts
 from tools.chaos.network import Network, Place, ProxiedHosts
@@ -111,7 +111,7 @@ class Stack:
         ):
             for number in range(count):
                 self._add(f"{kind}-{number}", [*cli, "worker", kind], self._host(number))
-        program = [sys.executable, str(ROOT / "tools" / "chaos" / "stub_worker.py")]
+        program = [sys.executable, "-m", "tools.chaos.stub_worker"]
         for number in range(self._shape.gpu_workers):
             command = [*program, str(self._shape.picture_s)]
             self._add(f"gpu-{number}", command, self._host(number))

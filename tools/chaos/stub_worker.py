@@ -1,6 +1,6 @@
 """The gpu worker of `scripts/chaos`: the real process around a stub of the model.
 
-Usage: stub_worker.py SECONDS
+Usage: python -m tools.chaos.stub_worker SECONDS
 A picture takes SECONDS and no CPU. Its pixels all have the colour that its seed is as a number, and
 the seed has gone through the real tape, so what was kept of a dead worker's picture is seen in it.
 At SIGUSR1 the clock that leases are written by jumps ahead, at SIGUSR2 back.
@@ -12,7 +12,7 @@ import logging
 import signal
 import sys
 import time
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -22,12 +22,11 @@ import torch
 from PIL import Image
 
 import worker.generate
-import worker.model
 from models.denoiser import ControlledDenoiser
 from models.pipeline import Generation, OnStep
 from models.spec import GenerationSpec, image_seed
 from models.tape import Made, Memory, Tape
-from worker.main import run_gpu
+from worker.meter import Device
 
 JUMP_S = 20.0
 
@@ -112,9 +111,21 @@ def main(picture_s: float) -> int:
         dtype="float64",
         weights={},
     )
-    vars(worker.model)["load_checkpoint"] = lambda _settings: checkpoint
+    # The modules that load diffusers, transformers and controlnet_aux: five seconds of a start.
+    _replace("worker.libraries", quieten=lambda: None)
+    _replace(
+        "worker.model",
+        load_checkpoint=lambda _settings: checkpoint,
+        measured=lambda _loaded: Device("stub", "cpu", lambda: (0, 0)),
+    )
     vars(worker.generate)["generate_pictures"] = Stub(picture_s)
+    from worker.main import run_gpu
+
     return run_gpu()
+
+
+def _replace(module: str, **names: Any) -> None:
+    sys.modules[module] = cast(ModuleType, SimpleNamespace(**names))
 
 
 if __name__ == "__main__":

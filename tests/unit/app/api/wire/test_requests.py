@@ -30,7 +30,7 @@ dpmpp_2m_cfg_pp dpmpp_2m_sde dpmpp_2m_sde_gpu dpmpp_3m_sde dpmpp_3m_sde_gpu ddpm
 deis ddim uni_pc uni_pc_bh2
 """.split()
 SCHEDULERS = "normal karras exponential sgm_uniform simple ddim_uniform beta".split()
-NO_NUMBERS: list[Any] = [True, False, "", "abc", "nan", "inf", "0x10", [20], {}]
+NO_NUMBERS: list[Any] = [True, False, "", "abc", "nan", "inf", "0x10", "1_0,5", [20], {}]
 NO_INTEGERS: list[Any] = [*NO_NUMBERS, 20.5, "20.5", 10**400]
 NO_TEXTS: list[Any] = [5, 0.5, True, [], {}]
 
