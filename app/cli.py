@@ -155,7 +155,7 @@ def _of_the_system(error: OSError) -> str:
 
 
 def _up(arguments: argparse.Namespace) -> int:
-    from app.core.redis.access import answering
+    from app.core.redis.startup_check import connected_client
     from app.standalone.installation_key import check_secret, given_key
     from app.standalone.supervisor import Supervisor, UpOptions, has_own_redis
 
@@ -165,7 +165,7 @@ def _up(arguments: argparse.Namespace) -> int:
     settings = load_settings(**{name: value for name, value in named.items() if value})
     if not has_own_redis(settings):
         # A Redis that is not ours must be there: nobody here would start it.
-        answering(settings.redis_url).close()
+        connected_client(settings.redis_url).close()
     if arguments.api_key:
         check_secret(arguments.api_key)
     key = arguments.api_key or given_key(settings)
@@ -177,7 +177,7 @@ def _up(arguments: argparse.Namespace) -> int:
 
 def _api(arguments: argparse.Namespace) -> int:
     from app.api.http.server import serve
-    from app.core.redis.access import require_access
+    from app.core.redis.startup_check import require_access
     from app.main import create_app
 
     settings = load_settings()
@@ -190,7 +190,7 @@ def _api(arguments: argparse.Namespace) -> int:
 
 
 def _worker(arguments: argparse.Namespace) -> int:
-    from app.core.redis.access import require_access
+    from app.core.redis.startup_check import require_access
 
     settings = load_settings()
     _keep_private(settings)
@@ -254,9 +254,9 @@ def _receipt(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}") from None
     from app.core.receipts import ReceiptSigner
-    from app.core.redis.access import answering
+    from app.core.redis.startup_check import connected_client
 
-    fault = statement.fault(ReceiptSigner(answering(load_settings().redis_url)))
+    fault = statement.fault(ReceiptSigner(connected_client(load_settings().redis_url)))
     print(fault or "genuine: signed by this installation and unchanged")
     return 1 if fault else 0
 
@@ -281,11 +281,11 @@ def _keys(arguments: argparse.Namespace) -> int:
     from app.commands.keys import run
     from app.core.accounts.api_keys import KeyStore
     from app.core.egress.addresses import AllowList
-    from app.core.redis.access import answering
+    from app.core.redis.startup_check import connected_client
 
     settings = load_settings()
     allow = AllowList.parse(settings.fetch_allow_hosts)
-    return run(KeyStore(answering(settings.redis_url)), allow, arguments)
+    return run(KeyStore(connected_client(settings.redis_url)), allow, arguments)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 
 from app import VERSION
-from app.api.background import keep_house
 from app.api.deps import make_services
 from app.api.endpoints import (
     account,
@@ -24,11 +23,12 @@ from app.api.endpoints import (
     v2,
     webhooks,
 )
-from app.api.http.graceful_shutdown import LastAnswers
+from app.api.http.drain import LastResponses
 from app.api.http.headers import SafeHeaders
-from app.api.middleware.access_log import Calls, deliver_tally
-from app.api.middleware.body_budget import BodiesInFlight, BodyBudget
-from app.api.middleware.body_limit import BodyBound
+from app.api.maintenance import run_maintenance
+from app.api.middleware.access_log import AccessLog, deliver_tally
+from app.api.middleware.body_budget import BodyBudget, BodyBudgetMiddleware
+from app.api.middleware.body_limit import BodyLimit
 from app.api.middleware.path_forms import PathForms
 from app.api.operations import keys, ops
 from app.api.wire.errors import install_error_handlers
@@ -45,9 +45,9 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        housekeeping = asyncio.create_task(keep_house(services))
+        housekeeping = asyncio.create_task(run_maintenance(services))
         stop = asyncio.Event()
-        counting = asyncio.create_task(deliver_tally(services.tally, services.events, stop))
+        counting = asyncio.create_task(deliver_tally(services.tally, services.async_redis, stop))
         yield
         housekeeping.cancel()
         stop.set()
@@ -55,7 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
             await asyncio.wait_for(counting, _LAST_WORDS_S)
         tracing.stop()
         await services.feed.aclose()
-        await services.events.aclose()
+        await services.async_redis.aclose()
         services.redis.close()
 
     app = FastAPI(
@@ -88,11 +88,11 @@ def create_app(settings: Settings) -> FastAPI:
     if "/metrics" not in settings.closed_paths:
         app.include_router(ops.metrics)
     install_openapi(app)
-    app.add_middleware(BodiesInFlight, budget=_body_budget(settings))
-    app.add_middleware(BodyBound, max_bytes=settings.max_body_bytes)
+    app.add_middleware(BodyBudgetMiddleware, budget=_body_budget(settings))
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(SafeHeaders)
-    app.add_middleware(LastAnswers, drain=services.drain)
-    app.add_middleware(Calls, tally=services.tally)
+    app.add_middleware(LastResponses, drain=services.drain)
+    app.add_middleware(AccessLog, tally=services.tally)
     app.add_middleware(PathForms, prefix=urlsplit(str(settings.public_url or "")).path)
     return app
 

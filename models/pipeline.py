@@ -22,9 +22,10 @@ from torch import Tensor
 from models.autoencoder import LATENT_SCALE
 from models.denoiser import ControlledDenoiser, image_ids
 from models.errors import NonFiniteLatents, OutOfMemory
+from models.evaluation_log import EvaluationLog, Made, Memory, NoResumeStore
 from models.finite import FiniteWatch
+from models.flux.gpu_pacing import Pace
 from models.flux.networks import ControlNet, Transformer
-from models.flux.pace import Pace
 from models.sampling import (
     SAMPLERS,
     initial_noise,
@@ -34,7 +35,6 @@ from models.sampling import (
 )
 from models.spec import GenerationSpec, image_seed
 from models.step_cache import StepCache
-from models.tape import Forgetful, Made, Memory, Tape
 
 if TYPE_CHECKING:
     from models.checkpoints import LoadedCheckpoint
@@ -93,7 +93,7 @@ def generate(
         if not annotated:
             size = spec.width, spec.height
             control_map = loaded.control_maps.make(spec.control, picture, size)
-        return _generate(loaded, spec, control_map, on_step, on_seen, memory or Forgetful())
+        return _generate(loaded, spec, control_map, on_step, on_seen, memory or NoResumeStore())
     except torch.OutOfMemoryError:
         pass  # the traceback holds the tensors: it must be gone before memory is given back
     gc.collect()
@@ -135,7 +135,7 @@ def _picture(
     memory: Memory,
 ) -> Made:
     before = denoiser.evaluations, denoiser.controlled
-    tape = Tape(denoiser, loaded.dtype, memory.answers(index))
+    tape = EvaluationLog(denoiser, loaded.dtype, memory.answers(index))
     watch = FiniteWatch(StepCache(tape) if spec.profile == "turbo" else tape)
 
     def after_step(step: int, steps: int) -> None:

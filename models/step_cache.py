@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models.evaluation_log import EvaluationLog
 from models.sampling import Flow
-from models.tape import Tape
 
 _START, _END = 0.97, 0.10
 """Sigmas outside which every evaluation is run: layout is decided above, detail below."""
@@ -31,7 +31,7 @@ class StepCache(Flow):
     are always run.
     """
 
-    def __init__(self, denoiser: Tape) -> None:
+    def __init__(self, denoiser: EvaluationLog) -> None:
         self._denoiser = denoiser
         self._kept: list[tuple[float, Tensor]] = []
         self._controlled = False

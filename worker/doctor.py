@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from app.core.findings import Finding, fail, ok, warn
 from app.core.settings import Settings
 from models.errors import CheckpointError
-from worker.libraries import quieten
+from worker.library_logging import silence_libraries
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def examine_model(settings: Settings, hashing: bool) -> Iterator[Finding]:
     """hashing: read all weights of the hub and compare their hashes; minutes for the large ones."""
-    quieten()
+    silence_libraries()
     from models.checkpoints import CHECKPOINTS
     from models.checkpoints.loader import best_device, plan_for
 

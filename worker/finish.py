@@ -16,7 +16,7 @@ from app.core.errors import ContentWithheld, GenerationFailed
 from app.core.images.encode import content_type, encode
 from app.core.images.metadata import embed
 from app.core.infotext import infotext
-from app.core.lifecycle.temporary_blobs import drop_leftovers
+from app.core.lifecycle.temporary_blobs import delete_temporary_blobs
 from app.core.receipts import digest, picture_text
 from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage
@@ -37,10 +37,10 @@ def finish(request_id: str) -> None:
 
 
 def _afterwards(context: Runtime, request_id: str) -> None:
-    drop_leftovers(context.requests, context.blobs, request_id)
+    delete_temporary_blobs(context.requests, context.blobs, request_id)
     record = context.requests.get(request_id)
     if record is not None and not record.only_map:
-        context.measurements.add(record)
+        context.throughput.add(record)
 
 
 def _finish(context: Runtime, record: RequestRecord, _execution: str) -> Fields:

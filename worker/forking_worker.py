@@ -15,12 +15,12 @@ from app.core.queueing.jobs import carried_by
 from app.core.system.processes import die_with_parent
 from app.core.telemetry import logs
 from worker.fair_queue import FairQueue
+from worker.graceful_shutdown import GracefulShutdown
 from worker.lease import ShortLease
-from worker.leaving import BoundedLeave
 from worker.standby_horse import StandbyHorse
 
 
-class ForkingWorker(BoundedLeave, ShortLease, Worker):
+class ForkingWorker(GracefulShutdown, ShortLease, Worker):
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """The forked child. It must not outlive its worker: the job is given to another one."""
         die_with_parent()

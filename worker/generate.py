@@ -26,9 +26,9 @@ from models.geometry import generated_size, resolution_mu
 from models.pipeline import Generation, make_control_map
 from models.pipeline import generate as generate_pictures
 from models.spec import GenerationSpec
-from worker.memory import RequestMemory
 from worker.progress import Progress
 from worker.provenance import provenance
+from worker.resume_state import ResumeState
 from worker.runtime import Runtime
 from worker.stage import Fields, Rest, run_stage_in_two
 
@@ -53,14 +53,14 @@ def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callab
     if context.checkpoint is None:
         raise RuntimeError("the gpu worker has no checkpoint loaded")
     spec = spec_of(record, context.settings)
-    control = context.ahead.control(record.id)
+    control = context.prefetch.control(record.id)
     if control is None:
         raise GenerationFailed("Internal error: the control picture was lost")
     picture = Image.frombytes("RGB", (spec.width, spec.height), control)
-    context.aside.begin(context.ahead.read)
-    predicted_s = context.measurements.pace().to_end_s(spec.profile, record.work)
+    context.background_thread.begin(context.prefetch.read)
+    predicted_s = context.throughput.pace().to_end_s(spec.profile, record.work)
     progress = Progress(context, record, execution)
-    memory = RequestMemory(context, record, execution, _source(context.checkpoint, spec))
+    memory = ResumeState(context, record, execution, _source(context.checkpoint, spec))
     try:
         if record.only_map:
             return _map_only(context, record, picture)
@@ -82,7 +82,7 @@ def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callab
     except torch.AcceleratorError:
         # A CUDA context does not recover from this; the lease gives the job to a fresh process.
         log.critical("the device is lost; leaving", exc_info=True)
-        context.aside.settle()
+        context.background_thread.settle()
         os._exit(EXIT_DEVICE_LOST)
     return partial(_keep, context, record, spec, memory, made, memory.seconds, predicted_s)
 
@@ -91,7 +91,7 @@ def _keep(
     context: Runtime,
     record: RequestRecord,
     spec: GenerationSpec,
-    memory: RequestMemory,
+    memory: ResumeState,
     made: Generation,
     inference_s: float,
     predicted_s: float | None,

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 class GpuWorker(InProcessWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._aside = runtime().aside
+        self._aside = runtime().background_thread
 
     def serialize(self) -> dict[str, Any]:
         """What RQ writes into its hash of this worker, and how many pixels the card can do."""

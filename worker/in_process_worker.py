@@ -23,9 +23,9 @@ from rq.job import Job
 from rq.queue import Queue
 from rq.utils import now
 
+from worker.graceful_shutdown import GracefulShutdown
 from worker.job_context import about_job
 from worker.lease import BEAT_S, LEASE_S, ShortLease
-from worker.leaving import BoundedLeave
 from worker.stage import Rest
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ STUCK_GRACE_S = 30
 EXIT_STUCK = 70
 
 
-class InProcessWorker(BoundedLeave, ShortLease, SimpleWorker):
+class InProcessWorker(GracefulShutdown, ShortLease, SimpleWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._left = threading.Event()

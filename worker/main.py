@@ -31,7 +31,7 @@ from worker.fetch_worker import FetchWorker
 from worker.forking_worker import ForkingWorker, PrepareWorker
 from worker.in_process_worker import InProcessWorker
 from worker.lease import BEAT_S
-from worker.libraries import quieten
+from worker.library_logging import silence_libraries
 from worker.runtime import runtime
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def run_gpu() -> int:
     """generate: the checkpoint is loaded once, before the worker can be given a job."""
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
-    quieten()
+    silence_libraries()
     from worker.gpu_worker import GpuWorker
     from worker.model import load_checkpoint, measured
 

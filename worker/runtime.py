@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from redis import Redis
 
 from app.core.history.base import History, open_history
-from app.core.lifecycle.background_jobs import Chores
+from app.core.lifecycle.background_jobs import BackgroundJobs
 from app.core.lifecycle.outbox import Outbox
 from app.core.queueing.jobs import Jobs
-from app.core.queueing.throughput import Measurements
+from app.core.queueing.throughput import ThroughputMeter
 from app.core.receipts import ReceiptSigner
 from app.core.redis.connection import connect
 from app.core.requests.store import RequestStore
@@ -23,9 +23,9 @@ from app.core.storage.base import Blobs, open_blobs
 from app.core.storage.links import LinkSigner
 from app.core.webhooks.deliveries import Deliveries
 from app.core.webhooks.message import WebhookSecrets
-from worker.aside import Aside
+from worker.background_thread import BackgroundThread
 from worker.meter import Meter
-from worker.read_ahead import ReadAhead
+from worker.prefetch import Prefetch
 
 if TYPE_CHECKING:
     from models.checkpoints import LoadedCheckpoint
@@ -41,12 +41,12 @@ class Runtime:
     jobs: Jobs
     links: LinkSigner
     receipts: ReceiptSigner
-    measurements: Measurements
-    ahead: ReadAhead
-    aside: Aside
+    throughput: ThroughputMeter
+    prefetch: Prefetch
+    background_thread: BackgroundThread
     meter: Meter
     outbox: Outbox
-    chores: Chores
+    background_jobs: BackgroundJobs
     history: History
     deliveries: Deliveries
     secrets: WebhookSecrets
@@ -69,12 +69,12 @@ def runtime() -> Runtime:
         jobs=jobs,
         links=LinkSigner(redis),
         receipts=ReceiptSigner(redis),
-        measurements=Measurements(redis),
-        ahead=ReadAhead(blobs, jobs),
-        aside=Aside(),
+        throughput=ThroughputMeter(redis),
+        prefetch=Prefetch(blobs, jobs),
+        background_thread=BackgroundThread(),
         meter=Meter(),
         outbox=Outbox(redis),
-        chores=Chores(redis, jobs),
+        background_jobs=BackgroundJobs(redis, jobs),
         history=open_history(settings.database_url, redis, settings.history_days),
         deliveries=Deliveries(redis, settings.webhook_retries_s, settings.webhook_timeout_s),
         secrets=WebhookSecrets(redis),

@@ -19,8 +19,8 @@ from redis.exceptions import RedisError
 from rq.timeouts import JobTimeoutException
 
 from app.core.errors import BlobsUnavailable, GenerationFailed, RequestFailed, TimedOut
-from app.core.lifecycle.background_jobs import Chore
-from app.core.lifecycle.temporary_blobs import drop_leftovers
+from app.core.lifecycle.background_jobs import BackgroundJob
+from app.core.lifecycle.temporary_blobs import delete_temporary_blobs
 from app.core.requests.record import RequestRecord, Stage
 from app.core.requests.store import Claim
 from worker.runtime import Runtime, runtime
@@ -134,7 +134,7 @@ class _Claimed:
         if self.stage is Stage.FINISH:
             stored = requests.complete(request_id, self.execution, fields)
             if stored:
-                self.context.chores.call(Chore.TELL)
+                self.context.background_jobs.call(BackgroundJob.NOTIFY)
             else:
                 self._tidy()
             return stored
@@ -151,7 +151,7 @@ class _Claimed:
         record = self.context.requests.get(self.record.id)
         ended = record is not None and record.status.terminal
         if ended:
-            drop_leftovers(self.context.requests, self.context.blobs, self.record.id)
+            delete_temporary_blobs(self.context.requests, self.context.blobs, self.record.id)
         return ended
 
     def _done(self, fields: Fields) -> Stage:
@@ -163,5 +163,5 @@ class _Claimed:
 def fail(context: Runtime, request_id: str, execution: str, error: RequestFailed) -> None:
     """End the request for this reason, unless another execution holds it by now."""
     if context.requests.fail(request_id, error, execution):
-        context.chores.call(Chore.TELL)
-        drop_leftovers(context.requests, context.blobs, request_id)
+        context.background_jobs.call(BackgroundJob.NOTIFY)
+        delete_temporary_blobs(context.requests, context.blobs, request_id)

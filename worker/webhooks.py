@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from app.core.egress.addresses import AllowList
-from app.core.egress.post import NotPosted, post
-from app.core.lifecycle.background_jobs import Chore, sweep_deliveries
+from app.core.egress.post import DeliveryFailed, post
+from app.core.lifecycle.background_jobs import BackgroundJob, sweep_deliveries
 from app.core.telemetry import logs
 from app.core.webhooks.deliveries import Attempt, Delivery
 from app.core.webhooks.message import signature
@@ -30,10 +30,10 @@ AT_ONCE = 16
 def deliver() -> None:
     """RQ job: one attempt for each of the deliveries that are due, AT_ONCE of them at most."""
     context = runtime()
-    context.chores.begin(Chore.DELIVER)
+    context.background_jobs.begin(BackgroundJob.DELIVER)
     with ThreadPoolExecutor(AT_ONCE) as threads:
         list(threads.map(partial(_deliver, context), context.deliveries.take(AT_ONCE)))
-    sweep_deliveries(context.deliveries, context.chores)
+    sweep_deliveries(context.deliveries, context.background_jobs)
 
 
 def _deliver(context: Runtime, request_id: str) -> None:
@@ -66,6 +66,6 @@ def _attempt(context: Runtime, delivery: Delivery, at: float, keys: Sequence[str
     try:
         body = delivery.body.encode()
         status = post(delivery.url, body, headers, allow, settings.webhook_timeout_s)
-    except NotPosted as reason:
+    except DeliveryFailed as reason:
         error = str(reason)
     return Attempt(at, round(time.monotonic() - begun, 3), status, error)

@@ -11,14 +11,14 @@ from app.core.settings import Settings
 from app.core.system.exit import refuse
 from models.errors import CheckpointError
 from models.spec import CHECKPOINT_NAMES
-from worker.libraries import quieten
+from worker.library_logging import silence_libraries
 
 _FAILED = 1
 
 
 def list_models(settings: Settings) -> int:
     """A line for each model and for each of its parts."""
-    quieten()
+    silence_libraries()
     from models.checkpoints import CHECKPOINTS
     from models.checkpoints.weights import find
 
@@ -43,7 +43,7 @@ def download(name: str) -> int:
     """
     if name not in CHECKPOINT_NAMES:
         refuse(f"models: {name!r} is none of {', '.join(CHECKPOINT_NAMES)}")
-    quieten()
+    silence_libraries()
     from models.checkpoints import CHECKPOINTS
     from models.checkpoints.weights import damaged, fetch, forget, missing
 

@@ -30,7 +30,7 @@ Secret = Annotated[str, Depends(presented_secret)]
 
 async def authenticate(request: Request, services: ServicesDep, secret: Secret) -> Key:
     """The caller's key. Raises MissingKey or Unauthorized (401)."""
-    key = await services.reads.key(secret)
+    key = await services.reader.key(secret)
     if key is None:
         raise Unauthorized
     note(key_id=key.id)
@@ -45,8 +45,8 @@ async def admitted(request: Request, services: ServicesDep, caller: Caller) -> K
     """The caller's key, when it may submit a request now. Raises Overloaded (503) or RateLimited
     (429); what its limit leaves it is in `request.state.minute`.
     """
-    await services.admission.check(services.reads.unfinished)
-    request.state.minute = await services.minutes.hit(caller)
+    await services.admission.check(services.reader.unfinished)
+    request.state.minute = await services.rate_limiter.hit(caller)
     return caller
 
 

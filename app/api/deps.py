@@ -7,19 +7,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-import redis.asyncio as async_redis
 from fastapi import Depends, Request
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 
-from app.api.http.graceful_shutdown import Drain
-from app.api.rate_limit import MinuteLimiter
+from app.api.http.drain import Drain
+from app.api.rate_limit import RateLimiter
 from app.core.accounts.api_keys import KeyStore
 from app.core.accounts.credits import Ledger
 from app.core.history.base import History, open_history
-from app.core.lifecycle.background_jobs import Chores
+from app.core.lifecycle.background_jobs import BackgroundJobs
 from app.core.lifecycle.outbox import Outbox
 from app.core.queueing.admission import Admission
-from app.core.queueing.forecast import Forecasts
+from app.core.queueing.forecast import Forecaster
 from app.core.queueing.jobs import Jobs
 from app.core.receipts import ReceiptSigner
 from app.core.redis.connection import connect, connect_async
@@ -41,22 +41,22 @@ from app.core.webhooks.message import WebhookSecrets
 class Services:
     settings: Settings
     redis: Redis
-    events: async_redis.Redis
-    reads: Reader
+    async_redis: AsyncRedis
+    reader: Reader
     feed: EventFeed
-    forecasts: Forecasts
+    forecaster: Forecaster
     requests: RequestStore
     blobs: Blobs
     jobs: Jobs
     links: LinkSigner
     admission: Admission
-    minutes: MinuteLimiter
+    rate_limiter: RateLimiter
     keys: KeyStore
     ledger: Ledger
     uploads: Uploads
     sources: Sources
     outbox: Outbox
-    chores: Chores
+    background_jobs: BackgroundJobs
     history: History
     deliveries: Deliveries
     secrets: WebhookSecrets
@@ -68,28 +68,28 @@ class Services:
 
 def make_services(settings: Settings) -> Services:
     redis = connect(settings.redis_url)
-    events = connect_async(settings.redis_url)
+    async_redis = connect_async(settings.redis_url)
     blobs = open_blobs(settings.blob_url, redis)
     jobs = Jobs(redis, settings.request_ttl_s)
     return Services(
         settings=settings,
         redis=redis,
-        events=events,
-        reads=Reader(events),
-        feed=EventFeed(events),
-        forecasts=Forecasts(redis, jobs),
+        async_redis=async_redis,
+        reader=Reader(async_redis),
+        feed=EventFeed(async_redis),
+        forecaster=Forecaster(redis, jobs),
         requests=RequestStore(redis, settings.request_ttl_s),
         blobs=blobs,
         jobs=jobs,
         links=LinkSigner(redis),
-        admission=Admission(events, settings),
-        minutes=MinuteLimiter(events),
+        admission=Admission(async_redis, settings),
+        rate_limiter=RateLimiter(async_redis),
         keys=KeyStore(redis),
         ledger=Ledger(redis),
         uploads=Uploads(redis, blobs, settings.upload_ttl_s, settings.upload_quota_bytes),
         sources=Sources(redis, settings.source_quota_bytes),
         outbox=Outbox(redis),
-        chores=Chores(redis, jobs),
+        background_jobs=BackgroundJobs(redis, jobs),
         history=open_history(settings.database_url, redis, settings.history_days),
         deliveries=Deliveries(redis, settings.webhook_retries_s, settings.webhook_timeout_s),
         secrets=WebhookSecrets(redis),

@@ -38,7 +38,7 @@ class Minute:
         }
 
 
-class MinuteLimiter:
+class RateLimiter:
     """Counts in Redis, so all replicas count together: never more than rpm in any 60 s."""
 
     def __init__(self, redis: async_redis.Redis) -> None:

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from app.core.queueing.jobs import QUEUES
 from app.core.queueing.workers import is_here, live_workers
-from app.core.redis.access import impatient
+from app.core.redis.startup_check import client_without_retries
 
 _TIMEOUT_S = 5
 
@@ -36,7 +36,7 @@ def worker_illness(redis_url: str) -> str | None:
 
     A gpu worker is heard of once its checkpoint is loaded and warm.
     """
-    client = impatient(redis_url)
+    client = client_without_retries(redis_url)
     try:
         workers = [w for queue in QUEUES for w in live_workers(client, queue)]
     except RedisError as error:

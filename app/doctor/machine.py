@@ -16,8 +16,8 @@ from app.core.egress.addresses import AllowList
 from app.core.errors import BlobsUnavailable, HistoryUnavailable, ImageRejected
 from app.core.findings import Finding, fail, ok, warn
 from app.core.history.base import open_history
-from app.core.redis.access import impatient
 from app.core.redis.connection import what_is_wrong
+from app.core.redis.startup_check import client_without_retries
 from app.core.settings import Settings
 from app.core.storage.base import Blobs, open_blobs
 
@@ -48,7 +48,7 @@ def _pictures(settings: Settings) -> Finding:
     what, url = "pictures", settings.blob_url
     remedy = "see that BLOB_URL names a folder or a bucket that can be written, and has room"
     try:
-        with impatient(settings.redis_url) as redis:
+        with client_without_retries(settings.redis_url) as redis:
             blobs = open_blobs(url, redis)
             good = _keeps(blobs)
     except RedisError as error:
@@ -62,7 +62,7 @@ def _pictures(settings: Settings) -> Finding:
 
 
 def _database(settings: Settings) -> Finding:
-    with impatient(settings.redis_url) as redis:  # not asked: the history is not in it
+    with client_without_retries(settings.redis_url) as redis:  # not asked: the history is not in it
         history = open_history(settings.database_url, redis, settings.history_days)
     try:
         history.of_request("doctor", "doctor")

@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 
 from app.core.findings import Finding, fail, ok, warn
 from app.core.queueing.jobs import QUEUES, Jobs
-from app.core.redis.access import impatient
 from app.core.redis.connection import what_is_wrong
+from app.core.redis.startup_check import client_without_retries
 from app.core.settings import Settings
 
 _OLDEST = (6, 2)
@@ -31,7 +31,7 @@ def examine_redis(settings: Settings) -> Iterator[Finding]:
     """Ends with its first finding when nobody answers."""
     url = settings.redis_url
     try:
-        with impatient(url) as redis:
+        with client_without_retries(url) as redis:
             began = time.time()
             seconds, micros = cast(tuple[int, int], redis.time())
             between = (began + time.time()) / 2

@@ -25,8 +25,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from app.core.accounts.api_keys import KeyStore
 from app.core.egress.hosts import authority
 from app.core.queueing.jobs import Jobs
-from app.core.redis.access import impatient
 from app.core.redis.connection import connect, what_is_wrong
+from app.core.redis.startup_check import client_without_retries
 from app.core.settings import Settings
 from app.core.system.exit import EXIT_CONFIG, refuse
 from app.core.system.processes import adopt_orphans, kill_children
@@ -179,7 +179,7 @@ class Supervisor:
 
     def _redis_answers(self) -> bool:
         try:
-            with impatient(self._redis_url) as client:
+            with client_without_retries(self._redis_url) as client:
                 return bool(client.ping())
         except (RedisConnectionError, RedisTimeoutError):  # also while it reads its file
             return False

@@ -27,7 +27,7 @@ from models.controls import Annotators
 from models.errors import CheckpointError
 from models.flux.attention import choose_attention
 from models.flux.profiles import NetworkPair, Networks
-from models.flux.visiting import let_visit
+from models.flux.weight_streaming import stream_weights
 from models.memory import HOST_PLAN, MemoryPlan, choose_plan
 from models.preview import Preview
 from models.text import TextEncoders
@@ -156,7 +156,7 @@ def _load_pipe(
     if device.type == "cuda":
         pipe.vae.to(memory_format=torch.channels_last)  # the layout of its convolutions there
     if plan.encoders_wait:
-        let_visit(t5.encoder.block, device)
+        stream_weights(t5.encoder.block, device)
         t5.shared.to(device)
         t5.encoder.final_layer_norm.to(device)
     return pipe

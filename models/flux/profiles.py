@@ -14,7 +14,7 @@ import torch
 
 from models.flux.compilation import compile_blocks
 from models.flux.float8 import in_float8, native
-from models.flux.visiting import let_visit
+from models.flux.weight_streaming import stream_weights
 from models.memory import MemoryPlan
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Networks:
             in_float8(pair.controlnet, place, supported),
         )
         if self.plan.blocks_wait:
-            let_visit(made.blocks(), self.device)
+            stream_weights(made.blocks(), self.device)
             for network in (made.transformer, made.controlnet):
                 _settle_all_but_blocks(network, self.device)
         elif self.compiled:

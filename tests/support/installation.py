@@ -23,7 +23,7 @@ import pytest
 from redis import Redis
 from rq.serializers import JSONSerializer
 
-from app.api import background as housekeeping
+from app.api import maintenance as housekeeping
 from app.api.deps import Services
 from app.core.accounts.api_keys import Terms
 from app.core.queueing.jobs import CPU, FETCH, FINISH, GPU, WEBHOOKS
@@ -136,20 +136,20 @@ class Installation:
                 worker.run_maintenance_tasks()  # type: ignore[no-untyped-call]  # as above
                 while (found := worker.dequeue_job_and_maintain_ttl(None)) is not None:
                     worker.execute_job(*found)
-                    self.context.aside.settle()
+                    self.context.background_thread.settle()
 
-    def keep_house(self) -> None:
+    def run_maintenance(self) -> None:
         """The duties of one period."""
         self.redis.delete("housekeeping")
-        assert housekeeping.do_duties(self.services)
+        assert housekeeping.run_duties(self.services)
 
     def close(self) -> None:
         async def disconnect() -> None:
             await self._api.aclose()
             await self.services.feed.aclose()
-            await self.services.events.aclose()
+            await self.services.async_redis.aclose()
 
-        self.context.aside.settle()
+        self.context.background_thread.settle()
         self._thread.submit(self._loop.run, disconnect()).result(60)
         self._thread.submit(self._loop.close).result(60)
         self._thread.shutdown()
@@ -184,7 +184,7 @@ def _stub(running: Installation) -> ModuleType:
 
     def work(context: Runtime, record: RequestRecord, execution: str) -> Callable[[], Fields]:
         expires_at = record.expires_at
-        assert context.ahead.control(record.id) is not None
+        assert context.prefetch.control(record.id) is not None
         answers = f"{record.id}:answers:{execution}:0"
         context.blobs.put(answers, b"answers", expires_at)
         kept = {"source": "stub", "chunks": [[answers, 1]]}

@@ -257,7 +257,7 @@ def expired(there: Installation, caller: Caller) -> str:
     later = there.record(request_id).expires_at - 1
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(requests_module.time, "time", lambda: later)
-        there.keep_house()
+        there.run_maintenance()
     there.work()
     return request_id
 
@@ -290,7 +290,7 @@ def test_every_key_of_a_request_expires_and_only_its_pictures_are_kept(
 ) -> None:
     request_id = life(there, caller)
     assert there.record(request_id).status is ENDS[life]
-    there.keep_house()
+    there.run_maintenance()
     check(there)
     kept = {f"output:{made['file_name'][0]}" for made in there.record(request_id).outputs}
     if there.record(request_id).control_map is not None:
@@ -316,7 +316,7 @@ def test_a_request_that_expires_while_a_worker_has_it_is_not_brought_back(
     there.work()
     assert there.redis.keys(f"req:{request_id}*") == []
     check(there, unfinished=1)
-    there.keep_house()
+    there.run_maintenance()
     assert there.services.requests.unfinished() == {}
 
 
@@ -345,9 +345,9 @@ def later(there: Installation, monkeypatch: pytest.MonkeyPatch) -> Later:
 def after(there: Installation, later: Later, seconds: float) -> None:
     """Some time after everything has ended: two periods of housekeeping, workers between them."""
     later.by(seconds)
-    there.keep_house()
+    there.run_maintenance()
     there.work()
-    there.keep_house()
+    there.run_maintenance()
 
 
 def test_nothing_is_left_of_requests_that_have_expired(
@@ -392,7 +392,7 @@ def test_what_lasts_does_not_grow_with_the_number_of_requests(
         ids.append(there.submit(caller, BODY))
         cancel(there, caller, ids[-1])
         there.work()
-        there.keep_house()
+        there.run_maintenance()
 
     for _ in range(2):
         a_round()

@@ -10,7 +10,7 @@ from typing import cast
 import redis.asyncio as async_redis
 from fastapi import FastAPI
 
-from app.api.http.graceful_shutdown import Drain
+from app.api.http.drain import Drain
 from app.api.http.server import serve
 from app.core.settings import load_settings
 

@@ -23,9 +23,9 @@ from PIL import Image
 
 import worker.generate
 from models.denoiser import ControlledDenoiser
+from models.evaluation_log import EvaluationLog, Made, Memory
 from models.pipeline import Generation, OnStep
 from models.spec import GenerationSpec, image_seed
-from models.tape import Made, Memory, Tape
 from worker.meter import Device
 
 JUMP_S = 20.0
@@ -71,7 +71,7 @@ class Stub:
     def _picture(self, spec: GenerationSpec, index: int, on_step: OnStep, memory: Memory) -> Made:
         denoiser = StubDenoiser(image_seed(spec.seed, index), self._picture_s / spec.steps)
         recorded = memory.answers(index)
-        tape = Tape(cast(ControlledDenoiser, denoiser), torch.float64, recorded)
+        tape = EvaluationLog(cast(ControlledDenoiser, denoiser), torch.float64, recorded)
         answers = set()
         for step in range(1, spec.steps + 1):
             answers.add(int(tape.velocity(torch.zeros(1, dtype=torch.float64), 0.5).item()))
@@ -112,7 +112,7 @@ def main(picture_s: float) -> int:
         weights={},
     )
     # The modules that load diffusers, transformers and controlnet_aux: five seconds of a start.
-    _replace("worker.libraries", quieten=lambda: None)
+    _replace("worker.library_logging", silence_libraries=lambda: None)
     _replace(
         "worker.model",
         load_checkpoint=lambda _settings: checkpoint,

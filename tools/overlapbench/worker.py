@@ -29,9 +29,9 @@ from app.core.queueing.jobs import Jobs
 from app.core.requests.store import RequestStore
 from app.core.settings import Settings
 from app.core.storage.base import RedisBlobs
+from models.evaluation_log import Made, Memory
 from models.pipeline import Generation, OnStep
 from models.spec import GenerationSpec
-from models.tape import Made, Memory
 from worker.gpu_worker import GpuWorker
 from worker.main import run_gpu
 

@@ -20,6 +20,6 @@ WITHOUT_BOUND = 999_999_999.0
 @router.get("/v1/get-user-credits", responses=KEYED)
 async def user_credits(services: ServicesDep, caller: Caller) -> UserCredits:
     """What the key has left, without what its unfinished requests have reserved."""
-    balance = await services.events.hget(BALANCES, caller.id) if caller.budgeted else None
+    balance = await services.async_redis.hget(BALANCES, caller.id) if caller.budgeted else None
     left = WITHOUT_BOUND if balance is None else to_credits(int(balance))
     return {"credits": left, "free-credits": 0.0, "unlimited": balance is None}

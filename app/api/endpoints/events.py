@@ -110,7 +110,7 @@ class _Story:
         if self.over or not (events or self.record.status is Status.QUEUED):
             return ""
         ended = self.record.status.terminal
-        forecast = None if ended else await self._services.forecasts.current()
+        forecast = None if ended else await self._services.forecaster.current()
         if not events and forecast is not None:
             if forecast.place(self.record.id).position == self._position:
                 return ""
@@ -118,7 +118,7 @@ class _Story:
         return "".join(_text(event, self._body(event, forecast)) for event in events)
 
     async def _read_again(self) -> None:
-        found = await self._services.reads.record(self.record.id)
+        found = await self._services.reader.record(self.record.id)
         if found is None:
             self.over = True
         else:

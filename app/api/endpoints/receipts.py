@@ -9,7 +9,7 @@ from app.api.deps import ServicesDep
 from app.api.endpoints.v2 import OwnRecord
 from app.api.http.origin import public_origin
 from app.api.wire.openapi import FOUND, KEYED
-from app.api.wire.responses import ReceiptAnswer
+from app.api.wire.responses import ReceiptResponse
 from app.api.wire.results import file_link
 from app.core.errors import NotFound
 from app.core.receipts import ALGORITHM, receipt_of
@@ -20,7 +20,7 @@ router = APIRouter(tags=["v2"])
 
 @router.get(
     "/v2/requests/{request_id}/receipt",
-    responses={200: {"model": ReceiptAnswer}, **KEYED, **FOUND},
+    responses={200: {"model": ReceiptResponse}, **KEYED, **FOUND},
 )
 async def request_receipt(
     request: Request, services: ServicesDep, record: OwnRecord

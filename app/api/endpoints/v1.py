@@ -23,7 +23,7 @@ from app.api.submission.idempotency import IdempotencyKey, submit_once
 from app.api.submission.submit import SubmissionDep
 from app.api.wire.errors import CLIENT_CLOSED_REQUEST, error_response
 from app.api.wire.openapi import FOUND, KEYED, PICTURE
-from app.api.wire.responses import EncodedPictures, PollAnswer, PollFailed
+from app.api.wire.responses import EncodedPictures, PollFailed, PollResponse
 from app.api.wire.results import encoded_outputs, output_bytes, poll_body, poll_failed
 from app.core.errors import (
     Cancelled,
@@ -95,7 +95,7 @@ async def answer_at_the_end(
 @router.get(
     "/v1/requests/{request_id}",
     responses={
-        200: {"model": PollAnswer},
+        200: {"model": PollResponse},
         **KEYED,
         **FOUND,
         422: {"description": "It FAILED", "model": PollFailed},
@@ -111,7 +111,7 @@ async def poll_request(request: Request, services: ServicesDep, record: OwnRecor
 
 def _cancel_unbegun(services: Services, request_id: str) -> None:
     reason = Cancelled("cancelled: the client hung up before the request began")
-    parts = services.requests, services.jobs, services.blobs, services.chores
+    parts = services.requests, services.jobs, services.blobs, services.background_jobs
     cancel(*parts, request_id, reason, only_queued=True)
 
 

@@ -13,7 +13,7 @@ from app.api.http.origin import public_origin
 from app.api.submission.idempotency import IdempotencyKey, submit_once
 from app.api.submission.submit import SubmissionDep
 from app.api.wire.openapi import FOUND, KEYED, SUBMISSION, Responses
-from app.api.wire.responses import FailedAnswer, ResultAnswer, StatusAnswer, Submitted
+from app.api.wire.responses import FailedResponse, ResultResponse, StatusResponse, Submitted
 from app.api.wire.results import failed_body, result_body, status_body, submitted_body
 from app.core.errors import Cancelled, NotFound, RequestFailed, Unauthorized
 from app.core.lifecycle.cancellation import cancel
@@ -26,7 +26,7 @@ router = APIRouter(tags=["v2"])
 OF_A_REQUEST: Responses = {
     **KEYED,
     **FOUND,
-    422: {"description": "It FAILED", "model": FailedAnswer},
+    422: {"description": "It FAILED", "model": FailedResponse},
 }
 
 
@@ -35,7 +35,7 @@ async def own_record(request_id: str, services: ServicesDep, secret: Secret) -> 
     NotFound when it is unknown, expired or somebody else's.
     """
     known = request_id if ID.fullmatch(request_id) else ""
-    caller, record = await services.reads.key_and_record(secret, known)
+    caller, record = await services.reader.key_and_record(secret, known)
     if caller is None:
         raise Unauthorized
     note(request_id=known, key_id=caller.id)
@@ -49,7 +49,7 @@ OwnRecord = Annotated[RequestRecord, Depends(own_record)]
 
 async def forecast_for(services: ServicesDep, record: OwnRecord) -> Forecast | None:
     """What the caller may expect; no round trip for a request that has ended."""
-    return None if record.status.terminal else await services.forecasts.current()
+    return None if record.status.terminal else await services.forecaster.current()
 
 
 ForecastDep = Annotated[Forecast | None, Depends(forecast_for)]
@@ -71,7 +71,7 @@ def submit_request(
 
 @router.get(
     "/v2/requests/{request_id}/status",
-    responses={200: {"model": StatusAnswer}, **OF_A_REQUEST},
+    responses={200: {"model": StatusResponse}, **OF_A_REQUEST},
 )
 async def request_status(
     request: Request, services: ServicesDep, record: OwnRecord
@@ -84,7 +84,7 @@ async def request_status(
 
 @router.get(
     "/v2/requests/{request_id}",
-    responses={200: {"model": ResultAnswer | StatusAnswer}, **OF_A_REQUEST},
+    responses={200: {"model": ResultResponse | StatusResponse}, **OF_A_REQUEST},
 )
 def request_result(
     request: Request, services: ServicesDep, record: OwnRecord, forecast: ForecastDep
@@ -100,7 +100,7 @@ def request_result(
 
 @router.delete(
     "/v2/requests/{request_id}",
-    responses={200: {"model": StatusAnswer | FailedAnswer}, **KEYED, **FOUND},
+    responses={200: {"model": StatusResponse | FailedResponse}, **KEYED, **FOUND},
 )
 def cancel_request(request: Request, services: ServicesDep, record: OwnRecord) -> JSONResponse:
     """End a request that has not ended: at once while QUEUED, at its next step while PROCESSING.
@@ -109,7 +109,7 @@ def cancel_request(request: Request, services: ServicesDep, record: OwnRecord) -
     the body says how. So the call can be repeated, and losing the race with the end is no error.
     """
     if not record.status.terminal:
-        parts = services.requests, services.jobs, services.blobs, services.chores
+        parts = services.requests, services.jobs, services.blobs, services.background_jobs
         cancel(*parts, record.id, Cancelled())
     ended = services.requests.get(record.id)
     if ended is None:  # it has expired meanwhile

@@ -51,7 +51,7 @@ async def _ended(services: Services, request_id: str) -> RequestRecord | None:
                 if events and not events[-1].last:
                     continue
                 # It has ended, or nothing has happened for a while: it may have expired.
-                record = await services.reads.record(request_id)
+                record = await services.reader.record(request_id)
             except RedisError as error:
                 # The request goes on; without an answer its client would send it again.
                 log.warning("request %s: v1 waits on without Redis: %s", request_id, error)

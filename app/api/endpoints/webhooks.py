@@ -22,14 +22,14 @@ from app.core.webhooks.message import OVERLAP_S
 router = APIRouter(tags=["webhooks"])
 
 
-class WebhookSecretAnswer(TypedDict):
+class WebhookSecretResponse(TypedDict):
     """secret: what a receiver verifies with. overlap_s: how long the one before signs too."""
 
     secret: str
     overlap_s: int
 
 
-class AttemptAnswer(TypedDict):
+class AttemptResponse(TypedDict):
     """status_code: null when there was no answer; error says why. All three null: the attempt is
     being made, or the process that made it died."""
 
@@ -39,7 +39,7 @@ class AttemptAnswer(TypedDict):
     error: str | None
 
 
-class WebhookAnswer(TypedDict):
+class WebhookResponse(TypedDict):
     """next_attempt_at: null once it was delivered or given up."""
 
     webhook_id: str
@@ -47,11 +47,11 @@ class WebhookAnswer(TypedDict):
     webhook_url: str
     state: Literal["pending", "delivered", "given_up"]
     next_attempt_at: str | None
-    attempts: list[AttemptAnswer]
+    attempts: list[AttemptResponse]
 
 
 @router.get("/v2/requests/{request_id}/webhook", responses={**KEYED, **FOUND})
-def webhook_log(request_id: str, services: ServicesDep, caller: Caller) -> WebhookAnswer:
+def webhook_log(request_id: str, services: ServicesDep, caller: Caller) -> WebhookResponse:
     """Every attempt to tell of a request's end; there from its end on, for a week."""
     delivery = services.deliveries.get(request_id) if ID.fullmatch(request_id) else None
     if delivery is None or delivery.owner != caller.name:
@@ -67,18 +67,18 @@ def webhook_log(request_id: str, services: ServicesDep, caller: Caller) -> Webho
 
 
 @router.get("/v2/webhooks/secret", responses=KEYED)
-def webhook_secret(services: ServicesDep, caller: Caller) -> WebhookSecretAnswer:
+def webhook_secret(services: ServicesDep, caller: Caller) -> WebhookSecretResponse:
     """What the webhooks of this key's owner are signed with; made at the first call."""
     return {"secret": services.secrets.of(caller.name).current, "overlap_s": OVERLAP_S}
 
 
 @router.post("/v2/webhooks/secret/rotate", responses=KEYED)
-def rotate_webhook_secret(services: ServicesDep, caller: Caller) -> WebhookSecretAnswer:
+def rotate_webhook_secret(services: ServicesDep, caller: Caller) -> WebhookSecretResponse:
     """A new secret. The last one signs beside it for overlap_s, so no webhook goes unverified."""
     return {"secret": services.secrets.rotate(caller.name).current, "overlap_s": OVERLAP_S}
 
 
-def _attempt(attempt: Attempt) -> AttemptAnswer:
+def _attempt(attempt: Attempt) -> AttemptResponse:
     return {
         "at": _iso(attempt.at),
         "duration_s": attempt.duration_s,

@@ -8,7 +8,7 @@ import resource
 import uvicorn
 from fastapi import FastAPI
 
-from app.api.http.graceful_shutdown import Drain, DrainingServer
+from app.api.http.drain import Drain, DrainingServer
 from app.api.http.protocol import bounded_protocol
 from app.core.settings import Settings
 

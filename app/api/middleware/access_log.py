@@ -38,7 +38,7 @@ _NO_ANSWER = 499
 _LONGEST_PATH = 200
 
 
-class Calls:
+class AccessLog:
     def __init__(self, app: ASGIApp, tally: Tally) -> None:
         self._app = app
         self._tally = tally

@@ -98,7 +98,7 @@ class BodyLease:
             self._taken += size
 
 
-class BodiesInFlight:
+class BodyBudgetMiddleware:
     """Puts the lease of a call's body into its `state`, and ends it with the call at the latest."""
 
     def __init__(self, app: ASGIApp, budget: BodyBudget) -> None:

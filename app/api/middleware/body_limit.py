@@ -9,7 +9,7 @@ from app.core.errors import BodyTooLarge
 from app.core.telemetry.logs import note
 
 
-class BodyBound:
+class BodyLimit:
     """Answers 413 as soon as a body is, or says it is, larger than max_bytes.
 
     FastAPI has a bound of its own (max_body_size), but it answers in plain text.

@@ -16,7 +16,7 @@ from app.api.parsing.json_body import read_json, shortened
 from app.api.parsing.media_type import check_encoding
 from app.api.wire.openapi import FOUND, KEYED, Responses, error_answer, json_body
 from app.api.wire.requests import without_null
-from app.api.wire.responses import Balance, KeyAnswer, KeyList, NewKey, Revoked
+from app.api.wire.responses import Balance, KeyList, KeyResponse, NewKey, Revoked
 from app.core.accounts.api_keys import (
     MOST_A_MINUTE,
     MOST_IN_FLIGHT,
@@ -149,7 +149,7 @@ def _sentence(detail: Any) -> str:
     return f"{field}: {detail['msg']}"
 
 
-def _answer(report: KeyReport) -> KeyAnswer:
+def _answer(report: KeyReport) -> KeyResponse:
     key = report.key
     return {
         "id": key.id,

@@ -60,8 +60,8 @@ def ready(services: ServicesDep) -> JSONResponse:
 async def prometheus(services: ServicesDep) -> Response:
     """Requests, queues, workers, devices; the same from every replica, since all is in Redis."""
     with suppress(ResponseError):  # a Redis that is full can still be read
-        await services.tally.deliver(services.events)
-    snapshot = await take_snapshot(services.events)
+        await services.tally.deliver(services.async_redis)
+    snapshot = await take_snapshot(services.async_redis)
     return Response(await run_in_threadpool(render, snapshot), media_type=CONTENT_TYPE_LATEST)
 
 

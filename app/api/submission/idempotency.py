@@ -17,7 +17,7 @@ from app.api.submission.submit import Submission, submit
 from app.core.accounts.api_keys import Key
 from app.core.errors import Conflict, InvalidRequest
 from app.core.requests.idempotency import Use
-from app.core.requests.store import KeyTaken
+from app.core.requests.store import IdempotencyKeyTaken
 from app.core.telemetry.logs import note
 
 _KEY = re.compile("[!-~]{1,255}")
@@ -59,7 +59,7 @@ def submit_once(services: Services, caller: Key, submission: Submission, key: st
     while True:
         held = keys.take(owner, key, use, services.requests.expiry())
         if held is None or held == use:  # held: Redis was asked twice, the first answer was lost
-            with suppress(KeyTaken):
+            with suppress(IdempotencyKeyTaken):
                 return _submit(services, caller, submission, key, use)
         elif held.digest != use.digest:
             raise Conflict("Idempotency-Key: was used with another body")
@@ -75,11 +75,11 @@ def submit_once(services: Services, caller: Key, submission: Submission, key: st
 
 
 def _submit(services: Services, caller: Key, submission: Submission, key: str, use: Use) -> str:
-    """Raises KeyTaken when another call has taken the key over meanwhile."""
+    """Raises IdempotencyKeyTaken when another call has taken the key over meanwhile."""
     keys, owner = services.idempotency, caller.name
     try:
-        return submit(services, caller, submission, use.request_id, keys.hold(owner, key, use))
-    except KeyTaken:
+        return submit(services, caller, submission, use.request_id, keys.guard(owner, key, use))
+    except IdempotencyKeyTaken:
         raise
     except BaseException:
         keys.release(owner, key, use)

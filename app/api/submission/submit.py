@@ -38,7 +38,7 @@ from app.core.errors import (
 from app.core.images.data_uri import decoded_size
 from app.core.redis import keys
 from app.core.requests.record import Stage
-from app.core.requests.store import Hold, KeyTaken
+from app.core.requests.store import IdempotencyGuard, IdempotencyKeyTaken
 from app.core.telemetry.logs import note
 from models.geometry import largest_of_shape
 
@@ -159,14 +159,14 @@ def submit(
     caller: Key,
     submission: Submission,
     request_id: str | None = None,
-    hold: Hold | None = None,
+    guard: IdempotencyGuard | None = None,
 ) -> str:
     """Accept: write the record, queue its first job, and say the request's id, a new one unless
-    the caller has drawn one. hold: by which it is made once.
+    the caller has drawn one. guard: makes it happen once.
 
-    Raises InvalidRequest for a custom size that no worker could make, for a URL that is too long
-    or a picture that is too large; RateLimited and QuotaExceeded for one that is too much beside
-    the others of its owner; InsufficientCredits, RedisError, BlobsUnavailable, and KeyTaken.
+    Raises InvalidRequest for a custom size that no worker can make, a URL that is too long or a
+    picture that is too large; RateLimited and QuotaExceeded when the owner's waiting pictures hold
+    too many bytes; InsufficientCredits, RedisError, BlobsUnavailable and IdempotencyKeyTaken.
     """
     _check_picture(services, submission)
     if not submission.body.use_input_img_dimension:
@@ -198,11 +198,11 @@ def submit(
             expires_at,
             webhook=submission.webhook,
             account=account,
-            hold=hold or Hold(),
+            guard=guard or IdempotencyGuard(),
             stage=stage,
         )
-        _enqueue(services, request_id, stage, told=hold is not None)
-    except (InsufficientCredits, KeyTaken):
+        _enqueue(services, request_id, stage, told=guard is not None)
+    except (InsufficientCredits, IdempotencyKeyTaken):
         _drop_source(services, caller.name, request_id)
         raise
     except (RedisError, BlobsUnavailable):

@@ -51,7 +51,7 @@ class Metrics(TypedDict, total=False):
     profile: str
 
 
-class StatusAnswer(TypedDict):
+class StatusResponse(TypedDict):
     """Of a request that has not FAILED. progress: only while PROCESSING. queue_position: only
     while QUEUED, 1 is next. eta_seconds: until the end, while there is one to wait for; null when
     nothing has been measured yet.
@@ -67,7 +67,7 @@ class StatusAnswer(TypedDict):
     eta_seconds: NotRequired[float | None]
 
 
-class FailedAnswer(TypedDict):
+class FailedResponse(TypedDict):
     status: Literal[Status.FAILED]
     request_id: str
     error: str
@@ -89,7 +89,7 @@ class Timings(TypedDict):
     inference: float | None
 
 
-class ResultAnswer(TypedDict):
+class ResultResponse(TypedDict):
     """output: a link, or base64 (a list when there are several pictures) if it was asked for."""
 
     status: Literal[Status.COMPLETED]
@@ -149,14 +149,14 @@ class Signature(TypedDict):
     value: str
 
 
-class ReceiptAnswer(TypedDict):
+class ReceiptResponse(TypedDict):
     """signature: of `receipt` as JSON with sorted keys and no blanks."""
 
     receipt: Receipt
     signature: Signature
 
 
-class PollAnswer(TypedDict):
+class PollResponse(TypedDict):
     """Of the older protocol. output: empty until COMPLETED, then a link."""
 
     status: Literal[Status.QUEUED, Status.PROCESSING, Status.COMPLETED]
@@ -189,7 +189,7 @@ class EncodedPictures(TypedDict):
 UserCredits = TypedDict("UserCredits", {"credits": float, "free-credits": float, "unlimited": bool})
 
 
-class KeyAnswer(TypedDict):
+class KeyResponse(TypedDict):
     """A key without its secret. credits: what is left; null without a budget. spent: what its
     COMPLETED requests cost. Moments are ISO 8601 in UTC."""
 
@@ -206,14 +206,14 @@ class KeyAnswer(TypedDict):
     webhook_url: str | None
 
 
-class NewKey(KeyAnswer):
+class NewKey(KeyResponse):
     """key: the secret, shown only now."""
 
     key: str
 
 
 class KeyList(TypedDict):
-    keys: list[KeyAnswer]
+    keys: list[KeyResponse]
 
 
 class Revoked(TypedDict):

@@ -7,12 +7,12 @@ from __future__ import annotations
 import base64
 
 from app.api.wire.responses import (
-    FailedAnswer,
+    FailedResponse,
     Metrics,
-    PollAnswer,
     PollFailed,
-    ResultAnswer,
-    StatusAnswer,
+    PollResponse,
+    ResultResponse,
+    StatusResponse,
     Submitted,
 )
 from app.core.errors import NotFound
@@ -37,11 +37,11 @@ def submitted_body(request_id: str, origin: str) -> Submitted:
 
 def status_body(
     record: RequestRecord, origin: str, forecast: Forecast | None
-) -> StatusAnswer | FailedAnswer:
+) -> StatusResponse | FailedResponse:
     """The answer of GET /v2/requests/{id}/status; forecast: of a request that has not ended."""
     if record.status is Status.FAILED:
         return failed_body(record)
-    body: StatusAnswer = {
+    body: StatusResponse = {
         "status": record.status,
         "request_id": record.id,
         "status_url": f"{_response_url(record.id, origin)}/status",
@@ -61,7 +61,7 @@ def rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 
-def failed_body(record: RequestRecord) -> FailedAnswer:
+def failed_body(record: RequestRecord) -> FailedResponse:
     return {
         "status": Status.FAILED,
         "request_id": record.id,
@@ -70,10 +70,10 @@ def failed_body(record: RequestRecord) -> FailedAnswer:
     }
 
 
-def poll_body(links: LinkSigner, record: RequestRecord, origin: str) -> PollAnswer:
+def poll_body(links: LinkSigner, record: RequestRecord, origin: str) -> PollResponse:
     """The answer of GET /v1/requests/{id} for a request that has not FAILED."""
     assert record.status is not Status.FAILED
-    body: PollAnswer = {"status": record.status, "request_id": record.id, "output": ""}
+    body: PollResponse = {"status": record.status, "request_id": record.id, "output": ""}
     if record.status is Status.COMPLETED:
         body["output"] = output_link(links, record, 0, origin)
     elif record.status is Status.QUEUED:
@@ -95,7 +95,7 @@ def poll_failed(record: RequestRecord) -> PollFailed:
 
 def result_body(
     links: LinkSigner, blobs: Blobs, record: RequestRecord, origin: str
-) -> ResultAnswer:
+) -> ResultResponse:
     """The answer of GET /v2/requests/{id} for a COMPLETED request."""
     urls = [output_link(links, record, index, origin) for index in range(len(record.outputs))]
     output: str | list[str] = urls[0]
@@ -103,7 +103,7 @@ def result_body(
         encoded = encoded_outputs(blobs, record)
         output = encoded if len(encoded) > 1 else encoded[0]
     images = [told(made, url) for url, made in zip(urls, record.outputs, strict=True)]
-    body: ResultAnswer = {
+    body: ResultResponse = {
         "status": Status.COMPLETED,
         "error": None,
         "request_id": record.id,

@@ -15,7 +15,7 @@ from app.core.egress.urls import parse_url
 from app.core.errors import UrlRejected
 
 
-class NotPosted(Exception):
+class DeliveryFailed(Exception):
     """There was no answer. The text is fit for the owner: it names no address."""
 
 
@@ -27,7 +27,7 @@ def post(
     timeout_s: float,
     resolve: Resolve = resolve,
 ) -> int:
-    """The HTTP status of the answer, redirects included. Raises NotPosted.
+    """The HTTP status of the answer, redirects included. Raises DeliveryFailed.
 
     timeout_s: for all of it, from the look-up of the name to the head of the answer.
     """
@@ -42,11 +42,11 @@ def post(
         ):
             return answer.status
     except UrlRejected as error:
-        raise NotPosted(f"the URL cannot be used: {error.reason}") from None
+        raise DeliveryFailed(f"the URL cannot be used: {error.reason}") from None
     except httpcore.TimeoutException:
-        raise NotPosted(f"no answer within {timeout_s:g} s") from None
+        raise DeliveryFailed(f"no answer within {timeout_s:g} s") from None
     except (httpcore.NetworkError, httpcore.ProtocolError):
-        raise NotPosted("the receiver could not be reached") from None
+        raise DeliveryFailed("the receiver could not be reached") from None
 
 
 def _encoded(headers: Mapping[str, str], body: bytes) -> list[tuple[bytes, bytes]]:

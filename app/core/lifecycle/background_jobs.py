@@ -2,7 +2,7 @@
 
 Whoever makes such work calls for it; a call while a job still waits adds none. A call may be lost
 (the caller dies, Redis is away), so somebody has to look now and then whether work was left:
-app/api/background.py does, by the sweeps below.
+app/api/maintenance.py does, by the sweeps below.
 """
 
 from __future__ import annotations
@@ -27,23 +27,26 @@ _WAIT_S = 600
 _TIMEOUT_S = 120
 
 
-class Chore(StrEnum):
-    TELL = "tell"
-    """Tell history and webhooks of the requests in the outbox."""
+class BackgroundJob(StrEnum):
+    NOTIFY = "tell"
+    """Report the requests in the outbox to the history and the webhooks."""
     DELIVER = "deliver"
     """Send the webhooks that are due."""
 
 
-_QUEUE = {Chore.TELL: FINISH, Chore.DELIVER: WEBHOOKS}
-_FUNCTION = {Chore.TELL: "worker.ended.tell", Chore.DELIVER: "worker.webhooks.deliver"}
+_QUEUE = {BackgroundJob.NOTIFY: FINISH, BackgroundJob.DELIVER: WEBHOOKS}
+_FUNCTION = {
+    BackgroundJob.NOTIFY: "worker.ended.tell",
+    BackgroundJob.DELIVER: "worker.webhooks.deliver",
+}
 
 
-class Chores:
+class BackgroundJobs:
     def __init__(self, redis: Redis, jobs: Jobs) -> None:
         self._redis = redis
         self._jobs = jobs
 
-    def call(self, chore: Chore) -> None:
+    def call(self, chore: BackgroundJob) -> None:
         """Queue its job, unless one waits that has not begun. Raises nothing: a sweep calls anew.
 
         At the front: it takes no time, and others wait for what it tells.
@@ -63,19 +66,19 @@ class Chores:
         except RedisError as error:
             log.warning("%s: not called, left to the next sweep: %s", chore, error)
 
-    def begin(self, chore: Chore) -> None:
+    def begin(self, chore: BackgroundJob) -> None:
         """Of the job itself, before it looks for work: whatever comes from now on is for another
         one."""
         self._redis.delete(keys.background_job(chore))
 
 
-def sweep_outbox(outbox: Outbox, chores: Chores) -> None:
+def sweep_outbox(outbox: Outbox, background_jobs: BackgroundJobs) -> None:
     """Call for the telling of requests whose end nobody has been told of."""
     if len(outbox):
-        chores.call(Chore.TELL)
+        background_jobs.call(BackgroundJob.NOTIFY)
 
 
-def sweep_deliveries(deliveries: Deliveries, chores: Chores) -> None:
+def sweep_deliveries(deliveries: Deliveries, background_jobs: BackgroundJobs) -> None:
     """Call for the sending of webhooks whose time has come."""
     if deliveries.due():
-        chores.call(Chore.DELIVER)
+        background_jobs.call(BackgroundJob.DELIVER)

@@ -9,8 +9,8 @@ can hit no other request.
 from __future__ import annotations
 
 from app.core.errors import RequestFailed
-from app.core.lifecycle.background_jobs import Chore, Chores
-from app.core.lifecycle.temporary_blobs import drop_leftovers
+from app.core.lifecycle.background_jobs import BackgroundJob, BackgroundJobs
+from app.core.lifecycle.temporary_blobs import delete_temporary_blobs
 from app.core.queueing.jobs import Jobs
 from app.core.requests.store import RequestStore
 from app.core.storage.base import Blobs
@@ -20,7 +20,7 @@ def cancel(
     requests: RequestStore,
     jobs: Jobs,
     blobs: Blobs,
-    chores: Chores,
+    background_jobs: BackgroundJobs,
     request_id: str,
     reason: RequestFailed,
     only_queued: bool = False,
@@ -28,7 +28,7 @@ def cancel(
     """End it for this reason. False: it has ended already, or only_queued and it has begun."""
     if not requests.fail(request_id, reason, only_queued=only_queued):
         return False
-    chores.call(Chore.TELL)
+    background_jobs.call(BackgroundJob.NOTIFY)
     jobs.withdraw(request_id)
-    drop_leftovers(requests, blobs, request_id)
+    delete_temporary_blobs(requests, blobs, request_id)
     return True

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 
 from app.core.errors import BlobsUnavailable, Expired
-from app.core.lifecycle.background_jobs import Chores
+from app.core.lifecycle.background_jobs import BackgroundJobs
 from app.core.lifecycle.cancellation import cancel
 from app.core.queueing.jobs import Jobs
 from app.core.requests.store import RequestStore
@@ -16,10 +16,12 @@ from app.core.storage.base import Blobs
 log = logging.getLogger(__name__)
 
 
-def end_expiring(requests: RequestStore, jobs: Jobs, blobs: Blobs, chores: Chores) -> None:
+def end_expiring(
+    requests: RequestStore, jobs: Jobs, blobs: Blobs, background_jobs: BackgroundJobs
+) -> None:
     """End every request whose time is nearly over."""
     for request_id in requests.expiring():
         try:
-            cancel(requests, jobs, blobs, chores, request_id, Expired())
+            cancel(requests, jobs, blobs, background_jobs, request_id, Expired())
         except BlobsUnavailable as error:  # it has ended; its bytes expire by themselves
             log.warning("request %s: %s", request_id, error)

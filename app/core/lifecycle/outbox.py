@@ -1,9 +1,9 @@
-"""The outbox: every request that has ended and of which not everybody has been told yet.
+"""The outbox: requests that have ended and whose end has not been reported to every listener yet.
 
-The end of a request and its entry here are one call (app/core/lua/transitions), and an entry
-holds the whole record, so that nothing is lost when a process dies or the record expires in
-between. Whoever tells (worker/ended.py) takes an entry out afterwards: everybody is told at least
-once, and must not mind being told again. Does not know who is told.
+The end of a request and its entry here are one Lua call (app/core/lua/transitions). An entry holds
+the whole record, so nothing is lost when a process dies or the record expires in between. The
+notifier (worker/completion_notifier.py) removes an entry afterwards: listeners are called at least
+once, and must be idempotent.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from app.core.requests.store import RequestStore
 log = logging.getLogger(__name__)
 
 
-def settle_strays(requests: RequestStore, jobs: Jobs, pause: Callable[[], object]) -> None:
+def recover_orphans(requests: RequestStore, jobs: Jobs, pause: Callable[[], object]) -> None:
     """Give each stray a job again, or FAIL it when RQ had given it up.
 
     pause: called between two looks; what is on its way from one place to the next is not a stray,
@@ -34,7 +34,7 @@ def settle_strays(requests: RequestStore, jobs: Jobs, pause: Callable[[], object
             requests.fail(request_id, GenerationFailed("Internal error: the request was given up"))
         else:
             log.warning("request %s: nobody carried %s; it waits again", request_id, stage.name)
-            jobs.enqueue_anew(request_id, stage)
+            jobs.enqueue_again(request_id, stage)
 
 
 def _uncarried(requests: RequestStore, jobs: Jobs) -> set[tuple[str, Stage]]:

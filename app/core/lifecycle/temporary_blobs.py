@@ -9,7 +9,7 @@ from app.core.storage.base import Blobs
 from models.spec import SAMPLES_MAX
 
 
-def drop_leftovers(requests: RequestStore, blobs: Blobs, request_id: str) -> None:
+def delete_temporary_blobs(requests: RequestStore, blobs: Blobs, request_id: str) -> None:
     """Forget what nobody will ask for after the end of a request; finished pictures stay."""
     record = requests.get(request_id)
     names = [

@@ -18,7 +18,7 @@ from redis import Redis
 
 from app.core.lua import script
 from app.core.queueing.jobs import GPU, Jobs
-from app.core.queueing.throughput import Measurements, Pace
+from app.core.queueing.throughput import Pace, ThroughputMeter
 from app.core.redis.keys import UNFINISHED
 from app.core.requests.record import RequestRecord, Status
 
@@ -54,9 +54,9 @@ class Forecast:
         return self.pace.to_end_s(record.profile, record.work, done)
 
 
-class Forecasts:
+class Forecaster:
     def __init__(self, redis: Redis, jobs: Jobs) -> None:
-        self._measurements = Measurements(redis)
+        self._measurements = ThroughputMeter(redis)
         self._jobs = jobs
         self._look = redis.register_script(script("queueing/forecast"))
         self._made: Forecast | None = None

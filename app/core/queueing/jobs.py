@@ -86,7 +86,7 @@ class Jobs:
             args=[job.id, request_id, _PLACE[stage], self._ttl_s, *fields],
         )
 
-    def enqueue_anew(self, request_id: str, stage: Stage) -> None:
+    def enqueue_again(self, request_id: str, stage: Stage) -> None:
         """Queue a stage although RQ remembers a job of it that is neither waiting nor running."""
         with suppress(NoSuchJobError):
             self._fetch(request_id, stage).delete()

@@ -50,7 +50,7 @@ class Pace:
         return None if in_model_s is None else in_model_s * (1 - done) + self.delivery_s
 
 
-class Measurements:
+class ThroughputMeter:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._measure = redis.register_script(script("queueing/measure"))

@@ -13,7 +13,7 @@ from redis import Redis
 
 from app.core.lua import script
 from app.core.redis.keys import idempotency_key
-from app.core.requests.store import Hold
+from app.core.requests.store import IdempotencyGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ class IdempotencyKeys:
         digest, request_id, settled = held.decode().split()
         return Use(digest, request_id, settled == "1")
 
-    def hold(self, owner: str, key: str, use: Use) -> Hold:
+    def guard(self, owner: str, key: str, use: Use) -> IdempotencyGuard:
         """With which the request of this use is submitted if the key is still this use's, and
         which settles it in the same moment."""
-        return Hold(_name(owner, key), str(use), str(replace(use, settled=True)))
+        return IdempotencyGuard(_name(owner, key), str(use), str(replace(use, settled=True)))
 
     def release(self, owner: str, key: str, use: Use) -> None:
         """There is no such request: let the key be used again, unless somebody does already."""

@@ -1,5 +1,5 @@
 """What the api reads for almost every call, without a thread: whose key it carries, and a request's
-record. Calls that wait at the same time share one round trip and one connection.
+record. AccessLog that wait at the same time share one round trip and one connection.
 
 What a key and a record are is decided in app.core.accounts.api_keys and app.core.requests.store.
 Writes one thing: that a key was used, at most once a minute and in the round trip that reads it.

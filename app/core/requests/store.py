@@ -46,30 +46,30 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
-    """A key of Redis by which a submission is made once: only while it holds `before`, and from
-    then on it holds `after`. No name: whatever it holds."""
+class IdempotencyGuard:
+    """Makes a submission happen once: only while the Redis key `name` holds `expected`; from then
+    on it holds `settled`. Without a name there is no condition."""
 
     name: str = ""
-    before: str = ""
-    after: str = ""
+    expected: str = ""
+    settled: str = ""
 
 
-class KeyTaken(Exception):
-    """Another submission has the key of this one's Hold; it does not leave the server."""
+class IdempotencyKeyTaken(Exception):
+    """Another submission took over the Idempotency-Key. Never reaches a client."""
 
 
 NOTICE_S = 15.0
 """How long before its record expires a request is ended that has not ended by itself: time enough
-for whoever looks now and then (app/api/background.py). A quarter of their life for short ones."""
+for whoever looks now and then (app/api/maintenance.py). A quarter of their life for short ones."""
 
 COMPLETIONS_KEPT = 32
 """How many completions are kept, for the pace at which the server completes requests."""
 
 _SLACK_S = 5.0  # between the moment that an expiry counts from and that of the submission
 
-_NOBODYS = Account()
-_NO_HOLD = Hold()
+_NO_ACCOUNT = Account()
+_NO_GUARD = IdempotencyGuard()
 
 
 class RequestStore:
@@ -100,12 +100,12 @@ class RequestStore:
         source: Mapping[str, str],
         expires_at: float,
         webhook: Mapping[str, str] | None = None,
-        account: Account = _NOBODYS,
-        hold: Hold = _NO_HOLD,
+        account: Account = _NO_ACCOUNT,
+        guard: IdempotencyGuard = _NO_GUARD,
         stage: Stage = Stage.PREPARE,
     ) -> None:
         """Write a new QUEUED record that begins with `stage`. The id must be new. Raises
-        InsufficientCredits, and KeyTaken when what `hold` needs is not there any more."""
+        InsufficientCredits, and IdempotencyKeyTaken when the guard fails."""
         fields = {"owner": owner, "params": json.dumps(params), "source": json.dumps(source)}
         fields["stage"] = str(int(stage))
         fields["price"] = repr(account.price)
@@ -116,11 +116,11 @@ class RequestStore:
             fields["webhook"] = json.dumps(webhook)
         reserved = str(account.reserved)
         expiry = str(int(expires_at))
-        held = (hold.name, hold.before, hold.after)
-        said = (expiry, account.key, reserved, *held, *_flat(fields))
+        condition = (guard.name, guard.expected, guard.settled)
+        said = (expiry, account.key, reserved, *condition, *_flat(fields))
         answer = self._run(self._submit, request_id, *said)
         if answer == -1:
-            raise KeyTaken
+            raise IdempotencyKeyTaken
         if isinstance(answer, bytes):
             raise InsufficientCredits(to_credits(int(answer)), to_credits(account.reserved))
 

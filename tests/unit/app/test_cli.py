@@ -117,7 +117,7 @@ def test_a_command_does_not_wait_long_for_a_redis_that_is_frozen(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     monkeypatch.setattr("app.core.redis.connection.RETRIES", 20)
-    monkeypatch.setattr("app.core.redis.access._TIMEOUT_S", 0.2)
+    monkeypatch.setattr("app.core.redis.startup_check._TIMEOUT_S", 0.2)
     monkeypatch.setattr("worker.doctor.examine_model", lambda *_: [])
     with socket.create_server(("127.0.0.1", 0)) as frozen:
         monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{frozen.getsockname()[1]}/0")
@@ -171,7 +171,7 @@ def test_a_secret_that_is_missing_or_wrong(
 def test_a_password_alone_names_a_redis_that_is_not_ours(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.core.redis.access.impatient", lambda _url: Redis(port=9))
+    monkeypatch.setattr("app.core.redis.startup_check.impatient", lambda _url: Redis(port=9))
     monkeypatch.setenv("REDIS_PASSWORD", "secret")
     line, code = said(capsys, "up", "--port", str(free_port()))
     assert line.startswith("up: Redis at redis://127.0.0.1:6379/0 cannot be reached (")

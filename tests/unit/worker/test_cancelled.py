@@ -18,9 +18,9 @@ from app.core.errors import Cancelled
 from app.core.lifecycle.cancellation import cancel
 from app.core.queueing.jobs import GPU
 from app.core.requests.record import Stage, Status
+from models.evaluation_log import Made, Memory
 from models.pipeline import Generation, OnStep
 from models.spec import GenerationSpec
-from models.tape import Made, Memory
 from worker import generate as job
 from worker.gpu_worker import GpuWorker
 from worker.runtime import Runtime
@@ -73,7 +73,7 @@ class Canceller:
 
     def _cancel(self) -> None:
         context = self._context
-        parts = context.requests, context.jobs, context.blobs, context.chores
+        parts = context.requests, context.jobs, context.blobs, context.background_jobs
         assert cancel(*parts, self.request_id, Cancelled())
         self._done.set()
 
@@ -142,7 +142,7 @@ def test_it_frees_the_worker_within_a_step_and_the_next_job_is_untouched(
             assert found is not None
             worker.execute_job(*found)
         canceller.join()
-        worker_runtime.aside.settle()
+        worker_runtime.background_thread.settle()
         assert canceller.steps_after <= 1
         ended, made = (worker_runtime.requests.get(each) for each in (victim, following))
         assert ended is not None

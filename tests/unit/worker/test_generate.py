@@ -15,10 +15,10 @@ from app import VERSION
 from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.settings import Settings
 from models.errors import NonFiniteLatents
+from models.evaluation_log import Made, Memory
 from models.geometry import resolution_mu
 from models.pipeline import Generation, OnSeen, OnStep
 from models.spec import GenerationSpec
-from models.tape import Made, Memory
 from worker import generate as job
 from worker.runtime import Runtime
 
@@ -292,9 +292,9 @@ def test_the_next_control_picture_is_read_meanwhile(
     context.jobs.enqueue(following, Stage.GENERATE)
     model(monkeypatch, lambda *given, **_: makes(given[2], 1))
     run()
-    context.aside.settle()
+    context.background_thread.settle()
     context.blobs.delete(f"{following}:control")
-    assert context.ahead.control(following) == b"the next one"
+    assert context.prefetch.control(following) == b"the next one"
 
 
 class Answers:
@@ -346,8 +346,8 @@ def test_a_device_that_is_lost_is_left_when_the_last_picture_is_stored(
         raise Left
 
     def generate(*_: Any, **__: Any) -> Generation:
-        context.aside.settle()
-        context.aside.leave(lambda: done.append("stored"))
+        context.background_thread.settle()
+        context.background_thread.leave(lambda: done.append("stored"))
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
     done: list[str] = []

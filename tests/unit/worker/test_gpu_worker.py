@@ -105,7 +105,7 @@ def test_a_job_is_not_finished_before_its_rest_is(
     assert status(worker_runtime, FIRST) is JobStatus.STARTED
     found = worker.dequeue_job_and_maintain_ttl(None)
     assert found is not None
-    worker_runtime.aside.begin()  # as the second job does once it has the device
+    worker_runtime.background_thread.begin()  # as the second job does once it has the device
     begun.wait()
     assert status(worker_runtime, FIRST) is JobStatus.STARTED
     assert in_hand(worker) == [FIRST]
@@ -159,7 +159,7 @@ def test_a_rest_that_fails_leaves_the_job_to_the_next_worker(
 
     rests[FIRST] = rest
     step(worker)
-    worker_runtime.aside.settle()
+    worker_runtime.background_thread.settle()
     assert status(worker_runtime, FIRST) is JobStatus.STARTED
     assert in_hand(worker) == []  # nobody renews its lease
     queue, redis = worker_runtime.jobs.queue(GPU), worker_runtime.redis

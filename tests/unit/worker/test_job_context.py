@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from rq.serializers import JSONSerializer
 
 from app.core.errors import ImageRejected
-from app.core.lifecycle.background_jobs import Chore
+from app.core.lifecycle.background_jobs import BackgroundJob
 from app.core.queueing.jobs import CPU, FINISH, GPU
 from app.core.requests.record import Stage
 from app.core.telemetry import logs, tracing
@@ -121,10 +121,10 @@ def test_a_request_from_before_tracing_has_a_trace_of_its_own(
     assert "prepare rest took" in caplog.text
 
 
-def test_a_chore_is_about_nobody(
+def test_a_background_job_is_about_nobody(
     worker_runtime: Runtime, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
 ) -> None:
-    worker_runtime.chores.call(Chore.TELL)
+    worker_runtime.background_jobs.call(BackgroundJob.NOTIFY)
     [job] = worker_runtime.jobs.queue(FINISH).jobs
     with caplog.at_level(logging.INFO), about_job(worker_runtime.redis, job):
         assert logs.current_request() == ""

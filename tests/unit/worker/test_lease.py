@@ -266,7 +266,7 @@ def test_a_job_of_a_request_that_has_ended_is_put_back_and_does_nothing(
     requests.submit(REQUEST, "a", {}, {}, requests.expiry(), stage=Stage.GENERATE)
     jobs.enqueue(REQUEST, Stage.GENERATE)
     take(hire())
-    parts = requests, jobs, worker_runtime.blobs, worker_runtime.chores
+    parts = requests, jobs, worker_runtime.blobs, worker_runtime.background_jobs
     assert cancel(*parts, REQUEST, Cancelled())
     worker = hire()
     for passed_s in (0, 5):
@@ -371,7 +371,7 @@ def test_a_worker_that_lost_the_lease_does_not_sign_the_job_off(
     vars(job)["generate"] = lambda _request: lose_the_lease if has_a_rest else lose_the_lease()
     worker_runtime.jobs.enqueue(REQUEST, Stage.GENERATE)
     done = run(first, queue)
-    worker_runtime.aside.settle()
+    worker_runtime.background_thread.settle()
     assert done.get_status() is JobStatus.STARTED
     assert not first.executions
     expire_leases(redis, leases)
@@ -387,7 +387,7 @@ def test_a_worker_that_has_the_lease_signs_the_job_off(
     worker_runtime.jobs.enqueue(REQUEST, Stage.GENERATE)
     worker = hire()
     done = run(worker, queue)
-    worker_runtime.aside.settle()
+    worker_runtime.background_thread.settle()
     assert done.get_status() is JobStatus.FINISHED
     assert not worker.executions
     assert worker_runtime.redis.zcard(queue.started_job_registry.key) == 0

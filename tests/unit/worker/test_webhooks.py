@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 from standardwebhooks import Webhook
 
-from app.core.lifecycle.background_jobs import Chore, sweep_deliveries
+from app.core.lifecycle.background_jobs import BackgroundJob, sweep_deliveries
 from app.core.queueing.jobs import WEBHOOKS
 from app.core.webhooks.deliveries import Deliveries, Delivery, State
 from tests.support.receivers import Posted, Receiver, receiver
@@ -158,7 +158,7 @@ def test_a_silent_receiver_keeps_no_other_waiting(context: Runtime, listening: R
 def test_sixteen_go_at_once_and_the_others_are_called_for(
     context: Runtime, listening: Receiver, due: int, called: int
 ) -> None:
-    context.chores.call(Chore.DELIVER)  # by whoever made them
+    context.background_jobs.call(BackgroundJob.DELIVER)  # by whoever made them
     waiting = context.jobs.queue(WEBHOOKS)
     waiting.empty()
     for number in range(due):
@@ -172,11 +172,11 @@ def test_sixteen_go_at_once_and_the_others_are_called_for(
 
 
 def test_the_sweep_calls_only_when_one_is_due(context: Runtime) -> None:
-    sweep_deliveries(context.deliveries, context.chores)
+    sweep_deliveries(context.deliveries, context.background_jobs)
     assert context.jobs.waiting(WEBHOOKS) == 0
     context.deliveries.create(ID, OWNER, "https://a.example/", BODY)
     for _ in range(2):
-        sweep_deliveries(context.deliveries, context.chores)
+        sweep_deliveries(context.deliveries, context.background_jobs)
     assert context.jobs.waiting(WEBHOOKS) == 1
 
 

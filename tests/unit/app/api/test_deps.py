@@ -71,7 +71,7 @@ def test_admission_has_the_bound_of_the_settings(make: Any) -> None:
         try:
             await services.admission.check(unfinished)
         finally:
-            await services.events.aclose()
+            await services.async_redis.aclose()
 
     asyncio.run(ask(2))
     with pytest.raises(Overloaded, match="3 requests wait already"):

@@ -43,7 +43,7 @@ def test_a_stream_looks_every_second_and_is_silent_for_15_at_most() -> None:
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def client_without_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "_TICK_S", 0.01)
     monkeypatch.setattr("app.core.queueing.forecast._FRESH_S", 0.0)
 

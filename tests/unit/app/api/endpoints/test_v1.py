@@ -177,7 +177,7 @@ def waited(
             task.cancel()
         found = await task
         await services.feed.aclose()
-        await services.events.aclose()
+        await services.async_redis.aclose()
         services.redis.close()
         return found
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from app.api.http.graceful_shutdown import Drain, DrainingServer
+from app.api.http.drain import Drain, DrainingServer
 from app.api.http.protocol import Awaited, BoundedProtocol
 from app.api.http.server import serve
 from app.core.settings import Settings

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.api.middleware.body_budget import BodiesInFlight, BodyBudget, BodyLease
+from app.api.middleware.body_budget import BodyBudget, BodyBudgetMiddleware, BodyLease
 from app.core.errors import Overloaded
 from tests.support.raw import answers, connected, everything
 from tests.support.servers import a_key, free_port, running_api
@@ -229,7 +229,7 @@ def test_a_call_that_ends_anyhow_holds_nothing() -> None:
 
     async def run() -> None:
         scope = {"type": "http", "headers": [], "state": {}}
-        await BodiesInFlight(app, budget)(scope, receive, None)  # type: ignore[arg-type]  # unused
+        await BodyBudgetMiddleware(app, budget)(scope, receive, None)  # type: ignore[arg-type]  # unused
 
     with pytest.raises(ValueError):  # noqa: PT011  # of the application
         asyncio.run(run())

@@ -9,7 +9,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
-from app.api.middleware.body_limit import BodyBound
+from app.api.middleware.body_limit import BodyLimit
 from app.core.errors import BodyTooLarge
 from tests.support.asgi import Inner, call, no_answer, no_message
 
@@ -17,7 +17,7 @@ from tests.support.asgi import Inner, call, no_answer, no_message
 def test_what_is_no_http_call_passes_as_it_is() -> None:
     inner = Inner()
     scope = {"type": "lifespan"}
-    asyncio.run(BodyBound(inner, 0)(scope, no_message, no_answer))
+    asyncio.run(BodyLimit(inner, 0)(scope, no_message, no_answer))
     assert inner.scopes == [scope]
     assert inner.scopes[0] is scope
 
@@ -27,13 +27,13 @@ def test_a_body_of_the_bound_is_read(pieces: list[bytes]) -> None:
     inner = Inner()
     size = sum(map(len, pieces))
     headers = [(b"content-length", str(size).encode())]
-    [start] = call(BodyBound(inner, 10), pieces, headers=headers)
+    [start] = call(BodyLimit(inner, 10), pieces, headers=headers)
     assert (start["status"], inner.body) == (200, b"x" * size)
 
 
 def test_a_body_that_says_that_it_is_larger_is_413_unread() -> None:
     inner = Inner()
-    start, body = call(BodyBound(inner, 10), headers=[(b"content-length", b"11")])
+    start, body = call(BodyLimit(inner, 10), headers=[(b"content-length", b"11")])
     assert (start["status"], inner.scopes) == (413, [])
     assert json.loads(body["body"]) == {"error": "The request body is larger than 10 bytes"}
 
@@ -44,7 +44,7 @@ def test_a_body_that_becomes_larger_is_stopped(
     pieces: list[bytes], headers: list[tuple[bytes, bytes]]
 ) -> None:
     with pytest.raises(BodyTooLarge, match="^The request body is larger than 10 bytes$"):
-        call(BodyBound(Inner(), 10), pieces, headers=headers)
+        call(BodyLimit(Inner(), 10), pieces, headers=headers)
 
 
 def test_a_client_that_leaves_is_none_of_its_business() -> None:
@@ -56,4 +56,4 @@ def test_a_client_that_leaves_is_none_of_its_business() -> None:
 
     scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
     with pytest.raises(ClientDisconnect):
-        asyncio.run(BodyBound(Inner(), 10)(scope, receive, send))
+        asyncio.run(BodyLimit(Inner(), 10)(scope, receive, send))

@@ -17,7 +17,7 @@ from app.api.submission.submit import Submission
 from app.api.wire.requests import FluxControlNetBody, parse_body
 from app.core.accounts.api_keys import Key
 from app.core.errors import BlobsUnavailable
-from app.core.lifecycle.recovery import settle_strays
+from app.core.lifecycle.recovery import recover_orphans
 from app.core.requests.idempotency import Use
 from app.core.requests.record import Stage
 from tests.support.wire import V2
@@ -64,7 +64,7 @@ def test_what_could_not_be_queued_is_kept_for_whoever_was_told_of_it(
         patch.setattr(type(services.jobs), "enqueue", full)
         first = submitted(services)
     assert told == [first]
-    settle_strays(services.requests, services.jobs, lambda: None)
+    recover_orphans(services.requests, services.jobs, lambda: None)
     assert services.jobs.carried() == {(first, Stage.PREPARE)}
 
 

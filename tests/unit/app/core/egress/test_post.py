@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.core.egress.addresses import AllowList
-from app.core.egress.post import NotPosted, post
+from app.core.egress.post import DeliveryFailed, post
 from tests.support.receivers import Receiver, receiver
 
 ALLOWED = AllowList.parse(("127.0.0.1",))
@@ -54,12 +54,12 @@ def test_a_redirect_is_an_answer_and_not_followed(listening: Receiver) -> None:
 
 @pytest.mark.parametrize("answer", ["127.0.0.1", "10.0.0.1", "::1", "169.254.169.254"])
 def test_a_name_that_leads_inside_is_refused_at_the_connection(answer: str) -> None:
-    with pytest.raises(NotPosted, match="^the URL cannot be used: its host is not allowed$"):
+    with pytest.raises(DeliveryFailed, match="^the URL cannot be used: its host is not allowed$"):
         post("http://a.example/", b"", {}, NOBODY, 30, lambda *_: [answer])
 
 
 def test_the_address_itself_is_refused(listening: Receiver) -> None:
-    with pytest.raises(NotPosted, match="is not allowed"):
+    with pytest.raises(DeliveryFailed, match="is not allowed"):
         post(listening.url, b"", {}, NOBODY, 30)
     assert listening.idle
 
@@ -68,7 +68,7 @@ def test_a_receiver_that_is_away_is_said_to_be() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
-        with pytest.raises(NotPosted, match="^the receiver could not be reached$"):
+        with pytest.raises(DeliveryFailed, match="^the receiver could not be reached$"):
             post(url, b"", {}, ALLOWED, 30)
 
 
@@ -77,5 +77,5 @@ def test_a_receiver_that_says_nothing_is_left() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        with pytest.raises(NotPosted, match="^no answer within 0.2 s$"):
+        with pytest.raises(DeliveryFailed, match="^no answer within 0.2 s$"):
             post(url, b"", {}, ALLOWED, 0.2)

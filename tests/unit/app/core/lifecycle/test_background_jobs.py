@@ -7,7 +7,12 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.core.errors import GenerationFailed
-from app.core.lifecycle.background_jobs import Chore, Chores, sweep_deliveries, sweep_outbox
+from app.core.lifecycle.background_jobs import (
+    BackgroundJob,
+    BackgroundJobs,
+    sweep_deliveries,
+    sweep_outbox,
+)
 from app.core.lifecycle.outbox import Outbox
 from app.core.queueing.jobs import Jobs
 from app.core.requests.record import Stage
@@ -23,22 +28,22 @@ def jobs(redis: Redis) -> Jobs:
 
 
 @pytest.fixture
-def chores(redis: Redis, jobs: Jobs) -> Chores:
-    return Chores(redis, jobs)
+def background_jobs(redis: Redis, jobs: Jobs) -> BackgroundJobs:
+    return BackgroundJobs(redis, jobs)
 
 
 @pytest.mark.parametrize(
     ("chore", "queue", "function"),
     [
-        (Chore.TELL, "finish", "worker.ended.tell"),
-        (Chore.DELIVER, "webhooks", "worker.webhooks.deliver"),
+        (BackgroundJob.NOTIFY, "finish", "worker.ended.tell"),
+        (BackgroundJob.DELIVER, "webhooks", "worker.webhooks.deliver"),
     ],
 )
 def test_a_call_is_a_job_before_all_others_of_its_queue(
-    jobs: Jobs, chores: Chores, chore: Chore, queue: str, function: str
+    jobs: Jobs, background_jobs: BackgroundJobs, chore: BackgroundJob, queue: str, function: str
 ) -> None:
     jobs.queue(queue).enqueue("worker.finish.finish", job_id="waiting")
-    chores.call(chore)
+    background_jobs.call(chore)
     first, second = jobs.queue(queue).jobs
     assert second.id == "waiting"
     assert first.id.startswith(f"{chore}-")
@@ -46,48 +51,54 @@ def test_a_call_is_a_job_before_all_others_of_its_queue(
     assert (first.timeout, first.ttl, first.result_ttl, first.failure_ttl) == (120, 600, 0, 600)
 
 
-def test_a_call_adds_no_job_while_one_waits(redis: Redis, jobs: Jobs, chores: Chores) -> None:
+def test_a_call_adds_no_job_while_one_waits(
+    redis: Redis, jobs: Jobs, background_jobs: BackgroundJobs
+) -> None:
     for _ in range(3):
-        chores.call(Chore.TELL)
-        chores.call(Chore.DELIVER)
+        background_jobs.call(BackgroundJob.NOTIFY)
+        background_jobs.call(BackgroundJob.DELIVER)
     assert (jobs.waiting("finish"), jobs.waiting("webhooks")) == (1, 1)
     assert redis.keys("chore:*") != []
-    chores.begin(Chore.TELL)  # what is left from now on, the job that runs may have missed
-    chores.call(Chore.TELL)
-    chores.call(Chore.DELIVER)
+    background_jobs.begin(BackgroundJob.NOTIFY)
+    background_jobs.call(BackgroundJob.NOTIFY)
+    background_jobs.call(BackgroundJob.DELIVER)
     assert (jobs.waiting("finish"), jobs.waiting("webhooks")) == (2, 1)
 
 
-def test_a_call_whose_job_was_lost_counts_for_thirty_seconds(redis: Redis, chores: Chores) -> None:
-    chores.call(Chore.TELL)
+def test_a_call_whose_job_was_lost_counts_for_thirty_seconds(
+    redis: Redis, background_jobs: BackgroundJobs
+) -> None:
+    background_jobs.call(BackgroundJob.NOTIFY)
     assert 29_000 < redis.pttl("chore:tell") <= 30_000
 
 
 def test_the_outbox_is_swept_when_something_is_in_it(
-    redis: Redis, jobs: Jobs, chores: Chores
+    redis: Redis, jobs: Jobs, background_jobs: BackgroundJobs
 ) -> None:
     store, outbox = RequestStore(redis, 3600), Outbox(redis)
     store.submit(ID, "a", {}, {}, store.expiry())
-    sweep_outbox(outbox, chores)
+    sweep_outbox(outbox, background_jobs)
     assert jobs.waiting("finish") == 0
     store.fail(ID, GenerationFailed("no"))
     for _ in range(3):
-        sweep_outbox(outbox, chores)
+        sweep_outbox(outbox, background_jobs)
     assert jobs.waiting("finish") == 1
 
 
-def test_deliveries_are_swept_when_one_is_due(redis: Redis, jobs: Jobs, chores: Chores) -> None:
+def test_deliveries_are_swept_when_one_is_due(
+    redis: Redis, jobs: Jobs, background_jobs: BackgroundJobs
+) -> None:
     deliveries = Deliveries(redis, (5.0,), 10.0)
-    sweep_deliveries(deliveries, chores)
+    sweep_deliveries(deliveries, background_jobs)
     assert jobs.waiting("webhooks") == 0
     deliveries.create(ID, "a", "https://a.example/", "{}")
     for _ in range(3):
-        sweep_deliveries(deliveries, chores)
+        sweep_deliveries(deliveries, background_jobs)
     assert jobs.waiting("webhooks") == 1
 
 
-def test_a_chore_carries_no_request(jobs: Jobs, chores: Chores) -> None:
-    chores.call(Chore.TELL)
+def test_a_background_job_carries_no_request(jobs: Jobs, background_jobs: BackgroundJobs) -> None:
+    background_jobs.call(BackgroundJob.NOTIFY)
     jobs.enqueue(ID, Stage.PREPARE)
     assert jobs.carried() == {(ID, Stage.PREPARE)}
 
@@ -99,6 +110,6 @@ def test_a_call_that_redis_does_not_take_is_left_to_the_next_sweep(
         def set(self, *_: object, **__: object) -> None:  # type: ignore[override]
             raise RedisConnectionError("away")
 
-    Chores(Away(), jobs).call(Chore.TELL)
+    BackgroundJobs(Away(), jobs).call(BackgroundJob.NOTIFY)
     assert jobs.waiting("finish") == 0
     assert caplog.messages == ["tell: not called, left to the next sweep: away"]

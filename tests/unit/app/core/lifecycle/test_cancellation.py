@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from app.core.errors import Cancelled
-from app.core.lifecycle.background_jobs import Chore, Chores
+from app.core.lifecycle.background_jobs import BackgroundJob, BackgroundJobs
 from app.core.lifecycle.cancellation import cancel
 from app.core.queueing.jobs import CPU, FINISH, GPU, Jobs, carried_by
 from app.core.requests.record import Stage, Status
@@ -26,8 +26,8 @@ def store(redis: Redis) -> RequestStore:
 
 def cancelled(redis: Redis, store: RequestStore, **options: bool) -> bool:
     jobs = Jobs(redis, 60)
-    chores = Chores(redis, jobs)
-    return cancel(store, jobs, RedisBlobs(redis), chores, ID, Cancelled(), **options)
+    background_jobs = BackgroundJobs(redis, jobs)
+    return cancel(store, jobs, RedisBlobs(redis), background_jobs, ID, Cancelled(), **options)
 
 
 @pytest.mark.parametrize(("stage", "queue"), [(Stage.PREPARE, CPU), (Stage.GENERATE, GPU)])
@@ -50,7 +50,7 @@ def test_it_takes_no_place_any_more(
 def test_its_end_is_told_at_once(redis: Redis, store: RequestStore) -> None:
     assert cancelled(redis, store)
     [called] = Jobs(redis, 60).queue(FINISH).job_ids
-    assert called.startswith(f"{Chore.TELL}-")
+    assert called.startswith(f"{BackgroundJob.NOTIFY}-")
 
 
 def test_it_is_cancelled_once(redis: Redis, store: RequestStore) -> None:

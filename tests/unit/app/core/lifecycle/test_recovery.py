@@ -8,7 +8,7 @@ from rq import SimpleWorker
 from rq.job import JobStatus
 from rq.registry import FailedJobRegistry
 
-from app.core.lifecycle.recovery import settle_strays
+from app.core.lifecycle.recovery import recover_orphans
 from app.core.queueing.jobs import CPU, FINISH, GPU, Jobs
 from app.core.requests.record import Stage, Status
 from app.core.requests.store import RequestStore
@@ -32,7 +32,7 @@ def accept(store: RequestStore, request_id: str = ID) -> None:
 
 
 def settle(store: RequestStore, jobs: Jobs) -> None:
-    settle_strays(store, jobs, lambda: None)
+    recover_orphans(store, jobs, lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_request_on_its_way_to_a_queue_is_left_alone(store: RequestStore, jobs
         store.advance(ID, Stage.PREPARE, "e", {})
         jobs.enqueue(ID, Stage.GENERATE)
 
-    settle_strays(store, jobs, queued_meanwhile)
+    recover_orphans(store, jobs, queued_meanwhile)
     assert jobs.queue(GPU).job_ids == [f"{ID}-generate"]
     assert jobs.queue(CPU).job_ids == [f"{ID}-prepare"]
 
@@ -136,7 +136,7 @@ def test_a_request_that_comes_between_the_two_looks_is_left_alone(
 ) -> None:
     """Its job is on its way: only what was without one at both looks is a stray."""
     accept(store)
-    settle_strays(store, jobs, lambda: accept(store, OTHER))
+    recover_orphans(store, jobs, lambda: accept(store, OTHER))
     assert jobs.queue(CPU).job_ids == [f"{ID}-prepare"]
 
 
@@ -146,7 +146,7 @@ def test_nothing_is_waited_for_when_every_request_has_its_job(
     accept(store)
     jobs.enqueue(ID, Stage.PREPARE)
     pauses: list[None] = []
-    settle_strays(store, jobs, lambda: pauses.append(None))
+    recover_orphans(store, jobs, lambda: pauses.append(None))
     assert pauses == []
 
 

@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from app.core.errors import Cancelled
-from app.core.lifecycle.temporary_blobs import drop_leftovers
+from app.core.lifecycle.temporary_blobs import delete_temporary_blobs
 from app.core.requests.record import Stage
 from app.core.requests.store import RequestStore
 from app.core.storage.base import RedisBlobs
@@ -39,14 +39,14 @@ def names(redis: Redis, request_id: str) -> set[str]:
 
 def test_a_completed_request_keeps_what_it_delivers(store: RequestStore, redis: Redis) -> None:
     assert store.complete(ID, "e", {})
-    drop_leftovers(store, RedisBlobs(redis), ID)
+    delete_temporary_blobs(store, RedisBlobs(redis), ID)
     assert names(redis, ID) == RESULTS
 
 
 def test_a_failed_request_keeps_nothing(store: RequestStore, redis: Redis) -> None:
     """It may have failed, or been cancelled, while its pictures were being written."""
     assert store.fail(ID, Cancelled())
-    drop_leftovers(store, RedisBlobs(redis), ID)
+    delete_temporary_blobs(store, RedisBlobs(redis), ID)
     assert names(redis, ID) == set()
     assert names(redis, OTHER) == BETWEEN_JOBS | ANSWERS | RESULTS
 
@@ -55,5 +55,5 @@ def test_of_a_request_without_a_record_goes_what_can_be_named(
     store: RequestStore, redis: Redis
 ) -> None:
     store.forget(ID)
-    drop_leftovers(store, RedisBlobs(redis), ID)
+    delete_temporary_blobs(store, RedisBlobs(redis), ID)
     assert names(redis, ID) == RESULTS | ANSWERS

@@ -261,7 +261,7 @@ def test_a_stray_of_a_bounded_key_is_queued_again_in_its_own_place(rig: Rig, red
     made = [rig.submit("a", number, concurrency=1) for number in range(2)]
     redis.delete(keys.CPU_QUEUE)
     for _ in range(2):
-        rig.jobs.enqueue_anew(made[0], Stage.PREPARE)
+        rig.jobs.enqueue_again(made[0], Stage.PREPARE)
         assert rig.waiting() == ["a0"]
     assert rig.jobs.carried() == {(request_id, Stage.PREPARE) for request_id in made}
 

@@ -11,7 +11,7 @@ from redis import Redis
 
 from app.core.errors import Cancelled
 from app.core.queueing import forecast as forecast_module
-from app.core.queueing.forecast import Forecast, Forecasts, Place, foresee
+from app.core.queueing.forecast import Forecast, Forecaster, Place, foresee
 from app.core.queueing.jobs import Jobs
 from app.core.queueing.throughput import Pace
 from app.core.requests.record import RequestRecord, Stage, Status
@@ -88,7 +88,7 @@ def store(redis: Redis, jobs: Jobs) -> RequestStore:
 
 
 def positions(redis: Redis, jobs: Jobs) -> dict[str, int]:
-    places = Forecasts(redis, jobs).make().places
+    places = Forecaster(redis, jobs).make().places
     return {request_id: place.position for request_id, place in places.items()}
 
 
@@ -128,7 +128,7 @@ def test_what_has_ended_takes_no_place(redis: Redis, jobs: Jobs, store: RequestS
 def test_who_asks_at_the_same_time_shares_a_look(
     redis: Redis, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forecasts, moment = Forecasts(redis, jobs), 100.0
+    forecasts, moment = Forecaster(redis, jobs), 100.0
     monkeypatch.setattr(forecast_module, "time", SimpleNamespace(monotonic=lambda: moment))
 
     async def ask() -> Forecast:
@@ -175,7 +175,7 @@ def test_a_key_that_comes_late_stands_behind_what_was_taken_before(
 def test_a_request_that_was_put_back_is_next_and_not_being_made(redis: Redis, jobs: Jobs) -> None:
     """Its worker died; it stays PROCESSING."""
     redis.lpush("rq:queue:gpu", f"{IDS[0]}-generate")
-    told = Forecasts(redis, jobs).make()
+    told = Forecaster(redis, jobs).make()
     assert told.place(IDS[0]).position == 1
     assert positions(redis, jobs) == {IDS[0]: 1, IDS[2]: 2, IDS[1]: 3, IDS[3]: 4}
 

@@ -133,14 +133,14 @@ def test_room_that_nobody_gave_back_is_given_to_those_that_wait(redis: Redis) ->
 
 def test_a_job_that_rq_remembers_can_be_queued_anew(redis: Redis) -> None:
     jobs = Jobs(redis, ttl_s=77)
-    jobs.enqueue_anew(ID, Stage.GENERATE)
+    jobs.enqueue_again(ID, Stage.GENERATE)
     jobs.queue(GPU).empty()
     jobs.enqueue(ID, Stage.GENERATE)
     job(redis, Stage.GENERATE).set_status(JobStatus.FAILED)
     redis.delete("rq:queue:gpu")
     jobs.enqueue(ID, Stage.GENERATE)
     assert jobs.queue(GPU).job_ids == []
-    jobs.enqueue_anew(ID, Stage.GENERATE)
+    jobs.enqueue_again(ID, Stage.GENERATE)
     assert jobs.queue(GPU).job_ids == [f"{ID}-generate"]
     assert job(redis, Stage.GENERATE).get_status() is JobStatus.QUEUED
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from redis import Redis
 
-from app.core.queueing.throughput import MEASURED, Measurements, Pace
+from app.core.queueing.throughput import MEASURED, Pace, ThroughputMeter
 from app.core.requests.record import RequestRecord, Status
 
 
@@ -29,11 +29,11 @@ def finished(
 
 
 def test_nothing_is_said_before_anything_was_measured(redis: Redis) -> None:
-    assert Measurements(redis).pace().to_end_s("exact", 20) is None
+    assert ThroughputMeter(redis).pace().to_end_s("exact", 20) is None
 
 
 def test_the_next_request_will_take_as_long_as_those_before(redis: Redis) -> None:
-    measured = Measurements(redis)
+    measured = ThroughputMeter(redis)
     measured.add(finished(10))
     pace = measured.pace()
     assert pace.to_end_s("exact", 20) == pytest.approx(10.5)
@@ -43,7 +43,7 @@ def test_the_next_request_will_take_as_long_as_those_before(redis: Redis) -> Non
 
 
 def test_profiles_are_measured_apart(redis: Redis) -> None:
-    measured = Measurements(redis)
+    measured = ThroughputMeter(redis)
     measured.add(finished(10))
     measured.add(finished(4, profile="turbo"))
     pace = measured.pace()
@@ -52,7 +52,7 @@ def test_profiles_are_measured_apart(redis: Redis) -> None:
 
 
 def test_what_was_measured_long_ago_fades(redis: Redis) -> None:
-    measured = Measurements(redis)
+    measured = ThroughputMeter(redis)
     measured.add(finished(100))
     measured.add(finished(50))
     assert measured.pace().in_model_s("exact", 20) == pytest.approx(75)
@@ -62,7 +62,7 @@ def test_what_was_measured_long_ago_fades(redis: Redis) -> None:
 
 
 def test_the_error_is_kept(redis: Redis) -> None:
-    measured = Measurements(redis)
+    measured = ThroughputMeter(redis)
     measured.add(finished(9.5))
     assert redis.hget(MEASURED, "error_s:exact") is None
     measured.add(finished(9.5, predicted_s=8))
@@ -79,12 +79,12 @@ def test_the_error_is_kept(redis: Redis) -> None:
 def test_a_request_without_work_or_time_teaches_nothing(
     redis: Redis, model_s: float, work: float
 ) -> None:
-    Measurements(redis).add(finished(model_s, work))
+    ThroughputMeter(redis).add(finished(model_s, work))
     assert redis.exists("measured") == 0
 
 
 def test_what_is_measured_is_kept_to_nine_digits_and_under_these_names(redis: Redis) -> None:
-    Measurements(redis).add(finished(0.5, work=20.0))
+    ThroughputMeter(redis).add(finished(0.5, work=20.0))
     assert redis.hgetall("measured") == {
         b"requests:exact": b"1",
         b"unit_s:exact": b"0.025",
@@ -95,8 +95,8 @@ def test_what_is_measured_is_kept_to_nine_digits_and_under_these_names(redis: Re
 
 def test_clocks_that_disagree_take_no_time_beyond_the_model(redis: Redis) -> None:
     early = replace(finished(10), ended_at=101.0)
-    Measurements(redis).add(early)
-    assert Measurements(redis).pace() == Pace({"exact": 0.5}, 0.0, 20.0)
+    ThroughputMeter(redis).add(early)
+    assert ThroughputMeter(redis).pace() == Pace({"exact": 0.5}, 0.0, 20.0)
 
 
 @pytest.mark.parametrize(
@@ -107,14 +107,14 @@ def test_the_first_ten_count_alike_and_later_ones_for_a_tenth(
     redis: Redis, measured: int, expected_s: float
 ) -> None:
     """The first took twenty seconds, all others ten."""
-    measurements = Measurements(redis)
+    measurements = ThroughputMeter(redis)
     for number in range(measured):
         measurements.add(finished(10 if number else 20))
     assert measurements.pace().in_model_s("exact", 20) == pytest.approx(expected_s)
 
 
 def test_work_and_delivery_follow_each_request_by_a_tenth(redis: Redis) -> None:
-    measurements = Measurements(redis)
+    measurements = ThroughputMeter(redis)
     measurements.add(finished(10, work=20))
     measurements.add(replace(finished(10, work=30), ended_at=112.0))
     pace = measurements.pace()

@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from app.core.requests.idempotency import IdempotencyKeys, Use
-from app.core.requests.store import KeyTaken, RequestStore
+from app.core.requests.store import IdempotencyKeyTaken, RequestStore
 
 USE, OTHER = Use("body", "a" * 32), Use("another", "b" * 32)
 
@@ -21,8 +21,8 @@ def keys(redis: Redis) -> IdempotencyKeys:
 
 def accepted(redis: Redis, keys: IdempotencyKeys, use: Use) -> None:
     store = RequestStore(redis, 50)
-    hold = keys.hold("t", "key", use)
-    store.submit(use.request_id, "t", {}, {}, store.expiry(), hold=hold)
+    guard = keys.guard("t", "key", use)
+    store.submit(use.request_id, "t", {}, {}, store.expiry(), guard=guard)
 
 
 def take(keys: IdempotencyKeys, use: Use, owner: str = "t") -> Use | None:
@@ -49,7 +49,7 @@ def test_who_lost_it_changes_nothing(keys: IdempotencyKeys, redis: Redis) -> Non
     take(keys, USE)
     keys.release("t", "key", USE)
     take(keys, OTHER)
-    with pytest.raises(KeyTaken):
+    with pytest.raises(IdempotencyKeyTaken):
         accepted(redis, keys, USE)
     assert take(keys, USE) == OTHER
     assert not RequestStore(redis, 50).unfinished()

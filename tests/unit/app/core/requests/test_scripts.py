@@ -24,7 +24,7 @@ from app.core.errors import (
 )
 from app.core.requests import store as requests_module
 from app.core.requests.record import RequestRecord, Stage, Status
-from app.core.requests.store import Account, Hold, KeyTaken, RequestStore
+from app.core.requests.store import Account, IdempotencyGuard, IdempotencyKeyTaken, RequestStore
 from tests.support.redis_keys import dump
 
 ID, OTHER = "a" * 32, "b" * 32
@@ -253,16 +253,16 @@ def test_a_record_is_made_once(store: RequestStore, redis: Redis, gone: str) -> 
     assert record(store).owner == ("team-b" if gone == RECORD else "team-a")
 
 
-HOLD = Hold("idempotency:x", "mine", "mine, settled")
+GUARD = IdempotencyGuard("idempotency:x", "mine", "mine, settled")
 
 
 def test_a_submission_settles_its_key_and_lets_it_expire_with_the_record(
     store: RequestStore, redis: Redis
 ) -> None:
-    redis.set(HOLD.name, HOLD.before)
-    submit(store, hold=HOLD)
-    assert redis.get(HOLD.name) == HOLD.after.encode()
-    assert 0 <= cast(int, redis.pttl(RECORD)) - cast(int, redis.pttl(HOLD.name)) + 5 <= 10
+    redis.set(GUARD.name, GUARD.expected)
+    submit(store, guard=GUARD)
+    assert redis.get(GUARD.name) == GUARD.settled.encode()
+    assert 0 <= cast(int, redis.pttl(RECORD)) - cast(int, redis.pttl(GUARD.name)) + 5 <= 10
 
 
 @pytest.mark.parametrize("holds", ["another's", None])
@@ -270,10 +270,10 @@ def test_a_submission_whose_key_was_taken_over_makes_nothing(
     store: RequestStore, redis: Redis, holds: str | None
 ) -> None:
     if holds is not None:
-        redis.set(HOLD.name, holds)
+        redis.set(GUARD.name, holds)
     before = dump(redis)
-    with pytest.raises(KeyTaken):
-        submit(store, hold=HOLD)
+    with pytest.raises(IdempotencyKeyTaken):
+        submit(store, guard=GUARD)
     assert dump(redis) == before
 
 
@@ -281,10 +281,10 @@ def test_a_submission_that_is_too_dear_makes_nothing_and_settles_no_key(
     store: RequestStore, redis: Redis
 ) -> None:
     Ledger(redis).open("k", 1.0)
-    redis.set(HOLD.name, HOLD.before)
+    redis.set(GUARD.name, GUARD.expected)
     before = dump(redis)
     with pytest.raises(InsufficientCredits, match="have 1.0 credits, and this request needs 2.0"):
-        submit(store, hold=HOLD, account=Account("k", 1.0, to_amount(2.0)))
+        submit(store, guard=GUARD, account=Account("k", 1.0, to_amount(2.0)))
     assert dump(redis) == before
 
 

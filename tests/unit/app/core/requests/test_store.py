@@ -14,7 +14,13 @@ from app.core.errors import ImageRejected, TimedOut
 from app.core.redis import keys
 from app.core.requests import store as requests_module
 from app.core.requests.record import RequestRecord, Stage, Status
-from app.core.requests.store import Account, Claim, Hold, KeyTaken, RequestStore
+from app.core.requests.store import (
+    Account,
+    Claim,
+    IdempotencyGuard,
+    IdempotencyKeyTaken,
+    RequestStore,
+)
 from app.core.telemetry import tracing
 
 ID, OTHER = "0123456789abcdef0123456789abcdef", "b" * 32
@@ -330,10 +336,10 @@ def test_the_end_of_a_request_says_why_on_each_api(store: RequestStore, redis: R
 def test_a_submission_whose_key_is_anothers_makes_no_record(
     store: RequestStore, redis: Redis, holds: str | None
 ) -> None:
-    hold = Hold("idempotency:x", "mine", "settled")
+    hold = IdempotencyGuard("idempotency:x", "mine", "settled")
     if holds is not None:
         redis.set(hold.name, holds)
-    with pytest.raises(KeyTaken):
+    with pytest.raises(IdempotencyKeyTaken):
         store.submit(ID, "a", {}, {}, store.expiry(), hold=hold)
     assert store.get(ID) is None
     redis.set(hold.name, "mine")

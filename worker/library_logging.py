@@ -9,7 +9,7 @@ import logging
 import warnings
 
 
-def quieten() -> None:
+def silence_libraries() -> None:
     """Errors still speak."""
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=UserWarning)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.flux.pace import Pace
+from models.flux.gpu_pacing import Pace
 
 pytestmark = pytest.mark.torch
 

@@ -12,16 +12,16 @@ import pytest
 import torch
 from PIL import Image
 
-from app.core.lifecycle.temporary_blobs import drop_leftovers
+from app.core.lifecycle.temporary_blobs import delete_temporary_blobs
 from app.core.redis import keys
 from app.core.requests.record import Stage, Status
 from models.checkpoints import Checkpoint, LoadedCheckpoint, load
-from models.tape import Made, Tape
+from models.evaluation_log import EvaluationLog, Made
 from tests.support.pictures import astronaut
 from worker import generate as job
-from worker import memory as memory_module
-from worker.memory import RequestMemory
+from worker import resume_state as memory_module
 from worker.progress import Progress
+from worker.resume_state import ResumeState
 from worker.runtime import Runtime
 from worker.stage import LostClaim
 
@@ -132,7 +132,7 @@ def test_the_next_worker_goes_on(
     assert whole.evaluations <= len(calls) <= whole.evaluations + 2 * len(steps)
     assert reported_steps(context) == list(range(1, record.steps + 1))
     for request_id in (ID, UNDISTURBED):
-        drop_leftovers(context.requests, context.blobs, request_id)
+        delete_temporary_blobs(context.requests, context.blobs, request_id)
     assert blobs_of_answers(context) == []
 
 
@@ -241,10 +241,10 @@ def claimed(worker_runtime: Runtime) -> Runtime:
     return worker_runtime
 
 
-def remembering(context: Runtime, execution: str = "e1", source: str = "demo") -> RequestMemory:
+def remembering(context: Runtime, execution: str = "e1", source: str = "demo") -> ResumeState:
     record = context.requests.get(ID)
     assert record is not None
-    return RequestMemory(context, record, execution, source)
+    return ResumeState(context, record, execution, source)
 
 
 def noted(context: Runtime) -> dict[str, Any]:
@@ -253,8 +253,8 @@ def noted(context: Runtime) -> dict[str, Any]:
     return dict(record.kept)
 
 
-def tape(*answers: bytes) -> Tape:
-    return cast(Tape, Answers(*answers))
+def tape(*answers: bytes) -> EvaluationLog:
+    return cast(EvaluationLog, Answers(*answers))
 
 
 def picture(shade: int) -> Made:

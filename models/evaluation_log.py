@@ -20,7 +20,7 @@ from models.denoiser import ControlledDenoiser
 from models.sampling import Flow
 
 
-class Tape(Flow):
+class EvaluationLog(Flow):
     """A Flow that plays back recorded answers, then asks `denoiser` and records.
 
     Answers are velocities in the networks' dtype, which is what they were made in: nothing is
@@ -77,14 +77,14 @@ class Memory(Protocol):
     def answers(self, index: int) -> Sequence[bytes]:
         """What an earlier run recorded for picture `index`, from the first evaluation on."""
 
-    def after_step(self, index: int, tape: Tape) -> None:
+    def after_step(self, index: int, tape: EvaluationLog) -> None:
         """A step of picture `index` is done: the moment to take from its tape."""
 
     def after_picture(self, index: int, made: Made) -> None:
         """Picture `index` is done."""
 
 
-class Forgetful:
+class NoResumeStore:
     """The Memory of a run that nobody will go on with."""
 
     def made(self, index: int) -> Made | None:  # noqa: ARG002 - the protocol
@@ -93,7 +93,7 @@ class Forgetful:
     def answers(self, index: int) -> Sequence[bytes]:  # noqa: ARG002
         return ()
 
-    def after_step(self, index: int, tape: Tape) -> None:
+    def after_step(self, index: int, tape: EvaluationLog) -> None:
         """Nothing is kept."""
 
     def after_picture(self, index: int, made: Made) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from worker.aside import Aside
+from worker.background_thread import BackgroundThread
 
 
 def test_what_is_left_waits_until_it_is_begun_and_comes_first() -> None:
-    aside, done = Aside(), list[str]()
+    aside, done = BackgroundThread(), list[str]()
     aside.leave(lambda: done.append("left"))
     assert aside.pending
     assert done == []
@@ -20,14 +20,14 @@ def test_what_is_left_waits_until_it_is_begun_and_comes_first() -> None:
 
 
 def test_it_is_done_in_another_thread() -> None:
-    aside, threads = Aside(), list[threading.Thread]()
+    aside, threads = BackgroundThread(), list[threading.Thread]()
     aside.leave(lambda: threads.append(threading.current_thread()))
     aside.settle()
     assert threads != [threading.current_thread()]
 
 
 def test_leaving_something_first_does_what_was_left_before() -> None:
-    aside, done = Aside(), list[int]()
+    aside, done = BackgroundThread(), list[int]()
     for number in range(3):
         aside.leave(lambda number=number: done.append(number))  # type: ignore[misc]
         assert done == list(range(number))
@@ -37,7 +37,7 @@ def test_leaving_something_first_does_what_was_left_before() -> None:
 
 
 def test_a_second_start_does_nothing_while_the_first_is_at_work() -> None:
-    aside, begun, go = Aside(), threading.Event(), threading.Event()
+    aside, begun, go = BackgroundThread(), threading.Event(), threading.Event()
     done = list[str]()
 
     def first() -> None:

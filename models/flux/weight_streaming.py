@@ -13,18 +13,18 @@ import torch
 from torch import Tensor, nn
 
 
-def let_visit(modules: Iterable[nn.Module], device: torch.device) -> None:
+def stream_weights(modules: Iterable[nn.Module], device: torch.device) -> None:
     """Keep the modules' tensors on the host; each forward call has them on `device`.
 
     The copies queue behind the device's other work and nobody waits for them.
     """
     for module in modules:
-        visitor = _Visitor(module.to("cpu"), device)
+        visitor = _StreamedModule(module.to("cpu"), device)
         module.register_forward_pre_hook(visitor.arrive)
         module.register_forward_hook(visitor.leave, always_call=True)
 
 
-class _Visitor:
+class _StreamedModule:
     def __init__(self, module: nn.Module, device: torch.device) -> None:
         self._device = device
         self._homes: list[tuple[nn.Module, str, Tensor]] = []

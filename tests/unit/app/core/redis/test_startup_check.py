@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from app.core.redis.access import answering, impatient, require_access
+from app.core.redis.startup_check import client_without_retries, connected_client, require_access
 from app.core.system.exit import EXIT_CONFIG
 from tests.support.servers import running_redis
 
@@ -67,14 +67,14 @@ def test_a_missing_password_is_told_from_a_wrong_one(
 
 
 def test_a_command_has_its_answer_or_an_error_within_five_seconds(redis_server: str) -> None:
-    client = impatient(redis_server)
+    client = client_without_retries(redis_server)
     given = client.get_connection_kwargs()
     assert (given["socket_timeout"], given["retry"].get_retries()) == (5, 0)
     client.close()
 
 
 def test_a_command_is_given_a_redis_that_has_answered(redis_server: str) -> None:
-    with answering(redis_server) as client:
+    with connected_client(redis_server) as client:
         assert client.ping()
     with pytest.raises(RedisError):
-        answering("unix:///nowhere/redis.sock")
+        connected_client("unix:///nowhere/redis.sock")

@@ -19,7 +19,7 @@ from app.core.storage.base import Blobs
 log = logging.getLogger(__name__)
 
 
-class ReadAhead:
+class Prefetch:
     """Holds at most one control picture. read() may run beside get(), not beside itself."""
 
     def __init__(self, blobs: Blobs, jobs: Jobs) -> None:

@@ -1,6 +1,6 @@
-"""May this process use its Redis? Asked once, at the start, so that a missing or wrong password is
-one line and no endless waiting. A process that serves does not ask whether Redis is there at all:
-that may change.
+"""Checks once, at the start of a process, that Redis accepts its password: a wrong one ends the
+start with one line instead of endless retries. A Redis that does not answer is no error: it may
+come back.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ log = logging.getLogger(__name__)
 _TIMEOUT_S = 5
 
 
-def impatient(url: str) -> Redis:
-    """A client for one question: no retries, and an answer or an error within seconds."""
+def client_without_retries(url: str) -> Redis:
+    """For commands that must not wait: an answer or a RedisError within seconds."""
     return connect(url, retries=0, timeout_s=_TIMEOUT_S)
 
 
-def answering(url: str) -> Redis:
-    """An impatient client, for a command that is not there to wait: Redis has answered it. Leaves
-    with one line when it refuses this password, or wants one; RedisError when it does not answer.
+def connected_client(url: str) -> Redis:
+    """A client without retries whose first ping was answered. Exits with one line when Redis
+    refuses the password, or requires one. Raises RedisError when Redis does not answer.
     """
-    client = impatient(url)
+    client = client_without_retries(url)
     try:
         client.ping()
     except AuthenticationError:
@@ -41,8 +41,8 @@ def answering(url: str) -> Redis:
 
 
 def require_access(url: str) -> None:
-    """Leaves with one line when Redis answers and refuses this password, or wants one."""
+    """Exit with one line when Redis refuses the password, or requires one."""
     try:
-        answering(url).close()
+        connected_client(url).close()
     except RedisError as error:
         log.debug("Redis does not answer yet: %s", error)

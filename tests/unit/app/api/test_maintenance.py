@@ -12,9 +12,9 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError
 
-from app.api import background as housekeeping
-from app.api.background import do_duties
+from app.api import maintenance as housekeeping
 from app.api.deps import Services, make_services
+from app.api.maintenance import run_duties
 from app.core.accounts.credits import to_amount
 from app.core.errors import Cancelled
 from app.core.requests.record import Stage
@@ -33,7 +33,7 @@ def services(redis_server: str) -> Services:
 def test_the_periods_of_the_duties(services: Services) -> None:
     assert housekeeping.PERIOD_S == 5.0
     assert housekeeping._SECOND_LOOK_S == 2.0
-    assert do_duties(services)
+    assert run_duties(services)
     assert 3590 < services.redis.ttl("housekeeping:history") <= 3600
     assert 50 < services.redis.ttl("housekeeping:sweep") <= 60
     assert 4000 < services.redis.pttl("housekeeping") <= 5000
@@ -44,7 +44,7 @@ def test_one_replica_does_the_duties_of_a_period(
 ) -> None:
     done: list[Services] = []
     monkeypatch.setattr(housekeeping, "DUTIES", (done.append,))
-    rounds = [do_duties(services) for _replica in range(3)]
+    rounds = [run_duties(services) for _replica in range(3)]
     assert rounds == [True, False, False]
     assert done == [services]
     assert 4000 < services.redis.pttl("housekeeping") <= 5000
@@ -60,7 +60,7 @@ def test_one_duty_that_fails_does_not_keep_the_others(
         raise error
 
     monkeypatch.setattr(housekeeping, "DUTIES", (fails, done.append))
-    assert do_duties(services)
+    assert run_duties(services)
     assert done == [services]
 
 
@@ -70,7 +70,7 @@ def test_expired_pictures_are_swept_once_a_minute(tmp_path: Path, redis_server: 
     for name in ("a1", "b2"):
         services.blobs.put(name, b"x", 0.0)
         services.redis.delete("housekeeping")
-        assert do_duties(services)
+        assert run_duties(services)
     assert [path.name for path in (tmp_path / "blobs").glob("*/*")] == ["b2"]
 
 
@@ -78,13 +78,13 @@ def test_a_stray_is_among_the_duties(services: Services, monkeypatch: pytest.Mon
     monkeypatch.setattr(housekeeping, "_SECOND_LOOK_S", 0)
     request_id = "a" * 32
     services.requests.submit(request_id, "x", {}, {"kind": "file"}, services.requests.expiry())
-    assert do_duties(services)
+    assert run_duties(services)
     assert services.jobs.queue("cpu").job_ids == [f"{request_id}-prepare"]
 
 
 def a_period_later(services: Services) -> None:
     services.redis.delete("housekeeping")
-    assert do_duties(services)
+    assert run_duties(services)
 
 
 def test_history_is_pruned_once_an_hour_and_pictures_are_swept_once_a_minute(
@@ -174,4 +174,4 @@ def test_a_redis_that_is_away_is_another_replicas_period(
         raise RedisConnectionError("away")
 
     monkeypatch.setattr(services.redis, "set", away)
-    assert not do_duties(services)
+    assert not run_duties(services)

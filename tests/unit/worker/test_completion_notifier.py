@@ -10,10 +10,10 @@ from rq.timeouts import JobTimeoutException
 
 from app.core.errors import GenerationFailed
 from app.core.history.base import Query
-from app.core.lifecycle.background_jobs import Chore, sweep_outbox
+from app.core.lifecycle.background_jobs import BackgroundJob, sweep_outbox
 from app.core.queueing.jobs import FINISH, WEBHOOKS
 from app.core.requests.record import RequestRecord, Stage
-from worker import ended as job
+from worker import completion_notifier as job
 from worker.runtime import Runtime
 from worker.stage import run_stage
 
@@ -52,7 +52,7 @@ def test_a_crash_before_the_call_loses_nothing(worker_runtime: Runtime) -> None:
     worker_runtime.requests.fail(request_id, GenerationFailed("no"))  # and nobody calls
     waiting = worker_runtime.jobs.queue(FINISH)
     assert waiting.count == 0
-    sweep_outbox(worker_runtime.outbox, worker_runtime.chores)
+    sweep_outbox(worker_runtime.outbox, worker_runtime.background_jobs)
     assert waiting.count == 1
     waiting.jobs[0].perform()
     assert kept(worker_runtime) == [request_id]
@@ -165,7 +165,7 @@ def test_no_days_no_history(worker_runtime: Runtime) -> None:
 
 
 def test_what_ends_while_one_tells_calls_for_another(worker_runtime: Runtime) -> None:
-    worker_runtime.chores.call(Chore.TELL)
+    worker_runtime.background_jobs.call(BackgroundJob.NOTIFY)
     job.tell()
-    worker_runtime.chores.call(Chore.TELL)
+    worker_runtime.background_jobs.call(BackgroundJob.NOTIFY)
     assert worker_runtime.jobs.waiting(FINISH) == 2

@@ -19,7 +19,7 @@ from app.api.deps import Services
 from app.core.errors import BlobsUnavailable
 from app.core.lifecycle.background_jobs import sweep_deliveries, sweep_outbox
 from app.core.lifecycle.expiry import end_expiring
-from app.core.lifecycle.recovery import settle_strays
+from app.core.lifecycle.recovery import recover_orphans
 from app.core.redis import keys
 
 log = logging.getLogger(__name__)
@@ -32,12 +32,12 @@ _SWEEP_PERIOD_S = 60
 Duty = Callable[[Services], None]
 
 
-def _settle_strays(services: Services) -> None:
-    settle_strays(services.requests, services.jobs, partial(time.sleep, _SECOND_LOOK_S))
+def _recover_orphans(services: Services) -> None:
+    recover_orphans(services.requests, services.jobs, partial(time.sleep, _SECOND_LOOK_S))
 
 
 def _end_expiring(services: Services) -> None:
-    end_expiring(services.requests, services.jobs, services.blobs, services.chores)
+    end_expiring(services.requests, services.jobs, services.blobs, services.background_jobs)
 
 
 def _give_back_expired(services: Services) -> None:
@@ -49,11 +49,11 @@ def _release_held(services: Services) -> None:
 
 
 def _sweep_outbox(services: Services) -> None:
-    sweep_outbox(services.outbox, services.chores)
+    sweep_outbox(services.outbox, services.background_jobs)
 
 
 def _sweep_deliveries(services: Services) -> None:
-    sweep_deliveries(services.deliveries, services.chores)
+    sweep_deliveries(services.deliveries, services.background_jobs)
 
 
 def _prune_history(services: Services) -> None:
@@ -69,7 +69,7 @@ def _sweep_blobs(services: Services) -> None:
 
 DUTIES: tuple[Duty, ...] = (
     _end_expiring,
-    _settle_strays,
+    _recover_orphans,
     _give_back_expired,
     _release_held,
     _sweep_outbox,
@@ -79,17 +79,17 @@ DUTIES: tuple[Duty, ...] = (
 )
 
 
-async def keep_house(services: Services) -> None:
+async def run_maintenance(services: Services) -> None:
     """Every PERIOD_S, for as long as the process lives, unless another replica was first."""
     while True:
         await asyncio.sleep(PERIOD_S)
         try:
-            await run_in_threadpool(do_duties, services)
+            await run_in_threadpool(run_duties, services)
         except Exception:  # no thread to be had, for instance: another time, then
             log.exception("housekeeping")
 
 
-def do_duties(services: Services) -> bool:
+def run_duties(services: Services) -> bool:
     """One round. False: another replica has this period, or Redis cannot be reached."""
     try:
         mine = services.redis.set(keys.MAINTENANCE_LOCK, "1", nx=True, px=int(PERIOD_S * 1000))

@@ -23,7 +23,7 @@ class Drain:
     leaving: bool = False
 
 
-class LastAnswers:
+class LastResponses:
     """Closes connections with their answers once the process is leaving: a client that kept one
     open would find it dead at its next call."""
 

@@ -30,38 +30,38 @@ def forget(context: Runtime) -> None:
 
 
 def test_the_head_of_the_queue_is_kept_and_left_in_the_queue(context: Runtime) -> None:
-    context.ahead.read()
+    context.prefetch.read()
     forget(context)
-    assert context.ahead.control(FIRST) == FIRST.encode()
+    assert context.prefetch.control(FIRST) == FIRST.encode()
     assert context.jobs.waiting(GPU) == 2
 
 
 def test_what_was_kept_is_handed_out_once(context: Runtime) -> None:
-    context.ahead.read()
+    context.prefetch.read()
     forget(context)
-    assert context.ahead.control(FIRST) is not None
-    assert context.ahead.control(FIRST) is None
+    assert context.prefetch.control(FIRST) is not None
+    assert context.prefetch.control(FIRST) is None
 
 
 def test_another_request_gets_its_own_and_ends_what_was_kept(context: Runtime) -> None:
-    context.ahead.read()
-    assert context.ahead.control(SECOND) == SECOND.encode()
+    context.prefetch.read()
+    assert context.prefetch.control(SECOND) == SECOND.encode()
     forget(context)
-    assert context.ahead.control(FIRST) is None
+    assert context.prefetch.control(FIRST) is None
 
 
 def test_nothing_kept_is_read_from_the_store(context: Runtime) -> None:
-    assert context.ahead.control(FIRST) == FIRST.encode()
+    assert context.prefetch.control(FIRST) == FIRST.encode()
 
 
 def test_only_the_last_look_is_kept(context: Runtime) -> None:
-    context.ahead.read()
+    context.prefetch.read()
     context.redis.lpop(context.jobs.queue(GPU).key)
-    context.ahead.read()
+    context.prefetch.read()
     forget(context)
-    assert context.ahead.control(SECOND) == SECOND.encode()
-    context.ahead.read()
-    assert context.ahead.control(FIRST) is None
+    assert context.prefetch.control(SECOND) == SECOND.encode()
+    context.prefetch.read()
+    assert context.prefetch.control(FIRST) is None
 
 
 @pytest.mark.parametrize("queued", [True, False])
@@ -69,8 +69,8 @@ def test_an_expired_picture_or_an_empty_queue_is_nothing(context: Runtime, queue
     if not queued:
         context.redis.delete(context.jobs.queue(GPU).key)
     forget(context)
-    context.ahead.read()
-    assert context.ahead.control(FIRST) is None
+    context.prefetch.read()
+    assert context.prefetch.control(FIRST) is None
 
 
 def test_a_store_that_is_away_is_met_by_whoever_needs_it(
@@ -80,6 +80,6 @@ def test_a_store_that_is_away_is_met_by_whoever_needs_it(
         raise RedisConnectionError("away")
 
     monkeypatch.setattr(context.blobs, "get", away)
-    context.ahead.read()
+    context.prefetch.read()
     with pytest.raises(RedisConnectionError):
-        context.ahead.control(FIRST)
+        context.prefetch.control(FIRST)

@@ -15,14 +15,14 @@ import numpy as np
 
 from app.core.redis import keys
 from app.core.requests.record import RequestRecord
+from models.evaluation_log import EvaluationLog, Made
 from models.geometry import generated_size
-from models.tape import Made, Tape
 from worker.runtime import Runtime
 from worker.stage import LostClaim
 
 
-class RequestMemory:
-    """models.tape.Memory for one execution of one request."""
+class ResumeState:
+    """models.evaluation_log.Memory for one execution of one request."""
 
     def __init__(
         self, context: Runtime, record: RequestRecord, execution: str, source: str
@@ -31,7 +31,7 @@ class RequestMemory:
         dtype). Those of another source are not gone on with."""
         self._context, self._record, self._execution = context, record, execution
         self._began = self._saved = time.monotonic()
-        self._tape: Tape | None = None
+        self._tape: EvaluationLog | None = None
         kept = record.kept if record.kept.get("source") == source else {}
         self._before: float = kept.get("seconds", 0.0)
         self._made: list[list[int]] = list(kept.get("made", []))
@@ -69,7 +69,7 @@ class RequestMemory:
             answers += (chunk[start : start + size] for start in range(0, len(chunk), size))
         return answers
 
-    def after_step(self, _index: int, tape: Tape) -> None:
+    def after_step(self, _index: int, tape: EvaluationLog) -> None:
         """Save once RESUME_EVERY_S have passed since the last time."""
         self._tape = tape
         if time.monotonic() - self._saved >= self._context.settings.resume_every_s:

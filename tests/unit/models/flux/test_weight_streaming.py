@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.flux.visiting import let_visit
+from models.flux.weight_streaming import stream_weights
 
 pytestmark = pytest.mark.torch
 
@@ -29,7 +29,7 @@ class Watched(nn.Module):
 def test_results_are_those_of_a_module_that_stays() -> None:
     module, x = Watched(), torch.randn(2, 4)
     expected = module(x)
-    let_visit([module], torch.device("cpu"))
+    stream_weights([module], torch.device("cpu"))
     assert torch.equal(module(x), expected)
     assert torch.equal(module(x), expected)
 
@@ -37,7 +37,7 @@ def test_results_are_those_of_a_module_that_stays() -> None:
 def test_tensors_are_on_the_device_during_the_call_only() -> None:
     module = Watched()
     weight = module.linear.weight.detach().clone()
-    let_visit([module], torch.device("meta"))
+    stream_weights([module], torch.device("meta"))
     module(torch.empty(2, 4, device="meta"))
     assert module.seen == ["meta"]
     assert module.linear.weight.device.type == "cpu"
@@ -46,7 +46,7 @@ def test_tensors_are_on_the_device_during_the_call_only() -> None:
 
 def test_tensors_come_home_after_an_error() -> None:
     module = Watched()
-    let_visit([module], torch.device("meta"))
+    stream_weights([module], torch.device("meta"))
     with pytest.raises(RuntimeError):
         module(torch.empty(2, 5, device="meta"))
     assert module.linear.weight.device.type == "cpu"

@@ -16,7 +16,7 @@ from rq.worker import BaseWorker
 from worker.runtime import runtime
 
 
-class BoundedLeave(BaseWorker):
+class GracefulShutdown(BaseWorker):
     """Mixin before an RQ worker class."""
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from models.checkpoints import LoadedCheckpoint
+from models.evaluation_log import EvaluationLog, Made
 from models.pipeline import generate
 from models.sampling import SAMPLERS, initial_noise, noise_for, sigmas_for
 from models.spec import SAMPLER_NAMES, GenerationSpec
-from models.tape import Made, Tape
 from tests.support.analytic_networks import Gaussian, analytic_denoiser
 from tests.support.networks import SMALL, network_pair
 from tests.support.pictures import astronaut
@@ -52,7 +52,7 @@ class Kept:
     def answers(self, index: int) -> Sequence[bytes]:
         return self.tapes.get(index, [])
 
-    def after_step(self, index: int, tape: Tape) -> None:
+    def after_step(self, index: int, tape: EvaluationLog) -> None:
         self.steps += 1
         if self.steps % self.every == 0:
             self.tapes.setdefault(index, []).extend(tape.take())
@@ -82,7 +82,7 @@ def model_calls(stand_in: LoadedCheckpoint) -> tuple[list[None], torch.utils.hoo
 LATENTS = (1, 16, 4, 6)
 
 
-def sampled(sampler: str, tape: Tape, stop_after: int = 100) -> Tensor:
+def sampled(sampler: str, tape: EvaluationLog, stop_after: int = 100) -> Tensor:
     """A picture of 15 steps along `tape`; Crash once `stop_after` of them are done."""
     sigmas = sigmas_for("simple", 15, sampler=sampler)
     x = sigmas[0] * initial_noise(3, LATENTS)
@@ -101,17 +101,17 @@ def test_every_sampler_goes_on_where_it_was(sampler: str, dtype: torch.dtype) ->
     """Through two crashes, what was recorded between them included."""
     undisturbed, resumed = Gaussian(dtype), Gaussian(dtype)
     whole = analytic_denoiser(undisturbed)
-    expected = sampled(sampler, Tape(whole, dtype))
+    expected = sampled(sampler, EvaluationLog(whole, dtype))
     recorded: list[bytes] = []
     for step in (3, 5):
-        tape = Tape(analytic_denoiser(resumed), dtype, recorded)
+        tape = EvaluationLog(analytic_denoiser(resumed), dtype, recorded)
         with pytest.raises(Crash):
             sampled(sampler, tape, stop_after=step)
         recorded += tape.take()
         assert len(recorded) == len(resumed.sigmas)
     assert len(recorded) >= 3
     last = analytic_denoiser(resumed)
-    made = sampled(sampler, Tape(last, dtype, recorded))
+    made = sampled(sampler, EvaluationLog(last, dtype, recorded))
     assert torch.equal(made, expected)
     assert resumed.sigmas == undisturbed.sigmas
     assert (last.evaluations, last.controlled) == (whole.evaluations, whole.controlled)
@@ -168,7 +168,7 @@ def test_finished_samples_are_not_made_again(stand_in: LoadedCheckpoint) -> None
 
 
 def test_answers_are_taken_once_and_in_order() -> None:
-    tape = Tape(analytic_denoiser(Gaussian()), torch.float32)
+    tape = EvaluationLog(analytic_denoiser(Gaussian()), torch.float32)
     x = initial_noise(3, LATENTS)
     answers = [tape.velocity(x, sigma) for sigma in (1.0, 0.8)]
     assert tape.take() == [answer.numpy().tobytes() for answer in answers]
@@ -183,10 +183,10 @@ def test_an_answer_played_back_has_the_shape_and_precision_of_the_latents(
     latents: torch.dtype, dtype: torch.dtype
 ) -> None:
     x = initial_noise(3, LATENTS).to(latents)
-    first = Tape(analytic_denoiser(Gaussian(dtype)), dtype)
+    first = EvaluationLog(analytic_denoiser(Gaussian(dtype)), dtype)
     answer = first.velocity(x, 0.7)
     model = Gaussian(dtype)
-    again = Tape(analytic_denoiser(model), dtype, first.take())
+    again = EvaluationLog(analytic_denoiser(model), dtype, first.take())
     played = again.velocity(x, 0.7)
     assert played.dtype == answer.dtype == latents
     assert torch.equal(played, answer)
@@ -197,6 +197,6 @@ def test_an_answer_played_back_has_the_shape_and_precision_of_the_latents(
 
 
 def test_the_window_is_that_of_the_denoiser() -> None:
-    tape = Tape(analytic_denoiser(Gaussian(), stop=0.5, mu=0.0), torch.float32)
+    tape = EvaluationLog(analytic_denoiser(Gaussian(), stop=0.5, mu=0.0), torch.float32)
     assert tape.controls(0.5)
     assert not tape.controls(0.49)

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 Task = Callable[[], None]
 
 
-class Aside:
+class BackgroundThread:
     """Called from one thread only."""
 
     def __init__(self) -> None:
