@@ -12,7 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from app.api.deps import Services, ServicesDep
 from app.api.operations.exposition import render
-from app.api.wire.responses import ErrorAnswer, Liveness, Readiness
+from app.api.wire.responses import ErrorResponse, Liveness, Readiness
 from app.core.queueing.jobs import CPU, FETCH, FINISH, GPU
 from app.core.queueing.snapshot import take_snapshot
 
@@ -35,7 +35,7 @@ async def live() -> Liveness:
     "/health/ready",
     responses={
         200: {"model": Readiness},
-        503: {"description": "What is missing", "model": Readiness | ErrorAnswer},
+        503: {"description": "What is missing", "model": Readiness | ErrorResponse},
     },
 )
 def ready(services: ServicesDep) -> JSONResponse:

@@ -10,14 +10,14 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from app.api.wire.requests import PICTURE_FIELDS, FluxControlNetBody, PreprocessBody
-from app.api.wire.responses import EncodedPictures, ErrorAnswer
+from app.api.wire.responses import EncodedPictures, ErrorResponse
 from app.core.storage.uploads import KINDS
 
 Responses = dict[int | str, dict[str, Any]]
 
 
 def error_answer(description: str) -> dict[str, Any]:
-    return {"description": description, "model": ErrorAnswer}
+    return {"description": description, "model": ErrorResponse}
 
 
 ALWAYS: Responses = {

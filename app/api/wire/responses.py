@@ -17,7 +17,7 @@ from app.core.requests.outputs import Picture
 from app.core.requests.record import Status
 
 
-class ErrorAnswer(TypedDict):
+class ErrorResponse(TypedDict):
     """request_id: v1 ended without a picture, the request did not."""
 
     error: str
@@ -171,7 +171,7 @@ class PollFailed(TypedDict):
     request_id: str
     output: str
     error: str
-    error_message: ErrorAnswer
+    error_message: ErrorResponse
 
 
 class EncodedPictures(TypedDict):

@@ -171,7 +171,9 @@ def test_a_secret_that_is_missing_or_wrong(
 def test_a_password_alone_names_a_redis_that_is_not_ours(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.core.redis.startup_check.impatient", lambda _url: Redis(port=9))
+    monkeypatch.setattr(
+        "app.core.redis.startup_check.client_without_retries", lambda _url: Redis(port=9)
+    )
     monkeypatch.setenv("REDIS_PASSWORD", "secret")
     line, code = said(capsys, "up", "--port", str(free_port()))
     assert line.startswith("up: Redis at redis://127.0.0.1:6379/0 cannot be reached (")
@@ -277,7 +279,7 @@ def test_a_model_that_needs_a_gpu_where_there_is_none(
 def test_weights_of_a_model_that_is_not_known(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.weights.quieten", None)  # it would import torch
+    monkeypatch.setattr("worker.weights.silence_libraries", None)  # it would import torch
     line, code = said(capsys, "models", "download", "sdxl")
     assert line == "models: 'sdxl' is none of demo, flux-dev-union-pro"
     assert code == EXIT_CONFIG

@@ -40,7 +40,7 @@ def test_who_ends_a_request_calls_for_the_telling(worker_runtime: Runtime, good:
     for stage in Stage:
         run_stage(request_id, stage, lambda *_: {} if good else {}["a fault"])
     assert [name for name in worker_runtime.jobs.queue(FINISH).job_ids if name.startswith("tell-")]
-    job.tell()
+    job.notify()
     assert kept(worker_runtime) == [request_id]
     row = worker_runtime.history.of_request(OWNER, request_id)[0]
     assert row.status == ("COMPLETED" if good else "FAILED")
@@ -70,8 +70,8 @@ def test_a_crash_while_telling_tells_again_and_nobody_minds(
     with monkeypatch.context() as crash:
         crash.setattr(type(worker_runtime.outbox), "take_out", lambda _self, ids: die(ids))
         with pytest.raises(SystemExit):
-            job.tell()
-    job.tell()
+            job.notify()
+    job.notify()
     assert kept(worker_runtime) == [request_id]
     assert worker_runtime.deliveries.take(10) == [request_id]
     assert len(worker_runtime.outbox) == 0
@@ -93,11 +93,11 @@ def test_one_listener_that_fails_is_told_later_and_keeps_nobody(
         told.extend(record.id for record in ended)
 
     monkeypatch.setattr(job, "LISTENERS", (first, second))
-    job.tell()
+    job.notify()
     assert (told, worker_runtime.outbox.ids()) == ([request_id], [request_id])
     assert caplog.messages == ["first: 1 ended requests wait"]
     away = False
-    job.tell()
+    job.notify()
     assert len(worker_runtime.outbox) == 0
 
 
@@ -109,7 +109,7 @@ def test_a_hundred_at_a_time_are_told(
     monkeypatch.setattr(job, "LISTENERS", (lambda _context, records: told.append(len(records)),))
     for number in range(ended):
         worker_runtime.requests.fail(submit(worker_runtime, number), GenerationFailed("no"))
-    job.tell()
+    job.notify()
     assert told == batches
     assert len(worker_runtime.outbox) == 0
 
@@ -126,7 +126,7 @@ def test_a_job_that_takes_too_long_has_told_nobody(
     worker_runtime.requests.fail(request_id, GenerationFailed("no"))
     monkeypatch.setattr(job, "LISTENERS", (slow,))
     with pytest.raises(JobTimeoutException):
-        job.tell()
+        job.notify()
     assert worker_runtime.outbox.ids() == [request_id]
 
 
@@ -134,7 +134,7 @@ def test_a_webhook_is_put_down_and_called_for(worker_runtime: Runtime) -> None:
     request_id = submit(worker_runtime, webhook=HOOK)
     submit(worker_runtime, 1)
     worker_runtime.requests.fail(request_id, GenerationFailed("no"))
-    job.tell()
+    job.notify()
     delivery = worker_runtime.deliveries.get(request_id)
     assert delivery is not None
     assert (delivery.owner, delivery.url) == (OWNER, HOOK["url"])
@@ -149,7 +149,7 @@ def test_a_webhook_that_cannot_be_written_keeps_no_other(
     sound = submit(worker_runtime, 2, HOOK)
     for request_id in (broken, sound):
         worker_runtime.requests.fail(request_id, GenerationFailed("no"))
-    job.tell()
+    job.notify()
     assert worker_runtime.deliveries.get(sound) is not None
     assert worker_runtime.deliveries.get(broken) is None
     assert len(worker_runtime.outbox) == 0
@@ -159,13 +159,13 @@ def test_a_webhook_that_cannot_be_written_keeps_no_other(
 def test_no_days_no_history(worker_runtime: Runtime) -> None:
     worker_runtime.settings = worker_runtime.settings.model_copy(update={"history_days": 0})
     worker_runtime.requests.fail(submit(worker_runtime), GenerationFailed("no"))
-    job.tell()
+    job.notify()
     assert kept(worker_runtime) == []
     assert len(worker_runtime.outbox) == 0
 
 
 def test_what_ends_while_one_tells_calls_for_another(worker_runtime: Runtime) -> None:
     worker_runtime.background_jobs.call(BackgroundJob.NOTIFY)
-    job.tell()
+    job.notify()
     worker_runtime.background_jobs.call(BackgroundJob.NOTIFY)
     assert worker_runtime.jobs.waiting(FINISH) == 2

@@ -67,7 +67,7 @@ def told(url: str, store: RequestStore, then: Callable[[Services, str], object])
                 await asyncio.to_thread(then, made, text)
         finally:
             await made.feed.aclose()
-            await made.events.aclose()
+            await made.async_redis.aclose()
             made.redis.close()
         return texts
 

@@ -35,14 +35,14 @@ async def services(url: str) -> AsyncIterator[Services]:
         yield made
     finally:
         await made.feed.aclose()
-        await made.events.aclose()
+        await made.async_redis.aclose()
         made.redis.close()
 
 
 @contextmanager
 def counted(made: Services, first: Callable[[], object]) -> Iterator[list[str]]:
     """The ids that records are read of; `first` is called before the first of them."""
-    read, reads = made.reads.record, []
+    read, reads = made.reader.record, []
 
     async def record(request_id: str) -> RequestRecord | None:
         if not reads:
@@ -51,7 +51,7 @@ def counted(made: Services, first: Callable[[], object]) -> Iterator[list[str]]:
         return await read(request_id)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(made.reads, "record", record)
+        patch.setattr(made.reader, "record", record)
         yield reads
 
 
@@ -84,14 +84,14 @@ def test_it_outlasts_a_redis_that_is_away(
 
     async def wait() -> RequestRecord | None:
         async with services(redis_server) as made:
-            read = made.reads.record
+            read = made.reader.record
 
             async def record(request_id: str) -> RequestRecord | None:
                 if next(away, False):
                     raise RedisConnectionError("refused")
                 return await read(request_id)
 
-            monkeypatch.setattr(made.reads, "record", record)
+            monkeypatch.setattr(made.reader, "record", record)
             store.fail("a", GenerationFailed())
             return await wait_for_end(made, "a", a_client_that_stays())
 

@@ -102,9 +102,9 @@ def test_a_process_that_died_on_the_way_leaves_the_key_usable(
     use = Use(idempotency._digest(SUBMISSION), "d" * 32)
     services.idempotency.take(CALLER.name, "key", use, services.requests.expiry())
     if there:
-        hold = services.idempotency.hold(CALLER.name, "key", use)
+        guard = services.idempotency.guard(CALLER.name, "key", use)
         expires_at = services.requests.expiry()
-        services.requests.submit(use.request_id, CALLER.name, {}, {}, expires_at, hold=hold)
+        services.requests.submit(use.request_id, CALLER.name, {}, {}, expires_at, guard=guard)
     request_id = submitted(services)
     assert (request_id == use.request_id) is there
     assert submitted(services) == request_id

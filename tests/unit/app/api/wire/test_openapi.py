@@ -132,7 +132,7 @@ def test_a_key_may_be_sent_in_two_ways(
 
 
 def test_every_refusal_is_an_error_answer(operations: dict[str, Any]) -> None:
-    error = {"$ref": "#/components/schemas/ErrorAnswer"}
+    error = {"$ref": "#/components/schemas/ErrorResponse"}
     of_their_own = {
         *((f"GET {REQUEST}{path}", "422") for path in ("", "/status")),
         ("GET /v1/requests/{request_id}", "422"),
@@ -147,8 +147,8 @@ def test_every_refusal_is_an_error_answer(operations: dict[str, Any]) -> None:
 
 def test_a_failed_request_has_a_shape_of_its_own(operations: dict[str, Any]) -> None:
     for name, model in (
-        (f"GET {REQUEST}", "FailedAnswer"),
-        (f"GET {REQUEST}/status", "FailedAnswer"),
+        (f"GET {REQUEST}", "FailedResponse"),
+        (f"GET {REQUEST}/status", "FailedResponse"),
         ("GET /v1/requests/{request_id}", "PollFailed"),
     ):
         content = answer(operations, name, 422)["content"]["application/json"]["schema"]

@@ -15,7 +15,7 @@ from app.core.requests.record import Status
 from tests.support.records import CONTROL_MAP, REQUEST_ID, record
 
 KEYS = {
-    "ErrorAnswer": ("error", "request_id"),
+    "ErrorResponse": ("error", "request_id"),
     "Submitted": ("request_id status poll_url status_url response_url", ""),
     "Progress": ("step steps", ""),
     "Metrics": (
@@ -23,14 +23,14 @@ KEYS = {
         "inference_time queue_time work_units total_time cost remaining_credits model_evaluations "
         "controlled_evaluations profile",
     ),
-    "StatusAnswer": (
+    "StatusResponse": (
         "status request_id status_url response_url metrics",
         "progress queue_position eta_seconds",
     ),
-    "FailedAnswer": ("status request_id error metrics", ""),
+    "FailedResponse": ("status request_id error metrics", ""),
     "ControlMap": ("url content_type file_name file_size width height", ""),
     "Timings": ("inference", ""),
-    "ResultAnswer": (
+    "ResultResponse": (
         "status error request_id output images seed prompt timings metrics",
         "control_map",
     ),
@@ -42,12 +42,12 @@ KEYS = {
         "",
     ),
     "Signature": ("algorithm value", ""),
-    "ReceiptAnswer": ("receipt signature", ""),
-    "PollAnswer": ("status request_id output", "message poll_url"),
+    "ReceiptResponse": ("receipt signature", ""),
+    "PollResponse": ("status request_id output", "message poll_url"),
     "PollFailed": ("status request_id output error error_message", ""),
     "EncodedPictures": ("image status infer_time outputs image_format", "profile"),
     "UserCredits": ("credits free-credits unlimited", ""),
-    "KeyAnswer": (
+    "KeyResponse": (
         "id name created expires last_used credits spent rpm concurrency admin webhook_url",
         "",
     ),
@@ -81,10 +81,10 @@ def test_an_answer_has_its_keys(name: str, keys: tuple[str, str]) -> None:
     ("name", "key", "words"),
     [
         ("Submitted", "status", ["QUEUED"]),
-        ("StatusAnswer", "status", ["QUEUED", "PROCESSING", "COMPLETED"]),
-        ("FailedAnswer", "status", ["FAILED"]),
-        ("ResultAnswer", "status", ["COMPLETED"]),
-        ("PollAnswer", "status", ["QUEUED", "PROCESSING", "COMPLETED"]),
+        ("StatusResponse", "status", ["QUEUED", "PROCESSING", "COMPLETED"]),
+        ("FailedResponse", "status", ["FAILED"]),
+        ("ResultResponse", "status", ["COMPLETED"]),
+        ("PollResponse", "status", ["QUEUED", "PROCESSING", "COMPLETED"]),
         ("PollFailed", "status", ["FAILED"]),
         ("EncodedPictures", "status", ["Success"]),
         ("Signature", "algorithm", ["HMAC-SHA256"]),
@@ -107,8 +107,8 @@ def test_what_is_made_is_what_was_announced() -> None:
     failed = record(status=Status.FAILED, error="no")
     for name, body in (
         ("Submitted", submitted_body(REQUEST_ID, "http://localhost")),
-        ("StatusAnswer", status_body(made, "http://localhost", None)),
-        ("FailedAnswer", status_body(failed, "http://localhost", None)),
+        ("StatusResponse", status_body(made, "http://localhost", None)),
+        ("FailedResponse", status_body(failed, "http://localhost", None)),
         ("Metrics", metrics(made)),
         ("Receipt", receipt_of(made, "http://localhost/map")),
         ("Receipt", receipt_of(record(), None)),

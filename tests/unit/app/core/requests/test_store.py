@@ -336,15 +336,15 @@ def test_the_end_of_a_request_says_why_on_each_api(store: RequestStore, redis: R
 def test_a_submission_whose_key_is_anothers_makes_no_record(
     store: RequestStore, redis: Redis, holds: str | None
 ) -> None:
-    hold = IdempotencyGuard("idempotency:x", "mine", "settled")
+    guard = IdempotencyGuard("idempotency:x", "mine", "settled")
     if holds is not None:
-        redis.set(hold.name, holds)
+        redis.set(guard.name, holds)
     with pytest.raises(IdempotencyKeyTaken):
-        store.submit(ID, "a", {}, {}, store.expiry(), hold=hold)
+        store.submit(ID, "a", {}, {}, store.expiry(), guard=guard)
     assert store.get(ID) is None
-    redis.set(hold.name, "mine")
-    store.submit(ID, "a", {}, {}, store.expiry(), hold=hold)
-    assert redis.get(hold.name) == b"settled"
+    redis.set(guard.name, "mine")
+    store.submit(ID, "a", {}, {}, store.expiry(), guard=guard)
+    assert redis.get(guard.name) == b"settled"
 
 
 def test_all_unfinished_requests_are_listed_with_their_stages(store: RequestStore) -> None:
