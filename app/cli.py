@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 import errno
-import importlib
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
@@ -190,13 +188,13 @@ def _api(arguments: argparse.Namespace) -> int:
 
 
 def _worker(arguments: argparse.Namespace) -> int:
+    from app.commands.worker import run_worker
     from app.core.redis.startup_check import require_access
 
     settings = load_settings()
     _keep_private(settings)
     require_access(settings.redis_url)
-    processes = _of_the_worker("worker.main")
-    return int(processes.WORKERS[arguments.kind]())
+    return run_worker(arguments.kind)
 
 
 def _keep_private(settings: Settings) -> None:
@@ -223,25 +221,17 @@ def _redis(arguments: argparse.Namespace) -> int:
 
 
 def _models(arguments: argparse.Namespace) -> int:
-    weights = _of_the_worker("worker.weights")
-    settings = load_settings()
+    from app.commands.worker import download, list_models
+
     if arguments.action == "list":
-        return int(weights.list_models(settings))
-    return int(weights.download(arguments.name))
+        return list_models(load_settings())
+    return download(arguments.name)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from app.doctor import examine
 
     return examine(load_settings(), arguments.json, arguments.hash, arguments.fetch)
-
-
-def _of_the_worker(name: str) -> ModuleType:
-    """By name: app must not import worker. ValueError where only the api is installed."""
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is not installed; install the extra worker") from None
 
 
 def _receipt(arguments: argparse.Namespace) -> int:

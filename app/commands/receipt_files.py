@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
-
-from app.core.images.metadata import embedded
+from app.commands.extras import needs_extra
 from app.core.receipts import ReceiptSigner, digest
 
 
@@ -44,20 +42,30 @@ class Statement:
 
 
 def read_statement(file: Path) -> Statement:
-    """Raises ValueError with one sentence when the file holds no receipt, and OSError."""
+    """Raises ValueError with one sentence when the file holds no receipt, and when it is no JSON
+    and Pillow is not installed; OSError when the file cannot be read.
+    """
     data = file.read_bytes()
     if data.lstrip()[:1] == b"{":
         return _from_json(data)
+    return _from_picture(file.name, data)
+
+
+def _from_picture(name: str, data: bytes) -> Statement:
+    with needs_extra("worker"):
+        from PIL import Image, UnidentifiedImageError
+
+        from app.core.images.metadata import embedded
     try:
         with Image.open(io.BytesIO(data)) as picture:
             picture.load()
             text, pixels = embedded(picture), digest(picture.tobytes())
     except UnidentifiedImageError:
-        raise ValueError(f"{file.name} is neither a receipt nor a picture") from None
+        raise ValueError(f"{name} is neither a receipt nor a picture") from None
     except (OSError, SyntaxError, Image.DecompressionBombError):
-        raise ValueError(f"{file.name} is a damaged picture") from None
+        raise ValueError(f"{name} is a damaged picture") from None
     if text is None:
-        raise ValueError(f"{file.name} is a picture that carries no receipt")
+        raise ValueError(f"{name} is a picture that carries no receipt")
     content = _object(text)
     signature = content.pop("signature", None)
     return Statement(content, signature, {"sha256": digest(data), "pixels_sha256": pixels})

@@ -5,13 +5,12 @@ remedy. Looks only; what it stores to try a store it removes. The checks of the 
 
 from __future__ import annotations
 
-import importlib
 import platform
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
-from typing import cast
 
 from app import VERSION
+from app.commands.worker import examine_model
 from app.core.findings import Finding, Level, ok
 from app.core.settings import Settings
 from app.doctor.machine import examine_hosts, examine_machine
@@ -39,5 +38,4 @@ def _examine_model(settings: Settings, hashing: bool) -> Iterator[Finding]:
     if find_spec("torch") is None:
         yield ok("model", "not looked at: this installation has no torch, as an api need not")
         return
-    module = importlib.import_module("worker.doctor")
-    yield from cast(Sequence[Finding], module.examine_model(settings, hashing))
+    yield from examine_model(settings, hashing)

@@ -297,17 +297,6 @@ def test_weights_that_are_refused(
     assert code == EXIT_CONFIG
 
 
-def test_what_only_a_worker_has(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, redis_server: str
-) -> None:
-    monkeypatch.setenv("REDIS_URL", redis_server)
-    monkeypatch.setitem(sys.modules, "PIL", None)
-    monkeypatch.delitem(sys.modules, "worker.main", raising=False)
-    line, code = said(capsys, "worker", "cpu")
-    assert line == "worker: PIL is not installed; install the extra worker"
-    assert code == EXIT_CONFIG
-
-
 def test_the_models_that_can_be_served(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

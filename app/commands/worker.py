@@ -1,0 +1,40 @@
+"""The commands that run code of the workers. Only this module of app imports `worker`.
+
+Imports happen inside the functions: an installation with only the extra `api` cannot load `worker`.
+Each function raises ValueError with one sentence when a library of the extra `worker` is missing.
+"""
+
+from __future__ import annotations
+
+from app.commands.extras import needs_extra
+from app.core.findings import Finding
+from app.core.settings import Settings
+
+
+def run_worker(kind: str) -> int:
+    """Runs the worker process of a queue until it is asked to stop; its exit code."""
+    with needs_extra("worker"):
+        from worker.main import WORKERS
+    return WORKERS[kind]()
+
+
+def list_models(settings: Settings) -> int:
+    with needs_extra("worker"):
+        from worker.weights import list_models
+
+        return list_models(settings)
+
+
+def download(name: str) -> int:
+    with needs_extra("worker"):
+        from worker.weights import download
+
+        return download(name)
+
+
+def examine_model(settings: Settings, hashing: bool) -> list[Finding]:
+    """hashing: read the weights and compare their hashes."""
+    with needs_extra("worker"):
+        from worker.doctor import examine_model
+
+        return list(examine_model(settings, hashing))
