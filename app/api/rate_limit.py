@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import redis.asyncio as async_redis
 from limits import RateLimitItemPerMinute
@@ -15,6 +14,7 @@ from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
 from app.core.accounts.api_keys import Key
+from app.core.clock import rfc3339
 from app.core.errors import RateLimited
 from app.core.redis import keys
 
@@ -31,9 +31,8 @@ class Minute:
 
     @property
     def headers(self) -> dict[str, str]:
-        reset = datetime.fromtimestamp(math.ceil(self.reset_at), UTC)
         return {
-            RESET_HEADER: reset.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            RESET_HEADER: rfc3339(math.ceil(self.reset_at)),
             "x-rate-limit-remaining": str(self.remaining),
         }
 

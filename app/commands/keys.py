@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from argparse import Namespace
-from datetime import UTC, datetime
 
 from app.core.accounts.api_keys import KeyReport, KeyStore, Terms, parse_expiry
+from app.core.clock import rfc3339
 from app.core.egress.addresses import AllowList
 from app.core.webhooks.message import check_key_target
 
@@ -66,14 +66,10 @@ def _line(report: KeyReport) -> str:
         "spent": report.spent or None,
         "rpm": key.rpm,
         "concurrency": key.concurrency,
-        "expires": key.expires_at and _moment(key.expires_at),
-        "used": report.last_used and _moment(report.last_used),
+        "expires": key.expires_at and rfc3339(key.expires_at),
+        "used": report.last_used and rfc3339(report.last_used),
         "admin": key.admin or None,
         "webhook": key.webhook_url or None,
     }
     words = [f"{name}: {value}" for name, value in said.items() if value is not None]
-    return "  ".join([key.id, key.name, f"created: {_moment(key.created_at)}", *words])
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return "  ".join([key.id, key.name, f"created: {rfc3339(key.created_at)}", *words])

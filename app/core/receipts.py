@@ -10,11 +10,11 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from redis import Redis
 
+from app.core.clock import rfc3339
 from app.core.redis import keys
 from app.core.requests.record import RequestRecord
 from app.core.storage.links import shared_secret
@@ -95,8 +95,8 @@ def receipt_of(record: RequestRecord, map_link: str | None) -> dict[str, Any]:
     control_map = record.control_map
     return {
         "request_id": record.id,
-        "created_at": _moment(record.created_at),
-        "ended_at": _moment(record.ended_at or record.created_at),
+        "created_at": rfc3339(record.created_at),
+        "ended_at": rfc3339(record.ended_at or record.created_at),
         "parameters": _parameters(record),
         "width": record.width,
         "height": record.height,
@@ -111,7 +111,3 @@ def receipt_of(record: RequestRecord, map_link: str | None) -> dict[str, Any]:
 def _facts(made: Mapping[str, Any]) -> dict[str, Any]:
     names = ("file_name", "width", "height", "sha256", "pixels_sha256")
     return {name: made[name] for name in names}
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

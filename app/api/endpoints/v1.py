@@ -25,6 +25,7 @@ from app.api.wire.errors import CLIENT_CLOSED_REQUEST, error_response
 from app.api.wire.openapi import FOUND, KEYED, PICTURE
 from app.api.wire.responses import EncodedPictures, PollFailed, PollResponse
 from app.api.wire.results import encoded_outputs, output_bytes, poll_body, poll_failed
+from app.core.clock import rfc3339
 from app.core.errors import (
     Cancelled,
     InsufficientCredits,
@@ -173,4 +174,4 @@ def _headers(record: RequestRecord) -> dict[str, str]:
 def _next_minute() -> dict[str, str]:
     """For a key that is not limited: nothing changes then, but clients read the header."""
     moment = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
-    return {RESET_HEADER: moment.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    return {RESET_HEADER: rfc3339(moment.timestamp())}

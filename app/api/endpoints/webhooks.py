@@ -5,7 +5,6 @@ Sending is the business of worker/webhooks.py.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Literal
 
 from fastapi import APIRouter
@@ -14,6 +13,7 @@ from typing_extensions import TypedDict
 from app.api.auth import Caller
 from app.api.deps import ServicesDep
 from app.api.wire.openapi import FOUND, KEYED
+from app.core.clock import rfc3339
 from app.core.errors import NotFound
 from app.core.requests.record import ID
 from app.core.webhooks.deliveries import Attempt
@@ -61,7 +61,7 @@ def webhook_log(request_id: str, services: ServicesDep, caller: Caller) -> Webho
         "request_id": request_id,
         "webhook_url": delivery.url,
         "state": delivery.state.value,
-        "next_attempt_at": None if delivery.next_at is None else _iso(delivery.next_at),
+        "next_attempt_at": None if delivery.next_at is None else rfc3339(delivery.next_at),
         "attempts": [_attempt(attempt) for attempt in delivery.attempts],
     }
 
@@ -80,12 +80,8 @@ def rotate_webhook_secret(services: ServicesDep, caller: Caller) -> WebhookSecre
 
 def _attempt(attempt: Attempt) -> AttemptResponse:
     return {
-        "at": _iso(attempt.at),
+        "at": rfc3339(attempt.at),
         "duration_s": attempt.duration_s,
         "status_code": attempt.status,
         "error": attempt.error,
     }
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

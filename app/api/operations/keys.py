@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -26,6 +25,7 @@ from app.core.accounts.api_keys import (
     parse_expiry,
 )
 from app.core.accounts.credits import MOST_CREDITS
+from app.core.clock import rfc3339
 from app.core.egress.addresses import AllowList
 from app.core.errors import Forbidden, InvalidRequest, NotFound
 from app.core.webhooks.message import check_key_target
@@ -154,9 +154,9 @@ def _answer(report: KeyReport) -> KeyResponse:
     return {
         "id": key.id,
         "name": key.name,
-        "created": _moment(key.created_at),
-        "expires": None if key.expires_at is None else _moment(key.expires_at),
-        "last_used": None if report.last_used is None else _moment(report.last_used),
+        "created": rfc3339(key.created_at),
+        "expires": None if key.expires_at is None else rfc3339(key.expires_at),
+        "last_used": None if report.last_used is None else rfc3339(report.last_used),
         "credits": report.credits,
         "spent": report.spent,
         "rpm": key.rpm,
@@ -164,10 +164,6 @@ def _answer(report: KeyReport) -> KeyResponse:
         "admin": key.admin,
         "webhook_url": key.webhook_url or None,
     }
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _no_key(key_id: str) -> NotFound:

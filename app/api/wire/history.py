@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime
 from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
 from app.api.wire.requests import FluxControlNetBody
+from app.core.clock import rfc3339
 from app.core.history.base import MODEL, HistoryRow, RowStatus
 from app.core.storage.links import LinkSigner, output_path
 
@@ -112,8 +112,8 @@ def request_row(links: LinkSigner, row: HistoryRow, origin: str) -> RequestRow:
         "request_body": json.dumps(row.inputs),
         "generation_url": _link(links, row, origin),
         "latency_ms": _latency_ms(row),
-        "model_created": _iso(row.created_at),
-        "model_updated": _iso_or_none(row.ended_at),
+        "model_created": rfc3339(row.created_at),
+        "model_updated": _moment_or_none(row.ended_at),
         "error": row.error,
         "user_id": row.owner,
         "user_email": None,
@@ -124,7 +124,7 @@ def request_row(links: LinkSigner, row: HistoryRow, origin: str) -> RequestRow:
         "content_type": made.get("content_type"),
         "width": made.get("width"),
         "height": made.get("height"),
-        "started_at": _iso_or_none(row.started_at),
+        "started_at": _moment_or_none(row.started_at),
         "metrics": {
             "inference_time": row.inference_s,
             "queue_time": round(row.queue_s, 6),
@@ -145,7 +145,7 @@ def generation(links: LinkSigner, row: HistoryRow, origin: str) -> Generation:
         "latency_ms": _latency_ms(row),
         "prompt": row.inputs.get("prompt"),
         "parameters": dict(row.inputs),
-        "created_at": _iso(row.created_at),
+        "created_at": rfc3339(row.created_at),
         "user_id": row.owner,
         "user_email": None,
     }
@@ -179,9 +179,5 @@ def _latency_ms(row: HistoryRow) -> int | None:
     return None if row.ended_at is None else round((row.ended_at - row.created_at) * 1000)
 
 
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-
-
-def _iso_or_none(seconds: float | None) -> str | None:
-    return None if seconds is None else _iso(seconds)
+def _moment_or_none(seconds: float | None) -> str | None:
+    return None if seconds is None else rfc3339(seconds)

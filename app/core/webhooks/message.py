@@ -14,12 +14,12 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from typing import Any, cast
 
 from redis import Redis
 
+from app.core.clock import rfc3339
 from app.core.egress.addresses import PORTS, AllowList, is_public, parse_address
 from app.core.egress.urls import parse_url
 from app.core.errors import UrlRejected
@@ -102,9 +102,9 @@ def payload(record: RequestRecord, links: LinkSigner) -> str:
     if record.status is Status.COMPLETED:
         data["seed"] = str(record.params["seed"])
         data["images"] = [_picture(record, made, links, origin) for made in record.outputs]
-    ended = datetime.fromtimestamp(record.ended_at, UTC).isoformat().replace("+00:00", "Z")
     event = f"request.{record.status.lower()}"
-    return json.dumps({"type": event, "timestamp": ended, "data": data}, separators=(",", ":"))
+    message = {"type": event, "timestamp": rfc3339(record.ended_at), "data": data}
+    return json.dumps(message, separators=(",", ":"))
 
 
 def _picture(record: RequestRecord, made: Any, links: LinkSigner, origin: str) -> Picture:

@@ -70,4 +70,4 @@ def test_moments_are_read_and_shown_in_utc(
     capsys.readouterr()
     assert main(["keys", "list"]) == 0
     line = capsys.readouterr().out
-    assert f"  expires: {moment}Z  used: 2023-11-14T22:13:20Z" in line
+    assert f"  expires: {moment}.000Z  used: 2023-11-14T22:13:20.000Z" in line

@@ -61,8 +61,8 @@ def test_a_receipt_has_all_that_decided_the_pixels() -> None:
     first, second = (dict(made) for made in of.outputs)
     assert receipt_of(of, "https://a.example/map") == {
         "request_id": REQUEST_ID,
-        "created_at": "2023-11-14T22:13:20.250+00:00",
-        "ended_at": "2023-11-14T22:13:35.500+00:00",
+        "created_at": "2023-11-14T22:13:20.250Z",
+        "ended_at": "2023-11-14T22:13:35.500Z",
         "parameters": PARAMETERS,
         "width": 528,
         "height": 272,
@@ -73,7 +73,7 @@ def test_a_receipt_has_all_that_decided_the_pixels() -> None:
         "outputs": [facts(first, seed="652889"), facts(second, seed="652890")],
     }
     assert receipt_of(record(), None)["control_map"] is None
-    assert receipt_of(record(ended_at=None), None)["ended_at"] == "2023-11-14T22:13:20.250+00:00"
+    assert receipt_of(record(ended_at=None), None)["ended_at"] == "2023-11-14T22:13:20.250Z"
 
 
 def test_the_text_of_a_picture_is_the_single_request_that_makes_it(signer: ReceiptSigner) -> None:

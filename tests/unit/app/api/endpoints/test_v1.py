@@ -67,7 +67,7 @@ def test_a_key_without_a_bound_is_told_the_next_minute_in_utc(
     before = datetime.now(UTC)
     told = api.post(V1, json=BODY).headers["x-rate-limit-reset-at-utc"]
     begin_of = [at.replace(second=0, microsecond=0) for at in (before, datetime.now(UTC))]
-    expected = {(at + timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:00Z") for at in begin_of}
+    expected = {(at + timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:00.000Z") for at in begin_of}
     assert told in expected
 
 

@@ -111,7 +111,7 @@ def test_a_key_without_a_budget_has_plenty(api: TestClient) -> None:
 def test_moments_are_read_and_told_in_utc(api: TestClient, redis: Redis) -> None:
     moment = "2099-12-31T23:30:00"
     made = api.post("/admin/keys", json={"name": "a", "expires": moment}).json()
-    assert made["expires"] == f"{moment}Z"
+    assert made["expires"] == f"{moment}.000Z"
     assert KeyStore(redis).all()[1].expires_at == 4_102_443_000.0
     redis.hset("keys:used", made["id"], "1700000000")
-    assert api.get("/admin/keys").json()["keys"][1]["last_used"] == "2023-11-14T22:13:20Z"
+    assert api.get("/admin/keys").json()["keys"][1]["last_used"] == "2023-11-14T22:13:20.000Z"

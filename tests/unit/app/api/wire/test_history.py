@@ -43,8 +43,8 @@ def test_a_row_of_a_request(services: Services) -> None:
         "model_status": "COMPLETED",
         "credits_deduction": 5.5,
         "latency_ms": 15_250,
-        "model_created": "2023-11-14T22:13:20.250+00:00",
-        "model_updated": "2023-11-14T22:13:35.500+00:00",
+        "model_created": "2023-11-14T22:13:20.250Z",
+        "model_updated": "2023-11-14T22:13:35.500Z",
         "error": None,
         "user_id": "team-a",
         "user_email": None,
@@ -55,7 +55,7 @@ def test_a_row_of_a_request(services: Services) -> None:
         "content_type": "image/jpeg",
         "width": 520,
         "height": 264,
-        "started_at": "2023-11-14T22:13:22.000+00:00",
+        "started_at": "2023-11-14T22:13:22.000Z",
         "metrics": {
             "inference_time": 13.0612345678,
             "queue_time": 1.75,
@@ -78,7 +78,7 @@ def test_a_row_of_a_generation(services: Services) -> None:
         "latency_ms": 15_250,
         "prompt": "an astronaut",
         "parameters": INPUTS,
-        "created_at": "2023-11-14T22:13:20.250+00:00",
+        "created_at": "2023-11-14T22:13:20.250Z",
         "user_id": "team-a",
         "user_email": None,
     }
