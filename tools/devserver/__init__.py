@@ -1,0 +1,1 @@
+"""`scripts/dev`: the server for work on its code."""
