@@ -10,8 +10,8 @@ _OURS = ("app", "models", "worker")
 
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
-    """Turns the failed import of a library into a ValueError that names `extra`. A module of ours
-    that is missing is a bug, and stays a ModuleNotFoundError.
+    """Turns the failed import of a library into a ValueError that names `extra`. Also a decorator.
+    A module of ours that is missing is a bug, and stays a ModuleNotFoundError.
     """
     try:
         yield

@@ -11,30 +11,31 @@ from app.core.findings import Finding
 from app.core.settings import Settings
 
 
+@needs_extra("worker")
 def run_worker(kind: str) -> int:
     """Runs the worker process of a queue until it is asked to stop; its exit code."""
-    with needs_extra("worker"):
-        from worker.main import WORKERS
+    from worker.main import WORKERS
+
     return WORKERS[kind]()
 
 
+@needs_extra("worker")
 def list_models(settings: Settings) -> int:
-    with needs_extra("worker"):
-        from worker.weights import list_models
+    from worker.weights import list_models
 
-        return list_models(settings)
+    return list_models(settings)
 
 
+@needs_extra("worker")
 def download(name: str) -> int:
-    with needs_extra("worker"):
-        from worker.weights import download
+    from worker.weights import download
 
-        return download(name)
+    return download(name)
 
 
+@needs_extra("worker")
 def examine_model(settings: Settings, hashing: bool) -> list[Finding]:
     """hashing: read the weights and compare their hashes."""
-    with needs_extra("worker"):
-        from worker.doctor import examine_model
+    from worker.doctor import examine_model
 
-        return list(examine_model(settings, hashing))
+    return list(examine_model(settings, hashing))
