@@ -15,7 +15,8 @@ from pathlib import Path
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 from tools.mutation.accepted import place, read_accepted, stale
-from tools.mutation.imports import Import, libraries, load, module_name
+from tools.mutation.hook import hooked_module
+from tools.mutation.imports import Import, libraries, load
 from tools.mutation.mapping import PACKAGES, mapped_tests
 from tools.mutation.mutants import UNCHANGED, Mutant, mutants_of
 from tools.mutation.report import survivor, table, verdict
@@ -25,6 +26,7 @@ from tools.mutation.running import PYTEST, Run, run_all
 ROOT = Path(__file__).resolve().parents[2]
 _LEAST_LIMIT_S = 10.0
 _LIMIT_OF_CLEAN = 10
+_SUFFIXES = (".py", ".lua")
 _HEAVY = {"torch", "diffusers", "transformers"}
 
 
@@ -114,7 +116,7 @@ class Session:
             limits[tests] = max(_LEAST_LIMIT_S, _LIMIT_OF_CLEAN * outcome.seconds)
             _say(f"clean: {outcome.seconds:.1f} s, {' '.join(tests)}")
             for mutant in by_tests[tests]:
-                if module_name(mutant.path) not in outcome.modules:
+                if hooked_module(mutant.path) not in outcome.modules:
                     _say(f"{mutant.path}: not imported by its tests in their own process")
         return limits
 
@@ -149,8 +151,8 @@ def _is_heavy(needed: Iterable[Import]) -> bool:
 
 def _files(paths: list[Path]) -> Iterator[str]:
     for path in paths or [ROOT / package for package in PACKAGES]:
-        found = sorted(path.resolve().rglob("*.py")) if path.is_dir() else [path.resolve()]
-        yield from (str(file.relative_to(ROOT)) for file in found)
+        files = sorted(path.resolve().rglob("*")) if path.is_dir() else [path.resolve()]
+        yield from (str(file.relative_to(ROOT)) for file in files if file.suffix in _SUFFIXES)
 
 
 def _options() -> argparse.Namespace:

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from tools.mutation.imports import module_name
+
 # Read by the Python processes of the tests when they start. It imports nothing of ours, since a
 # test may start its process anywhere.
 _SITE = """
@@ -28,6 +30,29 @@ class Finder:
             return importlib.util.spec_from_file_location(name, {file!r}, loader=loader)
 sys.meta_path.insert(0, Finder)
 """
+
+
+_LUA = "app/core/lua/"
+_LUA_LOADER = f"{_LUA}__init__.py"
+_LUA_MUTANT = """
+_text_on_disk = _text
+def _text(name):
+    return {text!r} if name == {name!r} else _text_on_disk(name)
+"""
+
+
+def hooked_module(path: str) -> str:
+    """The module that is replaced by a mutant of a file. For a Lua script it is the loader."""
+    return module_name(_LUA_LOADER if path.endswith(".lua") else path)
+
+
+def hook_of(root: Path, path: str, text: str) -> Hook:
+    """For a file below root that is to have this text."""
+    if path.endswith(".lua"):
+        name = path.removeprefix(_LUA).removesuffix(".lua")
+        text = (root / _LUA_LOADER).read_text() + _LUA_MUTANT.format(text=text, name=name)
+        path = _LUA_LOADER
+    return Hook(module_name(path), root / path, text)
 
 
 class Hook(SourceFileLoader):

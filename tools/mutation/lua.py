@@ -1,5 +1,5 @@
-"""The edits of a Lua script that is the text of a Python string. Works on text, by pattern: the
-scripts are small, and one that an edit breaks is noticed by its first call."""
+"""The edits of a Lua script. Works on text, by pattern: the scripts are small, and one that an edit
+breaks is noticed by its first call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ _COMMANDS |= dict(ZRANGE="ZREVRANGE", ZREVRANGE="ZRANGE")
 
 _COMMENT = r"--[^\n]*"
 _QUOTED = r"'[^'\n]*'|\"[^\"\n]*\""
-_PLACEHOLDER = r"\{[^{}\n]*\}"  # in an f-string: Python, not Lua
 
 _COMPARISON = re.compile(r"[=~<>]=|[<>]")
 _WORD = re.compile(r"\b(?:and|or)\b|(?<=math\.)(?:max|min)\b")
@@ -36,10 +35,9 @@ _CHECK = re.compile(r"\bif\b[^\n]*?\bthen\s+return\b[^\n]*?\s+end\b")
 _CALL = re.compile(r"(?:^[ \t]*|\b(?:then|else|do)\s+)(?P<call>[A-Za-z_][\w.]*\()", re.MULTILINE)
 
 
-def lua_edits(text: str, is_f_string: bool) -> Iterator[Edit]:
-    """All edits of a script, or of a part of one, by the names of their operators."""
-    ignored = f"{_COMMENT}|{_PLACEHOLDER}" if is_f_string else _COMMENT
-    uncommented = _blank(ignored, text)
+def lua_edits(text: str) -> Iterator[Edit]:
+    """All edits of a script, by the names of their operators."""
+    uncommented = _blank(_COMMENT, text)
     code = _blank(_QUOTED, uncommented)
     for found in _COMPARISON.finditer(code):
         yield Edit("LuaComparison", *found.span(), _COMPARISONS[found[0]])

@@ -20,6 +20,7 @@ _WORKER = f"{UNIT}/worker"
 _STORE = f"{_CORE}/requests/test_store.py"
 _LEDGER = f"{_CORE}/accounts/test_credits.py"
 _STATES = (
+    f"{_CORE}/lua/test_transitions.py",
     _STORE,
     _LEDGER,
     *(
@@ -28,13 +29,41 @@ _STATES = (
     ),
     *(f"{_CORE}/requests/test_{name}.py" for name in ("reader", "sources")),
 )
+_QUEUE = (f"{_CORE}/queueing/test_jobs.py", f"{_CORE}/queueing/test_fairness.py", _STORE, _LEDGER)
 
 MORE_TESTS: dict[str, tuple[str, ...]] = {
     "app/core/accounts/credits.py": (_STORE,),
-    "app/core/queueing/fairness.py": (f"{_CORE}/queueing/test_jobs.py", _STORE, _LEDGER),
+    "app/core/lua/accounts/": (_LEDGER,),
+    "app/core/lua/fragments/": (
+        *_STATES,
+        f"{_CORE}/telemetry/test_counters.py",
+        *_QUEUE,
+        f"{_CORE}/queueing/test_forecast.py",
+    ),
+    "app/core/lua/queueing/": (
+        *_QUEUE,
+        *(f"{_CORE}/queueing/test_{name}.py" for name in ("forecast", "throughput", "workers")),
+        f"{UNIT}/app/api/operations/test_exposition.py",
+        f"{UNIT}/app/api/operations/test_ops.py",
+    ),
+    "app/core/lua/requests/": tuple(
+        f"{_CORE}/requests/test_{name}.py"
+        for name in ("events", "idempotency", "reader", "sources")
+    ),
+    "app/core/lua/storage/": (f"{_CORE}/storage/test_uploads.py",),
+    "app/core/lua/transitions/": (
+        *_STATES,
+        f"{_CORE}/telemetry/test_counters.py",
+        f"{_WORKER}/test_resume_state.py",
+    ),
+    "app/core/lua/webhooks/": (f"{_CORE}/webhooks/test_deliveries.py",),
+    "app/core/lua/worker/": (
+        f"{_WORKER}/test_fair_queue.py",
+        f"{_WORKER}/test_lease.py",
+        f"{_WORKER}/test_meter.py",
+    ),
     "app/core/queueing/jobs.py": (f"{_CORE}/queueing/test_fairness.py",),
     "app/core/requests/store.py": _STATES,
-    "app/core/requests/scripts.py": (*_STATES, f"{_CORE}/telemetry/test_counters.py"),
     "app/core/requests/sources.py": (_STORE,),
     "app/core/telemetry/counters.py": (_STORE,),
     "models/denoiser.py": (
@@ -51,7 +80,7 @@ MORE_TESTS: dict[str, tuple[str, ...]] = {
     ),
     "models/pipeline.py": (
         f"{_MODELS}/test_samples.py",
-        f"{_MODELS}/test_tape.py",
+        f"{_MODELS}/test_evaluation_log.py",
         f"{_MODELS}/test_profiles.py",
         f"{_MODELS}/test_shipped_pipeline.py",
     ),
@@ -64,7 +93,7 @@ MORE_TESTS: dict[str, tuple[str, ...]] = {
         "tests/golden/test_golden_samplers.py",
     ),
     "worker/generate.py": (f"{_WORKER}/test_gpu_worker.py",),
-    "worker/stage.py": (f"{_WORKER}/test_ended.py", f"{_WORKER}/test_progress.py"),
+    "worker/stage.py": (f"{_WORKER}/test_completion_notifier.py", f"{_WORKER}/test_progress.py"),
 }
 """Tests beside a module's own, for a module or for a folder (with a slash at its end)."""
 

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import parso
-from parso.tree import BaseNode, NodeOrLeaf
 
 from tools.mutation.lua import Edit, lua_edits
-from tools.mutation.python_operators import Source, mutable_nodes, python_edits
+from tools.mutation.python_operators import Source, python_edits
 
 UNCHANGED = Edit("Unchanged", 0, 0, "")
-_LUA = "redis.call"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +64,12 @@ class Mutant:
 
 def mutants_of(root: Path, path: str) -> list[Mutant]:
     text = (root / path).read_text()
-    tree = parso.parse(text)
-    source = Source(text)
-    edits = {*python_edits(tree, source), *_lua(tree, source)}
+    edits = set(lua_edits(text) if path.endswith(".lua") else _of_python(text))
     by_place = sorted(
         edits, key=lambda edit: (edit.start, edit.end, edit.operator, edit.replacement)
     )
     return [Mutant(path, text, edit) for edit in by_place]
 
 
-def _lua(tree: BaseNode, source: Source) -> Iterator[Edit]:
-    """The edits of all strings that are Lua: those with a call of Redis, and with them whatever
-    strings they are concatenated with."""
-    for statement in mutable_nodes(tree):
-        if statement.type == "simple_stmt" and _LUA in statement.get_code():
-            for string in _strings(statement):
-                start, end = source.span(string)
-                for edit in lua_edits(source.text[start:end], string.type == "fstring"):
-                    yield edit._replace(start=edit.start + start, end=edit.end + start)
-
-
-def _strings(node: NodeOrLeaf) -> Iterator[NodeOrLeaf]:
-    if node.type in ("string", "fstring"):
-        yield node
-    elif isinstance(node, BaseNode):
-        for child in node.children:
-            yield from _strings(child)
+def _of_python(text: str) -> Iterator[Edit]:
+    return python_edits(parso.parse(text), Source(text))

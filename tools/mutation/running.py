@@ -29,8 +29,8 @@ from typing import Any, NoReturn
 import pytest
 from _pytest.config import default_plugins
 
-from tools.mutation.hook import Hook
-from tools.mutation.imports import Import, module_name
+from tools.mutation.hook import hook_of
+from tools.mutation.imports import Import
 from tools.mutation.mapping import PACKAGES
 from tools.mutation.mutants import Mutant
 
@@ -99,10 +99,11 @@ def _prepare(root: Path) -> None:
 
 
 def _run(run: Run) -> Outcome:
-    try:
-        compile(run.mutant.mutated, run.mutant.path, "exec", dont_inherit=True)
-    except SyntaxError:
-        return Outcome(run, "invalid", 0.0)
+    if not run.mutant.path.endswith(".lua"):
+        try:
+            compile(run.mutant.mutated, run.mutant.path, "exec", dont_inherit=True)
+        except SyntaxError:
+            return Outcome(run, "invalid", 0.0)
     folder = Path(tempfile.mkdtemp(prefix="m-"))
     folder.chmod(0o755)  # as root, tests start PostgreSQL as another user
     begun = time.monotonic()
@@ -185,8 +186,7 @@ def _child(run: Run, folder: Path) -> NoReturn:
         os.environ |= {"TMPDIR": str(folder), "HYPOTHESIS_STORAGE_DIRECTORY": str(folder)}
         tempfile.tempdir = None
         mutant, watch = run.mutant, _Watch(_killers[run.mutant.path])
-        hook = Hook(module_name(mutant.path), Path.cwd() / mutant.path, mutant.mutated)
-        hook.install(folder)
+        hook_of(Path.cwd(), mutant.path, mutant.mutated).install(folder)
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # looking for them takes a while
         code = pytest.main(
             [
