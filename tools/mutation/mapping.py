@@ -54,6 +54,7 @@ MORE_TESTS: dict[str, tuple[str, ...]] = {
     "app/core/lua/transitions/": (
         *_STATES,
         f"{_CORE}/telemetry/test_counters.py",
+        f"{_CORE}/queueing/test_fairness.py",
         f"{_WORKER}/test_resume_state.py",
     ),
     "app/core/lua/webhooks/": (f"{_CORE}/webhooks/test_deliveries.py",),
