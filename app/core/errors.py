@@ -1,37 +1,38 @@
-"""The exception tree. Each error knows its HTTP status and its public sentence; the text of an
-error is always fit to be shown to a client, so it never holds addresses, paths or bodies.
+"""The exception tree of the server. Each class has its HTTP status and its public sentence.
+
+Clients see the text of an error, so it never contains addresses, paths or bodies.
 
 ServerError                    500  an internal error
 ├── InvalidRequest             400  the body is not a valid request
-├── Unauthorized               401  no key, or a wrong one
-├── InsufficientCredits        402  the key's budget is too small for the request; 406 on v1
-├── Forbidden                  403  the key may not do this
-├── NotFound                   404  unknown, expired or foreign
+├── Unauthorized               401  no API key, or a wrong one
+├── InsufficientCredits        402  the budget of the API key is too small; 406 on v1
+├── Forbidden                  403  the API key lacks the permission
+├── NotFound                   404  unknown, expired, or of another owner
 ├── MethodNotAllowed           405
 ├── InvalidContentType         406
 ├── TooSlow                    408  the head or the body did not arrive in time
 ├── Conflict                   409  an idempotency key with another body
 ├── BodyTooLarge               413
-├── QuotaExceeded              413  more bytes of pictures than an owner may have
-├── UnsupportedEncoding        415  the body comes in a content coding that is not understood
-├── RateLimited                429  more requests in a minute than the key may make, or more bytes
-│                                   of waiting pictures than its owner may have
+├── QuotaExceeded              413  the owner's uploads would exceed their quota
+├── UnsupportedEncoding        415  unsupported content coding of the body
+├── RateLimited                429  over the rate limit of the API key, or over the owner's quota
+│                                   of pictures that wait for preparation
 ├── HeadTooLarge               431
-├── UnknownTransferCoding      501  the body comes in a transfer coding that is not understood
-├── Unavailable                503  Redis is away or nobody can do the work
-│   ├── HistoryUnavailable          the database of the history cannot be reached
-│   ├── BlobsUnavailable            the store of picture bytes is away or full
-│   └── Overloaded                  there is more to do than the server takes on; says when to come
-├── SyncTimeout                504  v1 gave up waiting; the request goes on
-└── RequestFailed              422  the end of a request that was accepted (v2); v1_status on v1
+├── UnknownTransferCoding      501  unsupported transfer coding of the body
+├── Unavailable                503  Redis is unreachable or no worker is available
+│   ├── HistoryUnavailable          the history database is unreachable
+│   ├── BlobsUnavailable            the blob store is unreachable or full
+│   └── Overloaded                  admission control refuses the request; has Retry-After
+├── SyncTimeout                504  v1 stopped waiting; the request continues
+└── RequestFailed              422  an accepted request failed (v2); v1_status on v1
     ├── ImageRejected               the control picture cannot be fetched or decoded; 400 on v1
-    │   └── UrlRejected             its URL, or a host on the way, must not be used
-    ├── OutOfCredits                it costs more than was reserved and is left; 406 on v1
-    ├── ContentWithheld             the content filter refuses the picture; 400 on v1
-    ├── GenerationFailed            the model could not make the picture; 500 on v1
-    ├── TimedOut                    a job ran longer than it may; 504 on v1
-    ├── Expired                     nobody made it while its record lived; 504 on v1
-    └── Cancelled                   its owner did not want it any more; 409 on v1
+    │   └── UrlRejected             its URL, or a redirect of it, is not allowed
+    ├── OutOfCredits                it costs more than the reservation and the balance; 406 on v1
+    ├── ContentWithheld             the content filter withholds the picture; 400 on v1
+    ├── GenerationFailed            the model could not generate the picture; 500 on v1
+    ├── TimedOut                    a job exceeded its time limit; 504 on v1
+    ├── Expired                     it did not finish before its record expired; 504 on v1
+    └── Cancelled                   its owner cancelled it; 409 on v1
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from collections.abc import Mapping
 
 
 class ServerError(Exception):
-    """Base of the tree. headers: what the answer carries besides the sentence."""
+    """Base of the tree. headers: added to the response."""
 
     status = 500
     sentence = "Internal server error"
@@ -157,7 +158,7 @@ class HistoryUnavailable(Unavailable):
 
 
 class BlobsUnavailable(Unavailable):
-    """A job that meets it is done again, as with an error of Redis; the log has the reason."""
+    """A job that raises it is retried, as for an error of Redis. The log has the reason."""
 
 
 class Overloaded(Unavailable):
@@ -174,7 +175,7 @@ class SyncTimeout(ServerError):
 
 
 class RequestFailed(ServerError):
-    """The reason of a FAILED request. v1_status is what the synchronous endpoint answers with."""
+    """The reason of a FAILED request. v1_status: HTTP status of the synchronous endpoint."""
 
     status = 422
     v1_status = 500

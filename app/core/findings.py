@@ -1,4 +1,4 @@
-"""What a look at an installation finds: the form that every check of `doctor` answers in."""
+"""Findings: the result type of every check of `doctor`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """what: the thing looked at; said: how it is; remedy: what to do, empty when it is well."""
+    """what: the subject. said: its state. remedy: what to do; empty when it is fine."""
 
     what: str
     level: Level

@@ -1,7 +1,7 @@
-"""Every setting, with its default and one sentence. Read from the environment, from `.env`, and
-from files named after settings in /run/secrets, where Docker and compose mount secrets.
+"""All settings, each with its default and one sentence. Read from the environment, from `.env`,
+and from files named after settings in /run/secrets, where Docker and compose mount secrets.
 
-Knows nothing of who uses a setting. A bad value, or an unknown name in `.env`, stops the start
+Does not know where a setting is used. A bad value, or an unknown name in `.env`, stops the start
 with one line.
 """
 
@@ -47,7 +47,7 @@ READ_BY_OTHERS = frozenset(
         "aws_shared_credentials_file",
     }
 )
-"""What `.env` holds for compose and for libraries; no settings, and no misspelt ones."""
+"""Names in `.env` that compose and libraries read: neither settings nor misspelt ones."""
 
 
 def _split_commas(value: object) -> object:
@@ -66,25 +66,25 @@ def _hosts(entries: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _redis_url(url: str, info: ValidationInfo) -> str:
-    """The URL with REDIS_PASSWORD in it, unless it brings a password of its own."""
+    """Add REDIS_PASSWORD to the URL, unless the URL has a password."""
     password: SecretStr | None = info.data.get("redis_password")
-    check_redis_url(url)  # first, for what cannot be read cannot be completed
+    check_redis_url(url)  # first: the code below needs a valid URL
     parts = urlsplit(url)
     if password is not None and parts.password is None:
-        user, _, place = parts.netloc.rpartition("@")
+        user, _, address = parts.netloc.rpartition("@")
         secret = quote(password.get_secret_value(), safe="")
-        url = parts._replace(netloc=f"{user}:{secret}@{place}").geturl()
+        url = parts._replace(netloc=f"{user}:{secret}@{address}").geturl()
     return url
 
 
 def _memory(value: object) -> object:
-    """A number of bytes as Redis reads it: 4gb is 4 * 1024**3, 4g is 4 * 1000**3."""
+    """Parse bytes the way Redis does: 4gb is 4 * 1024**3, 4g is 4 * 1000**3."""
     if not isinstance(value, str):
         return value
-    found = _MEMORY.fullmatch(value.strip().lower())
-    if found is None:
+    amount = _MEMORY.fullmatch(value.strip().lower())
+    if amount is None:
         raise ValueError("must be a number of bytes, or one of mb or gb such as 512mb")
-    return int(found["number"]) * _UNITS[found["unit"] or "b"]
+    return int(amount["number"]) * _UNITS[amount["unit"] or "b"]
 
 
 def _plain_url(url: AnyHttpUrl) -> AnyHttpUrl:
@@ -125,159 +125,159 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _ours(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in given.items() if name not in READ_BY_OTHERS}
+    def _ours(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if name not in READ_BY_OTHERS}
 
     redis_password: SecretStr | None = None
-    """Password of that Redis, for when it is kept apart from the URL: in a secret's file."""
+    """Password for REDIS_URL when the URL has none, for example from a secret file."""
 
     redis_url: Annotated[str, AfterValidator(_redis_url), Field(validate_default=True)] = (
         "redis://127.0.0.1:6379/0"
     )
-    """Redis that holds the queues, the records and the small blobs."""
+    """Redis that holds the queues, the records and, by default, the picture bytes."""
 
     public_url: Annotated[AnyHttpUrl, AfterValidator(_plain_url)] | None = None
-    """Origin (and path prefix) that clients use, for the URLs in answers."""
+    """Origin, with an optional path prefix, that clients use; for the URLs in responses."""
 
     allowed_hosts: Annotated[CommaList, AfterValidator(_hosts)] = (
         "localhost",
         "127.0.0.1",
         "[::1]",
     )
-    """`host` or `host:port` that a request's own Host header may carry into the URLs in answers."""
+    """`host` or `host:port` that a Host header may put into the URLs in responses."""
 
     fetch_allow_hosts: Annotated[CommaList, AfterValidator(_allow_list)] = ()
-    """`host`, `host:port` or CIDR that fetcher and webhooks may reach although it is private."""
+    """Private `host`, `host:port` or CIDR that the fetcher and the webhooks may reach."""
 
     checkpoint: Annotated[str, _one_of(CHECKPOINT_NAMES)] = "demo"
-    """Which model the gpu worker serves: a name from models/checkpoints."""
+    """Model that the gpu worker serves: a name from models/checkpoints."""
 
     profile: Annotated[str, _one_of(PROFILE_NAMES)] = "exact"
-    """Speed profile of requests that name none; exact changes no result."""
+    """Speed profile of requests that name none; `exact` does not change results."""
 
     mu: Annotated[float | Literal["auto"], AfterValidator(_finite)] = 1.15
-    """Shift of the sigma table; auto lets it grow with the picture's size."""
+    """Shift of the sigma table; with `auto` it grows with the picture size."""
 
     request_ttl_s: int = Field(3600, ge=1)
-    """Seconds that a request and its pictures live after submission."""
+    """Seconds from submission until a request and its pictures expire."""
 
     resume_every_s: float = Field(10, gt=0)
-    """Seconds of a gpu worker's work that a crash may cost: what it has is saved this often."""
+    """Seconds between two saves of a running request: the gpu work that a crash can lose."""
 
     sync_timeout_s: float = Field(300, gt=0)
-    """Seconds that v1 waits for a picture before it answers 504."""
+    """Seconds that v1 waits for a picture before it responds 504."""
 
     drain_s: float = Field(5, ge=0)
-    """Seconds after SIGTERM in which the api still serves while its readiness says 503."""
+    """Seconds after SIGTERM in which the api still serves while its readiness is 503."""
 
     grace_s: float = Field(10, ge=2)
-    """Seconds that what is in hand has after that; then v1 calls get 503, jobs are put back."""
+    """Seconds of grace after DRAIN_S for in-flight work; then v1 gets 503, jobs are re-queued."""
 
     max_pixels: int = Field(16_777_216, ge=64 * 64)
     """Largest picture to generate, in pixels."""
 
     max_image_bytes: int = Field(33_554_432, ge=1024)
-    """Largest control picture as a file."""
+    """Largest control picture file, in bytes."""
 
-    # A cpu job has no memory for more.
+    # The memory limit of a cpu job allows no more.
     max_image_pixels: int = Field(67_108_864, ge=64 * 64, le=134_217_728)
-    """Largest control picture once decoded; a JPEG of up to four times as many pixels is decoded at
-    half its width and height, anything larger is refused from its header."""
+    """Largest decoded control picture, in pixels. A JPEG of up to four times as many pixels is
+    decoded at half width and height; larger files are refused from their header."""
 
     max_body_bytes: int = Field(67_108_864, ge=1024)
-    """Largest request body."""
+    """Largest request body, in bytes."""
 
     max_bodies_bytes: int = Field(536_870_912, ge=1024)
-    """Bytes of request bodies that one api process has in hand; beyond them a new one gets 503."""
+    """Bytes of request bodies in flight in one api process; beyond that a new body gets 503."""
 
     max_key_bodies_bytes: int = Field(268_435_456, ge=1024)
-    """The same for one key. One body that MAX_BODY_BYTES allows always passes both."""
+    """The same for one API key. Both always admit one body that MAX_BODY_BYTES allows."""
 
     max_queued: int = Field(10_000, ge=1)
-    """Requests that have not ended, waiting or running, beyond which a new one is answered 503."""
+    """Unfinished requests, waiting or running, beyond which a new one gets 503."""
 
     memory_watermark: float = Field(0.8, gt=0, le=1)
-    """Share of Redis' maxmemory in use beyond which a new request is answered 503."""
+    """Share of Redis' maxmemory in use beyond which a new request gets 503."""
 
     credits_per_work_unit: float = Field(1.0, ge=1e-6, le=1e6, allow_inf_nan=False)
-    """Price of a unit of work, for keys with a budget."""
+    """Credits that one work unit costs, for API keys with a budget."""
 
     head_timeout_s: float = Field(10, gt=0)
-    """Seconds in which the head of a request must have arrived."""
+    """Seconds in which the head of a request must arrive."""
 
     body_timeout_s: float = Field(120, gt=0)
-    """Seconds in which a body must have arrived, or a client must take what is sent to it."""
+    """Seconds in which a body must arrive, and in which a client must read what it is sent."""
 
     closed_paths: Annotated[CommaList, AfterValidator(_closable)] = ()
-    """Which of `/openapi.json` and `/metrics` are answered as if they did not exist."""
+    """Which of `/openapi.json` and `/metrics` respond 404."""
 
     fetch_timeout_s: float = Field(20, gt=0)
     """Seconds for the whole download of a control picture, redirects included."""
 
     blob_url: Annotated[str, AfterValidator(check_blob_url)] = "redis"
-    """Where picture bytes live until they expire: redis, file:///FOLDER or s3://BUCKET/PREFIX."""
+    """Store of the picture bytes until they expire: redis, file:///FOLDER or s3://BUCKET/PREFIX."""
 
     database_url: Annotated[str, AfterValidator(check_database_url)] = ""
-    """Database of the history (sqlite or postgresql); Redis when empty."""
+    """Database of the history (sqlite or postgresql); empty: Redis."""
 
     history_days: int = Field(30, ge=0, le=3650)
-    """Days that finished requests are kept in the history, without pictures; 0 keeps none."""
+    """Days that the history keeps finished requests, without pictures; 0 keeps none."""
 
     upload_ttl_s: int = Field(604_800, ge=1)
-    """Seconds that an uploaded picture lives."""
+    """Seconds that an uploaded picture is kept."""
 
     upload_quota_bytes: int = Field(268_435_456, ge=0)
-    """Bytes of uploaded pictures that one owner may have at a time."""
+    """Bytes of uploaded pictures that one owner may store at a time."""
 
     source_quota_bytes: int = Field(536_870_912, ge=0)
-    """Bytes of pictures sent with requests that one owner may have waiting to be prepared."""
+    """Bytes of pictures sent with requests that may wait for preparation, per owner."""
 
     webhook_timeout_s: float = Field(10, gt=0, le=30)
-    """Seconds that a receiver of webhooks has for its answer."""
+    """Seconds that a webhook receiver has to respond."""
 
     webhook_retries_s: Pauses = (5, 60, 600, 3600, 7200, 14_400, 28_800)
-    """Seconds before each further attempt to deliver a webhook; then it is given up."""
+    """Seconds before each retry of a webhook; after the last one the delivery fails."""
 
     content_filter: str = ""
-    """Image classifier that judges finished pictures (folder or `owner/name@revision`), or none."""
+    """Image classifier for finished pictures (folder or `owner/name@revision`); empty: none."""
 
     content_filter_labels: CommaList = ("nsfw",)
-    """Labels of the classifier for which a picture is withheld."""
+    """Classifier labels for which a picture is withheld."""
 
     content_filter_threshold: float = Field(0.5, gt=0, le=1)
-    """Probability of such a label from which on a picture is withheld."""
+    """Probability of such a label at which a picture is withheld."""
 
     output_metadata: bool = True
-    """Whether pictures carry their resolved parameters, the prompt among them, in their files."""
+    """Whether picture files carry their resolved parameters, including the prompt."""
 
     data_dir: Path = Path("data")
-    """Folder for what is made locally: the key, the embedded Redis, compiled code."""
+    """Folder for local data: the API key, the embedded Redis, compiled code."""
 
     redis_maxmemory: Annotated[int | None, BeforeValidator(_memory)] = None
-    """Memory of the Redis of `scripts/up`: bytes, 512mb, 4gb; 0 for no bound, a quarter of the
-    machine's by default."""
+    """Memory limit of the Redis of `scripts/up`: bytes, 512mb, 4gb; 0 for no limit; by default a
+    quarter of the machine's memory."""
 
     api_key: SecretStr | None = None
-    """Key that `scripts/up` serves with, and that `receipt replay` sends."""
+    """API key that `scripts/up` accepts and `receipt replay` sends."""
 
     api_key_file: Path | None = None
-    """File that holds that key instead."""
+    """File that holds API_KEY."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """How much the processes log."""
+    """Lowest level that the processes log."""
 
     log_format: Literal["text", "json"] = "text"
-    """A line of text, or one JSON object a line."""
+    """Format of a log line: plain text, or one JSON object."""
 
 
-def load_settings(**given: Any) -> Settings:
-    """The settings of this process; leaves with one line that names the culprit.
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this process. For a bad one, exits with one line that names it.
 
-    given: values that win over the environment (command-line options).
+    overrides: values that win over the environment (command-line options).
     """
     try:
-        # The argument is the library's own, which warns about a folder that is not there.
-        return Settings(_secrets_dir=SECRETS if SECRETS.is_dir() else None, **given)
+        # pydantic-settings warns about a secrets folder that does not exist.
+        return Settings(_secrets_dir=SECRETS if SECRETS.is_dir() else None, **overrides)
     except SettingsError as error:
         unreadable = isinstance(error.__cause__, OSError)
         remedy = "; the user of this process must be able to read it" if unreadable else ""
