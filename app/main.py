@@ -1,4 +1,4 @@
-"""The HTTP application. Reads as a table of contents."""
+"""The HTTP application: its routers, its middleware and its lifespan."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from app.api.endpoints import (
     v2,
     webhooks,
 )
-from app.api.http.drain import LastResponses
-from app.api.http.headers import SafeHeaders
+from app.api.http.drain import CloseOnDrain
+from app.api.http.headers import SecurityHeaders
 from app.api.maintenance import run_maintenance
-from app.api.middleware.access_log import AccessLog, deliver_tally
+from app.api.middleware.access_log import AccessLog, flush_tally
 from app.api.middleware.body_budget import BodyBudget, BodyBudgetMiddleware
 from app.api.middleware.body_limit import BodyLimit
 from app.api.middleware.path_forms import PathForms
@@ -36,7 +36,7 @@ from app.api.wire.openapi import ALWAYS, install_openapi
 from app.core.settings import Settings
 from app.core.telemetry import tracing
 
-_LAST_WORDS_S = 2.0
+_FLUSH_TIMEOUT_S = 2.0
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -45,14 +45,14 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        housekeeping = asyncio.create_task(run_maintenance(services))
+        maintenance = asyncio.create_task(run_maintenance(services))
         stop = asyncio.Event()
-        counting = asyncio.create_task(deliver_tally(services.tally, services.async_redis, stop))
+        tally_flush = asyncio.create_task(flush_tally(services.tally, services.async_redis, stop))
         yield
-        housekeeping.cancel()
+        maintenance.cancel()
         stop.set()
-        with suppress(TimeoutError):  # Redis is away: what it has not been told is lost
-            await asyncio.wait_for(counting, _LAST_WORDS_S)
+        with suppress(TimeoutError):  # Redis is unreachable: these counts are lost
+            await asyncio.wait_for(tally_flush, _FLUSH_TIMEOUT_S)
         tracing.stop()
         await services.feed.aclose()
         await services.async_redis.aclose()
@@ -67,7 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=None if "/openapi.json" in settings.closed_paths else "/openapi.json",
         redirect_slashes=False,
         responses=ALWAYS,
-        # FastAPI's own would record what clients sent; ours is in app.core.telemetry.
+        # FastAPI's would record request data; app.core.telemetry does it instead.
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         lifespan=lifespan,
     )
@@ -90,13 +90,13 @@ def create_app(settings: Settings) -> FastAPI:
     install_openapi(app)
     app.add_middleware(BodyBudgetMiddleware, budget=_body_budget(settings))
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(SafeHeaders)
-    app.add_middleware(LastResponses, drain=services.drain)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(CloseOnDrain, drain=services.drain)
     app.add_middleware(AccessLog, tally=services.tally)
     app.add_middleware(PathForms, prefix=urlsplit(str(settings.public_url or "")).path)
     return app
 
 
 def _body_budget(settings: Settings) -> BodyBudget:
-    most, most_a_key = settings.max_bodies_bytes, settings.max_key_bodies_bytes
-    return BodyBudget(most, most_a_key, settings.max_body_bytes)
+    per_process, per_key = settings.max_bodies_bytes, settings.max_key_bodies_bytes
+    return BodyBudget(per_process, per_key, settings.max_body_bytes)

@@ -41,7 +41,7 @@ def _schedule_webhooks(context: Runtime, ended: Sequence[RequestRecord]) -> None
             # A webhook that cannot be written must not block those behind it.
             log.exception("request %s: its webhook cannot be made", record.id)
     if called:
-        context.background_jobs.call(BackgroundJob.DELIVER)
+        context.background_jobs.request(BackgroundJob.DELIVER)
 
 
 LISTENERS: tuple[Listener, ...] = (_keep_history, _schedule_webhooks)
@@ -50,13 +50,13 @@ LISTENERS: tuple[Listener, ...] = (_keep_history, _schedule_webhooks)
 def notify() -> None:
     """RQ job: the outbox -> every listener."""
     context = runtime()
-    context.background_jobs.begin(BackgroundJob.NOTIFY)
+    context.background_jobs.mark_started(BackgroundJob.NOTIFY)
     waiting = context.outbox.ids()
     for begin in range(0, len(waiting), _BATCH):
         ids = waiting[begin : begin + _BATCH]
         ended = context.outbox.read(ids)
         if all([_notified(listener, context, ended) for listener in LISTENERS]):  # each of them
-            context.outbox.take_out(ids)
+            context.outbox.remove(ids)
 
 
 def _notified(listener: Listener, context: Runtime, ended: Sequence[RequestRecord]) -> bool:

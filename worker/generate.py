@@ -58,7 +58,7 @@ def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callab
         raise GenerationFailed("Internal error: the control picture was lost")
     picture = Image.frombytes("RGB", (spec.width, spec.height), control)
     context.background_thread.begin(context.prefetch.read)
-    predicted_s = context.throughput.pace().to_end_s(spec.profile, record.work)
+    predicted_s = context.throughput.read().to_end_s(spec.profile, record.work)
     progress = Progress(context, record, execution)
     memory = ResumeState(context, record, execution, _source(context.checkpoint, spec))
     try:

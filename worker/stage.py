@@ -134,7 +134,7 @@ class _Claimed:
         if self.stage is Stage.FINISH:
             stored = requests.complete(request_id, self.execution, fields)
             if stored:
-                self.context.background_jobs.call(BackgroundJob.NOTIFY)
+                self.context.background_jobs.request(BackgroundJob.NOTIFY)
             else:
                 self._tidy()
             return stored
@@ -163,5 +163,5 @@ class _Claimed:
 def fail(context: Runtime, request_id: str, execution: str, error: RequestFailed) -> None:
     """End the request for this reason, unless another execution holds it by now."""
     if context.requests.fail(request_id, error, execution):
-        context.background_jobs.call(BackgroundJob.NOTIFY)
+        context.background_jobs.request(BackgroundJob.NOTIFY)
         delete_temporary_blobs(context.requests, context.blobs, request_id)

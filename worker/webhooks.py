@@ -30,7 +30,7 @@ AT_ONCE = 16
 def deliver() -> None:
     """RQ job: one attempt for each of the deliveries that are due, AT_ONCE of them at most."""
     context = runtime()
-    context.background_jobs.begin(BackgroundJob.DELIVER)
+    context.background_jobs.mark_started(BackgroundJob.DELIVER)
     with ThreadPoolExecutor(AT_ONCE) as threads:
         list(threads.map(partial(_deliver, context), context.deliveries.take(AT_ONCE)))
     sweep_deliveries(context.deliveries, context.background_jobs)

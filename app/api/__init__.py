@@ -1,1 +1,1 @@
-"""HTTP only: what goes over the wire, nothing of how a picture is made."""
+"""The HTTP interface. Does not know how a picture is generated."""

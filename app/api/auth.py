@@ -1,4 +1,4 @@
-"""Who is calling: the `x-api-key` header, or `Authorization: Bearer` as a superset."""
+"""Authentication: the API key of the `x-api-key` header, or of `Authorization: Bearer`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _API_KEY = APIKeyHeader(name="x-api-key", auto_error=False)
 async def presented_secret(
     request: Request, api_key: Annotated[str | None, Security(_API_KEY)]
 ) -> str:
-    """What the caller says its key is. Raises MissingKey (401)."""
+    """The secret that the caller sent, unchecked. Raises MissingKey (401)."""
     secret = api_key or _bearer(request.headers.get("authorization"))
     if not secret:
         raise MissingKey
@@ -29,7 +29,7 @@ Secret = Annotated[str, Depends(presented_secret)]
 
 
 async def authenticate(request: Request, services: ServicesDep, secret: Secret) -> Key:
-    """The caller's key. Raises MissingKey or Unauthorized (401)."""
+    """The caller's API key. Raises MissingKey or Unauthorized (401)."""
     key = await services.reader.key(secret)
     if key is None:
         raise Unauthorized
@@ -42,11 +42,11 @@ Caller = Annotated[Key, Depends(authenticate)]
 
 
 async def admitted(request: Request, services: ServicesDep, caller: Caller) -> Key:
-    """The caller's key, when it may submit a request now. Raises Overloaded (503) or RateLimited
-    (429); what its limit leaves it is in `request.state.minute`.
+    """The caller's API key, if it may submit a request now; its rate limit is then in
+    `request.state.rate_window`. Raises Overloaded (503) or RateLimited (429).
     """
     await services.admission.check(services.reader.unfinished)
-    request.state.minute = await services.rate_limiter.hit(caller)
+    request.state.rate_window = await services.rate_limiter.hit(caller)
     return caller
 
 

@@ -1,5 +1,6 @@
-"""What the endpoints share: made once by create_app, read through a dependency. Holds no state of
-any request, so the API can be replicated.
+"""The services that the endpoints share: created once by create_app, read through a dependency.
+
+They hold no state of a request, so the api can be replicated.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def make_services(settings: Settings) -> Services:
 
 
 async def get_services(request: Request) -> Services:
-    """Asynchronous, as all dependencies here are: FastAPI runs the others in a thread each."""
+    """Asynchronous, like all dependencies here: FastAPI runs others in a thread."""
     services = request.app.state.services
     assert isinstance(services, Services)
     return services

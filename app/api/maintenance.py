@@ -1,7 +1,7 @@
-"""What has to be done now and then, by one api process for all: the list of duties, and a loop.
+"""Periodic maintenance: the list of tasks, and the loop in which one api process runs them.
 
-A lock in Redis that is never given back, only expires, gives each period to one replica. Duties
-may run twice at once all the same (a replica that stalled), so each must be safe then.
+A lock in Redis gives each period to one replica. It is never released; it expires. A replica that
+stalls may still run tasks concurrently with the next one, so each task must be idempotent.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from redis.exceptions import RedisError
 from app.api.deps import Services
 from app.core.errors import BlobsUnavailable
 from app.core.lifecycle.background_jobs import sweep_deliveries, sweep_outbox
-from app.core.lifecycle.expiry import end_expiring
+from app.core.lifecycle.expiry import fail_expiring
 from app.core.lifecycle.recovery import recover_orphans
 from app.core.redis import keys
 
 log = logging.getLogger(__name__)
 
 PERIOD_S = 5.0
-_SECOND_LOOK_S = 2.0
+_RECHECK_S = 2.0
 _PRUNE_EVERY_S = 3600
 _SWEEP_PERIOD_S = 60
 
-Duty = Callable[[Services], None]
+Task = Callable[[Services], None]
 
 
 def _recover_orphans(services: Services) -> None:
-    recover_orphans(services.requests, services.jobs, partial(time.sleep, _SECOND_LOOK_S))
+    recover_orphans(services.requests, services.jobs, partial(time.sleep, _RECHECK_S))
 
 
-def _end_expiring(services: Services) -> None:
-    end_expiring(services.requests, services.jobs, services.blobs, services.background_jobs)
+def _fail_expiring(services: Services) -> None:
+    fail_expiring(services.requests, services.jobs, services.blobs, services.background_jobs)
 
 
 def _give_back_expired(services: Services) -> None:
@@ -62,13 +62,13 @@ def _prune_history(services: Services) -> None:
 
 
 def _sweep_blobs(services: Services) -> None:
-    """Not in every period: a sweep looks at every file of a folder."""
+    """Less often than every period: a sweep visits every file of a folder."""
     if services.redis.set(keys.BLOB_SWEEP_LOCK, "1", nx=True, ex=_SWEEP_PERIOD_S):
         services.blobs.sweep()
 
 
-DUTIES: tuple[Duty, ...] = (
-    _end_expiring,
+TASKS: tuple[Task, ...] = (
+    _fail_expiring,
     _recover_orphans,
     _give_back_expired,
     _release_held,
@@ -80,30 +80,30 @@ DUTIES: tuple[Duty, ...] = (
 
 
 async def run_maintenance(services: Services) -> None:
-    """Every PERIOD_S, for as long as the process lives, unless another replica was first."""
+    """Run the tasks every PERIOD_S until cancelled, unless another replica has the period."""
     while True:
         await asyncio.sleep(PERIOD_S)
         try:
-            await run_in_threadpool(run_duties, services)
-        except Exception:  # no thread to be had, for instance: another time, then
-            log.exception("housekeeping")
+            await run_in_threadpool(run_tasks, services)
+        except Exception:  # e.g. no thread available: try again next period
+            log.exception("maintenance")
 
 
-def run_duties(services: Services) -> bool:
-    """One round. False: another replica has this period, or Redis cannot be reached."""
+def run_tasks(services: Services) -> bool:
+    """One period. False: another replica has it, or Redis is unreachable."""
     try:
-        mine = services.redis.set(keys.MAINTENANCE_LOCK, "1", nx=True, px=int(PERIOD_S * 1000))
+        acquired = services.redis.set(keys.MAINTENANCE_LOCK, "1", nx=True, px=int(PERIOD_S * 1000))
     except RedisError as error:
-        log.warning("housekeeping: %s", error)
+        log.warning("maintenance: %s", error)
         return False
-    if not mine:
+    if not acquired:
         return False
-    for duty in DUTIES:
+    for task in TASKS:
         try:
-            duty(services)
+            task(services)
         except (RedisError, BlobsUnavailable) as error:
-            log.warning("housekeeping: %s: %s", duty.__name__, error)
+            log.warning("maintenance: %s: %s", task.__name__, error)
         except Exception:
-            # A fault in one must end neither the others nor the loop.
-            log.exception("housekeeping: %s", duty.__name__)
+            # A bug in one task must stop neither the others nor the loop.
+            log.exception("maintenance: %s", task.__name__)
     return True

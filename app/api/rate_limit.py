@@ -1,6 +1,4 @@
-"""Who may submit now: whether the server takes on another request, and whether the key has not made
-too many in the last minute. Polls and all other reads are never limited.
-"""
+"""The rate limit of an API key: submissions in any 60 s. Does not limit polls and other reads."""
 
 from __future__ import annotations
 
@@ -22,9 +20,9 @@ RESET_HEADER = "x-rate-limit-reset-at-utc"
 
 
 @dataclass(frozen=True, slots=True)
-class Minute:
-    """remaining: submissions that a key may still make now. reset_at: when it may make one more
-    than that (Unix seconds)."""
+class RateWindow:
+    """remaining: submissions that the API key may still make now. reset_at: when it may make one
+    more than that (Unix seconds)."""
 
     remaining: int
     reset_at: float
@@ -38,10 +36,10 @@ class Minute:
 
 
 class RateLimiter:
-    """Counts in Redis, so all replicas count together: never more than rpm in any 60 s."""
+    """Counts in Redis, so the limit holds across replicas: at most rpm submissions in any 60 s."""
 
     def __init__(self, redis: async_redis.Redis) -> None:
-        # The address is not used: the connections are ours.
+        # The URL is not used: the connection pool is ours.
         storage = RedisStorage(
             "redis://",
             implementation="redispy",
@@ -50,19 +48,19 @@ class RateLimiter:
         )
         self._window = MovingWindowRateLimiter(storage)
 
-    async def hit(self, key: Key) -> Minute | None:
-        """Count a submission; None for a key without such a limit. Raises RateLimited (429)."""
+    async def hit(self, key: Key) -> RateWindow | None:
+        """Count a submission. None for an API key without a limit. Raises RateLimited (429)."""
         if key.rpm is None:
             return None
         bound = RateLimitItemPerMinute(key.rpm)
         allowed = await self._window.hit(bound, key.id)
         stats = await self._window.get_window_stats(bound, key.id)
-        minute = Minute(max(0, stats.remaining), stats.reset_time)
+        window = RateWindow(max(0, stats.remaining), stats.reset_time)
         if not allowed:
             wait_s = max(1, math.ceil(stats.reset_time - time.time()))
             raise RateLimited(
                 f"Rate limit exceeded: at most {key.rpm} requests a minute with this key. "
                 f"Please try again in {wait_s} s",
-                {"retry-after": str(wait_s), **minute.headers},
+                {"retry-after": str(wait_s), **window.headers},
             )
-        return minute
+        return window

@@ -1,5 +1,5 @@
-"""What the server needs of this machine: room on the disk, a store for pictures, its database, and
-a way to the hosts that pictures come from.
+"""Doctor's checks of this machine: disk space, blob store, history database, and outgoing access to
+the hosts of control pictures.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from app.core.redis.startup_check import client_without_retries
 from app.core.settings import Settings
 from app.core.storage.base import Blobs, open_blobs
 
-_LITTLE = 5e9
-_TOO_LITTLE = 0.5e9
+_WARN_FREE_BYTES = 5e9
+_FAIL_FREE_BYTES = 0.5e9
 
 
 def examine_machine(settings: Settings) -> Iterator[Finding]:
@@ -33,15 +33,15 @@ def examine_machine(settings: Settings) -> Iterator[Finding]:
 
 
 def _disk(data_dir: Path) -> Finding:
-    there = data_dir
-    while not there.exists():
-        there = there.parent
-    free = shutil.disk_usage(there).free
-    said = f"{free / 1e9:.1f} GB free for DATA_DIR {data_dir}"
+    existing = data_dir
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
+    state = f"{free / 1e9:.1f} GB free for DATA_DIR {data_dir}"
     remedy = "make room, or set DATA_DIR to another disk"
-    if free < _TOO_LITTLE:
-        return fail("disk", said, remedy)
-    return warn("disk", said, remedy) if free < _LITTLE else ok("disk", said)
+    if free < _FAIL_FREE_BYTES:
+        return fail("disk", state, remedy)
+    return warn("disk", state, remedy) if free < _WARN_FREE_BYTES else ok("disk", state)
 
 
 def _pictures(settings: Settings) -> Finding:
@@ -50,30 +50,31 @@ def _pictures(settings: Settings) -> Finding:
     try:
         with client_without_retries(settings.redis_url) as redis:
             blobs = open_blobs(url, redis)
-            good = _keeps(blobs)
+            readable = _round_trip(blobs)
     except RedisError as error:
-        said = what_is_wrong(error, settings.redis_url).partition("; ")[0]
-        return fail(what, f"{url}: nothing can be stored ({said})", "see redis")
+        reason = what_is_wrong(error, settings.redis_url).partition("; ")[0]
+        return fail(what, f"{url}: nothing can be stored ({reason})", "see redis")
     except (BlobsUnavailable, ValueError) as error:
         cause = error.__cause__ or error
-        said = str(cause).partition("\n")[0]
-        return fail(what, f"{url}: nothing can be stored ({said})", remedy)
-    return ok(what, f"{url}: stored, read and removed") if good else fail(what, url, remedy)
+        reason = str(cause).partition("\n")[0]
+        return fail(what, f"{url}: nothing can be stored ({reason})", remedy)
+    return ok(what, f"{url}: stored, read and removed") if readable else fail(what, url, remedy)
 
 
 def _database(settings: Settings) -> Finding:
-    with client_without_retries(settings.redis_url) as redis:  # not asked: the history is not in it
+    with client_without_retries(settings.redis_url) as redis:  # not used here
         history = open_history(settings.database_url, redis, settings.history_days)
     try:
         history.of_request("doctor", "doctor")
     except HistoryUnavailable as error:
-        said = str(error.__cause__).partition("\n")[0]
+        reason = str(error.__cause__).partition("\n")[0]
         remedy = "start the database, or correct DATABASE_URL"
-        return fail("database", f"cannot be asked ({said})", remedy)
+        return fail("database", f"cannot be asked ({reason})", remedy)
     return ok("database", "answers")
 
 
-def _keeps(blobs: Blobs) -> bool:
+def _round_trip(blobs: Blobs) -> bool:
+    """Whether a blob that is stored can be read; it is deleted afterwards."""
     name, data = f"doctor:{uuid.uuid4().hex}", b"doctor"
     blobs.put(name, data, time.time() + 60)
     try:
@@ -83,7 +84,7 @@ def _keeps(blobs: Blobs) -> bool:
 
 
 def examine_hosts(settings: Settings, urls: Sequence[str]) -> Iterator[Finding]:
-    """Each URL fetched as a cpu worker would, through the same checks."""
+    """Fetch each URL as a fetch worker would, with the same checks."""
     if not urls:
         return
     try:

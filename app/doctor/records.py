@@ -1,5 +1,5 @@
-"""Redis as this server needs it: reachable, new enough, keeping what it is given, in time with
-this machine, and with workers on all queues. One INFO tells most of it, CONFIG is not needed.
+"""Doctor's checks of Redis: reachable, recent enough, persistent, without eviction, clock in step
+with this machine, and live workers on every queue. Uses INFO only; needs no right to CONFIG.
 """
 
 from __future__ import annotations
@@ -17,47 +17,47 @@ from app.core.redis.connection import what_is_wrong
 from app.core.redis.startup_check import client_without_retries
 from app.core.settings import Settings
 
-_OLDEST = (6, 2)
-"""SET with EXAT."""
+_MIN_VERSION = (6, 2)
+"""The first with SET ... EXAT."""
 
 _CLOCK_WARN_S = 1.0
 _CLOCK_FAIL_S = 5.0
-"""What a worker's lease can bear (docs/reliability.md)."""
+"""The clock skew that the lease of a worker tolerates (docs/reliability.md)."""
 
 _NEARLY_FULL = 0.8
 
 
 def examine_redis(settings: Settings) -> Iterator[Finding]:
-    """Ends with its first finding when nobody answers."""
+    """Stops at the first finding when Redis does not respond."""
     url = settings.redis_url
     try:
         with client_without_retries(url) as redis:
-            began = time.time()
+            sent_at = time.time()
             seconds, micros = cast(tuple[int, int], redis.time())
-            between = (began + time.time()) / 2
+            midpoint = (sent_at + time.time()) / 2
             info = cast(dict[str, Any], redis.info())
             yield _version(info)
             yield _persistence(info)
             yield _eviction(info)
             yield _memory(info)
-            yield _clock(seconds + micros / 1e6 - between)
+            yield _clock(seconds + micros / 1e6 - midpoint)
             yield from _workers(redis, settings)
     except RedisError as error:
-        said, _, remedy = what_is_wrong(error, url).partition("; ")
-        yield fail("redis", said, remedy)
+        reason, _, remedy = what_is_wrong(error, url).partition("; ")
+        yield fail("redis", reason, remedy)
 
 
 def _version(info: dict[str, Any]) -> Finding:
     version = str(info["redis_version"])
-    if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
+    if tuple(int(part) for part in version.split(".")[:2]) < _MIN_VERSION:
         return fail("redis", version, "6.2 or newer is needed")
     return ok("redis", version)
 
 
 def _persistence(info: dict[str, Any]) -> Finding:
     what = "redis persistence"
-    written = [info.get(name, "ok") for name in ("aof_last_write_status", "rdb_last_bgsave_status")]
-    if written != ["ok", "ok"]:
+    writes = [info.get(name, "ok") for name in ("aof_last_write_status", "rdb_last_bgsave_status")]
+    if writes != ["ok", "ok"]:
         return fail(what, "its file cannot be written", "make room on the disk of Redis")
     if not info.get("aof_enabled"):
         return warn(
@@ -80,27 +80,27 @@ def _eviction(info: dict[str, Any]) -> Finding:
 
 
 def _memory(info: dict[str, Any]) -> Finding:
-    used, most = int(info["used_memory"]), int(info.get("maxmemory", 0))
-    said = f"{used / 1e6:.0f} MB used, maxmemory {f'{most / 1e6:.0f} MB' if most else 'not set'}"
-    if not most:
+    used, limit = int(info["used_memory"]), int(info.get("maxmemory", 0))
+    state = f"{used / 1e6:.0f} MB used, maxmemory {f'{limit / 1e6:.0f} MB' if limit else 'not set'}"
+    if not limit:
         return warn(
             "redis memory",
-            said,
+            state,
             "set maxmemory below what the machine has: a full Redis then answers 503, "
             "else the kernel kills it",
         )
-    if used > _NEARLY_FULL * most:
+    if used > _NEARLY_FULL * limit:
         remedy = "raise maxmemory, lower REQUEST_TTL_S, or set BLOB_URL to a folder or a bucket"
-        return warn("redis memory", said, remedy)
-    return ok("redis memory", said)
+        return warn("redis memory", state, remedy)
+    return ok("redis memory", state)
 
 
 def _clock(ahead_s: float) -> Finding:
-    said = f"Redis is {abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} this machine"
+    state = f"Redis is {abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} this machine"
     remedy = "let both follow NTP: workers lose jobs when clocks differ"
     if abs(ahead_s) >= _CLOCK_FAIL_S:
-        return fail("clock", said, remedy)
-    return warn("clock", said, remedy) if abs(ahead_s) >= _CLOCK_WARN_S else ok("clock", said)
+        return fail("clock", state, remedy)
+    return warn("clock", state, remedy) if abs(ahead_s) >= _CLOCK_WARN_S else ok("clock", state)
 
 
 def _workers(redis: Redis, settings: Settings) -> Iterator[Finding]:

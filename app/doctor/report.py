@@ -1,4 +1,4 @@
-"""Findings on paper: for people, a line each; for programs, JSON."""
+"""Prints findings: a line each for people, JSON for programs."""
 
 from __future__ import annotations
 

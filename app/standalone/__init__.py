@@ -1,1 +1,1 @@
-"""`up`: Redis, the api and the workers of one machine, started and supervised together."""
+"""The single-machine server of `scripts/up`: supervisor, embedded Redis, data directory."""

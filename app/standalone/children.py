@@ -1,4 +1,4 @@
-"""One child process of the supervisor: how it is started, watched and ended."""
+"""A child process of the supervisor: start, liveness, stop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.core.system.processes import die_with_parent
 
 @dataclass(slots=True)
 class Child:
-    """restart_at: monotonic time at which a child that died is started again; 0 while it lives."""
+    """restart_at: monotonic time at which to restart a dead child; 0 while none is scheduled."""
 
     name: str
     command: list[str]
@@ -25,7 +25,7 @@ class Child:
             self.command,
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            # Ctrl-C in a terminal goes to a whole group; the children are told one by one.
+            # Ctrl-C signals a whole process group; the supervisor signals each child itself.
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
@@ -35,13 +35,13 @@ class Child:
         return self.process is not None and self.process.poll() is None
 
 
-def end(children: Sequence[Child], signum: int, patience_s: float) -> bool:
-    """Signal the living and wait for them. True when some are still alive."""
-    living = [child.process for child in children if child.alive and child.process is not None]
-    for process in living:
+def stop(children: Sequence[Child], signum: int, timeout_s: float) -> bool:
+    """Signal the live children and wait for them. True if some are still alive."""
+    alive = [child.process for child in children if child.alive and child.process is not None]
+    for process in alive:
         process.send_signal(signum)
-    deadline = time.monotonic() + patience_s
-    for process in living:
+    deadline = time.monotonic() + timeout_s
+    for process in alive:
         try:
             process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:

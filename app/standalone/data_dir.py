@@ -1,6 +1,4 @@
-"""The folders of a server on one machine: one server at a time works in DATA_DIR, and only its user
-can read what is there.
-"""
+"""The folders of a single-machine server: lock on DATA_DIR, no rights for other users."""
 
 from __future__ import annotations
 
@@ -17,10 +15,10 @@ from app.core.system.private_files import FOLDER_MODE, close_to_others, close_tr
 
 @contextmanager
 def locked(folder: Path, command: str) -> Iterator[None]:
-    """The folder is this process's alone meanwhile, made when it is not there, and closed to other
-    users with everything below it. Leaves with one line when another server works in it.
+    """Lock the folder for this process; create it if missing. Removes the rights of other users
+    from it and everything below it. Exits with one line if another server holds the lock.
 
-    command: of whom the line is.
+    command: name of the command, for that line.
     """
     folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     close_to_others(folder)
@@ -34,7 +32,7 @@ def locked(folder: Path, command: str) -> Iterator[None]:
 
 
 def close_pictures(settings: Settings) -> None:
-    """Close the folder of BLOB_URL, if that is one, to other users, with everything in it."""
+    """Remove the rights of other users from the folder of BLOB_URL, if it is a folder."""
     parts = urlsplit(settings.blob_url)
     if parts.scheme == "file":
         close_tree_to_others(Path(parts.path).resolve())

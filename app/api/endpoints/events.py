@@ -141,7 +141,7 @@ class _Story:
             body["status"] = Status.QUEUED
         if forecast is None:
             return body
-        eta_s = forecast.pace.to_end_s(self.record.profile, self.record.work, done)
+        eta_s = forecast.throughput.to_end_s(self.record.profile, self.record.work, done)
         if self.record.status is Status.QUEUED:
             place = forecast.place(self.record.id)
             body["queue_position"] = self._position = place.position

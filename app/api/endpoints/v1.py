@@ -18,7 +18,7 @@ from app.api.endpoints.v2 import OwnRecord
 from app.api.endpoints.waiting import HungUp, wait_for_end
 from app.api.http.origin import public_origin
 from app.api.middleware.body_budget import release_body
-from app.api.rate_limit import RESET_HEADER, Minute
+from app.api.rate_limit import RESET_HEADER, RateWindow
 from app.api.submission.idempotency import IdempotencyKey, submit_once
 from app.api.submission.submit import SubmissionDep
 from app.api.wire.errors import CLIENT_CLOSED_REQUEST, error_response
@@ -64,7 +64,7 @@ async def make_picture(
         note(refusal=type(error).__name__)  # it does not reach the handler of refusals
         return JSONResponse({"error": error.text}, status_code=error.v1_status)
     release_body(request)
-    answer = partial(_answer, minute=request.state.minute)
+    answer = partial(_answer, window=request.state.rate_window)
     return await answer_at_the_end(request, services, request_id, answer, returns=key is not None)
 
 
@@ -131,11 +131,11 @@ def failed_answer(record: RequestRecord) -> Response:
     )
 
 
-def _answer(services: Services, record: RequestRecord, minute: Minute | None) -> Response:
+def _answer(services: Services, record: RequestRecord, window: RateWindow | None) -> Response:
     if record.status is Status.FAILED:
         return failed_answer(record)
     first = record.outputs[0]
-    headers = _headers(record) | (_next_minute() if minute is None else minute.headers)
+    headers = _headers(record) | (_next_minute() if window is None else window.headers)
     if not record.params["base64"]:
         return Response(
             output_bytes(services.blobs, record, 0),

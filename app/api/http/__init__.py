@@ -1,1 +1,1 @@
-"""HTTP below the application: uvicorn's protocol, heads, headers, the origin of URLs."""
+"""HTTP below the application: the uvicorn protocol and server, heads, headers, URL origin."""

@@ -1,8 +1,8 @@
-"""The end of an api process that is asked to leave while clients still come.
+"""Graceful shutdown of an api process: connection draining for load balancers.
 
-First it says so where load balancers look (/health/ready is 503) and goes on serving for DRAIN_S,
-closing each connection with its answer; then nobody new is let in, and what is under way has
-GRACE_S. Knows no endpoint.
+On SIGTERM, /health/ready becomes 503 and the process serves for another DRAIN_S, closing each
+connection after its response. Then it accepts no connection, and in-flight requests have GRACE_S.
+Knows no endpoint.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 @dataclass(slots=True)
 class Drain:
-    """leaving: this process has been asked to stop."""
+    """leaving: this process was asked to stop."""
 
     leaving: bool = False
 
 
-class LastResponses:
-    """Closes connections with their answers once the process is leaving: a client that kept one
-    open would find it dead at its next call."""
+class CloseOnDrain:
+    """Middleware: `Connection: close` while draining, so that no client reuses a connection that is
+    about to close."""
 
     def __init__(self, app: ASGIApp, drain: Drain) -> None:
         self._app, self._drain = app, drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_last(message: Message) -> None:
+        async def send_closing(message: Message) -> None:
             if message["type"] == "http.response.start" and self._drain.leaving:
                 message["headers"] = [*message["headers"], (b"connection", b"close")]
             await send(message)
 
-        await self._app(scope, receive, send_last)
+        await self._app(scope, receive, send_closing)
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn, which on SIGTERM first drains. A second SIGTERM, or SIGINT, skips that."""
+    """A uvicorn server that drains on SIGTERM. A second SIGTERM, or SIGINT, skips the drain."""
 
     def __init__(self, config: uvicorn.Config, drain: Drain, drain_s: float) -> None:
         super().__init__(config)

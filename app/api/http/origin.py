@@ -1,5 +1,6 @@
-"""The origin of the URLs in answers. Clients send their key to whatever origin we name, so it is
-taken from PUBLIC_URL, else from a Host header we have reason to believe, never from any other.
+"""The origin of the URLs in responses: PUBLIC_URL, else a Host header that is trusted.
+
+Clients send their API key to this origin, so an untrusted Host header must not choose it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from app.core.settings import Settings
 
 
 def public_origin(request: Request, settings: Settings) -> str:
-    """Scheme, host and prefix without a trailing slash. Raises InvalidRequest for a foreign Host.
+    """Scheme, host and prefix without a trailing slash. Raises InvalidRequest for an unknown Host.
 
-    A Host is believed when ALLOWED_HOSTS names it, in whatever spelling, or when it is the very
-    address this connection arrived at.
+    A Host is trusted if ALLOWED_HOSTS contains it, in any spelling, or if it is the local address
+    of this connection.
     """
     if settings.public_url is not None:
         return str(settings.public_url).rstrip("/")

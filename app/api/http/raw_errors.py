@@ -1,11 +1,11 @@
-"""Answers to what never became a request, as the bytes of HTTP: no application was asked."""
+"""Error responses, as HTTP bytes, to input that never reaches the application."""
 
 from __future__ import annotations
 
 import json
 from http import HTTPStatus
 
-from app.api.http.headers import SAFE_HEADERS
+from app.api.http.headers import SECURITY_HEADERS
 from app.core.errors import HeadTooLarge, ServerError
 
 MAX_HEAD_BYTES = 32_768
@@ -17,14 +17,14 @@ HEAD_TOO_LARGE = HeadTooLarge(
 )
 
 
-def raw_answer(error: ServerError) -> bytes:
-    """The whole answer; the connection ends with it."""
+def raw_error_response(error: ServerError) -> bytes:
+    """The whole response; the connection closes after it."""
     body = json.dumps({"error": error.text}).encode()
     head = {
         "content-type": "application/json",
         "content-length": str(len(body)),
         "connection": "close",
-        **SAFE_HEADERS,
+        **SECURITY_HEADERS,
     }
     status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
     lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())

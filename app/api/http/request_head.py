@@ -1,6 +1,4 @@
-"""What the head of a request must be like before it is a request (RFC 9110 and RFC 9112). Knows no
-endpoint.
-"""
+"""Validation of the head of a request (RFC 9110 and RFC 9112). Knows no endpoint."""
 
 from __future__ import annotations
 
@@ -16,18 +14,18 @@ Headers = Sequence[tuple[bytes, bytes]]
 _HOST = re.compile(
     r"(?P<name>\[[0-9a-z:.%_~-]+\]|[a-z0-9._~!$&'()*+,;=%-]*)(?P<port>:[0-9]*)?", re.IGNORECASE
 )
-# Of these a second value would be another one to somebody on the way.
+# With two values, a proxy and this server could each use a different one.
 _SINGLE = (b"authorization", b"content-type", b"idempotency-key", b"last-event-id", b"x-api-key")
 
 
 def fault_of(headers: Headers, version: str) -> ServerError | None:
-    """Why a head is refused; None when it is not. version: of HTTP."""
-    return _fault_of_host(headers, version) or _fault_of_coding(headers) or _said_twice(headers)
+    """The error of an invalid head; None for a valid one. version: of HTTP."""
+    return _fault_of_host(headers, version) or _fault_of_coding(headers) or _conflicts(headers)
 
 
 def split_host(host: str) -> tuple[str, int | None] | None:
-    """(name, port) of a Host header; the port is None when there is none, or an empty one. None for
-    what is no host."""
+    """(name, port) of a Host header; the port is None if missing or empty. None for an invalid
+    host."""
     parts = _HOST.fullmatch(host)
     if parts is None:
         return None
@@ -38,7 +36,7 @@ def split_host(host: str) -> tuple[str, int | None] | None:
 
 
 def _fault_of_host(headers: Headers, version: str) -> ServerError | None:
-    """RFC 9112, 3.2: a proxy before us may have looked at another one of several."""
+    """RFC 9112, 3.2: of several Hosts, a proxy may have used another one."""
     hosts = [value for name, value in headers if name == b"host"]
     if len(hosts) != 1 and (hosts or version != "1.0"):
         return InvalidRequest("Host: exactly one is needed")
@@ -50,7 +48,7 @@ def _fault_of_host(headers: Headers, version: str) -> ServerError | None:
 
 
 def _fault_of_coding(headers: Headers) -> ServerError | None:
-    """RFC 9112, 6.1. A list with chunked anywhere but at its end has no length: the parser's."""
+    """RFC 9112, 6.1. The parser refuses a list with `chunked` anywhere but at its end."""
     lines = [value for name, value in headers if name == b"transfer-encoding"]
     codings = [coding.strip(b" \t").lower() for coding in b",".join(lines).split(b",")]
     if all(coding in (b"", b"chunked") for coding in codings) or b"chunked" in codings[:-1]:
@@ -58,7 +56,7 @@ def _fault_of_coding(headers: Headers) -> ServerError | None:
     return UnknownTransferCoding()
 
 
-def _said_twice(headers: Headers) -> ServerError | None:
+def _conflicts(headers: Headers) -> ServerError | None:
     for single in _SINGLE:
         if len({value for name, value in headers if name == single}) > 1:
             return InvalidRequest(f"{single.decode()}: sent twice with different values")

@@ -1,4 +1,4 @@
-"""How an application is put on a port: uvicorn with our protocol. Knows no endpoint."""
+"""Runs an application on a port: uvicorn with the protocol of this package. Knows no endpoint."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from app.core.settings import Settings
 
 
 def serve(app: FastAPI, settings: Settings, host: str, port: int, drain: Drain) -> None:
-    """Serve until SIGINT or SIGTERM; `drain` says when that has come."""
+    """Serve until SIGINT or SIGTERM, which sets `drain.leaving`."""
     _allow_many_connections()
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
-        log_config=None,  # its lines go where all others go
+        log_config=None,  # app.core.telemetry.logs handles its lines
         log_level="warning" if settings.log_level == "info" else settings.log_level,
         http=bounded_protocol(settings),
         access_log=False,
         server_header=False,
         # The origin of URLs is PUBLIC_URL or the checked Host, never a forwarded header.
         proxy_headers=False,
-        # Then open v1 calls are told 503 rather than left hanging.
+        # After it, open v1 calls get 503 instead of hanging.
         timeout_graceful_shutdown=math.ceil(settings.grace_s),
     )
     DrainingServer(config, drain, settings.drain_s).run()
 
 
 def _allow_many_connections() -> None:
-    """A v1 call that waits takes two files, and many systems start us with 1024."""
+    """A waiting v1 call takes two file descriptors, and a common default limit is 1024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,7 +1,7 @@
-"""One line, a few counts and, for a submission, one span for each HTTP call, whoever answers it.
+"""Access log: a log line, counters and, for a submission, a span for each HTTP call.
 
-Sits around the application, inside PathForms: it must see the scope that the router completes.
-Decides nothing about the answer.
+Runs inside PathForms, because it needs the scope that the router completes. Does not change the
+response.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from app.core.telemetry.counters import HTTP, HTTP_SECONDS, REFUSED, Tally
 
 log = logging.getLogger("app.access")
 
-DELIVERY_PERIOD_S = 1.0
+FLUSH_PERIOD_S = 1.0
 _METHODS = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS".split())
 _SUBMISSIONS = frozenset(
     {
@@ -32,10 +32,10 @@ _SUBMISSIONS = frozenset(
     }
 )
 _PROBES = "/health/"
-"""Asked every second or so by whoever watches; their lines would bury the others."""
-_NO_ROUTE = "none"  # paths are the callers' choice, and each would be a series of its own
-_NO_ANSWER = 499
-_LONGEST_PATH = 200
+"""Probed about every second; logged at DEBUG, so that they do not drown the other lines."""
+_NO_ROUTE = "none"  # callers choose paths, and each path would be a time series of its own
+_CLIENT_CLOSED = 499
+_MAX_PATH = 200
 
 
 class AccessLog:
@@ -47,10 +47,10 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = time.perf_counter()
-        status = _NO_ANSWER  # unless the application says otherwise, the client has left
+        start = time.perf_counter()
+        status = _CLIENT_CLOSED  # unless a response starts, the client has disconnected
 
-        async def watched(message: Message) -> None:
+        async def observed_send(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -60,12 +60,12 @@ class AccessLog:
             if tracing.active() and _is_submission(scope):
                 stack.enter_context(_submission_span(scope))
             try:
-                await self._app(scope, receive, watched)
+                await self._app(scope, receive, observed_send)
             except Exception:
-                status = 500  # whatever it is: it goes on, and is answered further out
+                status = 500  # re-raised: an outer layer responds with 500
                 raise
             finally:
-                self._record(scope, subject, status, time.perf_counter() - began)
+                self._record(scope, subject, status, time.perf_counter() - start)
 
     def _record(self, scope: Scope, subject: logs.Subject, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
@@ -82,7 +82,7 @@ class AccessLog:
 def _write_line(
     level: int, scope: Scope, method: str, subject: logs.Subject, status: int, seconds: float
 ) -> None:
-    path = quote(scope["path"][:_LONGEST_PATH], safe="/:@!$&'()*+,;=~")
+    path = quote(scope["path"][:_MAX_PATH], safe="/:@!$&'()*+,;=~")
     fields: dict[str, object] = {"method": method, "path": path, "status": status}
     fields["seconds"] = round(seconds, 6)
     if subject.key_id:
@@ -94,23 +94,23 @@ def _write_line(
     log.log(level, "%s %s %d in %.4f s%s", method, path, status, seconds, by, extra=extra)
 
 
-async def deliver_tally(tally: Tally, redis: async_redis.Redis, stop: asyncio.Event) -> None:
-    """Every DELIVERY_PERIOD_S, and once more when told to stop."""
-    refused = False
+async def flush_tally(tally: Tally, redis: async_redis.Redis, stop: asyncio.Event) -> None:
+    """Add the tally to Redis every FLUSH_PERIOD_S, and once more after `stop`."""
+    failing = False
     while not stop.is_set():
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), DELIVERY_PERIOD_S)
+            await asyncio.wait_for(stop.wait(), FLUSH_PERIOD_S)
         try:
             await tally.deliver(redis)
-            refused = False
+            failing = False
         except RedisError as error:
-            if not refused:
+            if not failing:
                 log.warning("counters wait for Redis: %s", error)
-            refused = True
+            failing = True
 
 
 def _route(scope: Scope) -> str:
-    """The path as the router knows it; a refusal before the router has none."""
+    """The router's path template; a call refused before the router has none."""
     if _is_submission(scope):
         return str(scope["path"])
     return str(getattr(scope.get("route"), "path", _NO_ROUTE))
@@ -121,7 +121,7 @@ def _is_submission(scope: Scope) -> bool:
 
 
 def _submission_span(scope: Scope) -> AbstractContextManager[object]:
-    """Below the client's own span, when it sends one."""
+    """A span below the client's, if it sends a traceparent."""
     headers = dict(scope["headers"])
     parent = headers.get(tracing.TRACEPARENT.encode(), b"").decode("latin-1")
     route = {"http.request.method": scope["method"], "url.path": scope["path"]}

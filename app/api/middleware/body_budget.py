@@ -1,8 +1,7 @@
-"""Bytes of request bodies that this process has in hand, bounded for each key and for all together.
+"""Memory budget for request bodies in flight in this process: per API key, and in total.
 
-A body is counted from its first read, which is after its key was checked, until what it asked for
-is stored; with its declared length at once, so that of too many some pass and the others are
-refused before they have been sent. Knows no endpoint.
+A body counts from its first read, after authentication, until its request is stored. It counts with
+its Content-Length at once, so excess bodies are refused before they are sent. Knows no endpoint.
 """
 
 from __future__ import annotations
@@ -17,42 +16,42 @@ from app.core.errors import Overloaded
 from app.core.system.memory import give_back_free_memory
 
 _RETRY_AFTER_S = 2
-_LARGE = 1 << 20
-"""Bytes of a body from which on it is worth while to give memory back after it."""
+_TRIM_FROM = 1 << 20
+"""Bytes of a body after which freed memory is returned to the system."""
 _TRIM_AFTER_S = 0.5
 
 
 class BodyBudget:
-    """For one event loop. No body that is allowed by itself is refused while there is no other."""
+    """For one event loop. Always admits one body of at most `largest` bytes."""
 
-    def __init__(self, most: int, most_a_key: int, largest: int) -> None:
-        """Bytes: of all bodies, of one key's, of one body."""
-        self._most = max(most, largest)
-        self._most_a_key = max(most_a_key, largest)
-        self._held: Counter[str] = Counter()
+    def __init__(self, total: int, per_key: int, largest: int) -> None:
+        """Limits in bytes: of all bodies, of the bodies of one API key, of one body."""
+        self._total = max(total, largest)
+        self._per_key = max(per_key, largest)
+        self._in_flight: Counter[str] = Counter()
         self._trimming: asyncio.TimerHandle | None = None
 
     @property
-    def held(self) -> int:
-        """Bytes of all bodies in hand."""
-        return self._held.total()
+    def in_flight(self) -> int:
+        """Bytes of all bodies in flight."""
+        return self._in_flight.total()
 
     def take(self, key_id: str, size: int) -> None:
-        """Raises Overloaded (503)."""
-        if self._held[key_id] + size > self._most_a_key:
+        """Reserve bytes. Raises Overloaded (503)."""
+        if self._in_flight[key_id] + size > self._per_key:
             raise Overloaded(
-                f"request bodies of this key hold {self._held[key_id]} bytes already",
+                f"request bodies of this key hold {self._in_flight[key_id]} bytes already",
                 _RETRY_AFTER_S,
             )
-        if self.held + size > self._most:
+        if self.in_flight + size > self._total:
             raise Overloaded("its memory for request bodies is full", _RETRY_AFTER_S)
-        self._held[key_id] += size
+        self._in_flight[key_id] += size
 
     def give_back(self, key_id: str, size: int) -> None:
-        self._held[key_id] -= size
-        if not self._held[key_id]:
-            del self._held[key_id]
-        if size >= _LARGE and self._trimming is None:
+        self._in_flight[key_id] -= size
+        if not self._in_flight[key_id]:
+            del self._in_flight[key_id]
+        if size >= _TRIM_FROM and self._trimming is None:
             self._trimming = asyncio.get_running_loop().call_later(_TRIM_AFTER_S, self._trim)
 
     def _trim(self) -> None:
@@ -61,7 +60,7 @@ class BodyBudget:
 
 
 class BodyLease:
-    """The body of one call."""
+    """The reservation for the body of one call."""
 
     def __init__(self, budget: BodyBudget, scope: Scope) -> None:
         self._budget = budget
@@ -70,36 +69,36 @@ class BodyLease:
         declared = dict(scope["headers"]).get(b"content-length", b"")
         self._declared = int(declared) if declared.isdigit() else 0
         self._key_id: str | None = None
-        self._taken = 0
+        self._reserved = 0
         self._received = 0
-        self._over = False
+        self._released = False
 
     def begin(self) -> None:
-        """The body is about to be read. Raises Overloaded."""
+        """Before the first read: reserve the declared length. Raises Overloaded."""
         if self._key_id is None:
             self._key_id = self._state.get("key_id", "")
             self._grow(self._declared)
 
     def receive(self, size: int) -> None:
-        """So many bytes more have come. Raises Overloaded."""
+        """Count bytes that have arrived. Raises Overloaded."""
         self._received += size
-        self._grow(self._received - self._taken)  # more than was declared: chunked
+        self._grow(self._received - self._reserved)  # chunked: no declared length
 
     def release(self) -> None:
-        """The body is stored or of no use any more; nothing of it counts from now on."""
-        self._over = True
-        if self._taken:
-            self._budget.give_back(self._key_id or "", self._taken)
-            self._taken = 0
+        """Give all bytes back; the body no longer counts."""
+        self._released = True
+        if self._reserved:
+            self._budget.give_back(self._key_id or "", self._reserved)
+            self._reserved = 0
 
     def _grow(self, size: int) -> None:
-        if size > 0 and not self._over:
+        if size > 0 and not self._released:
             self._budget.take(self._key_id or "", size)
-            self._taken += size
+            self._reserved += size
 
 
 class BodyBudgetMiddleware:
-    """Puts the lease of a call's body into its `state`, and ends it with the call at the latest."""
+    """Puts the BodyLease of a call into its `state`, and releases it at the end of the call."""
 
     def __init__(self, app: ASGIApp, budget: BodyBudget) -> None:
         self._app = app
@@ -124,6 +123,6 @@ class BodyBudgetMiddleware:
 
 
 def release_body(request: Request) -> None:
-    """What the body asked for is stored: other bodies may have its room while this call waits."""
+    """Free the body's share of the budget: its request is stored, and this call only waits."""
     lease: BodyLease = request.state.body
     lease.release()

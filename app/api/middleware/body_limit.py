@@ -10,9 +10,9 @@ from app.core.telemetry.logs import note
 
 
 class BodyLimit:
-    """Answers 413 as soon as a body is, or says it is, larger than max_bytes.
+    """Responds 413 once a body exceeds max_bytes, by its Content-Length or as it arrives.
 
-    FastAPI has a bound of its own (max_body_size), but it answers in plain text.
+    FastAPI's max_body_size would respond in plain text.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:

@@ -6,8 +6,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class PathForms:
-    """Serves every path with or without a trailing slash and with or without the prefix of
-    PUBLIC_URL: clients do not follow redirects, and a proxy may or may not strip its prefix.
+    """Normalizes paths: strips a trailing slash and the prefix of PUBLIC_URL. Clients do not follow
+    redirects, and a proxy may or may not strip its prefix.
     """
 
     def __init__(self, app: ASGIApp, prefix: str) -> None:

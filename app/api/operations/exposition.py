@@ -1,4 +1,4 @@
-"""/metrics as text: which number has which name, labels and sentence. Reads nothing itself."""
+"""The text of /metrics: name, labels and help of each metric. Reads a snapshot, no Redis."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from app.core.telemetry import counters as names
 
 Numbers = Mapping[tuple[str, ...], float]
 
-# Series that must be there before anything has happened, so that a rate sees the first one.
-_ALONE = ((),)
+# Series that exist from the start, so that a rate sees their first increment.
+_NO_LABELS = ((),)
 _OUTCOMES = (
     ("completed", ""),
     ("failed", "GenerationFailed"),
@@ -28,7 +28,7 @@ _STAGES = tuple((stage,) for stage in ("fetch", "prepare", "queue", "generate", 
 
 
 def render(snapshot: Snapshot) -> bytes:
-    """In the text format of Prometheus."""
+    """The snapshot in the text format of Prometheus."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(snapshot))
     return generate_latest(registry)
@@ -51,7 +51,7 @@ class _Collector(Collector):
 def _requests(snapshot: Snapshot) -> Iterator[Metric]:
     numbers = snapshot.counters
     yield _counter(
-        numbers, names.SUBMITTED, "flux_requests_submitted", "Requests accepted", always=_ALONE
+        numbers, names.SUBMITTED, "flux_requests_submitted", "Requests accepted", always=_NO_LABELS
     )
     yield _counter(
         numbers,
@@ -82,9 +82,9 @@ def _requests(snapshot: Snapshot) -> Iterator[Metric]:
         names.ETA_ERROR,
         "flux_eta_error_seconds",
         "How far a request's end was from what was predicted when it started",
-        always=_ALONE,
+        always=_NO_LABELS,
     )
-    yield _counter(numbers, names.STEPS, "flux_steps", "Sampler steps made", always=_ALONE)
+    yield _counter(numbers, names.STEPS, "flux_steps", "Sampler steps made", always=_NO_LABELS)
 
 
 def _queues(snapshot: Snapshot) -> Iterator[Metric]:
@@ -161,8 +161,8 @@ def _counter(
     always: Sequence[tuple[str, ...]] = (),
 ) -> Metric:
     family = CounterMetricFamily(name, sentence, labels=labels)
-    for values, of_values in _grouped(numbers, counter, len(labels), always).items():
-        family.add_metric(values, sum(of_values.values()))
+    for values, numbers_of in _grouped(numbers, counter, len(labels), always).items():
+        family.add_metric(values, sum(numbers_of.values()))
     return family
 
 
@@ -175,20 +175,20 @@ def _histogram(
     always: Sequence[tuple[str, ...]] = (),
 ) -> Metric:
     family = HistogramMetricFamily(name, sentence, labels=labels)
-    for values, of_values in _grouped(numbers, counter, len(labels), always).items():
-        buckets, seen = [], 0.0
+    for values, numbers_of in _grouped(numbers, counter, len(labels), always).items():
+        buckets, cumulative = [], 0.0
         for bound in (*names.BOUNDS, names.BEYOND):
-            seen += of_values.get((bound,), 0)
-            buckets.append(("+Inf" if bound == names.BEYOND else bound, seen))
-        family.add_metric(values, buckets, of_values.get((names.SUM,), 0.0))
+            cumulative += numbers_of.get((bound,), 0)
+            buckets.append(("+Inf" if bound == names.BEYOND else bound, cumulative))
+        family.add_metric(values, buckets, numbers_of.get((names.SUM,), 0.0))
     return family
 
 
 def _grouped(
     numbers: Numbers, counter: str, labels: int, always: Sequence[tuple[str, ...]]
 ) -> dict[tuple[str, ...], dict[tuple[str, ...], float]]:
-    """Values of the labels -> what follows them in the field -> number, in a fixed order."""
-    grouped: dict[tuple[str, ...], dict[tuple[str, ...], float]] = {one: {} for one in always}
+    """Label values -> rest of the field -> number, sorted."""
+    grouped: dict[tuple[str, ...], dict[tuple[str, ...], float]] = {values: {} for values in always}
     for (first, *rest), number in sorted(numbers.items()):
         if first == counter and len(rest) >= labels:
             grouped.setdefault(tuple(rest[:labels]), {})[tuple(rest[labels:])] = number

@@ -1,4 +1,4 @@
-"""Keys over HTTP, for callers whose own key is an admin's. The same as `python -m app.cli keys`."""
+"""Endpoints that manage API keys, for admin keys. The same as `python -m app.cli keys`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from app.api.wire.openapi import FOUND, KEYED, Responses, error_answer, json_bod
 from app.api.wire.requests import without_null
 from app.api.wire.responses import Balance, KeyList, KeyResponse, NewKey, Revoked
 from app.core.accounts.api_keys import (
-    MOST_A_MINUTE,
-    MOST_IN_FLIGHT,
+    MAX_CONCURRENCY,
+    MAX_RPM,
     Key,
     KeyReport,
     Terms,
     parse_expiry,
 )
-from app.core.accounts.credits import MOST_CREDITS
+from app.core.accounts.credits import MAX_CREDITS
 from app.core.clock import rfc3339
 from app.core.egress.addresses import AllowList
 from app.core.errors import Forbidden, InvalidRequest, NotFound
@@ -38,7 +38,7 @@ _BODY: Responses = {
 
 
 async def admin(caller: Caller) -> Key:
-    """The caller's key. Raises Forbidden (403)."""
+    """The caller's API key, if it is an admin key. Raises Forbidden (403)."""
     if not caller.admin:
         raise Forbidden
     return caller
@@ -47,21 +47,21 @@ async def admin(caller: Caller) -> Key:
 router = APIRouter(prefix="/admin/keys", tags=["admin"], dependencies=[Depends(admin)])
 
 Body = TypeVar("Body", bound=BaseModel)
-Credits = Annotated[float, Field(gt=0, le=MOST_CREDITS)]
+Credits = Annotated[float, Field(gt=0, le=MAX_CREDITS)]
 KeyId = Annotated[str, Path(description="As the list of keys has it.")]
 
 
 class KeyOrder(BaseModel):
-    """Body of POST /admin/keys. What is left out or null is without that bound."""
+    """Body of POST /admin/keys. A field that is missing or null sets no limit."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
     name: str = Field(min_length=1, max_length=64, description="The owner of its requests.")
     credits: Credits | None = Field(None, description="Budget.")
-    rpm: Annotated[int, Field(ge=1, le=MOST_A_MINUTE)] | None = Field(
+    rpm: Annotated[int, Field(ge=1, le=MAX_RPM)] | None = Field(
         None, description="Submissions in any 60 seconds."
     )
-    concurrency: Annotated[int, Field(ge=1, le=MOST_IN_FLIGHT)] | None = Field(
+    concurrency: Annotated[int, Field(ge=1, le=MAX_CONCURRENCY)] | None = Field(
         None, description="Unfinished requests at a time; more than that wait."
     )
     expires: str | None = Field(
@@ -69,7 +69,7 @@ class KeyOrder(BaseModel):
     )
     admin: bool = Field(False, description="May manage keys.")
     webhook_url: str = Field(
-        "", description="Where the ends of its requests are told that have no webhook_url."
+        "", description="Receives the webhooks of its requests that have no webhook_url."
     )
 
 
@@ -83,22 +83,22 @@ class TopUp(BaseModel):
 
 @router.post("", responses={**_ADMIN, **_BODY}, openapi_extra=json_body(KeyOrder))
 async def create_key(request: Request, services: ServicesDep) -> NewKey:
-    """Make a key. Its secret is in this answer and nowhere else."""
+    """Create a key. Only this response contains its secret."""
     order = await _read(request, KeyOrder)
     secret, key = await run_in_threadpool(_create, services, order)
     report = KeyReport(key, order.credits, 0.0, None)
-    return {**_answer(report), "key": secret}
+    return {**_response(report), "key": secret}
 
 
 @router.get("", responses=_ADMIN)
 def list_keys(services: ServicesDep) -> KeyList:
-    """All keys that were not revoked, oldest first."""
-    return {"keys": [_answer(report) for report in services.keys.report()]}
+    """All keys that are not revoked, oldest first."""
+    return {"keys": [_response(report) for report in services.keys.report()]}
 
 
 @router.delete("/{key_id}", responses={**_ADMIN, **FOUND})
 def revoke_key(services: ServicesDep, key_id: KeyId) -> Revoked:
-    """End a key at once. What it has submitted goes on."""
+    """Revoke a key at once. Its submitted requests continue."""
     if not services.keys.revoke(key_id):
         raise _no_key(key_id)
     return {"revoked": key_id}
@@ -135,13 +135,13 @@ def _create(services: Services, order: KeyOrder) -> tuple[str, Key]:
 
 
 async def _read(request: Request, kind: type[Body]) -> Body:
-    """The validated body. Raises UnsupportedEncoding; InvalidRequest: `field: what is wrong`."""
+    """The validated body. Raises UnsupportedEncoding, or InvalidRequest: `field: reason`."""
     check_encoding(request)
     fields = shortened(await read_json(request))
     try:
         return kind.model_validate(without_null(kind, fields))
     except ValidationError as error:
-        raise InvalidRequest("; ".join(_sentence(one) for one in error.errors())) from None
+        raise InvalidRequest("; ".join(_sentence(detail) for detail in error.errors())) from None
 
 
 def _sentence(detail: Any) -> str:
@@ -149,7 +149,7 @@ def _sentence(detail: Any) -> str:
     return f"{field}: {detail['msg']}"
 
 
-def _answer(report: KeyReport) -> KeyResponse:
+def _response(report: KeyReport) -> KeyResponse:
     key = report.key
     return {
         "id": key.id,

@@ -1,4 +1,4 @@
-"""For whoever runs the server: liveness, readiness, numbers for Prometheus."""
+"""Endpoints for operators: liveness, readiness, metrics."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ router = APIRouter(tags=["operations"])
 metrics = APIRouter(tags=["operations"])
 
 _NEEDED = (FETCH, CPU, GPU, FINISH)
-"""Queues without whose workers some request would not be carried through."""
+"""Queues that need a live worker for every kind of request to finish."""
 
 
 @router.head("/health/live", include_in_schema=False)
 @router.get("/health/live")
 async def live() -> Liveness:
-    """200 as long as this process answers; needs no thread, so it does even without Redis."""
+    """200 while this process responds. Needs neither a thread nor Redis."""
     return {"status": "alive"}
 
 
@@ -39,12 +39,12 @@ async def live() -> Liveness:
     },
 )
 def ready(services: ServicesDep) -> JSONResponse:
-    """200 when a request would succeed; 503 with what is missing otherwise, and as soon as this
-    process has been asked to stop."""
+    """200 if a request would succeed. Otherwise 503 with what is missing, also while this process
+    shuts down."""
     checks = _checks(services)
-    good = all(checks.values())
-    body: Readiness = {"status": "ready" if good else "not ready", "checks": checks}
-    return JSONResponse(body, status_code=200 if good else 503)
+    is_ready = all(checks.values())
+    body: Readiness = {"status": "ready" if is_ready else "not ready", "checks": checks}
+    return JSONResponse(body, status_code=200 if is_ready else 503)
 
 
 @metrics.get(
@@ -58,8 +58,8 @@ def ready(services: ServicesDep) -> JSONResponse:
     },
 )
 async def prometheus(services: ServicesDep) -> Response:
-    """Requests, queues, workers, devices; the same from every replica, since all is in Redis."""
-    with suppress(ResponseError):  # a Redis that is full can still be read
+    """Requests, queues, workers, devices. All are in Redis, so every replica shows the same."""
+    with suppress(ResponseError):  # a full Redis refuses writes, not reads
         await services.tally.deliver(services.async_redis)
     snapshot = await take_snapshot(services.async_redis)
     return Response(await run_in_threadpool(render, snapshot), media_type=CONTENT_TYPE_LATEST)

@@ -1,1 +1,1 @@
-"""A request body -> fields and pictures. Judges no value."""
+"""Parses a request body into fields and pictures. Validates no value."""

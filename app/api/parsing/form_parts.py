@@ -1,4 +1,4 @@
-"""The parts of a multipart form as they arrive: Starlette's parser, and what it lacks."""
+"""Streaming parser for multipart forms: Starlette's, with stricter rules for text and pictures."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from app.api.wire.requests import PICTURE_FIELDS, PROMPT_MAX
 from app.core.errors import ImageRejected, InvalidRequest
 from app.core.images.data_uri import decode_base64
 
-_LONGEST_TEXT = 4 * (PROMPT_MAX + 1)  # bytes; a character of UTF-8 has four at most
-_PLAIN = ("", "7bit", "8bit", "binary")
+_MAX_TEXT = 4 * (PROMPT_MAX + 1)  # bytes; a character of UTF-8 has four at most
+_IDENTITY = ("", "7bit", "8bit", "binary")
 _SHOWN = 64
 _ASCII = bytes(range(0x20, 0x7F))
 
 
 class WholeForm(MultiPartParser):
-    """Starlette's parser takes a form that was cut for a whole one, text that is no UTF-8 for
-    Latin-1, and a picture without a file name for text. Here each part that is named like a picture
-    is an UploadFile, without a file name when it had none.
+    """Starlette's parser accepts a truncated form, reads invalid UTF-8 as Latin-1, and treats a
+    picture without a file name as text. Here every part named like a picture is an UploadFile; its
+    file name is None if the part has none.
     """
 
     ended = False
@@ -37,16 +37,16 @@ class WholeForm(MultiPartParser):
         super().on_headers_finished()
         part = self._current_part
         if part.file is None and part.field_name in PICTURE_FIELDS:
-            # Not in a `with` block: Starlette closes it with the form, after the part was read.
+            # No `with` block: Starlette closes it with the form, after the part is read.
             file: Any = SpooledTemporaryFile(max_size=self.spool_max_size)  # noqa: SIM115
             self._files_to_close_on_error.append(file)
             part.file = UploadFile(file, size=0, headers=Headers(raw=part.item_headers))
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        """Of a text, what is longer than any parameter may be is not kept."""
+        """Truncate a text that is longer than any parameter may be."""
         part = self._current_part
         if part.file is None:
-            end = min(end, start + _LONGEST_TEXT - len(part.data))
+            end = min(end, start + _MAX_TEXT - len(part.data))
         if start < end:
             super().on_part_data(data, start, end)
 
@@ -58,10 +58,10 @@ class WholeForm(MultiPartParser):
 
 
 def without_coding(name: str, headers: Headers, data: bytes) -> bytes:
-    """A part without its Content-Transfer-Encoding, which RFC 7578 (4.7) gave up and old libraries
+    """Decode a part's Content-Transfer-Encoding, which RFC 7578 (4.7) deprecates and old libraries
     still send. Raises InvalidRequest."""
     coding = headers.get("content-transfer-encoding", "").strip(" \t").lower()
-    if coding in _PLAIN:
+    if coding in _IDENTITY:
         return data
     if coding == "quoted-printable":
         return quopri.decodestring(data)
@@ -74,14 +74,14 @@ def without_coding(name: str, headers: Headers, data: bytes) -> bytes:
 
 
 def _utf_8(name: str, raw_headers: list[tuple[bytes, bytes]], data: bytes) -> bytes:
-    """A text as it is meant. Raises MultiPartException when other readers may read another one."""
+    """The text of a part as UTF-8. Raises MultiPartException if it is ambiguous."""
     headers = Headers(raw=raw_headers)
     _, options = parse_options_header(headers.get("content-type"))
     charset = options.get(b"charset", b"utf-8").decode("latin-1")
     data = without_coding(name, headers, data)
     try:
-        # The last character of a text that was cut may be half of one.
-        text = codecs.getincrementaldecoder("utf-8")().decode(data, len(data) < _LONGEST_TEXT)
+        # The last character of a truncated text may be incomplete.
+        text = codecs.getincrementaldecoder("utf-8")().decode(data, len(data) < _MAX_TEXT)
     except UnicodeDecodeError:
         raise MultiPartException("its text must be UTF-8") from None
     if not _agrees_on_ascii(charset):
@@ -94,5 +94,5 @@ def _agrees_on_ascii(charset: str) -> bool:
         return _ASCII.decode(charset) == _ASCII.decode()
     except UnicodeDecodeError:
         return False
-    except (LookupError, ValueError):  # an unknown charset: the text is read as UTF-8
+    except (LookupError, ValueError):  # unknown charset: read as UTF-8
         return True

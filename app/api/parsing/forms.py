@@ -1,7 +1,7 @@
-"""A multipart form as the fields of a request and its pictures. Judges no value.
+"""Parses a multipart form into the fields of a request and its pictures. Validates no value.
 
-Programs differ in how they send a picture: with a file name or without, as bytes, base64 or a URL,
-with a type or none. What decides is said in `_is_file`.
+Clients send a picture with or without a file name and a type, as bytes, base64 or a URL. `_is_file`
+decides.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from app.api.parsing.json_scan import LongString
 from app.api.wire.requests import PICTURE_FIELDS, FluxControlNetBody
 from app.core.errors import InvalidRequest
 
-_PARTS = 64
-_SHORT = 32_768  # bytes of a text that is no LongString
+_MAX_PARTS = 64
+_SHORT = 32_768  # bytes; a longer text is a LongString
 _FILE_TYPES = ("image/", "application/octet-stream")
 
 
 async def read_form(request: Request, max_bytes: int) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The fields, and the bytes of those pictures that came as files. A picture that came as a long
-    text is a LongString. Raises InvalidRequest."""
+    """The fields, and the bytes of the pictures that are files. A picture in a long text is a
+    LongString. Raises InvalidRequest."""
     _refuse_charset(request.headers["content-type"])
     parser = WholeForm(
         request.headers,
         request.stream(),
-        max_files=_PARTS,
-        max_fields=_PARTS,
+        max_files=_MAX_PARTS,
+        max_fields=_MAX_PARTS,
         max_part_size=max_bytes,
     )
     try:
@@ -55,7 +55,7 @@ async def _parts_of(form: FormData) -> tuple[dict[str, Any], dict[str, bytes]]:
         if not isinstance(value, UploadFile):
             fields[name] = value
         elif value.filename == "" and not value.size:
-            continue  # how a browser sends a file input in which nothing was chosen
+            continue  # a browser sends an empty file input like this
         elif name in PICTURE_FIELDS:
             data = await value.read()
             data = await run_in_threadpool(without_coding, name, value.headers, data)
@@ -74,7 +74,7 @@ async def _parts_of(form: FormData) -> tuple[dict[str, Any], dict[str, bytes]]:
 
 
 def _is_file(part: UploadFile, data: bytes) -> bool:
-    """Whether a part named like a picture is one as bytes, and no text that names or holds one."""
+    """Whether a part named like a picture holds its bytes, not a URL or base64."""
     if part.filename is not None or "filename*" in part.headers.get("content-disposition", ""):
         return True
     if data and part.headers.get("content-type", "").lower().startswith(_FILE_TYPES):
@@ -97,8 +97,8 @@ def _text(data: bytes) -> str | LongString:
 
 
 def _refuse_charset(content_type: str) -> None:
-    """Starlette would read a form's text in whatever charset the client names, and what a proxy
-    or a log took for one text would be another one here. Its own parser of the header is asked.
+    """Starlette would decode the form in any charset that the client names, so a proxy or a log
+    could read another text. Uses Starlette's own header parser.
     """
     _, options = parse_options_header(content_type)
     charset = options.get(b"charset", b"utf-8").decode("latin-1")

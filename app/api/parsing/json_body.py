@@ -1,4 +1,4 @@
-"""A JSON body as the fields of an object. Judges no value."""
+"""Parses a JSON body into the fields of an object. Validates no value."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from app.api.parsing.json_scan import JsonScan, LongString, TooMuchJson
 from app.api.wire.requests import PROMPT_MAX
 from app.core.errors import InvalidRequest
 
-_MOST = 4 * 1024 * 1024  # characters beside long strings; parsing them takes some 20 ms
-# A body of nothing but brackets would take a hundred times its size as objects; a prompt may
-# consist of them.
-_MOST_MARKS = 4 * PROMPT_MAX
-_MOST_DIGITS = 500
+_MAX_CHARACTERS = 4 * 1024 * 1024  # outside of long strings; parsing them takes about 20 ms
+# A body of brackets alone needs a hundred times its size as objects. A prompt may consist of
+# brackets.
+_MAX_MARKS = 4 * PROMPT_MAX
+_MAX_DIGITS = 500
 
 
 async def read_json(request: Request) -> dict[str, Any]:
-    """The fields of a body, read as it arrives; long strings among them are LongString. Raises
-    InvalidRequest when it is not a JSON object."""
-    scan = JsonScan(_MOST, _MOST_MARKS)
+    """The fields of a body, parsed as it arrives; long strings are LongString. Raises
+    InvalidRequest if it is not a JSON object."""
+    scan = JsonScan(_MAX_CHARACTERS, _MAX_MARKS)
     try:
         async for chunk in request.stream():
             scan.feed(chunk)
@@ -39,8 +39,8 @@ async def read_json(request: Request) -> dict[str, Any]:
 
 
 def shortened(fields: dict[str, Any]) -> dict[str, Any]:
-    """With plain texts for all LongString: of what is too long for any parameter the beginning,
-    which is as wrong as the whole."""
+    """Replace every LongString by its beginning. It is longer than any parameter may be, so it is
+    as invalid as the whole."""
     return {
         name: value.text(PROMPT_MAX + 1) if isinstance(value, LongString) else value
         for name, value in fields.items()
@@ -48,8 +48,8 @@ def shortened(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int:
-    """Reading digits takes the square of their number, and thousands of them fit into a body."""
-    if len(digits) > _MOST_DIGITS:
+    """int() takes quadratic time in the number of digits, so that number is limited."""
+    if len(digits) > _MAX_DIGITS:
         raise ValueError("no parameter is that large")
     return int(digits)
 

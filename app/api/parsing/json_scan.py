@@ -1,9 +1,9 @@
-"""Reads a JSON text while it arrives and keeps the insides of long strings out of the parser.
+"""Incremental JSON scanner: keeps the content of long strings out of `json.loads`.
 
-`json.loads` holds Python's lock while it runs: for a picture of 60 MB the event loop stops for a
-second. Here each window of the text takes well below a millisecond, and
-what `json.loads` gets in the end is small: windows that lie inside a string as a whole are replaced
-by a mark. Judges no value, and accepts what `json.loads` accepts, in UTF-8 only (RFC 8259, 8.1).
+`json.loads` holds the GIL: a picture of 60 MB would block the event loop for a second. The scanner
+reads the text in windows of well below a millisecond each. It replaces windows that lie entirely
+inside a string by a mark, so `json.loads` gets a small text. Validates no value; accepts what
+`json.loads` accepts, in UTF-8 only (RFC 8259, 8.1).
 """
 
 from __future__ import annotations
@@ -19,57 +19,57 @@ _ESCAPE = 6  # characters of the longest escape: a backslash, u and four digits
 
 
 class TooMuchJson(ValueError):
-    """The text without its long strings is too large, or has too many values."""
+    """The text, without its long strings, is too large or has too many values."""
 
 
 @dataclass(frozen=True, slots=True)
 class LongString:
-    """A string of more than 32768 bytes. parts: its UTF-8 in pieces, where half of a surrogate pair
-    is encoded by itself."""
+    """A string of more than 32768 bytes. parts: its UTF-8 in pieces; a lone surrogate is encoded by
+    itself."""
 
     parts: list[bytes]
 
     @property
     def may_be_base64(self) -> bool:
-        """Not a URL, and all ASCII."""
+        """Whether it is ASCII and not a URL."""
         head = self.parts[0] + b"".join(self.parts[1:2])[:16]
         return b"://" not in head[:16] and all(part.isascii() for part in self.parts)
 
     def to_bytes(self) -> bytes:
         return b"".join(self.parts)
 
-    def text(self, most: int) -> str:
-        """Its first characters, at least `most` if it has so many."""
+    def text(self, count: int) -> str:
+        """The first characters, at least `count` of them if the string has as many."""
         head = ""
         for part in self.parts:
             decoder = codecs.getincrementaldecoder("utf-8")("surrogatepass")
-            head += decoder.decode(part[: 4 * most])  # a character has four bytes at most
-            if len(head) > most + len(self.parts):  # each end of a part may hold half a pair
+            head += decoder.decode(part[: 4 * count])  # a character has at most four bytes
+            if len(head) > count + len(self.parts):  # a part may end with half a surrogate pair
                 break
-        # A pair whose halves were in two parts is one character again.
+        # Join surrogate pairs whose halves were in two parts.
         return head.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 class JsonScan:
-    """One JSON text. most: characters that may be left for the parser; most_marks: brackets,
-    commas and colons in these."""
+    """One JSON text. max_characters: limit of what is passed to the parser; max_marks: limit of the
+    brackets, commas and colons in that."""
 
-    def __init__(self, most: int, most_marks: int) -> None:
-        self._most = most
-        self._most_marks = most_marks
+    def __init__(self, max_characters: int, max_marks: int) -> None:
+        self._max_characters = max_characters
+        self._max_marks = max_marks
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self._mark = f"\ue000{secrets.token_hex(16)}:"  # random, so no client can send it
-        self._rest: list[str] = []
+        self._kept_text: list[str] = []
         self._size = 0
         self._marks = 0
         self._unread = ""
-        self._inside = False  # a string, at the end of what was read
-        self._cut: list[bytes] | None = None  # what was cut out of that string
+        self._inside = False  # whether the text read so far ends inside a string
+        self._cut: list[bytes] | None = None  # windows cut out of that string
         self._strings: list[list[bytes]] = []
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the text. Raises TooMuchJson, and ValueError when it cannot
-        become JSON (UnicodeDecodeError: it is not UTF-8)."""
+        """Scan the next bytes. Raises TooMuchJson, and ValueError for invalid JSON
+        (UnicodeDecodeError: not UTF-8)."""
         text = self._unread + self._decoder.decode(chunk)
         end = len(text) - len(text) % _WINDOW
         self._unread = ""
@@ -78,19 +78,18 @@ class JsonScan:
         self._unread += text[end:]
 
     def value(self, **options: Any) -> Any:
-        """The value of the whole text, by json.loads with `options`. Strings in it, and in its
-        items when it is an object or a list in one, are LongString when they are long. Raises as
-        `feed`, and RecursionError."""
+        """The value of the whole text, by json.loads with `options`. Long strings are LongString in
+        an object and in lists directly below it. Raises like `feed`, and RecursionError."""
         text = self._unread + self._decoder.decode(b"", final=True)
         self._unread = ""
         self._keep(text)
-        value = json.loads("".join(self._rest), **options)
+        value = json.loads("".join(self._kept_text), **options)
         return self._restored(value) if self._strings else value
 
     def _read(self, window: str) -> None:
         cut = _safe_end(window)
         window, self._unread = window[:cut], window[cut:]
-        # Escaped backslashes first: what is left of a run before a quote escapes it or not.
+        # Escaped backslashes first: a backslash that remains before a quote escapes it.
         quotes = window.count('"')
         if "\\" in window:
             quotes = window.replace("\\\\", "").replace('\\"', "").count('"')
@@ -106,18 +105,18 @@ class JsonScan:
             self._keep(" ")
 
     def _keep(self, text: str) -> None:
-        self._rest.append(text)
+        self._kept_text.append(text)
         self._size += len(text)
         self._marks += sum(text.count(mark) for mark in "[{,:")
-        if self._size > self._most or self._marks > self._most_marks:
+        if self._size > self._max_characters or self._marks > self._max_marks:
             raise TooMuchJson
 
     def _cut_out(self, window: str) -> None:
         if self._cut is None:
-            self._rest.append(f"{self._mark}{len(self._strings)};")
+            self._kept_text.append(f"{self._mark}{len(self._strings)};")
             self._cut = []
             self._strings.append(self._cut)
-        # One window at a time, its escapes are read and its control characters refused.
+        # json.loads of one window decodes its escapes and refuses control characters.
         self._cut.append(json.loads(f'"{window}"').encode("utf-8", "surrogatepass"))
 
     def _restored(self, value: Any) -> Any:
@@ -137,7 +136,7 @@ class JsonScan:
 
 
 def _safe_end(window: str) -> int:
-    """Where to end a window so that no escape is torn: at its end, or before its last escape."""
+    """The end of a window that splits no escape: its own end, or the start of its last escape."""
     at = window.rfind("\\", max(0, len(window) - _ESCAPE))
     if at < 0:
         return len(window)

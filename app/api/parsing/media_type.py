@@ -1,4 +1,4 @@
-"""What a request says that its body is."""
+"""The declared type and coding of a request body."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _SHOWN = 40
 
 
 def media_type_of(request: Request) -> str:
-    """Lower case, without parameters; "" when it says nothing. Raises UnsupportedEncoding (415) for
-    a body that would have to be unpacked: what comes out of that has no bound.
+    """The Content-Type in lower case, without parameters; "" if missing. Raises UnsupportedEncoding
+    (415) for a compressed body, because its decompressed size has no limit.
     """
     check_encoding(request)
     return request.headers.get("content-type", "").partition(";")[0].strip(" \t").lower()
 
 
 def check_encoding(request: Request) -> None:
-    """Raises UnsupportedEncoding unless the body comes as it is."""
+    """Raises UnsupportedEncoding for any Content-Encoding but identity."""
     for value in request.headers.getlist("content-encoding"):
         for coding in value.split(","):
             if coding.strip(" \t").lower() not in ("", "identity"):

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from app.api.http.headers import SAFE_HEADERS
+from app.api.http.headers import SECURITY_HEADERS
 from app.core.errors import InvalidRequest, MethodNotAllowed, NotFound, ServerError, Unavailable
 from app.core.telemetry.logs import note
 
@@ -89,5 +89,5 @@ def _unexpected(_request: Request, error: Exception) -> JSONResponse:
     note(refusal=ServerError.__name__)
     log.error("unexpected error", exc_info=error)
     response = error_response(ServerError())
-    response.headers.update(SAFE_HEADERS)  # Starlette answers this one outside our wrappers
+    response.headers.update(SECURITY_HEADERS)  # Starlette answers this one outside our wrappers
     return response

@@ -1,6 +1,8 @@
-"""API keys: mint, store, revoke. Redis holds only the SHA-256 of a key; keys carry 128 random bits,
-so a fast hash is enough. Knows nothing of HTTP; the api looks keys up in app.core.requests.reader,
-and what a key has left of its budget is in app.core.accounts.credits.
+"""API keys: mint, store, revoke.
+
+Redis holds only the SHA-256 of a secret. A secret has 128 random bits, so a fast hash is enough.
+Knows no HTTP. app.core.requests.reader looks keys up for the api; app.core.accounts.credits has
+their balances.
 """
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ from typing import cast
 
 from redis import Redis
 
-from app.core.accounts.credits import MOST_CREDITS, Ledger
+from app.core.accounts.credits import MAX_CREDITS, Ledger
 from app.core.redis.keys import API_KEYS, API_KEYS_USED
 from app.core.stored_json import from_stored
 
-MOST_A_MINUTE = 1_000_000
-MOST_IN_FLIGHT = 1000
+MAX_RPM = 1_000_000
+MAX_CONCURRENCY = 1000
 
 _ID_LENGTH = 12
 _NAME = re.compile(r"[\w.@ -]{1,64}")
@@ -37,11 +39,11 @@ _PERIODS = {
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a key may do; None is without that bound. ValueError, naming the field, for nonsense.
+    """The limits and rights of an API key; None: no limit. Raises ValueError that names the field.
 
     credits: its budget. rpm: submissions in any 60 s. concurrency: unfinished requests at a time;
-    more than that wait. expires_at: Unix seconds. admin: may manage keys. webhook_url: where the
-    ends of its requests are told that name no other place; "" for nowhere.
+    further ones wait. expires_at: Unix seconds. admin: may manage keys. webhook_url: receives the
+    webhooks of its requests that name no URL; "" for none.
     """
 
     credits: float | None = None
@@ -54,18 +56,18 @@ class Terms:
     def __post_init__(self) -> None:
         if self.credits is not None:
             check_credits(self.credits)
-        for name, value, most in (
-            ("rpm", self.rpm, MOST_A_MINUTE),
-            ("concurrency", self.concurrency, MOST_IN_FLIGHT),
+        for name, value, limit in (
+            ("rpm", self.rpm, MAX_RPM),
+            ("concurrency", self.concurrency, MAX_CONCURRENCY),
         ):
-            if value is not None and not 1 <= value <= most:
-                raise ValueError(f"{name}: allowed is an integer from 1 to {most}")
+            if value is not None and not 1 <= value <= limit:
+                raise ValueError(f"{name}: allowed is an integer from 1 to {limit}")
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """`name` is its owner: keys of one name see each other's requests. Budget and bounds are the
-    key's own."""
+    """name: the owner. Keys of the same owner see each other's requests, but each has its own
+    budget and limits."""
 
     id: str
     name: str
@@ -87,8 +89,8 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class KeyReport:
-    """A key and what became of it. credits: what is left; None without a budget. spent: what its
-    COMPLETED requests cost. last_used: Unix seconds, to the minute; None for never."""
+    """A key with its usage. credits: its balance; None without a budget. spent: cost of its
+    COMPLETED requests. last_used: Unix seconds, to the minute; None for never."""
 
     key: Key
     credits: float | None
@@ -97,7 +99,7 @@ class KeyReport:
 
 
 def mint() -> str:
-    """A new secret, in the hosted service's own form."""
+    """A new secret, in the format of the hosted service."""
     return f"SG_{secrets.token_hex(16)}"
 
 
@@ -107,30 +109,30 @@ class KeyStore:
         self._ledger = Ledger(redis)
 
     def create(self, name: str, terms: Terms) -> tuple[str, Key]:
-        """A new secret, which is known only now, and its key. ValueError as add()."""
+        """A new secret, which is not stored, and its key. Raises ValueError like add()."""
         secret = mint()
         return secret, self.add(secret, name, terms)
 
     def add(self, secret: str, name: str, terms: Terms | None = None) -> Key:
-        """Make `secret` valid. Adding it again without terms changes nothing but the name.
+        """Make `secret` valid. Adding it again without terms changes only the name.
 
-        Raises ValueError for a name that is empty, long or not printable on one line.
+        Raises ValueError for a name that is empty, too long or not printable on one line.
         """
         if not _NAME.fullmatch(name):
             raise ValueError("name: a name has 1 to 64 letters, digits, spaces or any of . _ @ -")
         hashed = digest(secret)
-        before = cast(bytes | None, self._redis.hget(API_KEYS, hashed))
-        if before is not None and terms is None:
-            key = replace(Key.from_json(before), name=name)
+        stored = cast(bytes | None, self._redis.hget(API_KEYS, hashed))
+        if stored is not None and terms is None:
+            key = replace(Key.from_json(stored), name=name)
         else:
-            key = _made(key_id_of(hashed), name, terms or Terms())
+            key = _new_key(key_id_of(hashed), name, terms or Terms())
         if terms is not None and terms.credits is not None:
             self._ledger.open(key.id, terms.credits)
         self._redis.hset(API_KEYS, hashed, json.dumps(asdict(key)))
         return key
 
     def all(self) -> list[Key]:
-        """Every key that was not revoked, oldest first; expired ones too."""
+        """All keys that are not revoked, expired ones included; oldest first."""
         raw = cast(dict[bytes, bytes], self._redis.hgetall(API_KEYS))
         keys = [Key.from_json(value) for value in raw.values()]
         return sorted(keys, key=lambda key: key.created_at)
@@ -146,29 +148,29 @@ class KeyStore:
         ]
 
     def top_up(self, key_id: str, credits: float) -> float | None:
-        """Add to a key's budget: the new balance, or None when no key of this id has a budget.
+        """Add to a key's budget. Returns the balance; None if no key of this id has a budget.
 
-        Raises ValueError for an amount that is not above 0 and at most MOST_CREDITS.
+        Raises ValueError for an amount that is not above 0 and at most MAX_CREDITS.
         """
         check_credits(credits)
         return self._ledger.top_up(key_id, credits)
 
     def revoke(self, key_id: str) -> bool:
-        """Make the key with this id invalid at once. False: there is none."""
-        known = cast(list[bytes], self._redis.hkeys(API_KEYS))
-        named = [hashed for hashed in known if key_id_of(hashed.decode()) == key_id]
-        if not named or not self._redis.hdel(API_KEYS, *named):
+        """Revoke the key with this id at once. False if there is none."""
+        digests = cast(list[bytes], self._redis.hkeys(API_KEYS))
+        matching = [hashed for hashed in digests if key_id_of(hashed.decode()) == key_id]
+        if not matching or not self._redis.hdel(API_KEYS, *matching):
             return False
-        # A request that ends after its key was revoked still counts as spent: forget that of keys
-        # that were revoked earlier. Read first, so that no new key is among them.
+        # A request that ends after its key was revoked still adds to `spent`: drop the entries of
+        # keys that were revoked earlier. `spent` is read first, so no new key is among them.
         spent = self._ledger.spent().keys()
-        gone = spent - {key.id for key in self.all()}
-        self._ledger.close(key_id, *gone)
+        revoked = spent - {key.id for key in self.all()}
+        self._ledger.close(key_id, *revoked)
         self._redis.hdel(API_KEYS_USED, key_id)
         return True
 
 
-def _made(key_id: str, name: str, terms: Terms) -> Key:
+def _new_key(key_id: str, name: str, terms: Terms) -> Key:
     return Key(
         id=key_id,
         name=name,
@@ -183,14 +185,13 @@ def _made(key_id: str, name: str, terms: Terms) -> Key:
 
 
 def check_credits(credits: float) -> None:
-    if not (math.isfinite(credits) and 0 < credits <= MOST_CREDITS):
-        raise ValueError(f"credits: allowed is a number above 0 and at most {MOST_CREDITS}")
+    if not (math.isfinite(credits) and 0 < credits <= MAX_CREDITS):
+        raise ValueError(f"credits: allowed is a number above 0 and at most {MAX_CREDITS}")
 
 
 def parse_expiry(text: str, now: float) -> float:
-    """When a key expires, in Unix seconds: a period from now (`45m`, `12h`, `30d`), or a date or
-    time as ISO 8601 has it, in UTC unless it says otherwise. ValueError for anything else and for
-    a moment that is past.
+    """Parse the expiry of a key into Unix seconds: a period from `now` (`45m`, `12h`, `30d`), or an
+    ISO 8601 date or time, in UTC by default. Raises ValueError for anything else and for the past.
     """
     period = _PERIOD.fullmatch(text)
     try:
@@ -199,7 +200,7 @@ def parse_expiry(text: str, now: float) -> float:
         else:
             moment = datetime.fromisoformat(text)
         expires_at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        datetime.fromtimestamp(expires_at, UTC)  # the last hours of the year 9999 cannot be shown
+        datetime.fromtimestamp(expires_at, UTC)  # raises for late hours of 9999
     except (ValueError, OverflowError):
         raise ValueError(
             "expires: a period such as 12h or 30d is needed, or a date such as 2030-01-31"
@@ -210,7 +211,7 @@ def parse_expiry(text: str, now: float) -> float:
 
 
 def digest(secret: str) -> str:
-    """What Redis knows a secret by."""
+    """The SHA-256 of a secret, as Redis stores it."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

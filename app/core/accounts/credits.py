@@ -1,12 +1,11 @@
-"""Credits: what a request costs, and the ledger of what keys have left.
+"""Credits: the cost of a request, and the ledger of budgets, balances and reservations.
 
-A budget belongs to a key; a key without one has no limit. What a request costs is taken from the
-balance when it is submitted (reserved), is spent when it COMPLETED, and goes back when it FAILED or
-expired. The ledger changes in the scripts that change a record (app/core/lua/fragments/ledger.lua),
-so that the two cannot disagree. Knows neither keys' secrets nor HTTP.
+A budget belongs to an API key; a key without one has no limit. Submission reserves the cost of a
+request from the balance. COMPLETED spends the reservation; FAILED and expiry return it. The scripts
+that change a record also change the ledger (app/core/lua/fragments/ledger.lua), so the two always
+agree. Knows neither secrets nor HTTP.
 
-Amounts are whole billionths of a credit: sums are exact, and what a script computes
-with stays below 2^53.
+Amounts are whole billionths of a credit: sums are exact, and Lua numbers stay below 2^53.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from app.core.lua import script
 from app.core.redis.keys import BALANCES, SPENT
 
 BILLION = 10**9
-MOST_CREDITS = 1_000_000
+MAX_CREDITS = 1_000_000
 """The largest budget and the largest top-up."""
 
 
@@ -36,8 +35,8 @@ def to_credits(amount: int) -> float:
 
 
 def cost_of(work: float, price: float) -> int:
-    """What `work` (in units) costs at `price` (credits a unit), in billionths: at least one, but
-    no work costs nothing."""
+    """The cost, in billionths, of `work` units at `price` credits each: at least 1, or 0 for no
+    work."""
     return max(1, to_amount(work * price)) if work else 0
 
 
@@ -48,29 +47,29 @@ class Ledger:
         self._give_back_expired = redis.register_script(script("accounts/give_back_expired"))
 
     def open(self, key_id: str, credits: float) -> None:
-        """Give a key a budget; one that it has already stays as it is."""
+        """Give a key a budget, unless it has one."""
         self._redis.hsetnx(BALANCES, key_id, str(to_amount(credits)))
 
     def close(self, *key_ids: str) -> None:
-        """Forget keys; what their unfinished requests have reserved is gone with them."""
+        """Delete the accounts of keys; later returns of their reservations have no effect."""
         self._redis.hdel(BALANCES, *key_ids)
         self._redis.hdel(SPENT, *key_ids)
 
     def top_up(self, key_id: str, credits: float) -> float | None:
-        """Add to a budget; the new balance, or None when the key has no budget to add to."""
+        """Add to a budget. Returns the balance; None if the key has no budget."""
         balance = self._top_up(keys=[BALANCES], args=[key_id, to_amount(credits), uuid.uuid4().hex])
         return None if balance is None else to_credits(int(balance))
 
     def balances(self) -> dict[str, float]:
-        """What each key with a budget has left, by its id."""
+        """The balance of each key with a budget, by key id."""
         return self._amounts(BALANCES)
 
     def spent(self) -> dict[str, float]:
-        """What each key's COMPLETED requests cost in all, by its id."""
+        """The total cost of each key's COMPLETED requests, by key id."""
         return self._amounts(SPENT)
 
     def give_back_expired(self) -> None:
-        """Return what was reserved for requests that expired before they ended."""
+        """Return the reservations of requests whose records expired before they ended."""
         self._give_back_expired(args=[repr(time.time())])
 
     def _amounts(self, name: str) -> dict[str, float]:

@@ -1,1 +1,1 @@
-"""What ends a request or brings it back: cancellation, expiry, recovery, outbox."""
+"""The end of a request, and its recovery: cancellation, expiry, orphans, outbox, clean-up."""

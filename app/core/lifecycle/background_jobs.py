@@ -1,8 +1,8 @@
-"""Jobs that carry no request: one does all the work of its kind that there is.
+"""Background jobs: RQ jobs without a request. One job does all pending work of its kind.
 
-Whoever makes such work calls for it; a call while a job still waits adds none. A call may be lost
-(the caller dies, Redis is away), so somebody has to look now and then whether work was left:
-app/api/maintenance.py does, by the sweeps below.
+Code that creates such work requests the job; a request while one is queued has no effect. A
+request can be lost (the caller dies, Redis is unreachable), so app/api/maintenance.py calls the
+sweeps below, which request the job if work is pending.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from app.core.webhooks.deliveries import Deliveries
 
 log = logging.getLogger(__name__)
 
-_CALLED_S = 30
-"""How long a call counts when its job was lost before it began."""
-_WAIT_S = 600
+_REQUESTED_S = 30
+"""Seconds after which a job that was lost before it started can be requested again."""
+_TTL_S = 600
 _TIMEOUT_S = 120
 
 
@@ -46,39 +46,38 @@ class BackgroundJobs:
         self._redis = redis
         self._jobs = jobs
 
-    def call(self, chore: BackgroundJob) -> None:
-        """Queue its job, unless one waits that has not begun. Raises nothing: a sweep calls anew.
+    def request(self, kind: BackgroundJob) -> None:
+        """Queue the job, unless one is queued and has not started. Never raises: a sweep retries.
 
-        At the front: it takes no time, and others wait for what it tells.
+        The job goes to the front of its queue: it is short, and clients wait for its notifications.
         """
         try:
-            if not self._redis.set(keys.background_job(chore), "1", nx=True, ex=_CALLED_S):
+            if not self._redis.set(keys.background_job(kind), "1", nx=True, ex=_REQUESTED_S):
                 return
-            self._jobs.queue(_QUEUE[chore]).enqueue(
-                _FUNCTION[chore],
-                job_id=f"{chore}-{uuid.uuid4().hex}",
+            self._jobs.queue(_QUEUE[kind]).enqueue(
+                _FUNCTION[kind],
+                job_id=f"{kind}-{uuid.uuid4().hex}",
                 job_timeout=_TIMEOUT_S,
                 result_ttl=0,
-                failure_ttl=_WAIT_S,
-                ttl=_WAIT_S,
+                failure_ttl=_TTL_S,
+                ttl=_TTL_S,
                 at_front=True,
             )
         except RedisError as error:
-            log.warning("%s: not called, left to the next sweep: %s", chore, error)
+            log.warning("%s: not queued, the next sweep retries: %s", kind, error)
 
-    def begin(self, chore: BackgroundJob) -> None:
-        """Of the job itself, before it looks for work: whatever comes from now on is for another
-        one."""
-        self._redis.delete(keys.background_job(chore))
+    def mark_started(self, kind: BackgroundJob) -> None:
+        """Called by the job before it reads its work: later work needs another job."""
+        self._redis.delete(keys.background_job(kind))
 
 
 def sweep_outbox(outbox: Outbox, background_jobs: BackgroundJobs) -> None:
-    """Call for the telling of requests whose end nobody has been told of."""
+    """Request NOTIFY if the outbox is not empty."""
     if len(outbox):
-        background_jobs.call(BackgroundJob.NOTIFY)
+        background_jobs.request(BackgroundJob.NOTIFY)
 
 
 def sweep_deliveries(deliveries: Deliveries, background_jobs: BackgroundJobs) -> None:
-    """Call for the sending of webhooks whose time has come."""
+    """Request DELIVER if a webhook is due."""
     if deliveries.due():
-        background_jobs.call(BackgroundJob.DELIVER)
+        background_jobs.request(BackgroundJob.DELIVER)

@@ -1,9 +1,8 @@
-"""The end of a request that nobody wants any more: its owner, or because its time is over.
+"""Cancellation: ends a request that its owner cancelled or that is about to expire.
 
-Ends the record, calls for the telling of its end and takes its jobs off the queues. A job that a
-worker has in hand is told nothing: it finds out by itself at its next step, since it may write only
-to a request that has not ended (app/core/lua/transitions). So a cancellation that comes late
-can hit no other request.
+Fails the record, requests the notification and removes the jobs from their queues. A running job is
+not signalled. Its next write fails, because it may write only to an unfinished request
+(app/core/lua/transitions). So a late cancellation cannot hit another request.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ def cancel(
     reason: RequestFailed,
     only_queued: bool = False,
 ) -> bool:
-    """End it for this reason. False: it has ended already, or only_queued and it has begun."""
+    """Fail a request with this reason. False if it has ended, or if only_queued and it started."""
     if not requests.fail(request_id, reason, only_queued=only_queued):
         return False
-    background_jobs.call(BackgroundJob.NOTIFY)
-    jobs.withdraw(request_id)
+    background_jobs.request(BackgroundJob.NOTIFY)
+    jobs.dequeue(request_id)
     delete_temporary_blobs(requests, blobs, request_id)
     return True

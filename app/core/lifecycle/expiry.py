@@ -1,5 +1,5 @@
-"""The end of requests that were not made in time: FAILED shortly before their records expire, so
-that who waits for them is told, their history is kept and no worker goes on with them.
+"""Expiry: fails requests shortly before their records expire, so that waiting clients get a
+response, the history records the request, and workers stop working on it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from app.core.storage.base import Blobs
 log = logging.getLogger(__name__)
 
 
-def end_expiring(
+def fail_expiring(
     requests: RequestStore, jobs: Jobs, blobs: Blobs, background_jobs: BackgroundJobs
 ) -> None:
-    """End every request whose time is nearly over."""
+    """Fail every unfinished request that is about to expire."""
     for request_id in requests.expiring():
         try:
             cancel(requests, jobs, blobs, background_jobs, request_id, Expired())
-        except BlobsUnavailable as error:  # it has ended; its bytes expire by themselves
+        except BlobsUnavailable as error:  # it has ended; its blobs expire by themselves
             log.warning("request %s: %s", request_id, error)

@@ -1,9 +1,9 @@
-"""The outbox: requests that have ended and whose end has not been reported to every listener yet.
+"""The outbox: ended requests of which history and webhooks have not been notified yet.
 
-The end of a request and its entry here are one Lua call (app/core/lua/transitions). An entry holds
-the whole record, so nothing is lost when a process dies or the record expires in between. The
-notifier (worker/completion_notifier.py) removes an entry afterwards: listeners are called at least
-once, and must be idempotent.
+One Lua call ends a request and adds its entry (app/core/lua/transitions). An entry contains the
+whole record, so nothing is lost if a process dies or the record expires. The notifier
+(worker/completion_notifier.py) removes an entry after the notification: delivery is at-least-once,
+so listeners must be idempotent.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ class Outbox:
         return self._redis.hlen(OUTBOX)
 
     def ids(self) -> list[str]:
-        """Of all that have ended and not been taken out."""
-        return [one.decode() for one in cast(list[bytes], self._redis.hkeys(OUTBOX))]
+        """The request ids of all entries."""
+        return [name.decode() for name in cast(list[bytes], self._redis.hkeys(OUTBOX))]
 
     def read(self, ids: Sequence[str]) -> list[RequestRecord]:
-        """These as they ended, without those that somebody has taken out meanwhile, and without
-        any that cannot be read: it would keep the others from being told for ever."""
-        found = cast(list[bytes | None], self._redis.hmget(OUTBOX, list(ids)))
-        entries = ((one, text) for one, text in zip(ids, found, strict=True) if text is not None)
-        records = (_record(request_id, text) for request_id, text in entries)
+        """The records of these entries. Skips removed entries, and unreadable ones, which would
+        block all others for ever."""
+        texts = cast(list[bytes | None], self._redis.hmget(OUTBOX, list(ids)))
+        entries = zip(ids, texts, strict=True)
+        records = (_record(request_id, text) for request_id, text in entries if text is not None)
         return [record for record in records if record is not None]
 
-    def take_out(self, ids: Sequence[str]) -> None:
-        """Everybody has been told of these."""
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove entries whose listeners have all been notified."""
         self._redis.hdel(OUTBOX, *ids)
 
 
@@ -50,5 +50,5 @@ def _record(request_id: str, text: bytes) -> RequestRecord | None:
         flat = json.loads(text)
         return record_from(request_id, dict(zip(flat[::2], flat[1::2], strict=True)))
     except (KeyError, ValueError):
-        log.exception("request %s: its end cannot be read; nobody is told", request_id)
+        log.exception("request %s: unreadable outbox entry; no listener is notified", request_id)
         return None

@@ -1,8 +1,7 @@
-"""Requests that nobody carries: unfinished, and no job waits, runs or is put off for them.
+"""Recovery of orphaned requests: unfinished ones without a queued, running or deferred job.
 
-RQ's books and the records are two things. A Redis that lost its last second with the power, a
-fail-over, a process that died between writing the one and the other can leave a record without a
-job, and its client would wait until it expires.
+RQ's data and the records are separate. A power loss, a fail-over, or a process that dies between
+the two writes can leave a record without a job, and its client would wait until it expires.
 """
 
 from __future__ import annotations
@@ -19,26 +18,26 @@ log = logging.getLogger(__name__)
 
 
 def recover_orphans(requests: RequestStore, jobs: Jobs, pause: Callable[[], object]) -> None:
-    """Give each stray a job again, or FAIL it when RQ had given it up.
+    """Re-queue each orphaned request, or fail it if RQ has used up its retries.
 
-    pause: called between two looks; what is on its way from one place to the next is not a stray,
-    and nothing is on its way for that long.
+    pause: called between two checks. A job that moves between queues looks orphaned, but not for
+    that long.
     """
-    suspects = _uncarried(requests, jobs)
+    suspects = _without_job(requests, jobs)
     if not suspects:
         return
     pause()
-    for request_id, stage in suspects & _uncarried(requests, jobs):
-        if jobs.given_up(request_id, stage):
-            log.error("request %s: %s was given up; it fails", request_id, stage.name)
+    for request_id, stage in suspects & _without_job(requests, jobs):
+        if jobs.retries_exhausted(request_id, stage):
+            log.error("request %s: %s has no retries left; it fails", request_id, stage.name)
             requests.fail(request_id, GenerationFailed("Internal error: the request was given up"))
         else:
-            log.warning("request %s: nobody carried %s; it waits again", request_id, stage.name)
-            jobs.enqueue_again(request_id, stage)
+            log.warning("request %s: no job for %s; queued again", request_id, stage.name)
+            jobs.requeue(request_id, stage)
 
 
-def _uncarried(requests: RequestStore, jobs: Jobs) -> set[tuple[str, Stage]]:
-    # The jobs second: a request that goes on meanwhile is one stage further there, and so is a
-    # suspect only until the next look.
+def _without_job(requests: RequestStore, jobs: Jobs) -> set[tuple[str, Stage]]:
+    # Read the jobs second: a request that advances in between is one stage further there, and is
+    # a suspect only until the next check.
     unfinished = set(requests.unfinished().items())
-    return unfinished - jobs.carried() if unfinished else set()
+    return unfinished - jobs.carried_stages() if unfinished else set()

@@ -1,4 +1,4 @@
-"""The blobs that the jobs of a request hand to each other, and what becomes of them at its end."""
+"""Clean-up of the temporary blobs that the jobs of a request pass to each other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from models.spec import SAMPLES_MAX
 
 
 def delete_temporary_blobs(requests: RequestStore, blobs: Blobs, request_id: str) -> None:
-    """Forget what nobody will ask for after the end of a request; finished pictures stay."""
+    """Delete the temporary blobs of an ended request; finished pictures stay."""
     record = requests.get(request_id)
     names = [
         keys.source_blob(request_id),
@@ -20,7 +20,7 @@ def delete_temporary_blobs(requests: RequestStore, blobs: Blobs, request_id: str
     ]
     if record is not None:
         names += [name for name, _ in record.kept.get("chunks", ())]
-        if record.status is Status.FAILED:  # while its pictures were being written
+        if record.status is Status.FAILED:  # perhaps while its pictures were written
             names += [
                 *(keys.output_blob(request_id, index) for index in range(SAMPLES_MAX)),
                 keys.output_blob(request_id, "map"),

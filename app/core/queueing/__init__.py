@@ -1,1 +1,1 @@
-"""Jobs, their order, the workers that take them, and how long they take."""
+"""RQ jobs and queues, admission control, forecast, throughput, worker liveness, metrics."""

@@ -1,10 +1,9 @@
-"""Which stage of a request runs on which RQ queue; the submitting side of RQ.
+"""RQ jobs of requests: the queue of each stage, enqueueing, dequeueing, and the state of the queues.
 
-What is queued is what RQ's own enqueue(unique=True) would queue, but for its place in the list,
-which app.core.queueing.fairness decides, and in one round trip.
-Jobs are named after their request and stage, so queueing the same stage twice is one job. An
-abandoned job (its worker died) is taken up again by another worker at most RETRIES times; errors
-of a request itself never reach RQ, the job ends them as FAILED.
+A job equals that of RQ's enqueue(unique=True), but takes one round trip, and
+app/core/lua/fragments/turns.lua chooses its position. The job id is made of request and stage, so
+enqueueing is idempotent. A job whose worker died is retried at most RETRIES times. Errors of a
+request never reach RQ: the job ends the request as FAILED.
 """
 
 from __future__ import annotations
@@ -40,13 +39,13 @@ _FUNCTION = {
     Stage.GENERATE: "worker.generate.generate",
     Stage.FINISH: "worker.finish.finish",
 }
-_PLACE = {
+_POSITION = {
     Stage.FETCH: "enter",
     Stage.PREPARE: "enter",
     Stage.GENERATE: "turn",
     Stage.FINISH: "last",
 }
-"""How each stage is placed in its list; see app/core/lua/queueing/queue_once.lua."""
+"""Where a job enters its list; see app/core/lua/queueing/queue_once.lua."""
 
 _TIMEOUT_S = {Stage.FETCH: 90, Stage.PREPARE: 90, Stage.GENERATE: 3000, Stage.FINISH: 300}
 _ON_FAILURE = "worker.abandoned.fail_request"
@@ -64,8 +63,8 @@ class Jobs:
         return Queue(name, connection=self._redis, serializer=JSONSerializer)
 
     def enqueue(self, request_id: str, stage: Stage) -> None:
-        """Queue a stage of a request once, however often this is called. The first one waits, in
-        no list yet, while the request's key has as many in flight as it may."""
+        """Queue a stage of a request (idempotent). The first stage is held back, in no list, while
+        the API key is at its concurrency limit."""
         queue = self.queue(_QUEUE[stage])
         job = queue.create_job(
             _FUNCTION[stage],
@@ -83,76 +82,75 @@ class Jobs:
         fields = chain.from_iterable(job.to_dict().items())
         self._queue_once(
             keys=[job.key, queue.key, keys.request(request_id), Queue.redis_queues_keys],
-            args=[job.id, request_id, _PLACE[stage], self._ttl_s, *fields],
+            args=[job.id, request_id, _POSITION[stage], self._ttl_s, *fields],
         )
 
-    def enqueue_again(self, request_id: str, stage: Stage) -> None:
-        """Queue a stage although RQ remembers a job of it that is neither waiting nor running."""
+    def requeue(self, request_id: str, stage: Stage) -> None:
+        """Queue a stage although RQ has a job of it that is neither queued nor running."""
         with suppress(NoSuchJobError):
             self._fetch(request_id, stage).delete()
         self.enqueue(request_id, stage)
 
-    def withdraw(self, request_id: str) -> None:
-        """Take the jobs of a request that has ended off the queues; what a worker has taken stays
-        with it."""
+    def dequeue(self, request_id: str) -> None:
+        """Remove the queued jobs of an ended request; a job that a worker has taken stays there."""
         for stage in Stage:
             queue = self.queue(_QUEUE[stage])
             if self._redis.lrem(queue.key, 1, _job_id(request_id, stage)):
                 with suppress(NoSuchJobError):
                     self._fetch(request_id, stage).delete()
 
-    def given_up(self, request_id: str, stage: Stage) -> bool:
-        """Whether RQ has tried this stage as often as it may."""
+    def retries_exhausted(self, request_id: str, stage: Stage) -> bool:
+        """Whether RQ has failed the job of this stage for good."""
         try:
             return self._fetch(request_id, stage).is_failed
         except NoSuchJobError:
             return False
 
     def release_held(self) -> None:
-        """Let requests go that wait for another one of their key which expired or was lost; the
-        end of a request does so itself."""
+        """Queue held requests whose API key has capacity. The end of a request does this itself,
+        but not the expiry or loss of one."""
         self._release_all()
 
-    def carried(self) -> set[tuple[str, Stage]]:
-        """Every stage of a request that some job carries: waiting, taken, running or put off, or
-        held until its key has room.
+    def carried_stages(self) -> set[tuple[str, Stage]]:
+        """Every (request id, stage) with a job: queued, taken, running, deferred, or held back by
+        the concurrency limit.
 
-        Jobs move between these places, so one that is not found may have been on its way.
+        Jobs move between these places, so this can miss one that is moving.
         """
         held = cast(list[bytes], self._all_held())
-        found = {job_id.decode() for job_id in held}
+        job_ids = {job_id.decode() for job_id in held}
         for name in QUEUES:
             queue = self.queue(name)
-            found.update(queue.get_job_ids(), queue.intermediate_queue.get_job_ids())
+            job_ids.update(queue.get_job_ids(), queue.intermediate_queue.get_job_ids())
             for registry in (
                 queue.started_job_registry,
                 queue.scheduled_job_registry,
                 queue.deferred_job_registry,
             ):
-                found.update(registry.get_job_ids(cleanup=False))
-        return {carried for job_id in found if (carried := carried_by(job_id)) is not None}
+                job_ids.update(registry.get_job_ids(cleanup=False))
+        return {carried for job_id in job_ids if (carried := carried_by(job_id)) is not None}
 
     def workers(self, name: str) -> int:
-        """How many live workers listen on a queue."""
+        """Number of live workers of a queue."""
         return len(live_workers(self._redis, name))
 
     def max_pixels(self) -> int | None:
-        """The largest picture that every live gpu worker can make; None when none has a bound."""
-        said = [worker.max_pixels for worker in live_workers(self._redis, GPU)]
-        return min((pixels for pixels in said if pixels is not None), default=None)
+        """Pixels of the largest picture that all live gpu workers can make; None without a limit."""
+        limits = [worker.max_pixels for worker in live_workers(self._redis, GPU)]
+        return min((pixels for pixels in limits if pixels is not None), default=None)
 
     def allowed_pixels(self, configured: int) -> int:
-        """`configured` (MAX_PIXELS), or less where a card can do less."""
-        card = self.max_pixels()
-        return configured if card is None else min(configured, card)
+        """`configured` (MAX_PIXELS), or less if a GPU has too little memory for it."""
+        limit = self.max_pixels()
+        return configured if limit is None else min(configured, limit)
 
     def forget_workers(self) -> None:
-        """Strike every worker off the record; only for whoever knows that none is alive."""
+        """Unregister all workers. Only for a caller that knows that none is alive."""
         for worker in Worker.all(connection=self._redis, serializer=JSONSerializer):
             worker.register_death()  # type: ignore[no-untyped-call]  # rq leaves it untyped
 
     def waiting(self, name: str) -> int:
-        """How many jobs wait on a queue."""
+        """Number of jobs that wait on a queue."""
         return self.queue(name).count
 
     def _fetch(self, request_id: str, stage: Stage) -> Job:
@@ -160,7 +158,7 @@ class Jobs:
         return Job.fetch(job_id, connection=self._redis, serializer=JSONSerializer)
 
     def next_generation(self) -> str | None:
-        """The request whose job is at the head of the gpu queue; the job stays there."""
+        """The request at the head of the gpu queue; its job stays there."""
         head = self.queue(GPU).get_job_ids(0, 1)
         carried = carried_by(head[0]) if head else None
         return carried[0] if carried else None
@@ -171,7 +169,7 @@ def _job_id(request_id: str, stage: Stage) -> str:
 
 
 def carried_by(job_id: str) -> tuple[str, Stage] | None:
-    """(request id, stage) of a job; None for one that carries no request
+    """(request id, stage) of a job; None for a background job
     (app.core.lifecycle.background_jobs)."""
     request_id, _, stage = job_id.rpartition("-")
     return (request_id, Stage[stage.upper()]) if stage.upper() in Stage.__members__ else None

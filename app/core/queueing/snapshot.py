@@ -1,4 +1,4 @@
-"""Everything that /metrics shows, read from Redis in one round trip. Knows no format of it."""
+"""The snapshot that /metrics shows, read from Redis in one round trip. Knows no output format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.core.telemetry.counters import parse
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """oldest_s: seconds since the job that has waited longest was queued; 0 when none waits."""
+    """oldest_s: age of the job that has waited longest, in seconds; 0 if none waits."""
 
     waiting: int
     oldest_s: float
@@ -28,8 +28,8 @@ class QueueStatus:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """counters: names -> number, as app.core.telemetry.counters has them. devices: by worker.
-    memory_max: bytes, 0 when Redis has no bound."""
+    """counters: names -> number (app.core.telemetry.counters). devices: by worker. memory_*: bytes
+    of Redis; memory_max is 0 without a maxmemory."""
 
     counters: Mapping[tuple[str, ...], float]
     queues: Mapping[str, QueueStatus]
@@ -47,12 +47,12 @@ async def take_snapshot(redis: async_redis.Redis) -> Snapshot:
         pipe.zcard(keys.UNFINISHED)
         pipe.info("memory")
         for queue in QUEUES:
-            of_worker = ("last_heartbeat", *FIELDS)
-            pipe.eval(queue_status, 2, keys.queue(queue), workers_key(queue), *of_worker)
-        counters, unfinished, memory, *of_queues = await pipe.execute()
+            worker_fields = ("last_heartbeat", *FIELDS)
+            pipe.eval(queue_status, 2, keys.queue(queue), workers_key(queue), *worker_fields)
+        counters, unfinished, memory, *statuses = await pipe.execute()
     queues, devices = {}, {}
-    for queue, (waiting, since, workers) in zip(QUEUES, of_queues, strict=True):
-        alive = [(key, values) for key, (beat, *values) in workers if is_alive(beat)]
+    for queue, (waiting, since, workers) in zip(QUEUES, statuses, strict=True):
+        alive = [(key, values) for key, (heartbeat, *values) in workers if is_alive(heartbeat)]
         queues[queue] = QueueStatus(waiting, _age(since), len(alive))
         for key, values in alive:
             if (status := DeviceStatus.read(values)) is not None:

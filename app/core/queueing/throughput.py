@@ -1,16 +1,15 @@
-"""How fast requests are made here: measured by those that have finished, kept in Redis, used to
-say how long the next ones will take. Does not know the queue.
+"""Throughput: average durations of COMPLETED requests, stored in Redis, for forecasts.
 
-The hash `measured` (no expiry) has averages in which every new request counts for a tenth, and the
-first ones for as much as all before them together; PROFILE is the speed profile that was served:
+Does not know the queue. The hash `measured` (no expiry) has moving averages. A new request has the
+weight 1/10, or 1/n while only n < 10 are measured. PROFILE is the speed profile:
 
-    unit_s:PROFILE       seconds in the model a work unit
-    error_s:PROFILE      |seconds from start to end as predicted at the start - as they were|
-    error_ratio:PROFILE  the same as a part of the latter
-    requests:PROFILE     how many were measured: a count, not an average
-    predicted:PROFILE    in how many of them there was a prediction: also a count
-    delivery_s           seconds from start to end beyond the model
-    work                 work units a request
+    unit_s:PROFILE       seconds in the model per work unit
+    error_s:PROFILE      |predicted - actual| seconds from start to end
+    error_ratio:PROFILE  the same, divided by the actual seconds
+    requests:PROFILE     number of measured requests (a count)
+    predicted:PROFILE    number of them with a prediction (a count)
+    delivery_s           seconds from start to end outside of the model
+    work                 work units per request
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ from app.core.requests.record import RequestRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """The averages as they were when read. unit_s: by profile; empty before the first request."""
+class Throughput:
+    """A snapshot of the averages. unit_s: by profile; empty before the first request."""
 
     unit_s: Mapping[str, float]
     delivery_s: float
     work: float
 
     def in_model_s(self, profile: str | None, work: float | None) -> float | None:
-        """Seconds on a gpu. A profile nobody has measured is taken for the slowest one, unknown
-        work for the average. None before anything was measured.
+        """Seconds on a gpu; None before the first measurement. An unmeasured profile counts as the
+        slowest one, unknown work as the average.
         """
         if not self.unit_s:
             return None
@@ -44,8 +43,7 @@ class Pace:
         return unit_s * (self.work if work is None else work)
 
     def to_end_s(self, profile: str | None, work: float | None, done: float = 0.0) -> float | None:
-        """Seconds until a request that is being made has ended; `done` is the part, 0 to 1, that
-        has been."""
+        """Seconds until a running request ends. done: its completed share, 0 to 1."""
         in_model_s = self.in_model_s(profile, work)
         return None if in_model_s is None else in_model_s * (1 - done) + self.delivery_s
 
@@ -55,26 +53,26 @@ class ThroughputMeter:
         self._redis = redis
         self._measure = redis.register_script(script("queueing/measure"))
 
-    def pace(self) -> Pace:
+    def read(self) -> Throughput:
         raw = cast(dict[bytes, bytes], self._redis.hgetall(MEASURED))
-        found = {name.decode(): float(value) for name, value in raw.items()}
+        averages = {name.decode(): float(value) for name, value in raw.items()}
         unit_s = {
             name.removeprefix("unit_s:"): value
-            for name, value in found.items()
+            for name, value in averages.items()
             if name.startswith("unit_s:")
         }
-        return Pace(unit_s, found.get("delivery_s", 0.0), found.get("work", 0.0))
+        return Throughput(unit_s, averages.get("delivery_s", 0.0), averages.get("work", 0.0))
 
     def add(self, record: RequestRecord) -> None:
-        """Learn from a request that was COMPLETED."""
+        """Measure a COMPLETED request."""
         assert record.started_at is not None
         assert record.ended_at is not None
         assert record.inference_s is not None
         if not record.work or record.inference_s <= 0:
             return
-        beyond = max(0.0, record.ended_at - record.started_at - record.inference_s)
+        delivery_s = max(0.0, record.ended_at - record.started_at - record.inference_s)
         predicted = "" if record.predicted_s is None else repr(record.predicted_s)
         self._measure(
             keys=[MEASURED],
-            args=[record.profile, record.work, record.inference_s, beyond, predicted],
+            args=[record.profile, record.work, record.inference_s, delivery_s, predicted],
         )

@@ -1,8 +1,8 @@
-"""Which workers are alive, by what they write into RQ's own hash of them; read only.
+"""Liveness of workers, by the heartbeat in RQ's hash of each. Reads only.
 
-RQ keeps the hash of a killed worker for over a minute. A live one writes into it every two
-seconds, busy or idle (worker/lease.py, worker/main.py), so silence for SILENT_S is its death. The
-time is the worker's own: hosts whose clocks differ by more than SILENT_S would not see each other.
+RQ keeps the hash of a killed worker for over a minute. A live worker renews its heartbeat every two
+seconds, busy or idle (worker/lease.py, worker/main.py); one without a heartbeat for SILENT_S counts
+as dead. The time is the worker's own, so a clock skew above SILENT_S makes live workers look dead.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 from app.core.lua import script
 
 MAX_PIXELS_FIELD = "max_pixels"
-"""Where a gpu worker says how many pixels its card can do."""
+"""Field of a gpu worker: pixels of the largest picture that its GPU can make."""
 
 SILENT_S = 15
 _FIELDS = ("last_heartbeat", MAX_PIXELS_FIELD)
@@ -30,49 +30,49 @@ _KEY_PREFIX = BaseWorker.redis_worker_namespace_prefix
 
 @dataclass(frozen=True, slots=True)
 class LiveWorker:
-    """name: see name_here. max_pixels: of the largest picture it can make; None when it has no
-    bound."""
+    """name: see name_here. max_pixels: of the largest picture it can make; None without a
+    limit."""
 
     name: str
     max_pixels: int | None
 
 
 def name_here(queue: str) -> str:
-    """A new name for a worker of this host. A fixed one would block the restart of a killed worker
-    until its key expires.
+    """A new name for a worker on this host. A fixed name would block the restart of a killed worker
+    until its hash expires.
     """
     return f"{queue}-{socket.gethostname()}-{uuid.uuid4().hex[:12]}"
 
 
 def is_here(name: str) -> bool:
-    """Whether name_here made this name on a host called as this one is (a container is a host)."""
+    """Whether name_here made this name on a host with the name of this one (or its container)."""
     host = name.partition("-")[2].rpartition("-")[0]
     return host == socket.gethostname()
 
 
 def live_workers(redis: Redis, queue: str) -> list[LiveWorker]:
-    """The live workers of a queue, in one round trip: each one's fields are read on the way
-    through the set of workers, and a worker whose hash has expired has none.
+    """The live workers of a queue, in one round trip. A worker whose hash has expired is in the
+    set, but has no fields.
     """
-    found = redis.eval(script("queueing/live_workers"), 1, workers_key(queue), *_FIELDS)
+    rows = redis.eval(script("queueing/live_workers"), 1, workers_key(queue), *_FIELDS)
     return [
         LiveWorker(
             key.decode().removeprefix(_KEY_PREFIX), int(pixels) if pixels is not None else None
         )
         for key, (heartbeat, pixels) in cast(
-            list[tuple[bytes, tuple[bytes | None, bytes | None]]], found
+            list[tuple[bytes, tuple[bytes | None, bytes | None]]], rows
         )
         if is_alive(heartbeat)
     ]
 
 
 def workers_key(queue: str) -> str:
-    """RQ's set of the hashes of a queue's workers."""
+    """RQ's set of the workers of a queue, by the keys of their hashes."""
     return str(WORKERS_BY_QUEUE_KEY % queue)
 
 
 def is_alive(heartbeat: bytes | None) -> bool:
-    """Whether a worker with this `last_heartbeat` is alive; None: its hash has expired."""
+    """Whether a worker with this `last_heartbeat` is alive. None: its hash has expired."""
     return heartbeat is not None and utcparse(heartbeat.decode()) > now() - timedelta(
         seconds=SILENT_S
     )

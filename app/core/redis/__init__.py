@@ -1,1 +1,1 @@
-"""Redis: the client, round trips shared by many callers, access at start."""
+"""Redis: client, key names, batched round trips, access check at start."""

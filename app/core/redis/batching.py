@@ -1,5 +1,6 @@
-"""Questions to Redis that share round trips: what waits at the same time travels together, on one
-connection. Knows nothing of what is asked.
+"""Batched calls to Redis: calls that wait at the same time share a round trip and a connection.
+
+Does not know what the calls do.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-_TOGETHER = 64
+_MAX_BATCH = 64
 
 Question = TypeVar("Question")
 
@@ -17,47 +18,47 @@ Question = TypeVar("Question")
 @dataclass(frozen=True, slots=True)
 class _Call(Generic[Question]):
     question: Question
-    answer: asyncio.Future[bytes]
+    reply: asyncio.Future[bytes]
 
 
 class Batch(Generic[Question]):
-    """ask: many questions at once; an answer each, in their order, as one text: the client library
-    takes far longer for a reply of many small parts.
+    """send: makes one round trip for several questions. It returns one reply each, in order, as
+    one text, because the client library parses a reply of many small parts far more slowly.
     """
 
-    def __init__(self, ask: Callable[[Sequence[Question]], Awaitable[Sequence[bytes]]]) -> None:
-        self._ask = ask
-        self._waiting: list[_Call[Question]] = []
-        self._travelling: asyncio.Task[None] | None = None
+    def __init__(self, send: Callable[[Sequence[Question]], Awaitable[Sequence[bytes]]]) -> None:
+        self._send = send
+        self._queue: list[_Call[Question]] = []
+        self._sender: asyncio.Task[None] | None = None
 
     async def answer(self, question: Question) -> bytes:
-        """Raises what `ask` raises."""
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Call(question, answer))
-        if self._travelling is None:
-            self._travelling = asyncio.create_task(self._travel())
-        return await answer
+        """The reply to one question. Raises what `send` raises."""
+        reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Call(question, reply))
+        if self._sender is None:
+            self._sender = asyncio.create_task(self._send_all())
+        return await reply
 
-    async def _travel(self) -> None:
-        """To Redis and back until nobody waits; who comes meanwhile is taken along next time."""
-        while self._waiting:
-            calls, self._waiting = self._waiting[:_TOGETHER], self._waiting[_TOGETHER:]
-            answers: Sequence[bytes | Exception]
+    async def _send_all(self) -> None:
+        """Send batches until the queue is empty; calls meanwhile go into the next batch."""
+        while self._queue:
+            calls, self._queue = self._queue[:_MAX_BATCH], self._queue[_MAX_BATCH:]
+            replies: Sequence[bytes | Exception]
             try:
-                answers = await self._ask([call.question for call in calls])
+                replies = await self._send([call.question for call in calls])
             except Exception as error:  # noqa: BLE001  # the callers get it, whatever it is
-                # The client has tried for long enough: nobody should wait for that again.
-                calls, self._waiting = calls + self._waiting, []
-                answers = [error] * len(calls)
-            for call, answer in zip(calls, answers, strict=True):
-                _settle(call.answer, answer)
-        self._travelling = None
+                # The client has used up its retries: fail the queued calls too, without a wait.
+                calls, self._queue = calls + self._queue, []
+                replies = [error] * len(calls)
+            for call, reply in zip(calls, replies, strict=True):
+                _settle(call.reply, reply)
+        self._sender = None
 
 
-def _settle(future: asyncio.Future[bytes], answer: bytes | Exception) -> None:
-    if future.done():  # whoever asked is gone
+def _settle(future: asyncio.Future[bytes], reply: bytes | Exception) -> None:
+    if future.done():  # the caller was cancelled
         return
-    if isinstance(answer, Exception):
-        future.set_exception(answer)
+    if isinstance(reply, Exception):
+        future.set_exception(reply)
     else:
-        future.set_result(answer)
+        future.set_result(reply)

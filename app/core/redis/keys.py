@@ -1,7 +1,7 @@
 """Every Redis key, channel and blob name of this server, each as one constant or function.
 
-Lua scripts get the same names from here (`lua_declarations`), so no other file spells one. What a
-key holds and how long it lives is said by the module that owns its contents.
+Lua scripts get the same names from here (`lua_declarations`), so no other file spells one. The
+module that owns the contents of a key documents their format and expiry.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def request_events(request_id: str) -> str:
 
 
 def idempotency_key(digest: str) -> str:
-    """String: the request that an Idempotency-Key stands for."""
+    """String: the request of an Idempotency-Key."""
     return f"idempotency:{digest}"
 
 
 def sources(owner: str) -> str:
-    """Hash: bytes of an owner's pictures that wait to be prepared."""
+    """Hash: bytes of an owner's pictures that wait for preparation."""
     return f"sources:{owner}"
 
 
@@ -65,18 +65,18 @@ RESERVATION_EXPIRIES = "reservations:expiry"
 """Sorted set: ids of requests with a reservation, by the expiry of their records."""
 
 RATE_LIMIT_PREFIX = "rpm"
-"""What the keys of the rate limiter begin with."""
+"""Prefix of the keys of the rate limiter."""
 
 
 def top_up(name: str) -> str:
-    """String: a top-up that has been made, for an hour."""
+    """String: marks a top-up as done, for an hour."""
     return f"topup:{name}"
 
 
 # Queueing. Keys that begin with `rq:` are RQ's own.
 
 HELD = "held"
-"""Set: ids of the API keys that have requests waiting beside the queue."""
+"""Set: ids of the API keys with requests that their concurrency limit holds back."""
 
 MEASURED = "measured"
 """Hash: average durations of requests."""
@@ -117,12 +117,12 @@ def turn_ends(queue_key: str, key_id: str) -> str:
 
 
 def held(key_id: str) -> str:
-    """List: the requests of an API key that wait beside the queue, oldest first."""
+    """List: the requests that the concurrency limit of an API key holds back, oldest first."""
     return f"held:{key_id}"
 
 
 def in_flight(key_id: str) -> str:
-    """Set: the requests of an API key that count against its concurrency."""
+    """Set: the requests of an API key that count against its concurrency limit."""
     return f"flight:{key_id}"
 
 
@@ -134,7 +134,7 @@ BLOB_SWEEP_LOCK = "housekeeping:sweep"
 
 
 def background_job(name: str) -> str:
-    """String: a background job is queued and has not begun."""
+    """String: a background job is queued and has not started."""
     return f"chore:{name}"
 
 
@@ -175,8 +175,8 @@ def history_of(owner: str) -> str:
 COUNTERS = "metrics"
 """Hash: field -> number, see app.core.telemetry.counters."""
 
-LINK_SECRET = "secret:links"  # noqa: S105  # the name of a key, no secret
-RECEIPT_SECRET = "secret:receipts"  # noqa: S105  # the name of a key, no secret
+LINK_SECRET = "secret:links"  # noqa: S105  # name of a key, not a secret
+RECEIPT_SECRET = "secret:receipts"  # noqa: S105  # name of a key, not a secret
 
 # Storage.
 

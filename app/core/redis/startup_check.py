@@ -1,6 +1,7 @@
-"""Checks once, at the start of a process, that Redis accepts its password: a wrong one ends the
-start with one line instead of endless retries. A Redis that does not answer is no error: it may
-come back.
+"""Checks at the start of a process that Redis accepts the password.
+
+A wrong password stops the start with one line, instead of endless retries. An unreachable Redis is
+no error, because it may recover.
 """
 
 from __future__ import annotations
@@ -19,30 +20,30 @@ _TIMEOUT_S = 5
 
 
 def client_without_retries(url: str) -> Redis:
-    """For commands that must not wait: an answer or a RedisError within seconds."""
+    """For commands that must not wait: a reply or a RedisError within seconds."""
     return connect(url, retries=0, timeout_s=_TIMEOUT_S)
 
 
 def connected_client(url: str) -> Redis:
-    """A client without retries whose first ping was answered. Exits with one line when Redis
-    refuses the password, or requires one. Raises RedisError when Redis does not answer.
+    """A client without retries, after a successful ping. Exits with one line if Redis refuses the
+    password or requires one. Raises RedisError if Redis does not respond.
     """
     client = client_without_retries(url)
     try:
         client.ping()
     except AuthenticationError:
-        given = client.get_connection_kwargs().get("password")
-        what = "refuses the password" if given else "wants a password"
+        password = client.get_connection_kwargs().get("password")
+        problem = "refuses the password" if password else "wants a password"
         refuse(
-            f"Redis {what}: it belongs into the secret file /run/secrets/redis_password, into "
+            f"Redis {problem}: it belongs into the secret file /run/secrets/redis_password, into "
             "REDIS_PASSWORD or into REDIS_URL"
         )
     return client
 
 
 def require_access(url: str) -> None:
-    """Exit with one line when Redis refuses the password, or requires one."""
+    """Exit with one line if Redis refuses the password or requires one."""
     try:
         connected_client(url).close()
     except RedisError as error:
-        log.debug("Redis does not answer yet: %s", error)
+        log.debug("Redis does not respond yet: %s", error)

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from app.core.lua import script
 from app.core.redis.batching import Batch
-from app.core.redis.connection import LONGEST_BLOCK_S
+from app.core.redis.connection import MAX_BLOCK_S
 from app.core.redis.keys import EVENTS_CHANNEL, request_events
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class EventFeed:
             try:
                 await listener.subscribe(EVENTS_CHANNEL)
                 while True:
-                    message = await listener.get_message(timeout=LONGEST_BLOCK_S)
+                    message = await listener.get_message(timeout=MAX_BLOCK_S)
                     if message is not None and message["type"] == "message":
                         _wake(self._followers.get(message["data"].decode(), ()))
                     else:

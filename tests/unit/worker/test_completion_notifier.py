@@ -165,7 +165,7 @@ def test_no_days_no_history(worker_runtime: Runtime) -> None:
 
 
 def test_what_ends_while_one_tells_calls_for_another(worker_runtime: Runtime) -> None:
-    worker_runtime.background_jobs.call(BackgroundJob.NOTIFY)
+    worker_runtime.background_jobs.request(BackgroundJob.NOTIFY)
     job.notify()
-    worker_runtime.background_jobs.call(BackgroundJob.NOTIFY)
+    worker_runtime.background_jobs.request(BackgroundJob.NOTIFY)
     assert worker_runtime.jobs.waiting(FINISH) == 2

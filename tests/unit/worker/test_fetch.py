@@ -48,7 +48,7 @@ def test_what_was_downloaded_waits_to_be_prepared(context: Runtime, host: Pictur
     assert context.blobs.get(f"{ID}:source") == b"the file"
     left = cast(int, context.redis.ttl(f"blob:{ID}:source"))
     assert abs(left - cast(int, context.redis.ttl(f"req:{ID}"))) <= 1
-    assert context.jobs.carried() == {(ID, Stage.PREPARE)}
+    assert context.jobs.carried_stages() == {(ID, Stage.PREPARE)}
 
 
 @pytest.mark.parametrize("field", ["image", "control_image"])
@@ -70,7 +70,7 @@ def test_a_download_has_the_bounds_of_the_settings(
         400,
     )
     assert context.blobs.get(f"{ID}:source") is None
-    assert context.jobs.carried() == set()
+    assert context.jobs.carried_stages() == set()
 
 
 def test_a_download_has_its_time(context: Runtime, host: PictureHost) -> None:

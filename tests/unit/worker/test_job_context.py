@@ -124,7 +124,7 @@ def test_a_request_from_before_tracing_has_a_trace_of_its_own(
 def test_a_background_job_is_about_nobody(
     worker_runtime: Runtime, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
 ) -> None:
-    worker_runtime.background_jobs.call(BackgroundJob.NOTIFY)
+    worker_runtime.background_jobs.request(BackgroundJob.NOTIFY)
     [job] = worker_runtime.jobs.queue(FINISH).jobs
     with caplog.at_level(logging.INFO), about_job(worker_runtime.redis, job):
         assert logs.current_request() == ""

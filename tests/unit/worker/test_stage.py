@@ -46,7 +46,7 @@ def raising(error: BaseException) -> Any:
 def test_a_finished_stage_queues_the_next(context: Runtime) -> None:
     assert run_stage(ID, Stage.PREPARE, nothing)
     assert record(context).width == 10
-    assert context.jobs.carried() == {(ID, Stage.GENERATE)}
+    assert context.jobs.carried_stages() == {(ID, Stage.GENERATE)}
 
 
 def test_the_last_stage_completes(context: Runtime) -> None:
@@ -179,7 +179,7 @@ def test_what_was_stored_for_a_request_that_ended_meanwhile_is_dropped(
     caplog.set_level(logging.INFO)
     assert not run_stage(ID, stage, work)
     assert context.blobs.get(f"{ID}:control") == kept
-    assert context.jobs.carried() == set()
+    assert context.jobs.carried_stages() == set()
     assert calls_to_tell(context) == 0
     lost = (f"request {ID}: {stage.name} lost its claim", level)
     assert [(one.message, one.levelno) for one in caplog.records] == ([lost] if noticed else [])
@@ -195,10 +195,10 @@ def in_two(end: Any) -> Any:
 def test_a_stage_in_two_parts_is_open_until_the_second_has_run(context: Runtime) -> None:
     rest = run_stage_in_two(ID, Stage.PREPARE, in_two(lambda: {"width": 7}))
     assert rest is not None
-    assert (record(context).stage, context.jobs.carried()) == (Stage.PREPARE, set())
+    assert (record(context).stage, context.jobs.carried_stages()) == (Stage.PREPARE, set())
     rest()
     assert (record(context).stage, record(context).width) == (Stage.GENERATE, 7)
-    assert context.jobs.carried() == {(ID, Stage.GENERATE)}
+    assert context.jobs.carried_stages() == {(ID, Stage.GENERATE)}
 
 
 def test_a_stage_in_two_parts_may_fail_in_either(context: Runtime) -> None:
@@ -215,7 +215,7 @@ def test_a_stage_in_two_parts_may_fail_in_either(context: Runtime) -> None:
     assert rest is not None
     rest()
     assert record(context).error == "image: bad at its end"
-    assert context.jobs.carried() == set()
+    assert context.jobs.carried_stages() == set()
 
 
 def test_an_ended_or_unknown_request_is_not_worked_on(context: Runtime) -> None:

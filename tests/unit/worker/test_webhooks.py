@@ -158,7 +158,7 @@ def test_a_silent_receiver_keeps_no_other_waiting(context: Runtime, listening: R
 def test_sixteen_go_at_once_and_the_others_are_called_for(
     context: Runtime, listening: Receiver, due: int, called: int
 ) -> None:
-    context.background_jobs.call(BackgroundJob.DELIVER)  # by whoever made them
+    context.background_jobs.request(BackgroundJob.DELIVER)  # by whoever made them
     waiting = context.jobs.queue(WEBHOOKS)
     waiting.empty()
     for number in range(due):

@@ -12,9 +12,9 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError
 
-from app.api import maintenance as housekeeping
+from app.api import maintenance
 from app.api.deps import Services, make_services
-from app.api.maintenance import run_duties
+from app.api.maintenance import run_tasks
 from app.core.accounts.credits import to_amount
 from app.core.errors import Cancelled
 from app.core.requests.record import Stage
@@ -31,9 +31,9 @@ def services(redis_server: str) -> Services:
 
 
 def test_the_periods_of_the_duties(services: Services) -> None:
-    assert housekeeping.PERIOD_S == 5.0
-    assert housekeeping._SECOND_LOOK_S == 2.0
-    assert run_duties(services)
+    assert maintenance.PERIOD_S == 5.0
+    assert maintenance._RECHECK_S == 2.0
+    assert run_tasks(services)
     assert 3590 < services.redis.ttl("housekeeping:history") <= 3600
     assert 50 < services.redis.ttl("housekeeping:sweep") <= 60
     assert 4000 < services.redis.pttl("housekeeping") <= 5000
@@ -43,8 +43,8 @@ def test_one_replica_does_the_duties_of_a_period(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[Services] = []
-    monkeypatch.setattr(housekeeping, "DUTIES", (done.append,))
-    rounds = [run_duties(services) for _replica in range(3)]
+    monkeypatch.setattr(maintenance, "TASKS", (done.append,))
+    rounds = [run_tasks(services) for _replica in range(3)]
     assert rounds == [True, False, False]
     assert done == [services]
     assert 4000 < services.redis.pttl("housekeeping") <= 5000
@@ -59,8 +59,8 @@ def test_one_duty_that_fails_does_not_keep_the_others(
     def fails(_services: Services) -> None:
         raise error
 
-    monkeypatch.setattr(housekeeping, "DUTIES", (fails, done.append))
-    assert run_duties(services)
+    monkeypatch.setattr(maintenance, "TASKS", (fails, done.append))
+    assert run_tasks(services)
     assert done == [services]
 
 
@@ -70,21 +70,23 @@ def test_expired_pictures_are_swept_once_a_minute(tmp_path: Path, redis_server: 
     for name in ("a1", "b2"):
         services.blobs.put(name, b"x", 0.0)
         services.redis.delete("housekeeping")
-        assert run_duties(services)
+        assert run_tasks(services)
     assert [path.name for path in (tmp_path / "blobs").glob("*/*")] == ["b2"]
 
 
-def test_a_stray_is_among_the_duties(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(housekeeping, "_SECOND_LOOK_S", 0)
+def test_recovery_of_orphans_is_a_maintenance_task(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "_RECHECK_S", 0)
     request_id = "a" * 32
     services.requests.submit(request_id, "x", {}, {"kind": "file"}, services.requests.expiry())
-    assert run_duties(services)
+    assert run_tasks(services)
     assert services.jobs.queue("cpu").job_ids == [f"{request_id}-prepare"]
 
 
 def a_period_later(services: Services) -> None:
     services.redis.delete("housekeeping")
-    assert run_duties(services)
+    assert run_tasks(services)
 
 
 def test_history_is_pruned_once_an_hour_and_pictures_are_swept_once_a_minute(
@@ -108,11 +110,11 @@ def test_what_is_too_old_leaves_the_history_once_an_hour(tmp_path: Path, redis_s
     assert left == [0, 1]
 
 
-def test_a_stray_is_looked_at_twice_with_two_seconds_between(
+def test_an_orphan_is_checked_twice_with_two_seconds_between(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(housekeeping.time, "sleep", waited.append)
+    monkeypatch.setattr(maintenance.time, "sleep", waited.append)
     services.requests.submit("a" * 32, "x", {}, {"kind": "file"}, services.requests.expiry())
     a_period_later(services)
     assert waited == [2.0]
@@ -174,4 +176,4 @@ def test_a_redis_that_is_away_is_another_replicas_period(
         raise RedisConnectionError("away")
 
     monkeypatch.setattr(services.redis, "set", away)
-    assert not run_duties(services)
+    assert not run_tasks(services)

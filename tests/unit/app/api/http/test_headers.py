@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from redis import Redis
 
-from app.api.http.headers import SAFE_HEADERS
+from app.api.http.headers import SECURITY_HEADERS
 from app.core.requests.record import Stage
 from app.core.requests.store import RequestStore
 from app.core.settings import Settings
@@ -21,7 +21,7 @@ from app.main import create_app
 
 
 def test_what_every_answer_carries() -> None:
-    assert SAFE_HEADERS == {
+    assert SECURITY_HEADERS == {
         "x-content-type-options": "nosniff",
         "content-security-policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
         "referrer-policy": "no-referrer",
@@ -81,4 +81,4 @@ def test_an_unexpected_error_is_as_safe_as_any_answer(
     answer = api.get("/files/x/0.png")
     assert answer.status_code == 500
     assert answer.json() == {"error": "Internal server error"}
-    assert answer.headers.items() >= SAFE_HEADERS.items()
+    assert answer.headers.items() >= SECURITY_HEADERS.items()

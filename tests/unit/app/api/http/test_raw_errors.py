@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from app.api.http.raw_errors import HEAD_TOO_LARGE, MAX_HEAD_BYTES, MAX_HEADERS, raw_answer
+from app.api.http.raw_errors import HEAD_TOO_LARGE, MAX_HEAD_BYTES, MAX_HEADERS, raw_error_response
 from app.core.errors import InvalidRequest, ServerError, TooSlow, UnknownTransferCoding
 
 
@@ -29,7 +29,7 @@ def test_the_bounds_of_a_head() -> None:
 def test_a_refusal_is_a_whole_answer_that_ends_the_connection(
     error: ServerError, line: bytes
 ) -> None:
-    head, _, body = raw_answer(error).partition(b"\r\n\r\n")
+    head, _, body = raw_error_response(error).partition(b"\r\n\r\n")
     first, *lines = head.split(b"\r\n")
     assert first == line
     assert json.loads(body) == {"error": error.text}

@@ -21,7 +21,7 @@ V2 = "/v2/flux-controlnet"
 @pytest.fixture(autouse=True)
 def _no_tick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is counted reaches Redis by /metrics and at the end only, not by the clock."""
-    monkeypatch.setattr("app.api.middleware.access_log.DELIVERY_PERIOD_S", 3600.0)
+    monkeypatch.setattr("app.api.middleware.access_log.FLUSH_PERIOD_S", 3600.0)
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ def test_calls_that_wait_for_their_picture_hold_no_body(api: Api) -> None:
 
 
 def test_a_body_without_a_length_counts_as_it_comes() -> None:
-    budget = BodyBudget(most=1000, most_a_key=600, largest=100)
+    budget = BodyBudget(total=1000, per_key=600, largest=100)
     budget.take("a", 600)
     with pytest.raises(Overloaded):
         budget.take("a", 1)
@@ -160,19 +160,19 @@ def test_a_body_without_a_length_counts_as_it_comes() -> None:
     with pytest.raises(Overloaded):
         budget.take("c", 1)
     budget.give_back("a", 600)
-    assert budget.held == 400
+    assert budget.in_flight == 400
     budget.take("c", 600)
 
 
 def test_the_largest_body_passes_when_it_is_alone() -> None:
-    budget = BodyBudget(most=1, most_a_key=1, largest=100)
+    budget = BodyBudget(total=1, per_key=1, largest=100)
     budget.take("a", 100)
     budget.give_back("a", 100)
-    assert budget.held == 0
+    assert budget.in_flight == 0
 
 
 def test_a_refusal_says_when_to_come_back() -> None:
-    budget = BodyBudget(most=1000, most_a_key=600, largest=100)
+    budget = BodyBudget(total=1000, per_key=600, largest=100)
     budget.take("a", 600)
     with pytest.raises(Overloaded) as of_the_key:
         budget.take("a", 1)
@@ -198,30 +198,30 @@ def lease(budget: BodyBudget, declared: bytes = b"", key_id: str = "a") -> BodyL
 
 @pytest.mark.parametrize(("declared", "held"), [(b"70", 70), (b"", 0), (b"-1", 0), (b"x", 0)])
 def test_a_declared_length_counts_from_the_first_read(declared: bytes, held: int) -> None:
-    budget = BodyBudget(most=100, most_a_key=100, largest=1)
+    budget = BodyBudget(total=100, per_key=100, largest=1)
     body = lease(budget, declared)
-    assert budget.held == 0
+    assert budget.in_flight == 0
     for _ in range(2):
         body.begin()
-        assert budget.held == held
+        assert budget.in_flight == held
     body.receive(30)
-    assert budget.held == max(held, 30)
+    assert budget.in_flight == max(held, 30)
     body.receive(50)
-    assert budget.held == max(held, 80)
+    assert budget.in_flight == max(held, 80)
     body.release()
-    assert budget.held == 0
+    assert budget.in_flight == 0
     body.receive(50)
     body.release()
-    assert budget.held == 0
+    assert budget.in_flight == 0
 
 
 def test_a_call_that_ends_anyhow_holds_nothing() -> None:
-    budget = BodyBudget(most=100, most_a_key=100, largest=1)
+    budget = BodyBudget(total=100, per_key=100, largest=1)
     held: list[int] = []
 
     async def app(_scope: object, receive: object, _send: object) -> None:
         await receive()  # type: ignore[operator]  # of ASGI
-        held.append(budget.held)
+        held.append(budget.in_flight)
         raise ValueError
 
     async def receive() -> dict[str, object]:
@@ -233,7 +233,7 @@ def test_a_call_that_ends_anyhow_holds_nothing() -> None:
 
     with pytest.raises(ValueError):  # noqa: PT011  # of the application
         asyncio.run(run())
-    assert (held, budget.held) == ([40], 0)
+    assert (held, budget.in_flight) == ([40], 0)
 
 
 @pytest.mark.parametrize(("size", "trims"), [(1_048_575, 0), (1_048_576, 1)])
@@ -246,7 +246,7 @@ def test_memory_is_given_back_once_after_a_body_of_a_mebibyte(
     monkeypatch.setattr(f"{module}.give_back_free_memory", lambda: done.append(True))
 
     async def run() -> None:
-        budget = BodyBudget(most=10**7, most_a_key=10**7, largest=1)
+        budget = BodyBudget(total=10**7, per_key=10**7, largest=1)
         for _ in range(2):
             budget.take("a", size)
             budget.give_back("a", size)

@@ -8,7 +8,7 @@ import pytest
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException
 
-from app.api.parsing.form_parts import _LONGEST_TEXT, _utf_8, without_coding
+from app.api.parsing.form_parts import _MAX_TEXT, _utf_8, without_coding
 from app.core.errors import InvalidRequest
 
 TEXT = "café".encode()
@@ -76,7 +76,7 @@ def test_a_text_that_is_no_utf_8_is_refused(data: bytes) -> None:
 
 def test_half_of_a_character_at_the_end_is_let_go_where_a_text_was_cut() -> None:
     """Four bytes for each of the 100,001 characters that show that a prompt is too long."""
-    assert _LONGEST_TEXT == 400_004
+    assert _MAX_TEXT == 400_004
     whole = b"a" * 400_003
     assert charset("utf-8", whole + b"\xc3") == whole
     with pytest.raises(MultiPartException):

@@ -65,7 +65,7 @@ def test_what_could_not_be_queued_is_kept_for_whoever_was_told_of_it(
         first = submitted(services)
     assert told == [first]
     recover_orphans(services.requests, services.jobs, lambda: None)
-    assert services.jobs.carried() == {(first, Stage.PREPARE)}
+    assert services.jobs.carried_stages() == {(first, Stage.PREPARE)}
 
 
 def test_who_comes_second_waits_for_the_first_and_takes_over_when_it_fails(

@@ -50,7 +50,7 @@ def test_only_a_picture_on_another_server_is_downloaded(
     record = services.requests.get(request_id)
     assert record is not None
     assert record.stage is stage
-    assert services.jobs.carried() == {(request_id, stage)}
+    assert services.jobs.carried_stages() == {(request_id, stage)}
 
 
 def kept(services: Services, request_id: str) -> RequestRecord:

@@ -24,7 +24,7 @@ from app.api.wire.results import (
 )
 from app.core.errors import NotFound
 from app.core.queueing.forecast import Forecast, Place
-from app.core.queueing.throughput import Pace
+from app.core.queueing.throughput import Throughput
 from app.core.requests.record import RequestRecord, Status
 from tests.support.records import CONTROL_MAP, PARAMS, REQUEST_ID, output, record
 
@@ -32,7 +32,7 @@ ORIGIN = "https://pictures.corp/api"
 URL = f"{ORIGIN}/v2/requests/{REQUEST_ID}"
 POLL_URL = f"{ORIGIN}/v1/requests/{REQUEST_ID}"
 FORECAST = Forecast(
-    Pace({"fast": 2.0}, delivery_s=0.5, work=5.5),
+    Throughput({"fast": 2.0}, delivery_s=0.5, work=5.5),
     {REQUEST_ID: Place(3, 12.34567)},
     Place(4, None),
 )

@@ -43,7 +43,7 @@ def test_a_call_is_a_job_before_all_others_of_its_queue(
     jobs: Jobs, background_jobs: BackgroundJobs, chore: BackgroundJob, queue: str, function: str
 ) -> None:
     jobs.queue(queue).enqueue("worker.finish.finish", job_id="waiting")
-    background_jobs.call(chore)
+    background_jobs.request(chore)
     first, second = jobs.queue(queue).jobs
     assert second.id == "waiting"
     assert first.id.startswith(f"{chore}-")
@@ -55,20 +55,20 @@ def test_a_call_adds_no_job_while_one_waits(
     redis: Redis, jobs: Jobs, background_jobs: BackgroundJobs
 ) -> None:
     for _ in range(3):
-        background_jobs.call(BackgroundJob.NOTIFY)
-        background_jobs.call(BackgroundJob.DELIVER)
+        background_jobs.request(BackgroundJob.NOTIFY)
+        background_jobs.request(BackgroundJob.DELIVER)
     assert (jobs.waiting("finish"), jobs.waiting("webhooks")) == (1, 1)
     assert redis.keys("chore:*") != []
-    background_jobs.begin(BackgroundJob.NOTIFY)
-    background_jobs.call(BackgroundJob.NOTIFY)
-    background_jobs.call(BackgroundJob.DELIVER)
+    background_jobs.mark_started(BackgroundJob.NOTIFY)
+    background_jobs.request(BackgroundJob.NOTIFY)
+    background_jobs.request(BackgroundJob.DELIVER)
     assert (jobs.waiting("finish"), jobs.waiting("webhooks")) == (2, 1)
 
 
 def test_a_call_whose_job_was_lost_counts_for_thirty_seconds(
     redis: Redis, background_jobs: BackgroundJobs
 ) -> None:
-    background_jobs.call(BackgroundJob.NOTIFY)
+    background_jobs.request(BackgroundJob.NOTIFY)
     assert 29_000 < redis.pttl("chore:tell") <= 30_000
 
 
@@ -98,18 +98,18 @@ def test_deliveries_are_swept_when_one_is_due(
 
 
 def test_a_background_job_carries_no_request(jobs: Jobs, background_jobs: BackgroundJobs) -> None:
-    background_jobs.call(BackgroundJob.NOTIFY)
+    background_jobs.request(BackgroundJob.NOTIFY)
     jobs.enqueue(ID, Stage.PREPARE)
-    assert jobs.carried() == {(ID, Stage.PREPARE)}
+    assert jobs.carried_stages() == {(ID, Stage.PREPARE)}
 
 
-def test_a_call_that_redis_does_not_take_is_left_to_the_next_sweep(
+def test_a_job_request_that_redis_refuses_is_left_to_the_next_sweep(
     jobs: Jobs, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Away(Redis):
         def set(self, *_: object, **__: object) -> None:  # type: ignore[override]
             raise RedisConnectionError("away")
 
-    BackgroundJobs(Away(), jobs).call(BackgroundJob.NOTIFY)
+    BackgroundJobs(Away(), jobs).request(BackgroundJob.NOTIFY)
     assert jobs.waiting("finish") == 0
-    assert caplog.messages == ["tell: not called, left to the next sweep: away"]
+    assert caplog.messages == ["tell: not queued, the next sweep retries: away"]

@@ -7,7 +7,7 @@ from redis import Redis
 
 from app.core.accounts.credits import Ledger, to_amount
 from app.core.lifecycle.background_jobs import BackgroundJobs
-from app.core.lifecycle.expiry import end_expiring
+from app.core.lifecycle.expiry import fail_expiring
 from app.core.lifecycle.outbox import Outbox
 from app.core.queueing.jobs import CPU, Jobs, carried_by
 from app.core.redis import keys
@@ -40,7 +40,7 @@ def store(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> RequestStore:
 
 def end(redis: Redis, store: RequestStore) -> None:
     jobs = Jobs(redis, TTL_S)
-    end_expiring(store, jobs, RedisBlobs(redis), BackgroundJobs(redis, jobs))
+    fail_expiring(store, jobs, RedisBlobs(redis), BackgroundJobs(redis, jobs))
 
 
 def test_who_waits_is_told(redis: Redis, store: RequestStore) -> None:

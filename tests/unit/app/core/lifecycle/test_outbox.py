@@ -53,7 +53,7 @@ def test_an_end_is_there_whole_though_its_record_is_gone(
 
 def test_it_is_there_once_and_leaves_for_good(requests: RequestStore, outbox: Outbox) -> None:
     assert requests.fail(ID, GenerationFailed("no"))
-    outbox.take_out([ID])
+    outbox.remove([ID])
     assert not requests.fail(ID, GenerationFailed("again"))
     assert len(outbox) == 0
     assert outbox.read([ID]) == []

@@ -117,7 +117,7 @@ def test_a_job_that_rq_gave_up_fails_its_request(store: RequestStore, jobs: Jobs
     assert queue.job_ids == []
 
 
-def test_what_has_ended_or_expired_is_no_stray(
+def test_an_ended_or_expired_request_is_not_orphaned(
     store: RequestStore, jobs: Jobs, redis: Redis
 ) -> None:
     accept(store)
@@ -134,7 +134,7 @@ def test_what_has_ended_or_expired_is_no_stray(
 def test_a_request_that_comes_between_the_two_looks_is_left_alone(
     store: RequestStore, jobs: Jobs
 ) -> None:
-    """Its job is on its way: only what was without one at both looks is a stray."""
+    """A request is orphaned only if it has no job at both checks."""
     accept(store)
     recover_orphans(store, jobs, lambda: accept(store, OTHER))
     assert jobs.queue(CPU).job_ids == [f"{ID}-prepare"]
@@ -150,7 +150,7 @@ def test_nothing_is_waited_for_when_every_request_has_its_job(
     assert pauses == []
 
 
-def test_strays_are_logged(
+def test_orphaned_requests_are_logged(
     store: RequestStore, jobs: Jobs, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     for request_id in (ID, OTHER):
@@ -160,6 +160,6 @@ def test_strays_are_logged(
     redis.hset(f"rq:job:{OTHER}-prepare", "status", "failed")
     settle(store, jobs)
     assert sorted((one.levelname, one.message) for one in caplog.records) == [
-        ("ERROR", f"request {OTHER}: PREPARE was given up; it fails"),
-        ("WARNING", f"request {ID}: nobody carried PREPARE; it waits again"),
+        ("ERROR", f"request {OTHER}: PREPARE has no retries left; it fails"),
+        ("WARNING", f"request {ID}: no job for PREPARE; queued again"),
     ]

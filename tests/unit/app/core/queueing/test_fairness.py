@@ -94,7 +94,7 @@ def test_a_request_that_waited_for_room_enters_with_its_first_job(
     rig: Rig, stage: Stage, queue: str
 ) -> None:
     first, second = (rig.submit("a", n, concurrency=1, stage=stage) for n in range(2))
-    assert rig.jobs.carried() == {(first, stage), (second, stage)}
+    assert rig.jobs.carried_stages() == {(first, stage), (second, stage)}
     assert rig.waiting(queue) == ["a0"]
     rig.store.fail(first, GenerationFailed())
     assert rig.waiting(queue) == ["a0", "a1"]
@@ -226,7 +226,7 @@ def test_what_it_remembers_expires(rig: Rig, redis: Redis) -> None:
 def test_requests_beyond_the_bound_of_a_key_wait_for_one_to_end(rig: Rig) -> None:
     made = [rig.submit("a", number, concurrency=2) for number in range(5)]
     assert rig.waiting() == ["a0", "a1"]
-    assert rig.jobs.carried() == {(request_id, Stage.PREPARE) for request_id in made}
+    assert rig.jobs.carried_stages() == {(request_id, Stage.PREPARE) for request_id in made}
     rig.submit("b")
     assert rig.waiting() == ["a0", "b0", "a1"]
     rig.store.fail(made[0], GenerationFailed())
@@ -240,7 +240,7 @@ def test_a_request_that_is_cancelled_while_it_waits_takes_no_place(rig: Rig) -> 
     made = [rig.submit("a", number, concurrency=1) for number in range(4)]
     assert rig.store.fail(made[1], GenerationFailed(), only_queued=True)
     assert rig.waiting() == ["a0"]
-    assert made[1] not in {request_id for request_id, _ in rig.jobs.carried()}
+    assert made[1] not in {request_id for request_id, _ in rig.jobs.carried_stages()}
     rig.store.fail(made[0], GenerationFailed())
     assert rig.waiting() == ["a0", "a2"]
 
@@ -261,9 +261,9 @@ def test_a_stray_of_a_bounded_key_is_queued_again_in_its_own_place(rig: Rig, red
     made = [rig.submit("a", number, concurrency=1) for number in range(2)]
     redis.delete(keys.CPU_QUEUE)
     for _ in range(2):
-        rig.jobs.enqueue_again(made[0], Stage.PREPARE)
+        rig.jobs.requeue(made[0], Stage.PREPARE)
         assert rig.waiting() == ["a0"]
-    assert rig.jobs.carried() == {(request_id, Stage.PREPARE) for request_id in made}
+    assert rig.jobs.carried_stages() == {(request_id, Stage.PREPARE) for request_id in made}
 
 
 def test_later_stages_never_wait_for_a_place(rig: Rig) -> None:

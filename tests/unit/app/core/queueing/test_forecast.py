@@ -11,19 +11,19 @@ from redis import Redis
 
 from app.core.errors import Cancelled
 from app.core.queueing import forecast as forecast_module
-from app.core.queueing.forecast import Forecast, Forecaster, Place, foresee
+from app.core.queueing.forecast import Forecast, Forecaster, Place, forecast_queue
 from app.core.queueing.jobs import Jobs
-from app.core.queueing.throughput import Pace
+from app.core.queueing.throughput import Throughput
 from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.requests.store import Account, RequestStore
 
-PACE = Pace({"exact": 0.5, "turbo": 0.1}, delivery_s=1.0, work=20.0)
+THROUGHPUT = Throughput({"exact": 0.5, "turbo": 0.1}, delivery_s=1.0, work=20.0)
 IDS = [f"{number:032x}" for number in range(4)]
 
 
 def test_times_add_up() -> None:
     waiting = [("a", "20", "exact"), ("b", "40", "turbo"), ("c", False, False)]
-    forecast = foresee(waiting, [("r", "20", "exact", "15", "20")], PACE, workers=1)
+    forecast = forecast_queue(waiting, [("r", "20", "exact", "15", "20")], THROUGHPUT, workers=1)
     assert forecast.place("a") == Place(1, pytest.approx(2.5 + 10 + 1))
     assert forecast.place("b") == Place(2, pytest.approx(2.5 + 10 + 4 + 1))
     assert forecast.place("c") == Place(3, pytest.approx(2.5 + 14 + 10 + 1))
@@ -32,13 +32,17 @@ def test_times_add_up() -> None:
 
 def test_workers_share_what_is_ahead() -> None:
     waiting = [("a", "20", "exact"), ("b", "20", "exact")]
-    forecast = foresee(waiting, [], PACE, workers=2)
+    forecast = forecast_queue(waiting, [], THROUGHPUT, workers=2)
     assert forecast.place("b") == Place(2, pytest.approx(5 + 10 + 1))
 
 
-@pytest.mark.parametrize(("pace", "workers"), [(Pace({}, 0, 0), 1), (PACE, 0)])
-def test_without_measurements_or_workers_there_is_no_time(pace: Pace, workers: int) -> None:
-    forecast = foresee([("a", "20", "exact")], [("r", "20", "exact", False, False)], pace, workers)
+@pytest.mark.parametrize(("throughput", "workers"), [(Throughput({}, 0, 0), 1), (THROUGHPUT, 0)])
+def test_without_measurements_or_workers_there_is_no_time(
+    throughput: Throughput, workers: int
+) -> None:
+    forecast = forecast_queue(
+        [("a", "20", "exact")], [("r", "20", "exact", False, False)], throughput, workers
+    )
     assert forecast.place("a") == Place(1, None)
 
 
@@ -61,7 +65,7 @@ def a_record(request_id: str = "a", **changes: Any) -> RequestRecord:
 def test_the_time_of_a_request_is_that_of_what_is_left_of_it(
     record: RequestRecord, eta_s: float
 ) -> None:
-    forecast = foresee([("a", "20", "exact")], [], PACE, workers=1)
+    forecast = forecast_queue([("a", "20", "exact")], [], THROUGHPUT, workers=1)
     assert forecast.eta_s(record) == pytest.approx(eta_s)
 
 
@@ -83,12 +87,12 @@ def store(redis: Redis, jobs: Jobs) -> RequestStore:
         store.advance(request_id, Stage.PREPARE, "e", {"work": 20.0, "profile": "exact"})
         jobs.enqueue(request_id, Stage.GENERATE)
     store.claim(IDS[0], Stage.GENERATE, "e")
-    jobs.withdraw(IDS[0])
+    jobs.dequeue(IDS[0])
     return store
 
 
 def positions(redis: Redis, jobs: Jobs) -> dict[str, int]:
-    places = Forecaster(redis, jobs).make().places
+    places = Forecaster(redis, jobs).refresh().places
     return {request_id: place.position for request_id, place in places.items()}
 
 
@@ -175,12 +179,12 @@ def test_a_key_that_comes_late_stands_behind_what_was_taken_before(
 def test_a_request_that_was_put_back_is_next_and_not_being_made(redis: Redis, jobs: Jobs) -> None:
     """Its worker died; it stays PROCESSING."""
     redis.lpush("rq:queue:gpu", f"{IDS[0]}-generate")
-    told = Forecaster(redis, jobs).make()
+    told = Forecaster(redis, jobs).refresh()
     assert told.place(IDS[0]).position == 1
     assert positions(redis, jobs) == {IDS[0]: 1, IDS[2]: 2, IDS[1]: 3, IDS[3]: 4}
 
 
 def test_a_request_of_which_no_step_is_known_has_all_before_it() -> None:
     for step, steps in (("5", False), (False, "20"), ("0", "20")):
-        forecast = foresee([], [("r", "20", "exact", step, steps)], PACE, workers=1)
+        forecast = forecast_queue([], [("r", "20", "exact", step, steps)], THROUGHPUT, workers=1)
         assert forecast.last.eta_s == pytest.approx(10 + 10 + 1)

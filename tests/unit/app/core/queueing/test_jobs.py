@@ -133,14 +133,14 @@ def test_room_that_nobody_gave_back_is_given_to_those_that_wait(redis: Redis) ->
 
 def test_a_job_that_rq_remembers_can_be_queued_anew(redis: Redis) -> None:
     jobs = Jobs(redis, ttl_s=77)
-    jobs.enqueue_again(ID, Stage.GENERATE)
+    jobs.requeue(ID, Stage.GENERATE)
     jobs.queue(GPU).empty()
     jobs.enqueue(ID, Stage.GENERATE)
     job(redis, Stage.GENERATE).set_status(JobStatus.FAILED)
     redis.delete("rq:queue:gpu")
     jobs.enqueue(ID, Stage.GENERATE)
     assert jobs.queue(GPU).job_ids == []
-    jobs.enqueue_again(ID, Stage.GENERATE)
+    jobs.requeue(ID, Stage.GENERATE)
     assert jobs.queue(GPU).job_ids == [f"{ID}-generate"]
     assert job(redis, Stage.GENERATE).get_status() is JobStatus.QUEUED
 
@@ -151,7 +151,7 @@ def test_jobs_that_wait_are_withdrawn_and_those_that_are_taken_are_not(redis: Re
         jobs.enqueue(ID, stage)
         jobs.enqueue(OTHER, stage)
     redis.lrem("rq:queue:gpu", 1, f"{ID}-generate")  # a worker has taken it
-    jobs.withdraw(ID)
+    jobs.dequeue(ID)
     left = {key.decode() for key in redis.keys(f"rq:job:{ID}-*")}
     assert left == {f"rq:job:{ID}-generate"}
     waiting = [name for queue in ("fetch", "cpu", "gpu", "finish") for name in ids(redis, queue)]
@@ -164,12 +164,12 @@ def ids(redis: Redis, queue: str) -> list[str]:
 
 def test_only_a_failed_job_was_given_up(redis: Redis) -> None:
     jobs = Jobs(redis, ttl_s=77)
-    assert jobs.given_up(ID, Stage.GENERATE) is False
+    assert jobs.retries_exhausted(ID, Stage.GENERATE) is False
     jobs.enqueue(ID, Stage.GENERATE)
-    assert jobs.given_up(ID, Stage.GENERATE) is False
+    assert jobs.retries_exhausted(ID, Stage.GENERATE) is False
     job(redis, Stage.GENERATE).set_status(JobStatus.FAILED)
-    assert jobs.given_up(ID, Stage.GENERATE) is True
-    assert jobs.given_up(ID, Stage.FINISH) is False
+    assert jobs.retries_exhausted(ID, Stage.GENERATE) is True
+    assert jobs.retries_exhausted(ID, Stage.FINISH) is False
 
 
 @pytest.mark.parametrize("place", ["waiting", "taken", "started", "scheduled", "deferred"])
@@ -187,7 +187,7 @@ def test_a_job_carries_its_request_wherever_it_is(redis: Redis, place: str) -> N
         queue.deferred_job_registry.add(queued)
     if place not in ("waiting", "taken"):
         redis.delete(queue.intermediate_queue.key)
-    assert jobs.carried() == {(ID, Stage.GENERATE)}
+    assert jobs.carried_stages() == {(ID, Stage.GENERATE)}
 
 
 def test_a_job_whose_lease_has_run_out_carries_its_request_until_a_worker_puts_it_back(
@@ -201,7 +201,7 @@ def test_a_job_whose_lease_has_run_out_carries_its_request_until_a_worker_puts_i
     [lease] = redis.zrange("rq:wip:gpu", 0, -1)
     redis.zadd("rq:wip:gpu", {lease: 1})
     before = dump(redis)
-    assert jobs.carried() == {(ID, Stage.GENERATE)}
+    assert jobs.carried_stages() == {(ID, Stage.GENERATE)}
     assert dump(redis) == before
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from redis import Redis
 
-from app.core.queueing.throughput import MEASURED, Pace, ThroughputMeter
+from app.core.queueing.throughput import MEASURED, Throughput, ThroughputMeter
 from app.core.requests.record import RequestRecord, Status
 
 
@@ -29,36 +29,36 @@ def finished(
 
 
 def test_nothing_is_said_before_anything_was_measured(redis: Redis) -> None:
-    assert ThroughputMeter(redis).pace().to_end_s("exact", 20) is None
+    assert ThroughputMeter(redis).read().to_end_s("exact", 20) is None
 
 
 def test_the_next_request_will_take_as_long_as_those_before(redis: Redis) -> None:
     measured = ThroughputMeter(redis)
     measured.add(finished(10))
-    pace = measured.pace()
-    assert pace.to_end_s("exact", 20) == pytest.approx(10.5)
-    assert pace.to_end_s("exact", 40) == pytest.approx(20.5)
-    assert pace.to_end_s("exact", 40, done=0.75) == pytest.approx(5.5)
-    assert pace.in_model_s("exact", None) == pytest.approx(10)  # the average work
+    throughput = measured.read()
+    assert throughput.to_end_s("exact", 20) == pytest.approx(10.5)
+    assert throughput.to_end_s("exact", 40) == pytest.approx(20.5)
+    assert throughput.to_end_s("exact", 40, done=0.75) == pytest.approx(5.5)
+    assert throughput.in_model_s("exact", None) == pytest.approx(10)  # the average work
 
 
 def test_profiles_are_measured_apart(redis: Redis) -> None:
     measured = ThroughputMeter(redis)
     measured.add(finished(10))
     measured.add(finished(4, profile="turbo"))
-    pace = measured.pace()
-    assert pace.in_model_s("turbo", 20) == pytest.approx(4)
-    assert pace.in_model_s("fast", 20) == pytest.approx(10)  # the slowest that is known
+    throughput = measured.read()
+    assert throughput.in_model_s("turbo", 20) == pytest.approx(4)
+    assert throughput.in_model_s("fast", 20) == pytest.approx(10)  # the slowest that is known
 
 
 def test_what_was_measured_long_ago_fades(redis: Redis) -> None:
     measured = ThroughputMeter(redis)
     measured.add(finished(100))
     measured.add(finished(50))
-    assert measured.pace().in_model_s("exact", 20) == pytest.approx(75)
+    assert measured.read().in_model_s("exact", 20) == pytest.approx(75)
     for _ in range(60):
         measured.add(finished(10))
-    assert measured.pace().in_model_s("exact", 20) == pytest.approx(10, rel=0.05)
+    assert measured.read().in_model_s("exact", 20) == pytest.approx(10, rel=0.05)
 
 
 def test_the_error_is_kept(redis: Redis) -> None:
@@ -96,7 +96,7 @@ def test_what_is_measured_is_kept_to_nine_digits_and_under_these_names(redis: Re
 def test_clocks_that_disagree_take_no_time_beyond_the_model(redis: Redis) -> None:
     early = replace(finished(10), ended_at=101.0)
     ThroughputMeter(redis).add(early)
-    assert ThroughputMeter(redis).pace() == Pace({"exact": 0.5}, 0.0, 20.0)
+    assert ThroughputMeter(redis).read() == Throughput({"exact": 0.5}, 0.0, 20.0)
 
 
 @pytest.mark.parametrize(
@@ -110,12 +110,12 @@ def test_the_first_ten_count_alike_and_later_ones_for_a_tenth(
     measurements = ThroughputMeter(redis)
     for number in range(measured):
         measurements.add(finished(10 if number else 20))
-    assert measurements.pace().in_model_s("exact", 20) == pytest.approx(expected_s)
+    assert measurements.read().in_model_s("exact", 20) == pytest.approx(expected_s)
 
 
 def test_work_and_delivery_follow_each_request_by_a_tenth(redis: Redis) -> None:
     measurements = ThroughputMeter(redis)
     measurements.add(finished(10, work=20))
     measurements.add(replace(finished(10, work=30), ended_at=112.0))
-    pace = measurements.pace()
-    assert (pace.work, pace.delivery_s) == (pytest.approx(21), pytest.approx(0.65))
+    throughput = measurements.read()
+    assert (throughput.work, throughput.delivery_s) == (pytest.approx(21), pytest.approx(0.65))

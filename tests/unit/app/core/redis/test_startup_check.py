@@ -41,7 +41,7 @@ def test_a_wrong_password_stops_the_start_with_one_line(guest: str) -> None:
 def test_a_redis_that_is_not_there_is_waited_for_later(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         require_access("unix:///nowhere/redis.sock")
-    assert "does not answer yet" in caplog.text
+    assert "does not respond yet" in caplog.text
     assert {record.levelno for record in caplog.records} == {logging.DEBUG}
 
 

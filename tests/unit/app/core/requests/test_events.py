@@ -212,7 +212,7 @@ SOON_S = 5.0
 @pytest.fixture
 def only_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Followers are not woken by a silence."""
-    monkeypatch.setattr(feed_module, "LONGEST_BLOCK_S", 3600)
+    monkeypatch.setattr(feed_module, "MAX_BLOCK_S", 3600)
 
 
 async def subscribed(redis: Redis, follower: Follower) -> None:
@@ -287,7 +287,7 @@ def test_events_that_could_not_be_read_are_read_next_time(
 def test_an_event_whose_message_was_lost_is_read_after_a_silence(
     redis: Redis, redis_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed_module, "LONGEST_BLOCK_S", 0.05)
+    monkeypatch.setattr(feed_module, "MAX_BLOCK_S", 0.05)
 
     async def wait(feed: EventFeed) -> list[str]:
         with feed.following("a") as follower:
