@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from app.api.wire.requests import FluxControlNetBody, parse_body
-from app.core.egress.urls import parse_url, redirected
+from app.core.egress.urls import parse_url, resolve_redirect
 from app.core.errors import ImageRejected, InvalidRequest, UrlRejected
 from app.core.images.data_uri import decode_base64
 from app.core.images.decode import decode
@@ -56,7 +56,7 @@ def _decode_base64(text: str) -> str:
 
 def _parse_url(texts: tuple[str, str]) -> str:
     try:
-        url = parse_url(redirected(*texts))
+        url = parse_url(resolve_redirect(*texts))
     except UrlRejected as refused:
         return _without_numbers(refused.text)
     assert url.scheme in ("http", "https")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from app.core.egress.hosts import MOST_PORT
+from app.core.egress.hosts import MAX_PORT
 from app.core.errors import InvalidRequest, ServerError, UnknownTransferCoding
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -30,7 +30,7 @@ def split_host(host: str) -> tuple[str, int | None] | None:
     if parts is None:
         return None
     digits = (parts["port"] or "").removeprefix(":").lstrip("0")
-    if len(digits) > len(str(MOST_PORT)) or int(digits or "0") > MOST_PORT:
+    if len(digits) > len(str(MAX_PORT)) or int(digits or "0") > MAX_PORT:
         return None
     return parts["name"], int(digits or "0") if len(parts["port"] or "") > 1 else None
 
@@ -42,7 +42,7 @@ def _fault_of_host(headers: Headers, version: str) -> ServerError | None:
         return InvalidRequest("Host: exactly one is needed")
     if hosts and split_host(hosts[0].decode("latin-1")) is None:
         return InvalidRequest(
-            f"Host: a name or an address is needed, with a port of at most {MOST_PORT} if any"
+            f"Host: a name or an address is needed, with a port of at most {MAX_PORT} if any"
         )
     return None
 

@@ -101,7 +101,7 @@ async def flush_tally(tally: Tally, redis: async_redis.Redis, stop: asyncio.Even
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), FLUSH_PERIOD_S)
         try:
-            await tally.deliver(redis)
+            await tally.flush(redis)
             failing = False
         except RedisError as error:
             if not failing:

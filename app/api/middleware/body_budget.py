@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.errors import Overloaded
-from app.core.system.memory import give_back_free_memory
+from app.core.system.memory import release_free_memory
 
 _RETRY_AFTER_S = 2
 _TRIM_FROM = 1 << 20
@@ -56,7 +56,7 @@ class BodyBudget:
 
     def _trim(self) -> None:
         self._trimming = None
-        asyncio.get_running_loop().run_in_executor(None, give_back_free_memory)
+        asyncio.get_running_loop().run_in_executor(None, release_free_memory)
 
 
 class BodyLease:

@@ -60,7 +60,7 @@ def ready(services: ServicesDep) -> JSONResponse:
 async def prometheus(services: ServicesDep) -> Response:
     """Requests, queues, workers, devices. All are in Redis, so every replica shows the same."""
     with suppress(ResponseError):  # a full Redis refuses writes, not reads
-        await services.tally.deliver(services.async_redis)
+        await services.tally.flush(services.async_redis)
     snapshot = await take_snapshot(services.async_redis)
     return Response(await run_in_threadpool(render, snapshot), media_type=CONTENT_TYPE_LATEST)
 

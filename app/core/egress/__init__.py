@@ -1,1 +1,1 @@
-"""Outgoing HTTP to addresses that a client named. The only package that loads httpcore."""
+"""Outgoing HTTP to addresses that clients choose. The only package that imports httpcore."""

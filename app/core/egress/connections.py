@@ -1,8 +1,8 @@
-"""The connections of the fetcher: made only to addresses that were checked, and bound by one
-deadline. The check sits at the connection itself, so every hop of a download passes through it.
+"""Guarded connections: only to checked addresses, and with one deadline for a whole download.
 
-Knows nothing of URLs and HTTP. A name is resolved once a connection, and the connection goes to
-an address of that very answer: a name that answers differently a moment later gains nothing.
+The check is part of connecting, so every redirect passes through it. A name is resolved once per
+connection, and the connection goes to a checked address of that result: DNS rebinding has no
+effect. Knows neither URLs nor HTTP.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ from app.core.egress.addresses import PORTS, AllowList, is_public, parse_address
 from app.core.errors import UrlRejected
 
 Resolve = Callable[[str, int], list[str]]
-"""(host, port) -> its addresses as numbers; OSError or ValueError when there are none."""
+"""(host, port) -> its numeric addresses. Raises OSError or ValueError if there are none."""
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """What the system's resolver says."""
-    answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
+    """The addresses of the system's resolver."""
+    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(info[4][0]) for info in infos))
 
 
 class Deadline:
-    """The end of a whole download, in time.monotonic()."""
+    """The deadline of a whole download, in time.monotonic()."""
 
     def __init__(self, timeout_s: float) -> None:
         self._end = time.monotonic() + timeout_s
 
-    def left(self) -> float:
-        """Seconds, always more than 0. Raises httpcore.ReadTimeout when there are none."""
-        left = self._end - time.monotonic()
-        if left <= 0:
+    def remaining_s(self) -> float:
+        """Seconds, always more than 0. Raises httpcore.ReadTimeout after the deadline."""
+        seconds = self._end - time.monotonic()
+        if seconds <= 0:
             raise httpcore.ReadTimeout
-        return left
+        return seconds
 
 
 class _DeadlineStream(httpcore.NetworkStream):
-    """Caps every read and write at the time that is left for the whole download."""
+    """Limits every read and write to the remaining time of the whole download."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream = stream
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-        return self._stream.read(max_bytes, timeout=self._deadline.left())
+        return self._stream.read(max_bytes, timeout=self._deadline.remaining_s())
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
-        self._stream.write(buffer, timeout=self._deadline.left())
+        self._stream.write(buffer, timeout=self._deadline.remaining_s())
 
     def close(self) -> None:
         self._stream.close()
@@ -67,11 +67,11 @@ class _DeadlineStream(httpcore.NetworkStream):
         timeout: float | None = None,  # noqa: ARG002
     ) -> httpcore.NetworkStream:
         try:
-            left = self._deadline.left()
+            seconds = self._deadline.remaining_s()
         except httpcore.TimeoutException:
-            self.close()  # httpcore closes it only for what goes wrong in the handshake itself
+            self.close()  # httpcore closes it only for an error in the handshake itself
             raise
-        inner = self._stream.start_tls(ssl_context, server_hostname, timeout=left)
+        inner = self._stream.start_tls(ssl_context, server_hostname, timeout=seconds)
         return _DeadlineStream(inner, self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
@@ -79,7 +79,7 @@ class _DeadlineStream(httpcore.NetworkStream):
 
 
 class GuardedBackend(httpcore.NetworkBackend):
-    """Connects only to addresses that were checked a moment before."""
+    """Resolves a host, checks its addresses, and connects to one of them."""
 
     def __init__(self, allow: AllowList, deadline: Deadline, resolve: Resolve) -> None:
         self._allow = allow
@@ -97,9 +97,9 @@ class GuardedBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         error: Exception = UrlRejected("its host has no address")
         addresses = self._checked(host, port)
-        for tried, address in enumerate(addresses):
-            # An address that swallows packets must leave time for the ones after it.
-            share = self._deadline.left() / (len(addresses) - tried)
+        for attempt, address in enumerate(addresses):
+            # An unresponsive address must leave time for the next ones.
+            share = self._deadline.remaining_s() / (len(addresses) - attempt)
             try:
                 stream = self._tcp.connect_tcp(address, port, share, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as unreachable:
@@ -109,33 +109,33 @@ class GuardedBackend(httpcore.NetworkBackend):
         raise error
 
     def _checked(self, host: str, port: int) -> list[str]:
-        """The addresses of a host when all of them may be reached: one private address among
-        public ones is no accident."""
+        """The addresses of a host. Raises UrlRejected unless all are allowed: a private address
+        among public ones indicates an attack."""
         addresses = self._resolved(host, port)
-        if self._allow.names(host, port):
+        if self._allow.allows_host(host, port):
             return addresses
         numbers = [parse_address(address) for address in addresses]
-        if all(self._allow.holds(number) for number in numbers):
+        if all(self._allow.allows_address(number) for number in numbers):
             return addresses
         if port not in PORTS:
             raise UrlRejected("its port is not allowed")
-        if not all(is_public(number) or self._allow.holds(number) for number in numbers):
+        if not all(is_public(number) or self._allow.allows_address(number) for number in numbers):
             raise UrlRejected("its host is not allowed")
         return addresses
 
     def _resolved(self, host: str, port: int) -> list[str]:
-        """In a thread, because the system's resolver knows no deadline."""
-        answers: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
+        """Resolve in a thread, because the system's resolver has no timeout."""
+        results: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
 
-        def ask() -> None:
+        def look_up() -> None:
             try:
-                answers.put(self._resolve(host, port))
+                results.put(self._resolve(host, port))
             except (OSError, ValueError):
-                answers.put(None)
+                results.put(None)
 
-        threading.Thread(target=ask, daemon=True).start()
+        threading.Thread(target=look_up, daemon=True).start()
         try:
-            addresses = answers.get(timeout=self._deadline.left())
+            addresses = results.get(timeout=self._deadline.remaining_s())
         except queue.Empty:
             raise httpcore.ConnectTimeout from None
         if addresses is None:

@@ -1,8 +1,7 @@
-"""Download of a control picture from wherever a stranger says: hops, bounds and what is said when
-it fails. Where it may go is decided by app/core/egress/urls.py (the text) and
-app/core/egress/connections.py (the connection), anew for every hop.
+"""Download of a control picture from a URL of a client: redirects, limits and error texts.
 
-Error texts name neither addresses nor anything of a body.
+app/core/egress/urls.py checks the text of the URL and app/core/egress/connections.py its addresses,
+both again for every redirect. Error texts contain neither addresses nor parts of a body.
 """
 
 from __future__ import annotations
@@ -12,17 +11,17 @@ import httpcore
 from app.core.egress.addresses import AllowList
 from app.core.egress.connections import Deadline, GuardedBackend, Resolve, resolve
 from app.core.egress.fetched_body import check_body
-from app.core.egress.urls import parse_url, redirected
+from app.core.egress.urls import parse_url, resolve_redirect
 from app.core.errors import ImageRejected, UrlRejected
 
-_REDIRECTS = 5
+_MAX_REDIRECTS = 5
 _HEADERS = [
     (b"Accept", b"image/*"),
-    # A compressed body is never unpacked: what comes out of it has no bound.
+    # A compressed body is refused, because its decompressed size has no limit.
     (b"Accept-Encoding", b"identity"),
     (b"User-Agent", b"flux-controlnet-server"),
 ]
-_EARLY_END = "peer closed connection"  # how h11's errors of a body that is cut begin
+_EARLY_END = "peer closed connection"  # prefix of h11's error for a truncated body
 
 
 def fetch_image(
@@ -30,13 +29,13 @@ def fetch_image(
 ) -> bytes:
     """The bytes behind an http(s) URL.
 
-    Raises ImageRejected when it cannot be had: not allowed, unreachable, an HTTP error, more than
-    max_bytes, slower than timeout_s in all, or an answer that is cut or plainly no picture
+    Raises ImageRejected if the URL is not allowed or unreachable, for an HTTP error, for more than
+    max_bytes, after timeout_s in all, and for a truncated body or one that is clearly not a picture
     (app/core/egress/fetched_body.py).
     """
     backend = GuardedBackend(allow, Deadline(timeout_s), resolve)
     with httpcore.ConnectionPool(network_backend=backend) as pool:
-        for _ in range(_REDIRECTS + 1):
+        for _ in range(_MAX_REDIRECTS + 1):
             try:
                 target, body = _get(pool, url, max_bytes)
             except httpcore.TimeoutException:
@@ -48,20 +47,20 @@ def fetch_image(
             if target is None:
                 return body
             url = target
-    raise ImageRejected(f"image: the URL redirects more than {_REDIRECTS} times")
+    raise ImageRejected(f"image: the URL redirects more than {_MAX_REDIRECTS} times")
 
 
 def _get(pool: httpcore.ConnectionPool, url: str, max_bytes: int) -> tuple[str | None, bytes]:
-    """One hop: (where it redirects to, b"") or (None, the body)."""
+    """One request: (target of its redirect, b"") or (None, the body)."""
     to = parse_url(url)
     headers = [(b"Host", to.host_header.encode()), *_HEADERS]
-    at = httpcore.URL(scheme=to.scheme, host=to.host, port=to.port, target=to.target)
-    with pool.stream("GET", at, headers=headers) as response:
+    address = httpcore.URL(scheme=to.scheme, host=to.host, port=to.port, target=to.target)
+    with pool.stream("GET", address, headers=headers) as response:
         if response.status in (301, 302, 303, 307, 308):
             location = _location(response)
             if location is None:
                 raise UrlRejected("it redirects to nowhere")
-            return redirected(url, location), b""
+            return resolve_redirect(url, location), b""
         if response.status != 200:
             raise UrlRejected(f"it answered with HTTP status {response.status}")
         body = _body(response, max_bytes)
@@ -77,33 +76,33 @@ def _body(response: httpcore.Response, max_bytes: int) -> bytes:
             if len(body) > max_bytes:
                 raise UrlRejected(f"it holds more than {max_bytes} bytes")
     except httpcore.NetworkError:
-        raise _cut(body, response) from None
+        raise _truncated(body, response) from None
     except httpcore.RemoteProtocolError as error:
         if not str(error).startswith(_EARLY_END):
             raise
-        raise _cut(body, response) from None
+        raise _truncated(body, response) from None
     return bytes(body)
 
 
-def _cut(body: bytearray, response: httpcore.Response) -> ImageRejected:
+def _truncated(body: bytearray, response: httpcore.Response) -> ImageRejected:
     declared = _header(response, b"content-length")
     of = f" of {declared}" if declared.isdigit() else ""
     return ImageRejected(f"image: the URL's answer ended early, after {len(body)}{of} bytes")
 
 
 def _header(response: httpcore.Response, name: bytes) -> str:
-    """Its last value, or ""."""
+    """The last value of a header, or ""."""
     values = [value for field, value in response.headers if field.lower() == name]
     return values[-1].decode("latin-1") if values else ""
 
 
 def _location(response: httpcore.Response) -> str | None:
-    """Bytes that are no UTF-8 stay the bytes that they are, as browsers have it: only the server
-    that sent them knows which letters it means."""
-    found = [value for name, value in response.headers if name.lower() == b"location"]
-    if not found:
+    """The Location header. Bytes that are not UTF-8 are percent-encoded unchanged, as in browsers:
+    only the sender knows their charset."""
+    values = [value for name, value in response.headers if name.lower() == b"location"]
+    if not values:
         return None
     try:
-        return found[0].decode()
+        return values[0].decode()
     except UnicodeDecodeError:
-        return "".join(chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in found[0])
+        return "".join(chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in values[0])

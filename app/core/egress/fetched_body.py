@@ -1,7 +1,7 @@
-"""What a web server answered in the place of a picture, said so that its sender can mend it.
+"""Detects responses that are no picture (empty, compressed, HTML), with an actionable error text.
 
-Only what the head of an answer and the first bytes of its body tell; whether the body is a sound
-picture is for app/core/images/decode.py to say. Texts hold nothing of the body.
+Looks only at the headers and the first bytes; app/core/images/decode.py judges the picture itself.
+Error texts contain nothing of the body.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from app.core.storage.uploads import picture_of
 _HEAD = 1024
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _CODINGS = ("gzip", "x-gzip", "deflate", "br", "zstd", "compress")
-# How a page begins (WHATWG, MIME sniffing, 7.1), and what may come before that.
+# The beginning of an HTML page (WHATWG, MIME sniffing, 7.1), and what may precede it.
 _PAGE = re.compile(
     rb"<(!doctype html|html|head|body|script|iframe|title|meta|link|style|table|div|h1|p|a|b|br)"
     rb"[\s/>]",
     re.IGNORECASE,
 )
 _BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
-_BEFORE = ((b"<!--", b"-->"), (b"<?xml", b"?>"))
+_PREFIXES = ((b"<!--", b"-->"), (b"<?xml", b"?>"))
 
 
 def check_body(body: bytes, content_type: str, content_encoding: str) -> None:
-    """Raises ImageRejected for an empty body, a compressed one and a web page. A body that begins
-    as a picture does is one, whatever its headers say.
+    """Raises ImageRejected for an empty or compressed body and for a web page. A body that begins
+    like a picture passes, whatever its headers are.
     """
     if not body:
         raise ImageRejected("image: the URL answered with an empty body")
@@ -46,7 +46,7 @@ def check_body(body: bytes, content_type: str, content_encoding: str) -> None:
 
 def _is_page(head: bytes, media_type: str) -> bool:
     begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    while ends := [end for start, end in _BEFORE if begin.startswith(start)]:
+    while ends := [end for start, end in _PREFIXES if begin.startswith(start)]:
         begin = begin.partition(ends[0])[2].lstrip()
     if _PAGE.match(begin) is not None:
         return True

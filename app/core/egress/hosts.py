@@ -1,5 +1,6 @@
-"""A host and its port as text, in the one spelling that URLs, the lists of settings, Host headers
-and TLS share. Knows nothing of which hosts may be reached.
+"""Canonical spelling of a host and its port, shared by URLs, settings, Host headers and TLS.
+
+Does not know which hosts are allowed.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ import re
 from ipaddress import IPv6Address
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-MOST_PORT = 65_535
+MAX_PORT = 65_535
 
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _AUTHORITY = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\])(:(?P<port>[0-9]{1,5}))?")
@@ -16,9 +17,9 @@ _AUTHORITY = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\])(:(?P<port>[0-9]{1
 
 def canonical_host(host: str) -> str:
     """A name in lower case and punycode without a final dot, or an IPv6 address in its shortest
-    form. No brackets, before and after. Raises ValueError for anything else.
+    form, both without brackets. Raises ValueError for anything else.
 
-    The codec also turns digits, letters and dots of other scripts into plain ones.
+    The IDNA codec also maps digits, letters and dots of other scripts to ASCII.
     """
     ascii_host = host.encode("idna").decode().lower()
     name = ascii_host.removesuffix(".")
@@ -37,15 +38,15 @@ def authority(host: str, port: int | None) -> str:
 
 
 def canonical_authority(entry: str) -> str:
-    """An entry `host` or `host:port` of a setting, in one spelling. Raises ValueError."""
-    found = _AUTHORITY.fullmatch(entry)
-    port = None if found is None or found["port"] is None else int(found["port"])
-    if found is None or (port is not None and not 1 <= port <= MOST_PORT):
+    """The canonical form of `host` or `host:port`. Raises ValueError."""
+    match = _AUTHORITY.fullmatch(entry)
+    port = None if match is None or match["port"] is None else int(match["port"])
+    if match is None or (port is not None and not 1 <= port <= MAX_PORT):
         raise ValueError(f"{entry!r} is no host or host:port")
     try:
-        host = canonical_host(found["host"].strip("[]"))
+        host = canonical_host(match["host"].strip("[]"))
     except ValueError:
         raise ValueError(f"{entry!r} is no host name") from None
-    if found["host"].startswith("[") != (":" in host):
+    if match["host"].startswith("[") != (":" in host):
         raise ValueError(f"{entry!r}: brackets are for IPv6 addresses")
     return authority(host, port)

@@ -1,6 +1,6 @@
-"""One POST to wherever an owner says, through the same guarded connections as the fetcher
-(app/core/egress/connections.py). Redirects are not followed, and nothing of an answer is read but
-its head.
+"""One POST to a URL of an owner, through guarded connections (app/core/egress/connections.py).
+
+Does not follow redirects, and reads only the head of the response.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from app.core.errors import UrlRejected
 
 
 class DeliveryFailed(Exception):
-    """There was no answer. The text is fit for the owner: it names no address."""
+    """No response. The owner sees the text, so it contains no address."""
 
 
 def post(
@@ -27,20 +27,20 @@ def post(
     timeout_s: float,
     resolve: Resolve = resolve,
 ) -> int:
-    """The HTTP status of the answer, redirects included. Raises DeliveryFailed.
+    """The HTTP status of the response, which may be a redirect. Raises DeliveryFailed.
 
-    timeout_s: for all of it, from the look-up of the name to the head of the answer.
+    timeout_s: from the DNS look-up to the head of the response.
     """
     try:
         to = parse_url(url)
-        at = httpcore.URL(scheme=to.scheme, host=to.host, port=to.port, target=to.target)
-        sent = {"Host": to.host_header, "User-Agent": "flux-controlnet-server", **headers}
+        address = httpcore.URL(scheme=to.scheme, host=to.host, port=to.port, target=to.target)
+        fields = {"Host": to.host_header, "User-Agent": "flux-controlnet-server", **headers}
         backend = GuardedBackend(allow, Deadline(timeout_s), resolve)
         with (
             httpcore.ConnectionPool(network_backend=backend) as pool,
-            pool.stream("POST", at, headers=_encoded(sent, body), content=body) as answer,
+            pool.stream("POST", address, headers=_encoded(fields, body), content=body) as response,
         ):
-            return answer.status
+            return response.status
     except UrlRejected as error:
         raise DeliveryFailed(f"the URL cannot be used: {error.reason}") from None
     except httpcore.TimeoutException:
@@ -50,5 +50,5 @@ def post(
 
 
 def _encoded(headers: Mapping[str, str], body: bytes) -> list[tuple[bytes, bytes]]:
-    every = {**headers, "Content-Length": str(len(body))}
-    return [(name.encode(), value.encode()) for name, value in every.items()]
+    with_length = {**headers, "Content-Length": str(len(body))}
+    return [(name.encode(), value.encode()) for name, value in with_length.items()]

@@ -1,7 +1,6 @@
-"""The text of a URL -> where a request goes: scheme, host, port and target, each in one spelling.
+"""Parses a URL into scheme, host, port and request target, each in canonical form.
 
-Only text is judged here; which addresses a host may have is the business of
-app/core/egress/connections.py.
+Checks only the text. app/core/egress/connections.py checks the addresses of the host.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ from app.core.egress.hosts import DEFAULT_PORTS, authority, canonical_host
 from app.core.errors import UrlRejected
 
 MAX_LENGTH = 8192
-"""Of a whole URL in characters: more than the longest signed links of picture stores have."""
+"""Characters of a URL: more than the longest signed links of object stores."""
 
-_AFTER_BRACKET = re.compile(r"(:[0-9]*)?")  # urlsplit would take a name there for nothing
+_AFTER_BRACKET = re.compile(r"(:[0-9]*)?")  # urlsplit would ignore a name there
 
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """host as app.core.egress.hosts spells it; port is None where none was named; target is path
-    and query."""
+    """host: canonical (app.core.egress.hosts). port: None if the URL has none. target: path and
+    query."""
 
     scheme: str
     host: str
@@ -31,18 +30,18 @@ class Url:
 
     @property
     def host_header(self) -> str:
-        """Without the scheme's own port, as browsers send it: signed links depend on it."""
-        own = self.connects_to == DEFAULT_PORTS[self.scheme]
-        return authority(self.host, None if own else self.port)
+        """Without the default port, as browsers send it: signed links depend on it."""
+        is_default = self.connects_to == DEFAULT_PORTS[self.scheme]
+        return authority(self.host, None if is_default else self.port)
 
     @property
     def connects_to(self) -> int:
-        """The port of the connection."""
+        """The port to connect to."""
         return self.port or DEFAULT_PORTS[self.scheme]
 
 
 def parse_url(text: str) -> Url:
-    """Raises UrlRejected for what is not a plain http(s) URL."""
+    """Raises UrlRejected unless `text` is a plain http(s) URL."""
     if len(text) > MAX_LENGTH:
         raise UrlRejected(f"it is longer than {MAX_LENGTH} characters")
     try:
@@ -64,9 +63,9 @@ def parse_url(text: str) -> Url:
     return Url(parts.scheme, host, port, _target(parts))
 
 
-def redirected(text: str, location: str) -> str:
-    """The URL that a redirect of `text` names. Raises UrlRejected when it leaves TLS."""
-    text = text.strip()  # as parse_url does, for urljoin knows only ASCII's spaces
+def resolve_redirect(text: str, location: str) -> str:
+    """The target of a redirect of `text`. Raises UrlRejected if it leaves TLS."""
+    text = text.strip()  # like parse_url; urljoin strips only ASCII spaces
     try:
         joined = urljoin(text, location)
         left_tls = urlsplit(text).scheme == "https" and urlsplit(joined).scheme == "http"
@@ -78,7 +77,7 @@ def redirected(text: str, location: str) -> str:
 
 
 def _target(parts: SplitResult) -> bytes:
-    """Path and query; spaces, control and non-ASCII characters as %XX, what is encoded stays."""
+    """Path and query; spaces, control and non-ASCII characters as %XX; existing escapes stay."""
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return b"".join(
         bytes([byte]) if 0x21 <= byte <= 0x7E else b"%%%02X" % byte

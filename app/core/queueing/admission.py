@@ -50,17 +50,15 @@ class Admission:
         """Share of maxmemory in use, at most _MEMORY_S old; 0 without a maxmemory."""
         now = time.monotonic()
         if now - self._memory_read_at >= _MEMORY_S:
-            self._memory_read_at = (
-                now  # before the call, so that concurrent checks do not repeat it
-            )
+            self._memory_read_at = now  # first, so that concurrent checks do not repeat it
             info = await self._redis.info("memory")
             limit = info["maxmemory"]
             self._memory_used = info["used_memory"] / limit if limit else 0.0
         return self._memory_used
 
     async def _seconds_for(self, ends: int) -> int:
-        """Seconds until `ends` requests end at the recent throughput. At least 1; at most the TTL of
-        a request, because all that wait now have expired by then."""
+        """Seconds until `ends` requests end at the recent throughput. At least 1, and at most the
+        TTL of a request, because all that wait now have expired by then."""
         moments = cast(list[bytes], await self._redis.lrange(keys.COMPLETIONS, 0, -1))
         if not moments:
             return min(_RETRY_AFTER_S, self._max_retry_after_s)

@@ -1,4 +1,4 @@
-"""RQ jobs of requests: the queue of each stage, enqueueing, dequeueing, and the state of the queues.
+"""RQ jobs of requests: the queue of each stage, enqueueing, dequeueing, the state of queues.
 
 A job equals that of RQ's enqueue(unique=True), but takes one round trip, and
 app/core/lua/fragments/turns.lua chooses its position. The job id is made of request and stage, so
@@ -135,7 +135,7 @@ class Jobs:
         return len(live_workers(self._redis, name))
 
     def max_pixels(self) -> int | None:
-        """Pixels of the largest picture that all live gpu workers can make; None without a limit."""
+        """Largest picture that all live gpu workers can make, in pixels; None without a limit."""
         limits = [worker.max_pixels for worker in live_workers(self._redis, GPU)]
         return min((pixels for pixels in limits if pixels is not None), default=None)
 

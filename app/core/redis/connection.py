@@ -30,8 +30,8 @@ from redis.sentinel import MasterNotFoundError, Sentinel
 RETRIES = 20
 MAX_BACKOFF_S = 1.0
 MAX_BLOCK_S = 5
-"""Maximum of a blocking read. redis-py treats a longer silence as a dead connection, and fails after
-a few of those."""
+"""Maximum of a blocking read. redis-py treats a longer silence as a dead connection, and gives up
+after a few of those."""
 _SENTINEL_PORT = 26379
 _SENTINEL_PATH = re.compile(r"/(?P<service>[\w.-]+)(/(?P<db>\d+))?")
 _SINGLE_PATH = re.compile(r"(/\d*/?)?")

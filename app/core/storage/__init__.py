@@ -1,1 +1,1 @@
-"""Bytes by name with an expiry: Redis, a folder or a bucket; uploads and signed links."""
+"""Blob storage: blobs with an expiry in Redis, a folder or a bucket; uploads; signed links."""

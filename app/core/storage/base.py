@@ -1,8 +1,7 @@
-"""Bytes by name with an expiry: control pictures on their way in, pixels between the jobs,
-finished files on their way out. Knows nothing of what the bytes mean.
+"""The blob store: the protocol Blobs (bytes by name, with an expiry), and RedisBlobs.
 
-One Protocol and three stores behind it; BLOB_URL says which (open_blobs). RedisBlobs is here, the
-others in directory_blobs.py and s3_blobs.py.
+Blobs are control pictures, pixels between jobs, and finished files; the store does not know which.
+BLOB_URL selects RedisBlobs, DirectoryBlobs (directory.py) or S3Blobs (s3.py) in open_blobs.
 """
 
 from __future__ import annotations
@@ -17,24 +16,24 @@ from app.core.redis import keys
 
 
 class Blobs(Protocol):
-    """Errors of the store itself are RedisError or BlobsUnavailable, never a miss."""
+    """A failing store raises RedisError or BlobsUnavailable; it never looks like a miss."""
 
     def put(self, name: str, data: bytes, expires_at: float) -> None:
-        """Store `data`; it is gone at `expires_at` (Unix seconds). Whoever reads meanwhile sees
-        the old bytes or the new ones, never a part."""
+        """Store `data` until `expires_at` (Unix seconds). Atomic: a concurrent reader gets the old
+        or the new bytes."""
 
     def get(self, name: str) -> bytes | None:
-        """The bytes, or None when they were never there or have expired."""
+        """The bytes; None if unknown or expired."""
 
     def delete(self, *names: str) -> None:
-        """Forget them now; unknown names are no error."""
+        """Delete blobs; unknown names are no error."""
 
     def sweep(self) -> int:
-        """Remove what has expired; how many. To be called now and then, by any process."""
+        """Remove expired blobs; returns their number. Any process calls it periodically."""
 
 
 class RedisBlobs:
-    """Blobs beside the records in Redis: nothing else to run, fine to some hundred pictures."""
+    """Blobs in the Redis of the records: no other service needed; for some hundred pictures."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -51,14 +50,14 @@ class RedisBlobs:
             self._redis.delete(*(keys.blob(name) for name in names))
 
     def sweep(self) -> int:
-        """Nothing to do: Redis forgets by itself."""
+        """Nothing to do: Redis expires keys itself."""
         return 0
 
 
 def open_blobs(url: str, redis: Redis) -> Blobs:
-    """The store that BLOB_URL (checked by check_blob_url) names.
+    """The store of a BLOB_URL that check_blob_url accepts.
 
-    Raises ValueError when it cannot be one: no folder can be made there, a library is missing.
+    Raises ValueError if the folder cannot be created or a library is missing.
     """
     parts = urlsplit(url)
     if parts.scheme == "file":
@@ -77,7 +76,7 @@ def open_blobs(url: str, redis: Redis) -> Blobs:
 
 
 def check_blob_url(url: str) -> str:
-    """`url` when it has one of the three forms; ValueError with all of them otherwise."""
+    """`url` if it has one of the three forms. Raises ValueError that lists them."""
     parts = urlsplit(url)
     plain = not (parts.query or parts.fragment)
     in_folder = parts.scheme == "file" and not parts.netloc and len(parts.path) > 1

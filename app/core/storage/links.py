@@ -1,7 +1,6 @@
-"""Signed links to finished files: a client opens them without a key, and cannot make one up.
+"""Signed links to finished files and uploads: valid without an API key, and not forgeable.
 
-Owns the path of a link and its signature; where the bytes live and what host a link names is
-decided by others.
+Owns the path and the signature of a link. Does not know the origin of links or the blob store.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ _UPLOAD_PATH = re.compile(r"/uploads/(?P<sha256>[0-9a-f]{64})\.[a-z]+$")
 
 
 def output_path(request_id: str, file_name: str) -> str:
-    """The path of a finished picture, or of a control map; the stem of the file name is the
-    picture's index, or `map`."""
+    """The path of a finished picture or of a control map; the stem of the file name is the index of
+    the picture, or `map`."""
     return f"/files/{request_id}/{file_name}"
 
 
@@ -33,7 +32,7 @@ def upload_path(sha256: str, kind: str) -> str:
 
 
 def shared_secret(redis: Redis, name: str) -> bytes:
-    """The random secret of this name that all processes on one Redis share; made when missing."""
+    """The random secret of this name that all processes on one Redis share; created if missing."""
     redis.set(name, secrets.token_bytes(32), nx=True)
     secret = redis.get(name)
     assert isinstance(secret, bytes)
@@ -41,7 +40,7 @@ def shared_secret(redis: Redis, name: str) -> bytes:
 
 
 class LinkSigner:
-    """All processes on one Redis share one random secret, so any of them can check a link."""
+    """All processes on one Redis share a random secret, so any of them can check a link."""
 
     def __init__(self, redis: Redis) -> None:
         self._secret = shared_secret(redis, keys.LINK_SECRET)
@@ -51,7 +50,7 @@ class LinkSigner:
         return f"{path}?exp={expires_at}&sig={self._signature(path, expires_at)}"
 
     def valid(self, path: str, expires_at: str, signature: str) -> bool:
-        """True when we signed exactly this path and expiry and the time has not come."""
+        """True if the signature fits this path and expiry, and the expiry is in the future."""
         if not expires_at.isascii() or not expires_at.isdigit() or len(expires_at) > 12:
             return False
         expected = self._signature(path, int(expires_at))
@@ -59,16 +58,15 @@ class LinkSigner:
         return genuine and time.time() < int(expires_at)
 
     def own_output(self, url: str) -> tuple[str, str] | None:
-        """(request id, stem of the file's name) when `url` is a valid link to one of our pictures,
-        on any host.
+        """(request id, stem of the file name) if `url` is a valid link to an output, on any host.
 
-        The signature is proof enough: such a picture need not travel over the network.
+        The valid signature proves that it is ours, so no download is needed.
         """
         path = self._own(url, _OUTPUT_PATH)
         return (path["request_id"], path["name"]) if path is not None else None
 
     def own_upload(self, url: str) -> str | None:
-        """The SHA-256 of an uploaded picture when `url` is a valid link to one, on any host."""
+        """The SHA-256 of an uploaded picture if `url` is a valid link to one, on any host."""
         path = self._own(url, _UPLOAD_PATH)
         return path["sha256"] if path is not None else None
 

@@ -1,8 +1,8 @@
-"""Uploaded pictures: which bytes are one, who pays for the room, and how long they live.
+"""Uploaded pictures: accepted kinds, quota of an owner, expiry.
 
-The bytes are blobs named by their SHA-256, so that the same picture is stored once, whoever sends
-it. An owner pays for each picture it has uploaded and that has not expired, once. Knows no HTTP,
-and decodes nothing: only the first bytes of a picture are read.
+The blobs are named by their SHA-256, so the same picture is stored once for all owners. Each
+unexpired picture counts once against the quota of every owner that uploaded it. Knows no HTTP, and
+decodes nothing: it reads only the first bytes of a picture.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ KINDS = {
     "heic": "image/heic",
     "heif": "image/heif",
 }
-"""What may be uploaded, which is what app.core.images.decode reads: kind -> content type."""
+"""Accepted kinds, the ones that app.core.images.decode reads: kind -> content type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Upload:
 
 
 def picture_of(data: bytes) -> Upload | None:
-    """None when the bytes do not begin as a picture of a known kind does."""
+    """The upload of these bytes; None if they do not begin like a picture of a known kind."""
     kind = picture_kind(data)
     return None if kind is None else Upload(hashlib.sha256(data).hexdigest(), kind, data)
 
@@ -57,22 +57,22 @@ class Uploads:
         self._admit = redis.register_script(script("storage/admit_uploads"))
 
     def store(self, owner: str, uploads: Sequence[Upload]) -> int:
-        """Keep all of them; says until when (Unix seconds). One that is there lives longer.
+        """Store all uploads. Returns their expiry (Unix seconds), which a stored one gets too.
 
-        Raises QuotaExceeded, and then keeps none. Room that was taken for a picture whose storing
-        failed is given back when it would have expired.
+        Raises QuotaExceeded, and then stores none. If a write fails, the picture counts against the
+        quota until its expiry.
         """
         now = time.time()
         expires_at = int(now) + self._ttl_s
         sizes = {upload.sha256: len(upload.data) for upload in uploads}
         flat = [str(part) for pair in sizes.items() for part in pair]
-        would_be = self._admit(
+        total = self._admit(
             keys=[upload_expiries(owner), upload_sizes(owner)],
             args=[repr(now), expires_at, self._quota_bytes, *flat],
         )
-        if would_be >= 0:
+        if total >= 0:
             raise QuotaExceeded(
-                f"data_urls: with these your uploads would hold {would_be} bytes; at most "
+                f"data_urls: with these your uploads would hold {total} bytes; at most "
                 f"{self._quota_bytes} are allowed, and each lives {self._ttl_s} s"
             )
         for upload in {upload.sha256: upload for upload in uploads}.values():

@@ -1,1 +1,1 @@
-"""This machine: memory, processes, files that only one user may read."""
+"""This machine: memory, processes, private files, exit codes."""

@@ -1,4 +1,4 @@
-"""How a process ends that cannot start: one line on standard error and an exit code."""
+"""Exit of a process that cannot start: one line on standard error, and an exit code."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ EXIT_CONFIG = 78
 def refuse(line: str) -> NoReturn:
     """Print `line` to standard error and exit with EXIT_CONFIG."""
     sys.stderr.write(f"{line}\n")
-    stop = SystemExit(line)
-    stop.code = EXIT_CONFIG
-    raise stop
+    error = SystemExit(line)
+    error.code = EXIT_CONFIG
+    raise error

@@ -1,4 +1,4 @@
-"""The memory of this machine: how much of it there is for us, and giving back what is free."""
+"""Memory of this machine: the limit of this process, and the return of freed memory."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ _LIBC = ctypes.CDLL(None)
 
 
 def memory_limit(root: Path = Path("/")) -> int:
-    """Bytes that this process and its children can have together: the machine's memory, or less
-    where a control group (a container, a unit of systemd) has less. root: where /proc and /sys are.
+    """Bytes available to this process and its children: the machine's memory, or less if a control
+    group (a container, a systemd unit) sets a lower limit. root: parent of /proc and /sys.
     """
     return min([_machine_memory(root), *_group_limits(root)])
 
 
-def give_back_free_memory() -> None:
-    """Return freed memory to the system, which the C library keeps for later. Takes milliseconds
-    and lets other threads run; nothing happens where the library cannot do it."""
-    trim = getattr(_LIBC, "malloc_trim", None)  # musl has none
+def release_free_memory() -> None:
+    """Return freed memory, which the C library caches, to the system. Takes milliseconds without
+    the GIL. No effect if the library does not support it."""
+    trim = getattr(_LIBC, "malloc_trim", None)  # missing in musl
     if trim is not None:
         trim(0)
 
@@ -31,7 +31,7 @@ def _machine_memory(root: Path) -> int:
 
 
 def _group_limits(root: Path) -> Iterator[int]:
-    """Of the control groups of this process and of those around them, in both versions."""
+    """Limits of this process's control groups and their parents, in versions 1 and 2."""
     groups = root / "sys/fs/cgroup"
     for line in (root / "proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
@@ -42,7 +42,7 @@ def _group_limits(root: Path) -> Iterator[int]:
         else:
             continue
         group = PurePosixPath(path.lstrip("/"))
-        for around in (group, *group.parents):
-            file = folder / around / name
-            if file.exists() and (text := file.read_text().strip()).isdecimal():  # or max
+        for level in (group, *group.parents):
+            file = folder / level / name
+            if file.exists() and (text := file.read_text().strip()).isdecimal():  # not "max"
                 yield int(text)

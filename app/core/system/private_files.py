@@ -1,5 +1,6 @@
-"""Files that only the user of this server may read: the modes of what is there, and the mask for
-what is made from now on. Follows no symbolic link and knows nothing of what the files hold.
+"""Private files: modes of existing files, and the umask for new ones, without rights for others.
+
+Follows no symbolic link. Does not know what the files contain.
 """
 
 from __future__ import annotations
@@ -15,51 +16,51 @@ FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 
 _OTHERS = 0o077
-"""Every right of a file's group and of everybody else."""
+"""All rights of a file's group and of others."""
 
 
 def mask_others() -> None:
-    """What this process and its children make from now on is for their user alone."""
+    """Set the umask, so that new files of this process and its children are private."""
     os.umask(_OTHERS)
 
 
 def close_to_others(path: Path) -> None:
-    """Take the rights of others from one file or folder, when it is there. A symbolic link at its
-    place is left alone. What cannot be changed, since it is another user's, is one line of log."""
+    """Remove the rights of others from a file or folder, if it exists. Skips a symbolic link. Logs
+    a warning for a file of another user, whose mode cannot be changed."""
     if not _closed(path):
         log.warning("%s keeps its mode: it belongs to another user", path)
 
 
 def close_tree_to_others(folder: Path) -> None:
-    """The same for a folder and everything below it; what disappears meanwhile is no error."""
-    refused = [] if _closed(folder) else [folder]
+    """The same for a folder and everything below it. Files may disappear meanwhile."""
+    unchanged = [] if _closed(folder) else [folder]
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = Path(parent, name)
             if not _closed(path):
-                refused.append(path)
-    if refused:
+                unchanged.append(path)
+    if unchanged:
         log.warning(
             "%d files of %s keep their modes, since they belong to other users; one is %s",
-            *(len(refused), folder, refused[0]),
+            *(len(unchanged), folder, unchanged[0]),
         )
 
 
 def private_folder(path: Path) -> Path:
-    """`path` as a folder of this user alone, made when it is not there. Raises PermissionError for
-    one that is another user's, a link, or no folder: somebody else may have made it first."""
+    """Create `path` as a private folder if it is missing. Raises PermissionError if it is a link,
+    not a folder, or another user's, who may have created it first."""
     path.mkdir(mode=FOLDER_MODE, exist_ok=True)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise PermissionError(f"{path} is not a folder of this user")
     close_to_others(path)
     return path
 
 
 def _closed(path: Path) -> bool:
-    """Whether others have no rights on it by now; also when it is a link or has disappeared."""
+    """Remove the rights of others; True if they have none now, or for a link or no file."""
     try:
-        # A handle that follows no link: what is judged is what is changed.
+        # Check and change through one descriptor that follows no link: no race.
         descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return True

@@ -1,4 +1,4 @@
-"""Linux process ties that keep a supervised tree from leaving anything behind."""
+"""Linux process control: a supervised process tree leaves no orphans."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def die_with_parent() -> None:
-    """Called in a new child: it is killed when its parent dies, however that happens."""
+    """For a new child process: the kernel kills it when its parent dies."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def adopt_orphans() -> None:
-    """Processes whose parent (a child of ours) dies become children of this process."""
+    """Make this process a subreaper: orphaned descendants become its children."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def kill_children() -> None:
-    """Kill and reap every child of this process, adopted ones included, until there is none."""
+    """Kill and reap all children of this process, adopted ones included, until none is left."""
     while children := _children():
         for pid in children:
             try:

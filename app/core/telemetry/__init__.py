@@ -1,1 +1,1 @@
-"""What the server says about itself: numbers (counters, snapshot), log lines, spans."""
+"""Telemetry: counters, logs, tracing spans."""

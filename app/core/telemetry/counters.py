@@ -1,13 +1,13 @@
-"""What /metrics counts: one hash of Redis, so that no restart of ours loses a number and every
-replica shows the same.
+"""The counters of /metrics: one hash in Redis, which survives restarts and is the same for all
+replicas.
 
-Owns the names of its fields and the bounds of the histograms. A change of a request is counted by
-the script that makes it (app/core/lua/fragments/counters.lua), so it is counted once. What changes
-no request (HTTP answers, refusals) is collected in a Tally and added every now and then. Knows
-neither Prometheus' format nor what is counted where.
+Owns the names of its fields and the bucket bounds of the histograms. The script that changes a
+request also counts the change (app/core/lua/fragments/counters.lua), exactly once. Other events
+(HTTP responses, refusals) collect in a Tally, which is flushed periodically. Does not know the
+format of Prometheus.
 
-A field is `family|label|...`. A histogram has `...|BOUND` for what was at most that bound and
-above the one before it, `...|inf` for the rest, and `...|sum`.
+A field is `family|label|...`. A histogram has a field `...|BOUND` for values up to that bound and
+above the previous one, `...|inf` for the rest, and `...|sum`.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ SUBMITTED = "submitted"
 ENDED = "ended"
 """outcome, reason (the name of the error's class)"""
 EXPIRED = "expired"
-"""The outcome of a request whose record expired before it ended."""
+"""Outcome of a request whose record expired before it ended."""
 STAGE = "stage"
 """Histogram: prepare, queue, generate, finish, total."""
 ETA_ERROR = "eta_error"
-"""Histogram: |seconds from start to end - as the record's `predicted_s` had them|."""
+"""Histogram: |predicted_s of the record - actual| seconds from start to end."""
 STEPS = "steps"
 REFUSED = "refused"
 """status, reason (the name of the error's class)"""
@@ -57,7 +57,7 @@ def field(*names: str) -> str:
 
 
 class Tally:
-    """Numbers of this process that are not in Redis yet. For one thread."""
+    """Counts of this process that are not in Redis yet. Not thread-safe."""
 
     def __init__(self) -> None:
         self._bounds = [float(bound) for bound in BOUNDS]
@@ -67,14 +67,14 @@ class Tally:
         self._numbers[field(*names)] += 1
 
     def observe(self, seconds: float, *names: str) -> None:
-        place = bisect_left(self._bounds, seconds)
-        bound = BOUNDS[place] if place < len(BOUNDS) else BEYOND
+        index = bisect_left(self._bounds, seconds)
+        bound = BOUNDS[index] if index < len(BOUNDS) else BEYOND
         self._numbers[field(*names, bound)] += 1
         self._numbers[field(*names, SUM)] += seconds
 
-    async def deliver(self, redis: async_redis.Redis) -> None:
-        """Add everything to Redis in one round trip. Raises RedisError, and keeps it then: what a
-        broken connection did not acknowledge may be added twice."""
+    async def flush(self, redis: async_redis.Redis) -> None:
+        """Add all counts to Redis in one round trip. On RedisError, keeps them and raises: counts
+        that a broken connection did not acknowledge may be added twice."""
         numbers, self._numbers = self._numbers, defaultdict(int)
         if not numbers:
             return
@@ -90,5 +90,5 @@ class Tally:
 
 
 def parse(raw: Mapping[bytes, bytes]) -> dict[tuple[str, ...], float]:
-    """The hash as Redis answers it: names -> number."""
+    """Parse the hash from Redis: names -> number."""
     return {tuple(name.decode().split("|")): float(number) for name, number in raw.items()}

@@ -1,9 +1,7 @@
-"""How every process of ours logs: one handler on standard error, as text or as one JSON object a
-line, and on each line the request it is about.
+"""Logging of all processes: one handler on standard error, text or JSON lines, with request ids.
 
-Owns the two formats, whom the lines of a call or a job are about, and what never reaches a line:
-API keys and passwords in URLs. Prompts and bodies are kept out by never being logged. Knows
-neither HTTP nor RQ.
+Owns both formats, the subject of log lines (request, API key), and the redaction of API keys and of
+passwords in URLs. No code logs prompts or bodies. Knows neither HTTP nor RQ.
 """
 
 from __future__ import annotations
@@ -27,13 +25,13 @@ log = logging.getLogger(__name__)
 _SECRET = re.compile(r"(?P<key>SG_)[0-9a-zA-Z]{16,}|(?P<scheme>://)[^/\s\"']*(?=@)")
 _REQUEST = re.compile(r"\b[0-9a-f]{32}\b")
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
-_CONTROL[ord("\n")] = "\n    "  # what goes on is told from what begins
+_CONTROL[ord("\n")] = "\n    "  # continuation lines are indented
 
 
 @dataclass(slots=True)
 class Subject:
-    """Whom the lines of a call or a job are about. Mutable: what is learnt in one thread of a call
-    counts for the rest of it. refusal: the error's class with which the call was turned down."""
+    """The subject of the log lines of a call or a job. Mutable, so that all threads of a call share
+    it. refusal: class of the error that refused the call."""
 
     request_id: str = ""
     key_id: str = ""
@@ -45,7 +43,7 @@ _subject: ContextVar[Subject | None] = ContextVar("subject", default=None)
 
 @contextmanager
 def about(request_id: str = "") -> Iterator[Subject]:
-    """All lines of the block, and of what it starts in its context, are about this request."""
+    """Set the subject of all log lines in the block and in contexts that it starts."""
     subject = Subject(request_id)
     token = _subject.set(subject)
     try:
@@ -55,7 +53,7 @@ def about(request_id: str = "") -> Iterator[Subject]:
 
 
 def note(*, request_id: str = "", key_id: str = "", refusal: str = "") -> None:
-    """What has been learnt about the subject of this context; nothing where there is none."""
+    """Add to the subject of this context; no effect without one."""
     subject = _subject.get()
     if subject is not None:
         subject.request_id = request_id or subject.request_id
@@ -64,13 +62,13 @@ def note(*, request_id: str = "", key_id: str = "", refusal: str = "") -> None:
 
 
 def current_request() -> str:
-    """The id of the request that this context is about, or an empty text."""
+    """The request id of the subject of this context, or ""."""
     subject = _subject.get()
     return subject.request_id if subject is not None else ""
 
 
 def install(process: str, level: str, log_format: Literal["json", "text"]) -> None:
-    """Once a process: everything that is logged, uncaught errors too, goes through our handler."""
+    """Once per process: send all logs, uncaught errors included, through this handler."""
     handler = logging.StreamHandler()
     handler.addFilter(_with_subject)
     handler.setFormatter(_Json(process) if log_format == "json" else _Text())
@@ -83,23 +81,24 @@ def install(process: str, level: str, log_format: Literal["json", "text"]) -> No
 
 
 def redacted(line: str) -> str:
-    """Without the secrets that an error of a library may have put there."""
+    """Mask secrets, which errors of libraries can contain."""
     if "SG_" not in line and "@" not in line:
         return line
-    return _SECRET.sub(lambda found: (found["key"] or found["scheme"]) + "***", line)
+    return _SECRET.sub(lambda match: (match["key"] or match["scheme"]) + "***", line)
 
 
 def _with_subject(record: logging.LogRecord) -> bool:
-    """Libraries know no subject, but the names of our jobs begin with the request."""
+    """Add the request id. A line of a library has no subject, but may contain a job id, which
+    begins with the request id."""
     request_id = current_request()
-    if not request_id and (named := _REQUEST.search(record.getMessage())):
-        request_id = named.group()
+    if not request_id and (match := _REQUEST.search(record.getMessage())):
+        request_id = match.group()
     record.request_id = request_id
     return True
 
 
 class _Text(logging.Formatter):
-    """`time LEVEL logger [request]: message`; no message can pass for two lines."""
+    """`time LEVEL logger [request]: message`; a message cannot forge a second line."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s%(about)s: %(message)s")
@@ -115,8 +114,8 @@ class _Text(logging.Formatter):
 
 
 class _Json(logging.Formatter):
-    """One object a line: time (UTC), level, logger, message, process, pid, request_id if there is
-    one, the `fields` that a line was given, and `exception`."""
+    """One object per line: time (UTC), level, logger, message, process, pid, request_id if known,
+    the `fields` of the record, and `exception`."""
 
     def __init__(self, process: str) -> None:
         super().__init__()

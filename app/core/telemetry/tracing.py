@@ -1,9 +1,9 @@
-"""Optional OpenTelemetry spans: one for a submission, one for each job of the request, in one
-trace that may have begun in the client.
+"""Optional OpenTelemetry tracing: a span for a submission and for each job of the request, in one
+trace, which the client can start.
 
-Off, and nothing of the library imported by us, unless OTEL_EXPORTER_OTLP_ENDPOINT names a
-collector. The jobs find their parent in the record (`traceparent`, as W3C has it), so they may
-run anywhere and any time later. Knows neither HTTP nor RQ.
+Off, and without an import of the library, unless OTEL_EXPORTER_OTLP_ENDPOINT is set. Jobs read
+their parent span from the record (`traceparent`, W3C), so they can run on any host at any time.
+Knows neither HTTP nor RQ.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TRACEPARENT = "traceparent"
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
-_LAST_SPANS_S = 2.0
+_SHUTDOWN_S = 2.0
 
 _tracer: Tracer | None = None
 _provider: TracerProvider | None = None
@@ -35,10 +35,10 @@ def wanted(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def start(process: str, processor: SpanProcessor | None = None) -> None:
-    """Switch tracing on for this process, until stop().
+    """Enable tracing for this process, until stop().
 
-    processor: instead of the OTLP exporter, in tests.
-    SystemExit with one line when the library is not installed.
+    processor: replaces the OTLP exporter in tests. Exits with one line if the library is not
+    installed.
     """
     global _tracer, _provider
     try:
@@ -50,7 +50,7 @@ def start(process: str, processor: SpanProcessor | None = None) -> None:
         raise SystemExit(
             f"settings: {_ENDPOINTS[0]}: the extra `tracing` of this package is not installed"
         ) from None
-    # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over what is said here.
+    # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over these values.
     name = os.environ.get("OTEL_SERVICE_NAME", "flux-controlnet")
     resource = Resource.create({"service.name": name, "process.role": process})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
@@ -60,13 +60,13 @@ def start(process: str, processor: SpanProcessor | None = None) -> None:
 
 
 def stop() -> None:
-    """Switch it off; a collector that is there is sent what it has not got yet."""
+    """Disable tracing; export the remaining spans for at most _SHUTDOWN_S."""
     global _tracer, _provider
     provider, _tracer, _provider = _provider, None, None
     if provider is not None:
-        last = threading.Thread(target=provider.shutdown, name="last spans", daemon=True)
-        last.start()
-        last.join(_LAST_SPANS_S)
+        shutdown = threading.Thread(target=provider.shutdown, name="span export", daemon=True)
+        shutdown.start()
+        shutdown.join(_SHUTDOWN_S)
 
 
 def active() -> bool:
@@ -77,21 +77,21 @@ def active() -> bool:
 def span(
     name: str, parent: str | None, *, server: bool = False, **attributes: Any
 ) -> Iterator[Span | None]:
-    """A span around the block, below `parent` (a traceparent); None while tracing is off."""
+    """A span around the block, below `parent` (a traceparent); None if tracing is off."""
     if _tracer is None:
         yield None
         return
     from opentelemetry.trace import SpanKind
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    above = TraceContextTextMapPropagator().extract({TRACEPARENT: parent} if parent else {})
+    context = TraceContextTextMapPropagator().extract({TRACEPARENT: parent} if parent else {})
     kind = SpanKind.SERVER if server else SpanKind.CONSUMER
-    with _tracer.start_as_current_span(name, above, kind, attributes) as made:
-        yield made
+    with _tracer.start_as_current_span(name, context, kind, attributes) as current:
+        yield current
 
 
 def carrier() -> dict[str, str]:
-    """`traceparent` of the current span, for the record; empty while tracing is off."""
+    """`traceparent` of the current span, for the record; empty if tracing is off."""
     carried: dict[str, str] = {}
     if _tracer is not None:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -101,7 +101,7 @@ def carrier() -> dict[str, str]:
 
 
 def failed(span: Span | None, reason: str) -> None:
-    """What the span stands for did not succeed."""
+    """Set the status of a span to error."""
     if span is not None:
         from opentelemetry.trace import Status, StatusCode
 

@@ -48,10 +48,10 @@ def check_target(url: str, allow: AllowList) -> None:
     except UnicodeEncodeError:  # half of a surrogate pair: nothing could store or send it
         raise UrlRejected("it is malformed") from None
     to = parse_url(url)
-    if allow.names(to.host, to.connects_to):
+    if allow.allows_host(to.host, to.connects_to):
         return
     address = _literal(to.host)
-    if address is not None and allow.holds(address):
+    if address is not None and allow.allows_address(address):
         return
     if to.connects_to not in PORTS:
         raise UrlRejected("its port is not allowed")

@@ -243,7 +243,7 @@ def test_memory_is_given_back_once_after_a_body_of_a_mebibyte(
     done: list[bool] = []
     module = "app.api.middleware.body_budget"
     monkeypatch.setattr(f"{module}._TRIM_AFTER_S", 0.0)
-    monkeypatch.setattr(f"{module}.give_back_free_memory", lambda: done.append(True))
+    monkeypatch.setattr(f"{module}.release_free_memory", lambda: done.append(True))
 
     async def run() -> None:
         budget = BodyBudget(total=10**7, per_key=10**7, largest=1)

@@ -232,13 +232,13 @@ def test_a_resolver_that_does_not_answer_meets_the_deadline() -> None:
 def test_a_deadline_leaves_some_time_or_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 100.0)
     deadline = Deadline(2.5)
-    assert deadline.left() == 2.5
+    assert deadline.remaining_s() == 2.5
     monkeypatch.setattr(time, "monotonic", lambda: 102.25)
-    assert deadline.left() == 0.25
+    assert deadline.remaining_s() == 0.25
     for now in (102.5, 103.0, 200.0):
         monkeypatch.setattr(time, "monotonic", lambda now=now: now)
         with pytest.raises(httpcore.ReadTimeout):
-            deadline.left()
+            deadline.remaining_s()
 
 
 def test_the_system_resolver_gives_numbers() -> None:

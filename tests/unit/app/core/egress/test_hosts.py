@@ -6,7 +6,7 @@ import pytest
 
 from app.core.egress.hosts import (
     DEFAULT_PORTS,
-    MOST_PORT,
+    MAX_PORT,
     authority,
     canonical_authority,
     canonical_host,
@@ -53,7 +53,7 @@ def test_an_authority_has_brackets_around_ipv6() -> None:
 
 def test_the_default_ports() -> None:
     assert DEFAULT_PORTS == {"http": 80, "https": 443}
-    assert MOST_PORT == 65_535
+    assert MAX_PORT == 65_535
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.core.egress.urls import Url, parse_url, redirected
+from app.core.egress.urls import Url, parse_url, resolve_redirect
 from app.core.errors import UrlRejected
 
 TAKEN = {
@@ -133,16 +133,16 @@ REDIRECTS = {
 
 @pytest.mark.parametrize(("text", "location", "url"), REDIRECTS.values(), ids=REDIRECTS)
 def test_redirected(text: str, location: str, url: str) -> None:
-    assert redirected(text, location) == url
+    assert resolve_redirect(text, location) == url
 
 
 def test_a_redirect_does_not_leave_tls() -> None:
     with pytest.raises(UrlRejected, match="from https to http"):
-        redirected("https://example.com/a", "HTTP://example.com/a")
+        resolve_redirect("https://example.com/a", "HTTP://example.com/a")
     with pytest.raises(UrlRejected, match="from https to http"):
-        redirected("\u00a0https://example.com/a", "http://example.com/a")
+        resolve_redirect("\u00a0https://example.com/a", "http://example.com/a")
 
 
 def test_a_redirect_to_a_malformed_address() -> None:
     with pytest.raises(UrlRejected, match="malformed"):
-        redirected("http://example.com/a", "http://[")
+        resolve_redirect("http://example.com/a", "http://[")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.core.system.memory import give_back_free_memory, memory_limit
+from app.core.system.memory import memory_limit, release_free_memory
 
 GIB = 2**30
 
@@ -45,4 +45,4 @@ def test_the_least_of_machine_and_control_groups(
 
 def test_this_machine_has_some_and_takes_back() -> None:
     assert memory_limit() > 2**26
-    give_back_free_memory()
+    release_free_memory()

@@ -44,7 +44,7 @@ def scrape(redis_url: str, tally: Tally | None = None) -> Samples:
         client = connect_async(redis_url)
         try:
             if tally is not None:
-                await tally.deliver(client)
+                await tally.flush(client)
             return render(await take_snapshot(client))
         finally:
             await client.aclose()
@@ -213,7 +213,7 @@ def test_a_tally_waits_for_a_redis_that_is_away(loop: asyncio.Runner, redis_serv
     tally = Tally()
     tally.count(HTTP, "GET", "/late", "200")
     with pytest.raises(RedisConnectionError):
-        loop.run(tally.deliver(Away()))  # type: ignore[arg-type]
+        loop.run(tally.flush(Away()))  # type: ignore[arg-type]
     found = scrape(redis_server, tally)
     assert found["flux_http_requests_total{method=GET,route=/late,status=200}"] == 1
 
