@@ -1,1 +1,1 @@
-"""Pictures as files and pixels. The only package of app.core that loads Pillow."""
+"""Pictures: decoding, encoding, metadata. The only package of app.core that imports Pillow."""

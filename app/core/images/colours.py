@@ -1,5 +1,5 @@
-"""Any picture of Pillow's -> plain RGB as a screen shows it: embedded colour profile applied, 16
-bits scaled to 8, transparency laid on white, nothing but pixels kept. Knows nothing of files.
+"""Converts a Pillow image of any mode to plain sRGB: colour profile applied, 16 bits scaled to 8,
+transparency composited on white, metadata dropped. Knows no files.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from PIL import Image, ImageCms
 from app.core.errors import ImageRejected
 
 _SRGB = ImageCms.createProfile("sRGB")
-# The mode in which the pixels of each mode meet their profile.
+# Mode -> the mode in which its colour profile applies.
 _BASES = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"} | dict.fromkeys(
     ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr"), "RGB"
 )
 _BASES["La"] = "L"
-_CLEAR = frozenset(("LA", "La", "PA", "RGBA", "RGBa"))
+_WITH_ALPHA = frozenset(("LA", "La", "PA", "RGBA", "RGBa"))
 
 
 def plain_rgb(picture: Image.Image, alpha: Image.Image | None = None) -> Image.Image:
-    """A new picture without metadata. alpha: of mode L, for a picture whose mode has none. Raises
-    ImageRejected for pixels that are no colours."""
+    """A new image without metadata. alpha: of mode L, for an image whose mode has none. Raises
+    ImageRejected for an unsupported mode."""
     profile = picture.info.get("icc_profile")
     if picture.mode.startswith("I;16"):
         picture = _eight_bits(picture)
@@ -47,7 +47,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 
 
 def _alpha(picture: Image.Image) -> Image.Image | None:
-    if picture.mode in _CLEAR:
+    if picture.mode in _WITH_ALPHA:
         return picture.getchannel(picture.mode[-1])
     if "transparency" in picture.info:
         return picture.convert("RGBA").getchannel("A")
@@ -55,7 +55,7 @@ def _alpha(picture: Image.Image) -> Image.Image | None:
 
 
 def _in_srgb(picture: Image.Image, profile: object) -> Image.Image:
-    """Of a profile that is broken, or about other colours, no notice is taken."""
+    """Ignores a profile that is broken or of another colour space."""
     if isinstance(profile, bytes):
         try:
             embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -1,7 +1,7 @@
-"""A picture that stands in the request itself: base64, or a data URI of it -> its bytes.
+"""Decodes an inline picture, base64 or a base64 data URI, to its bytes.
 
-The text may be as long as a request may be, so every step takes memory in proportion to it (nothing
-splits it into lines) and runs in pieces, because the steps hold Python's lock.
+The text can be as long as a request body. So the memory of every step is linear in its length
+(nothing splits it into lines), and every step runs in pieces, because it holds the GIL.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from app.core.errors import ImageRejected
 _DATA_URI = re.compile(rb'data:(?:"[^"]{0,200}"|[^,"]){0,200},', re.IGNORECASE)
 _IS_BASE64 = re.compile(rb";\s*base64\s*,\Z", re.IGNORECASE)
 _LINE_ENDS = b"\t\r\n\v\f"
-_SHORTEST = 32  # letters of a picture
-_LONGEST_GAP = 8  # blanks between two lines
+_MIN_LETTERS = 32  # of a picture
+_MAX_GAP = 8  # blanks between two lines
 _STANDARD = bytes.maketrans(b"-_", b"+/")
-# What percent-encoding can have done to base64.
+# The characters of base64 that percent-encoding escapes.
 _ESCAPES = {
     b"%2B": b"+",
     b"%2F": b"/",
@@ -33,43 +33,43 @@ _PIECE = 262_144
 
 
 def decode_base64(text: str | bytes) -> bytes:
-    """Bytes of raw base64 or of a data URI; standard or URL-safe alphabet, padding optional.
+    """Decode raw base64 or a data URI; standard or URL-safe alphabet, padding optional.
 
-    Line ends and indentation are dropped. A blank is read as the `+` that it was before a form was
-    decoded, unless it separates lines. Raises ImageRejected.
+    Drops line ends and indentation. A blank that does not separate lines is read as `+`, because
+    form decoding turns `+` into a blank. Raises ImageRejected.
     """
     decoded = bytearray()
-    left = b""
+    rest = b""
     try:
         for piece in _pieces(text):
-            left += piece
-            whole = len(left) // 4 * 4
-            decoded += base64.b64decode(left[:whole], validate=True)
-            left = left[whole:]
-        decoded += base64.b64decode(left + b"=" * (-len(left) % 4), validate=True)
-    except ValueError:  # binascii.Error and UnicodeEncodeError are such
+            rest += piece
+            whole = len(rest) // 4 * 4
+            decoded += base64.b64decode(rest[:whole], validate=True)
+            rest = rest[whole:]
+        decoded += base64.b64decode(rest + b"=" * (-len(rest) % 4), validate=True)
+    except ValueError:  # also binascii.Error, UnicodeEncodeError
         raise ImageRejected(
             "image: neither an http(s) URL nor base64 nor a base64 data URI"
         ) from None
     return bytes(decoded)
 
 
-def first_bytes(text: str | bytes, most: int) -> bytes:
-    """The first bytes, `most` at most, of what decode_base64 says; b"" where that is an error."""
+def first_bytes(text: str | bytes, count: int) -> bytes:
+    """The first `count` bytes that decode_base64 returns; b"" if it fails."""
     head = bytearray()
     try:
         for piece in _pieces(text):
             head += piece
-            if len(head) * 3 // 4 >= most:
+            if len(head) * 3 // 4 >= count:
                 break
-        return base64.b64decode(head[: len(head) // 4 * 4], validate=True)[:most]
+        return base64.b64decode(head[: len(head) // 4 * 4], validate=True)[:count]
     except (ValueError, ImageRejected):
         return b""
 
 
 def decoded_size(text: str | bytes) -> int:
-    """How many bytes decode_base64 says, found with little memory; three quarters of the length of
-    a text that is no base64."""
+    """Number of bytes that decode_base64 returns, computed with little memory; three quarters of
+    the length of a text that is not base64."""
     try:
         return sum(len(piece) for piece in _pieces(text)) * 3 // 4
     except (ValueError, ImageRejected):
@@ -77,8 +77,8 @@ def decoded_size(text: str | bytes) -> int:
 
 
 def _pieces(text: str | bytes) -> Iterator[bytes]:
-    """The base64 alone, in pieces: standard alphabet, one line, without padding. Raises ValueError
-    for padding inside, and ImageRejected for a data URI of anything else."""
+    """The plain base64 in pieces: standard alphabet, one line, no padding. Raises ValueError for
+    padding inside, and ImageRejected for a data URI without base64."""
     if isinstance(text, str):
         text = text.lstrip("\ufeff \t\r\n").encode("ascii")
     raw, start = text.removeprefix(b"\xef\xbb\xbf").lstrip(), 0
@@ -87,9 +87,9 @@ def _pieces(text: str | bytes) -> Iterator[bytes]:
         if _IS_BASE64.search(prefix.group()) is None:
             raise ImageRejected("image: a data URI must hold base64")
         start = prefix.end()
-        if _holds(raw, b"%", start):
+        if _contains(raw, b"%", start):
             raw, start = _unescaped(raw[start:]), 0
-    if _holds(raw, b" ", start):
+    if _contains(raw, b" ", start):
         raw, start = _without_blanks(raw[start:]), 0
     end = _end(raw, b"=" + _LINE_ENDS)
     for at in range(start, end, _PIECE):
@@ -99,17 +99,17 @@ def _pieces(text: str | bytes) -> Iterator[bytes]:
         yield piece.translate(_STANDARD, _LINE_ENDS)
 
 
-def _holds(raw: bytes, sign: bytes, start: int) -> bool:
-    """Whether it stands behind `start`, looked for in pieces."""
+def _contains(raw: bytes, sign: bytes, start: int) -> bool:
+    """Whether `sign` occurs after `start`; searches in pieces."""
     return any(raw.find(sign, at, at + _PIECE) >= 0 for at in range(start, len(raw), _PIECE))
 
 
 def _end(raw: bytes, ending: bytes) -> int:
-    """Where it ends without the bytes of `ending`, found without a copy."""
+    """The length without trailing bytes of `ending`, computed without a copy."""
     for at in range(len(raw), 0, -_PIECE):
-        left = raw[max(0, at - _PIECE) : at].rstrip(ending)
-        if left:
-            return max(0, at - _PIECE) + len(left)
+        stripped = raw[max(0, at - _PIECE) : at].rstrip(ending)
+        if stripped:
+            return max(0, at - _PIECE) + len(stripped)
     return 0
 
 
@@ -120,16 +120,16 @@ def _unescaped(text: bytes) -> bytes:
 
 
 def _without_blanks(text: bytes) -> bytes:
-    """Its blanks dropped, or read as the `+` that they were before somebody decoded a form."""
+    """Drop blanks, or read them as `+` if a form decoder has replaced it."""
     text = text.lstrip()
     core = text.rstrip(b" " + _LINE_ENDS)
-    if any(sign in core for sign in (b"+", b"-", b"_")):  # a form decoder leaves none of them
+    if any(sign in core for sign in (b"+", b"-", b"_")):  # not form-decoded
         return core.replace(b" ", b"")
     letters = len(core) - sum(core.count(bytes([blank])) for blank in b" =" + _LINE_ENDS)
     blanks, padding = core.count(b" "), len(core) - len(core.rstrip(b"="))
     whole = (letters + blanks + padding) % 4
     fits = whole == 0 if padding else whole != 1
-    long = letters + blanks >= _SHORTEST  # what is shorter is some other text
+    long = letters + blanks >= _MIN_LETTERS  # a shorter text is no picture
     lost = blanks > 0 and long and fits and not _separate_lines(core, blanks)
     count = letters + (blanks if lost else 0)
     at_end = text.count(b" ", len(core))
@@ -139,7 +139,7 @@ def _without_blanks(text: bytes) -> bytes:
 
 
 def _separate_lines(text: bytes, blanks: int) -> bool:
-    """Whether all blanks in it stand where lines of one length end, or begin behind a line end."""
+    """Whether all blanks are at the ends of lines of one length, or indent lines."""
     text = text.translate(None, b"\t\r\v\f")
     lines = text.count(b"\n")
     if lines and blanks % lines == 0:
@@ -147,6 +147,6 @@ def _separate_lines(text: bytes, blanks: int) -> bool:
         return lines in (text.count(b"\n" + indent), text.count(indent + b"\n"))
     width = text.index(b" ")
     gap = len(text) - width - len(text[width:].lstrip(b" "))
-    if lines or blanks == gap or width % 4 or gap > _LONGEST_GAP:
+    if lines or blanks == gap or width % 4 or gap > _MAX_GAP:
         return False
     return blanks == sum(text[width + at :: width + gap].count(b" ") for at in range(gap))

@@ -1,7 +1,7 @@
-"""The bytes of a picture file -> its pixels, bounded and upright. Never opens a path or a URL.
+"""Decodes a picture file to upright RGB pixels, within limits. Never opens a path or a URL.
 
-A picture is judged by its header before a pixel is decoded: a 20 KB file can hold 169 megapixels.
-Memory and time beyond that are the business of the process this runs in.
+It checks the header before it decodes a pixel: a 20 KB file can contain 169 megapixels. The process
+around it limits memory and time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from app.core.images.formats.webp import open_webp
 from app.core.images.header_size import Size, size_of
 
 REDUCED_PIXELS = 4
-"""A JPEG of up to so many times the allowed pixels is decoded at half its width and height."""
+"""A JPEG of up to this many times the allowed pixels is decoded at half width and height."""
 
 _OPENERS: dict[str, Callable[[bytes], Opened]] = {
     "png": open_png,
@@ -42,37 +42,37 @@ _OPENERS: dict[str, Callable[[bytes], Opened]] = {
     "heic": open_heic,
     "heif": open_heic,
 }
-# What decoders raise on damaged files. Not Exception: the job's time limit is one too.
+# Errors of decoders on damaged files. Not Exception: the job's time limit raises one too.
 _DAMAGE = (
     *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError),
     *(OSError, RuntimeError, SyntaxError, TypeError, ValueError, struct.error, zlib.error),
 )
-# Pillow's bounds on sizes are fixed figures; ours is checked before anything is decoded.
+# Pillow's size limit is fixed; this module checks its own before it decodes.
 Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedPicture:
-    """Of known size, not decoded yet."""
+    """A picture of known size that is not decoded yet."""
 
     _opened: Opened
 
     @property
     def pixels(self) -> int:
-        """What the file holds, which the time of its decoder depends on."""
+        """Pixels of the file, which determine the decoding time."""
         width, height = self._opened.size
         return width * height
 
     def decode(self) -> Image.Image:
-        """RGB in sRGB, turned upright, transparency laid on white, without metadata. Raises
-        ImageRejected for anything that is not a whole picture."""
-        with _refusals():
+        """RGB in sRGB, upright, transparency composited on white, without metadata. Raises
+        ImageRejected for a damaged or truncated picture."""
+        with _as_rejections():
             still = self._opened.load()
             return upright(plain_rgb(still.image, still.alpha), still.orientation)
 
 
 def open_picture(data: bytes, max_bytes: int, max_pixels: int) -> OpenedPicture:
-    """Read the header. Raises ImageRejected for what is not a picture within the bounds."""
+    """Read the header. Raises ImageRejected unless it is a picture within the limits."""
     if len(data) > max_bytes:
         raise ImageRejected(f"image: {len(data)} bytes; at most {max_bytes} are allowed")
     kind = picture_kind(data)
@@ -80,9 +80,9 @@ def open_picture(data: bytes, max_bytes: int, max_pixels: int) -> OpenedPicture:
         raise ImageRejected(f"image: {complaint(data)}; {READ}")
     allowed = max_pixels * REDUCED_PIXELS if kind == "jpeg" else max_pixels
     claimed = size_of(data)
-    if claimed is not None:  # some decoders take memory for all pixels when they are opened
+    if claimed is not None:  # some decoders allocate memory for all pixels when they open a file
         _check_pixels(claimed, allowed)
-    with _refusals():
+    with _as_rejections():
         opened = open_jpeg(data, max_pixels) if kind == "jpeg" else _OPENERS[kind](data)
     _check_pixels(opened.size, allowed)
     _check_pixels(opened.decoded, max_pixels)
@@ -90,15 +90,15 @@ def open_picture(data: bytes, max_bytes: int, max_pixels: int) -> OpenedPicture:
 
 
 def decode(data: bytes, max_bytes: int, max_pixels: int) -> Image.Image:
-    """The first frame of a picture, as OpenedPicture.decode() has it. Raises ImageRejected."""
+    """The first frame of a picture, like OpenedPicture.decode(). Raises ImageRejected."""
     return open_picture(data, max_bytes, max_pixels).decode()
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """What decoders raise, as the one exception that a client may see."""
+def _as_rejections() -> Iterator[None]:
+    """Turn errors of decoders into ImageRejected."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow, about files that are odd
+        warnings.simplefilter("ignore")  # of Pillow, about unusual files
         try:
             yield
         except MemoryError:

@@ -1,6 +1,6 @@
-"""Decoded pictures: fitted to the size that will be generated, and encoded for delivery.
+"""Fits decoded pictures to the generated size, and encodes finished pictures.
 
-Reads no file: that is the business of app/core/images/decode.py.
+Reads no file; app/core/images/decode.py does.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ def content_type(image_format: str) -> str:
 
 
 def fit(picture: Image.Image, target: Size, generated: Size) -> Image.Image:
-    """`picture` filling `target` (scaled, then cropped centred), in the middle of `generated`.
+    """Scale and centre-crop `picture` to `target`, and pad it to `generated` on all sides.
 
-    The rim up to the next multiple of 16 repeats the edge pixels, so that no false edge appears
-    in a control map and the final crop lines up with the input.
+    The padding, up to the next multiple of 16, repeats the edge pixels. So a control map has no
+    false edge, and the final crop aligns with the input.
     """
     fitted = ImageOps.fit(picture, target, Image.Resampling.LANCZOS)
     if target == generated:
@@ -52,14 +52,14 @@ def _repeat_edges(canvas: Image.Image, box: tuple[int, int, int, int]) -> None:
 
 
 def encode(picture: Image.Image, image_format: str, quality: int) -> bytes:
-    """The file of a finished picture: jpeg, png or webp; quality is ignored by png."""
+    """Encode a finished picture as jpeg, png or webp. png ignores `quality`."""
     buffer = io.BytesIO()
     if image_format == "png":
         picture.save(buffer, "PNG", compress_level=_PNG_LEVEL)
     elif image_format == "webp":
         picture.save(buffer, "WEBP", quality=quality, method=2)
     else:
-        # Full colour resolution from 90 on, where the reader asked for quality.
+        # Full colour resolution for a high quality.
         subsampling = 0 if quality >= 90 else 2
         picture.save(buffer, "JPEG", quality=quality, subsampling=subsampling)
     return buffer.getvalue()

@@ -1,5 +1,5 @@
-"""The EXIF block of a finished picture: the fields that the standard makes mandatory, and a text as
-UserComment. Knows nothing of picture files or of what the text says.
+"""The EXIF block of a finished picture: the mandatory fields of the standard, and a text as
+UserComment. Knows neither picture files nor the meaning of the text.
 
 Source: CIPA DC-008 (Exif 2.32), sections 4.5 and 4.6; TIFF 6.0, section 2.
 """
@@ -58,8 +58,8 @@ def _pointer(offset: int) -> _Field:
 
 
 def _ifd(fields: list[_Field], offset: int) -> bytes:
-    """An image file directory that begins at `offset`, its long values behind it at even offsets.
-    `fields` are sorted by tag."""
+    """An image file directory at `offset`, followed by its long values at even offsets. `fields`:
+    sorted by tag."""
     entries, values = b"", b""
     values_at = offset + 2 + 12 * len(fields) + 4
     for field in fields:

@@ -1,5 +1,5 @@
-"""Which kind of file some bytes are, from their beginning alone. Decodes nothing and needs no
-library, so that the api can use it too.
+"""Detects the kind of a file from its first bytes. Decodes nothing and imports no library, so that
+the api can use it.
 """
 
 from __future__ import annotations
@@ -74,24 +74,24 @@ _NETPBM = re.compile(rb"P[1-7Ff][\s#]")
 _MARKUP = re.compile(rb"\s*<(?:[!?a-z])", re.IGNORECASE)
 _JSON = re.compile(rb'\s*(?:\{\s*["}]|\[\s*["{\[\d\]])')
 _TAGS = ((b"<!doctype html", "an HTML page"), (b"<html", "an HTML page"), (b"<svg", "SVG"))
-_LOOK = 4096  # bytes within which a text says what it is
+_HEAD = 4096  # bytes that identify a text
 _MAX_BRANDS = 64
 
 
 def picture_kind(data: bytes) -> str | None:
-    """Of a picture that is read: jpeg, png, webp, gif, bmp, tiff, avif, heic or heif."""
+    """The kind of a supported picture: jpeg, png, webp, gif, bmp, tiff, avif, heic or heif."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
     if data[4:8] == b"ftyp":
         return _heif_kind(data)
     if data[:4] in (b"II*\0", b"MM\0*") and data[8:10] == b"CR":
-        return None  # a raw photo in the clothes of TIFF
+        return None  # a raw photo (CR2) with a TIFF header
     return next((kind for magic, kind in _PICTURES if data.startswith(magic)), None)
 
 
 def other_kind(data: bytes) -> str | None:
-    """The kind of a file that is not read as a picture, with its article ("a PDF"); else None."""
-    head = data[:_LOOK]
+    """The kind of an unsupported file, with its article ("a PDF"); None if unknown."""
+    head = data[:_HEAD]
     if not head:
         return None
     if head[:4] == b"RIFF":
@@ -109,7 +109,7 @@ def other_kind(data: bytes) -> str | None:
 
 
 def complaint(data: bytes) -> str:
-    """What is said of a file that is no picture that is read."""
+    """The error text for a file that is not a supported picture."""
     if not data:
         return "the file is empty"
     other = other_kind(data)
@@ -117,7 +117,7 @@ def complaint(data: bytes) -> str:
 
 
 def _heif_kind(data: bytes) -> str | None:
-    """The major brand decides; one that says nothing of the coding leaves it to the others."""
+    """The major brand decides; if it implies no codec, the compatible brands do."""
     length = min(int.from_bytes(data[:4]), 16 + 4 * _MAX_BRANDS)
     brands = [data[8:12], *(data[at : at + 4] for at in range(16, length - 3, 4))]
     for brand in brands:
@@ -142,9 +142,9 @@ def _text_kind(head: bytes) -> str | None:
         text = text[2:].replace(b"\0", b"")
     if _MARKUP.match(text):
         lower = text.lower()
-        # An HTML page may hold an SVG: the tag that comes first says what the file is.
-        found = [(lower.find(tag), kind) for tag, kind in _TAGS if tag in lower]
-        return min(found)[1] if found else _other_markup(lower)
+        # An HTML page may contain an SVG: the first tag decides.
+        tags = [(lower.find(tag), kind) for tag, kind in _TAGS if tag in lower]
+        return min(tags)[1] if tags else _other_markup(lower)
     if _JSON.match(text):
         return "JSON"
     return "plain text" if _is_plain(text) else None
@@ -155,9 +155,9 @@ def _other_markup(lower: bytes) -> str:
 
 
 def _is_plain(text: bytes) -> bool:
-    """UTF-8 without control characters; a character cut off at the end does no harm."""
+    """UTF-8 without control characters; the last character may be truncated."""
     try:
-        plain = text.decode() if len(text) < _LOOK - 4 else text.decode(errors="ignore")
+        plain = text.decode() if len(text) < _HEAD - 4 else text.decode(errors="ignore")
     except UnicodeDecodeError:
         return False
     return all(character.isprintable() or character in "\r\n\t" for character in plain)

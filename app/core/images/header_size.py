@@ -1,6 +1,7 @@
-"""How large a picture is, from the first bytes of its file and without a decoder: for an estimate
-in the api, which decodes nothing that a stranger sent. What is said here is checked by nobody; who
-needs the truth decodes the picture (app.core.images.decode).
+"""Reads the size of a picture from the first bytes of its file, without a decoder.
+
+For an estimate in the api, which does not decode untrusted pictures. The size is unverified;
+app.core.images.decode finds the real one.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ from app.core.images.formats.tiff.directory import HEIGHT, WIDTH, first_director
 
 Size = tuple[int, int]
 
-ENOUGH = 262_144
-"""Bytes of a file within which its size stands, but for files made to be odd."""
+HEAD_BYTES = 262_144
+"""Bytes at the start of a file that contain its size, except in unusual files."""
 
-_NO_SIZE = frozenset((0xC4, 0xC8, 0xCC))  # tables and extensions among JPEG's frame headers
+_NOT_FRAMES = frozenset((0xC4, 0xC8, 0xCC))  # tables and extensions among JPEG's frame headers
 
 
 def size_of_base64(text: str | bytes) -> Size | None:
-    """Of a picture as base64 or as a data URI; None when it cannot be told."""
-    return size_of(first_bytes(text, ENOUGH))
+    """The size of a picture as base64 or as a data URI; None if unknown."""
+    return size_of(first_bytes(text, HEAD_BYTES))
 
 
 def size_of(data: bytes) -> Size | None:
-    """(width, height) as stored, before any turning; None when it cannot be told."""
-    head = data[:ENOUGH]
+    """(width, height) as stored, before rotation; None if unknown."""
+    head = data[:HEAD_BYTES]
     try:
         size = _read(head)
     except (struct.error, IndexError, KeyError, ValueError):
@@ -49,9 +50,9 @@ def _read(head: bytes) -> Size | None:
             return _webp(head)
         case "jpeg":
             return _jpeg(head)
-        case "tiff":  # where the directory stands within the first bytes
+        case "tiff":  # if the directory is within the first bytes
             directory = first_directory(head)
-            return directory.one(WIDTH), directory.one(HEIGHT)
+            return directory.first(WIDTH), directory.first(HEIGHT)
         case "avif" | "heic" | "heif":
             item = primary_item(head)
             return None if item is None else item.size
@@ -82,13 +83,13 @@ def _webp(head: bytes) -> Size | None:
 
 
 def _jpeg(head: bytes) -> Size | None:
-    """From segment to segment to the header of the frame."""
+    """Follow the segments to the frame header."""
     at = 2
     while head[at] == 0xFF:
         marker = head[at + 1]
         if marker == 0xFF:  # padding
             at += 1
-        elif 0xC0 <= marker <= 0xCF and marker not in _NO_SIZE:
+        elif 0xC0 <= marker <= 0xCF and marker not in _NOT_FRAMES:
             height, width = struct.unpack_from(">HH", head, at + 5)
             return width, height
         else:

@@ -1,7 +1,7 @@
-"""Texts inside a picture file, where viewers look for them: PNG text chunks, or EXIF UserComment in
-JPEG and WebP. Put in without touching the encoded pixels; read back through Pillow.
+"""Metadata in picture files: PNG text chunks, or EXIF UserComment in JPEG and WebP.
 
-Knows nothing of what the texts say.
+Writing does not change the encoded pixels; reading uses Pillow. Does not know the meaning of the
+texts.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from app.core.images.exif import ASCII_CODE, EXIF_IFD_TAG, USER_COMMENT_TAG, exi
 
 PNG_KEYWORD = "flux-controlnet"
 PARAMETERS_KEYWORD = "parameters"
-"""The PNG text that image tools of this field read (app.core.infotext)."""
+"""The PNG text that image generation tools read (app.core.infotext)."""
 
 _VP8X_EXIF = 0x08
 
 
 def embed(data: bytes, image_format: str, text: str, parameters: str | None = None) -> bytes:
-    """`data`, a file that app.core.images.encode.encode made, with `text`: ASCII, at most 65,000
-    characters, for a JPEG segment holds 65,533 bytes. A PNG carries `parameters` too, any Unicode.
+    """Add `text` to `data`, a file of app.core.images.encode.encode. text: ASCII, at most 65,000
+    characters, because a JPEG segment has at most 65,533 bytes. parameters: Unicode, PNG only.
     """
     if image_format == "png":
         chunks = _text_chunk(PNG_KEYWORD, text)
         if parameters is not None:
             chunks += _text_chunk(PARAMETERS_KEYWORD, parameters)
-        return data[:33] + chunks + data[33:]  # behind the signature and the header
+        return data[:33] + chunks + data[33:]  # after the signature and the header
     with Image.open(io.BytesIO(data)) as picture:
         size = picture.size
     exif = exif_block(text, size)
@@ -37,8 +37,8 @@ def embed(data: bytes, image_format: str, text: str, parameters: str | None = No
 
 
 def embedded(picture: Image.Image) -> str | None:
-    """The text that embed() put into the file of `picture`; None when there is none. Files made
-    when the comment had the type BYTE are read as well."""
+    """The text that embed() added to the file of `picture`; None if it has none. Also reads older
+    files, whose comment has the type BYTE."""
     text = picture.info.get(PNG_KEYWORD)
     if text is None:
         comment = picture.getexif().get_ifd(EXIF_IFD_TAG).get(USER_COMMENT_TAG)
@@ -50,7 +50,7 @@ def embedded(picture: Image.Image) -> str | None:
 
 
 def _text_chunk(keyword: str, text: str) -> bytes:
-    """tEXt where Latin-1 can say it, iTXt in UTF-8 otherwise; neither may hold a NUL."""
+    """A tEXt chunk for Latin-1, else iTXt in UTF-8; neither may contain NUL."""
     text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
     try:
         body = b"tEXt" + keyword.encode() + b"\0" + text.encode("latin-1")
@@ -60,14 +60,14 @@ def _text_chunk(keyword: str, text: str) -> bytes:
 
 
 def _in_jpeg(data: bytes, exif: bytes) -> bytes:
-    """Behind the JFIF segment, which must be the first one."""
+    """After the JFIF segment, which must be the first one."""
     end = 4 + struct.unpack(">H", data[4:6])[0]
     body = b"Exif\0\0" + exif
     return data[:end] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[end:]
 
 
 def _in_webp(data: bytes, exif: bytes, size: tuple[int, int]) -> bytes:
-    """In the extended format: a VP8X chunk before the picture, the EXIF chunk behind it."""
+    """In the extended format: a VP8X chunk before the picture, the EXIF chunk after it."""
     assert data[12:16] == b"VP8 "  # lossy and in the simple format
     width, height = ((side - 1).to_bytes(3, "little") for side in size)
     header = _riff(b"VP8X", bytes([_VP8X_EXIF, 0, 0, 0]) + width + height)

@@ -1,21 +1,21 @@
-"""The Lua scripts that Redis runs, each atomic: one .lua file a script, with its KEYS and ARGV.
+"""The Lua scripts that Redis runs atomically: one .lua file each, with its KEYS and ARGV.
 
-`-- needs: NAME ...` in the first line of a file names the files of fragments/ that it is joined
-with. Keys and counters that a script names are declared before it, from app.core.redis.keys and
-app.core.telemetry.counters. Invariants of the scripts in transitions/, in whatever order they run:
+`-- needs: NAME ...` in the first line of a file includes fragments/NAME.lua. The names of keys and
+counters that a script uses are declared before it, from app.core.redis.keys and
+app.core.telemetry.counters. Invariants of the scripts in transitions/, in any order of calls:
 
-- a record that expired is never written again: no script but submit creates a key;
-- a status moves QUEUED -> PROCESSING -> COMPLETED | FAILED and never back, and a terminal status is
+- an expired record is never written again: only submit creates a key;
+- the status moves QUEUED -> PROCESSING -> COMPLETED | FAILED and never back; a terminal status is
   written once;
-- between claim and the end of a stage only the execution that claimed last can write: a worker that
-  stalled, lost its job and resumes gets 0 and changes nothing;
-- progress only grows: a step that was reported is neither taken back nor reported again;
+- between claim and the end of a stage, only the last execution that claimed it can write: a worker
+  that stalled and lost its job gets 0 and changes nothing;
+- progress is monotonic: a reported step is neither revoked nor reported again;
 - every key of a request expires when its record does;
-- the picture of a request counts for its owner until advance or fail;
-- what submit reserved of a budget is spent by complete or given back by fail and forget, once;
-- a record is among the unfinished ones from submit to its end;
-- every change is counted in the call that makes it;
-- a request that ends enters the outbox in the same call, as a whole record.
+- the picture of a request counts against the quota of its owner until advance or fail;
+- complete spends, or fail and forget return, the reservation of submit, once;
+- a record is in the set of unfinished requests from submit to its end;
+- the call that makes a change also counts it;
+- the call that ends a request also adds its whole record to the outbox.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _COMMENT = re.compile(r"--.*")
 
 @cache
 def script(name: str) -> str:
-    """The whole text of a script, `FOLDER/NAME` without its suffix. FileNotFoundError if there is
-    none."""
+    """The complete text of a script. name: `FOLDER/NAME`, without suffix. Raises
+    FileNotFoundError."""
     body = "\n".join(_text(part) for part in _parts(name))
     code = _COMMENT.sub("", body)
     declared = {**lua_declarations(), **lua_constants()}
@@ -43,7 +43,7 @@ def script(name: str) -> str:
 
 
 def _parts(name: str) -> list[str]:
-    """A script after the fragments that it needs, each once."""
+    """The fragments that a script needs, each once, then the script."""
     parts: list[str] = []
     if needs := _NEEDS.match(_text(name)):
         for fragment in needs[1].split():

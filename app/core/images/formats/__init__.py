@@ -1,1 +1,1 @@
-"""The picture formats whose files Pillow alone does not read right, one a module."""
+"""Picture formats, one per module: decoding where Pillow alone is not correct."""

@@ -1,4 +1,4 @@
-"""BMP. Pixels of 16 and 32 bits with masks are read here, whatever the masks; the rest by Pillow.
+"""BMP: decodes 16-bit and 32-bit pixels with any channel masks; Pillow decodes the rest.
 
 Source: Microsoft, "Bitmap Storage" (BITMAPINFOHEADER, BITMAPV4HEADER).
 """
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.core.errors import ImageRejected
-from app.core.images.formats.still import TRUNCATED, Opened, Still, unread
+from app.core.images.formats.still import TRUNCATED, Opened, Still, unsupported
 
 _BITFIELDS, _ALPHA_BITFIELDS = 3, 6
 _READ = frozenset((0, 1, 2, _BITFIELDS, _ALPHA_BITFIELDS))
-_V3 = 56  # the header from which on a mask for alpha belongs to it
-_OS2 = 64  # its numbers of compressions have meanings of their own
+_V3 = 56  # the first header with an alpha mask
+_OS2 = 64  # its compression numbers have other meanings
 _ROWS = 256  # at a time
 
 
@@ -29,7 +29,7 @@ def open_bmp(data: bytes) -> Opened:
         bits, compression = struct.unpack_from("<HI", data, 28)
         odd = header == _OS2 and compression >= _BITFIELDS
         if odd or compression not in _READ or bits not in (1, 2, 4, 8, 16, 24, 32):
-            raise unread(f"a BMP of compression {compression} and {bits} bits")
+            raise unsupported(f"a BMP of compression {compression} and {bits} bits")
         if compression in (_BITFIELDS, _ALPHA_BITFIELDS) and bits in (16, 32):
             return _open_masked(data, header, bits, compression)
     image = Image.open(io.BytesIO(data), formats=("BMP",))
@@ -53,7 +53,7 @@ def _open_masked(data: bytes, header: int, bits: int, compression: int) -> Opene
 
 
 def _masked(data: bytes, width: int, height: int, bits: int, masks: tuple[int, ...]) -> Still:
-    """height: negative when the first row is the highest."""
+    """height: negative if the first row is the top one."""
     stride = (width * bits + 31) // 32 * 4
     if len(data) < stride * abs(height):
         raise ImageRejected(TRUNCATED)
@@ -68,12 +68,12 @@ def _masked(data: bytes, width: int, height: int, bits: int, masks: tuple[int, .
         for i, mask in enumerate(used):
             channels[top : top + _ROWS, :, i] = _channel(numbers, mask)
     if len(used) == 4 and not channels[:, :, 3].any():
-        channels = np.ascontiguousarray(channels[:, :, :3])  # nobody filled it in; browsers agree
+        channels = np.ascontiguousarray(channels[:, :, :3])  # unused alpha; so do browsers
     return Still(Image.fromarray(channels))
 
 
 def _channel(numbers: NDArray[np.generic], mask: int) -> NDArray[np.uint8]:
-    """What the mask covers, from its own range to 8 bits."""
+    """The channel of a mask, scaled to 8 bits."""
     if mask == 0:
         return np.zeros(numbers.shape, np.uint8)
     shift = (mask & -mask).bit_length() - 1

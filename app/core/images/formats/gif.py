@@ -1,5 +1,5 @@
-"""GIF: the first frame on its canvas. What the frame leaves free is clear, as browsers show it;
-Pillow fills it with the first colour of the palette.
+"""GIF: the first frame on its canvas. The rest of the canvas is transparent, as in browsers; Pillow
+fills it with the first colour of the palette.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the boxes of an AVIF or HEIC file say of its primary picture, without a decoder.
+"""Reads the primary item of an AVIF or HEIC file from its boxes, without a decoder.
 
 Source: ISO/IEC 14496-12 (boxes), 23008-12 (HEIF: pitm, iprp, ispe, irot, imir), 14496-12 8.10 and
 23008-12 6.5.5 (clap).
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 Size = tuple[int, int]
 Box = tuple[int, int]  # the content: its start and end
 
-_LITTLE = 2**22  # pixels
-_MAX_BOXES = 4096  # in one box; a file of a camera has about a hundred
+_ALWAYS_ALLOWED = 2**22  # pixels
+_MAX_BOXES = 4096  # in one box; camera files have about a hundred
 
 
 @dataclass(frozen=True, slots=True)
 class PrimaryItem:
-    """size: as stored, before cropping and turning. crop: numerators and denominators of width,
-    height, and of how far its centre is from that of the picture, to the right and down. tiles: the
-    sizes of what it is put together from."""
+    """size: as stored, before crop and rotation. crop: numerators and denominators of width, of
+    height, and of the offset of its centre from that of the picture, to the right and down. tiles:
+    sizes of the tiles of a grid."""
 
     size: Size
     crop: tuple[int, ...] | None
@@ -29,18 +29,18 @@ class PrimaryItem:
 
     @property
     def is_covered_once(self) -> bool:
-        """Not made of far more than it shows: only the last row and column of tiles stand over.
-        What is little anyway does not matter."""
+        """Whether the tiles exceed the picture by at most a row and a column, or are small: a
+        decoder decodes all of them."""
         if not self.tiles:
             return True
         wide, high = (max(sides) for sides in zip(*self.tiles, strict=True))
-        room = (self.size[0] + wide) * (self.size[1] + high)
+        limit = (self.size[0] + wide) * (self.size[1] + high)
         coded = sum(width * height for width, height in self.tiles)
-        return bool(coded <= max(room, _LITTLE))
+        return bool(coded <= max(limit, _ALWAYS_ALLOWED))
 
 
 def primary_item(data: bytes) -> PrimaryItem | None:
-    """None when it cannot be told; what is told is checked by nobody."""
+    """The primary item, unverified; None if it cannot be read."""
     try:
         return _primary_item(data)
     except (struct.error, IndexError, KeyError):
@@ -48,7 +48,7 @@ def primary_item(data: bytes) -> PrimaryItem | None:
 
 
 def crop_box(size: Size, crop: tuple[int, ...]) -> tuple[int, int, int, int] | None:
-    """Left, upper, right and lower edge; None for one that does not lie within the picture."""
+    """Left, upper, right and lower edge; None if the crop is not within the picture."""
     if 0 in crop[1::2]:
         return None
     width, height = crop[0] / crop[1], crop[2] / crop[3]
@@ -66,9 +66,9 @@ def _primary_item(data: bytes) -> PrimaryItem | None:
     (item,) = struct.unpack_from(">I" if data[at] else ">H", data, at + 4)
     properties = _named(data, meta[b"iprp"])
     boxes = list(_boxes(data, properties[b"ipco"]))
-    owned = _associations(data, properties[b"ipma"])
+    indices = _associations(data, properties[b"ipma"])
     size, crop = None, None
-    for index in owned[item]:
+    for index in indices[item]:
         name, (at, _) = boxes[index - 1]
         if name == b"ispe":
             size = _size(data, at)
@@ -77,8 +77,8 @@ def _primary_item(data: bytes) -> PrimaryItem | None:
     if size is None:
         return None
     sources = _sources(data, meta[b"iref"], item) if b"iref" in meta else ()
-    found = (boxes[index - 1] for source in sources for index in owned.get(source, ()))
-    tiles = tuple(_size(data, at) for name, (at, _) in found if name == b"ispe")
+    source_boxes = (boxes[index - 1] for source in sources for index in indices.get(source, ()))
+    tiles = tuple(_size(data, at) for name, (at, _) in source_boxes if name == b"ispe")
     return PrimaryItem(size, crop, tiles)
 
 
@@ -88,26 +88,26 @@ def _size(data: bytes, ispe: int) -> Size:
 
 
 def _associations(data: bytes, box: Box) -> dict[int, list[int]]:
-    """Item -> indices from 1 into ipco."""
+    """Item -> its 1-based indices into ipco."""
     at = box[0]
     version, wide = data[at], data[at + 3] & 1
     form, mask = (">H", 0x7FFF) if wide else (">B", 0x7F)
     (entries,) = struct.unpack_from(">I", data, at + 4)
     at += 8
-    found: dict[int, list[int]] = {}
+    associations: dict[int, list[int]] = {}
     for _ in range(min(entries, _MAX_BOXES)):
         (item,) = struct.unpack_from(">I" if version else ">H", data, at)
         at += 4 if version else 2
         count, at = data[at], at + 1
         starts = range(at, at + count * (1 + wide), 1 + wide)
         indices = (struct.unpack_from(form, data, start)[0] & mask for start in starts)
-        found[item] = [index for index in indices if index]
+        associations[item] = [index for index in indices if index]
         at += count * (1 + wide)
-    return found
+    return associations
 
 
 def _sources(data: bytes, box: Box, item: int) -> tuple[int, ...]:
-    """The items that one is made of, as a grid is of its tiles."""
+    """The source items of an item: the tiles of a grid."""
     form = "I" if data[box[0]] else "H"
     size = struct.calcsize(form)
     for name, (at, _) in _boxes(data, (box[0] + 4, box[1])):
@@ -120,10 +120,10 @@ def _sources(data: bytes, box: Box, item: int) -> tuple[int, ...]:
 
 def _named(data: bytes, box: Box) -> dict[bytes, Box]:
     """The first box of each name."""
-    found: dict[bytes, Box] = {}
+    first: dict[bytes, Box] = {}
     for name, content in _boxes(data, box):
-        found.setdefault(name, content)
-    return found
+        first.setdefault(name, content)
+    return first
 
 
 def _boxes(data: bytes, box: Box) -> Iterator[tuple[bytes, Box]]:

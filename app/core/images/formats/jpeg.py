@@ -1,5 +1,5 @@
-"""JPEG: what its segments say before a decoder sees it, pictures that lack their last bytes, and
-photos of more pixels than are decoded in full.
+"""JPEG: checks of the segments before decoding, files without an end marker, reduced decoding of
+large photos.
 
 Sources: ITU-T T.81, annexes B and G; the limits on scans in libjpeg-turbo's own fuzzers.
 """
@@ -16,12 +16,12 @@ from PIL import Image, ImageChops, ImageFile
 
 from app.core.errors import ImageRejected
 from app.core.images.formats.orientation import orientation_of
-from app.core.images.formats.still import TRUNCATED, Opened, Still, unread
+from app.core.images.formats.still import TRUNCATED, Opened, Still, unsupported
 from app.core.images.header_size import Size
 
 MAX_SCANS = 64
-"""A progressive picture is gone over once for each of its scans. Encoders make about ten, and at
-most a few dozen; a small file can have thousands."""
+"""A decoder processes a progressive picture once per scan. Encoders write about ten scans, at most
+a few dozen; a malicious small file can have thousands."""
 
 _END = b"\xff\xd9"
 _FILLERS = (_END, bytes(range(1, 128)) * 32 + _END)
@@ -37,8 +37,8 @@ _COEFFICIENTS = 64
 
 @dataclass(slots=True)
 class Segments:
-    """frame: the marker of the frame header. ended: there is an end of the picture. missing: for
-    each component of it the coefficients that no scan has brought to their last bit."""
+    """frame: marker of the frame header. ended: the file has an end marker. missing: for each
+    component, the coefficients that no scan has completed."""
 
     frame: int = 0
     precision: int = 0
@@ -49,13 +49,13 @@ class Segments:
 
 
 def read_segments(data: bytes) -> Segments:
-    """Up to the end of the first picture, or to where the data ends."""
-    found = Segments()
+    """Read to the end of the first picture or of the data."""
+    segments = Segments()
     at = 2
     while (marker := _NEXT_MARKER.search(data, at)) is not None:
         kind, at = marker.group(1)[0], marker.end()
         if kind == _EOI:
-            found.ended = True
+            segments.ended = True
             break
         if kind in _ALONE:
             continue
@@ -63,38 +63,38 @@ def read_segments(data: bytes) -> Segments:
             break
         (length,) = struct.unpack_from(">H", data, at)
         content = data[at + 2 : at + length]
-        if kind in _FRAMES and not found.frame:
-            _take_frame(found, kind, content)
+        if kind in _FRAMES and not segments.frame:
+            _read_frame(segments, kind, content)
         elif kind == _SOS:
-            _take_scan(found, content)
+            _read_scan(segments, content)
         at += max(length, 2)
-    return found
+    return segments
 
 
-def _take_frame(found: Segments, kind: int, content: bytes) -> None:
-    found.frame = kind
-    found.precision, height, width, count = struct.unpack_from(">BHHB", content)
-    found.size = width, height
+def _read_frame(segments: Segments, kind: int, content: bytes) -> None:
+    segments.frame = kind
+    segments.precision, height, width, count = struct.unpack_from(">BHHB", content)
+    segments.size = width, height
     components = content[6 : 6 + 3 * count : 3]
-    found.missing = {component: set(range(_COEFFICIENTS)) for component in components}
+    segments.missing = {component: set(range(_COEFFICIENTS)) for component in components}
 
 
-def _take_scan(found: Segments, content: bytes) -> None:
-    found.scans += 1
+def _read_scan(segments: Segments, content: bytes) -> None:
+    segments.scans += 1
     count = content[0]
     components = content[1 : 1 + 2 * count : 2]
     first, last, bits = 0, _COEFFICIENTS - 1, 0
-    if found.frame in _PROGRESSIVE:
+    if segments.frame in _PROGRESSIVE:
         first, last, bits = content[1 + 2 * count : 4 + 2 * count]
     if bits & 15 == 0:
         for component in components:
-            if component in found.missing:
-                found.missing[component] -= set(range(first, last + 1))
+            if component in segments.missing:
+                segments.missing[component] -= set(range(first, last + 1))
 
 
 def open_jpeg(data: bytes, max_pixels: int) -> Opened:
-    """One of up to four times max_pixels is decoded at half its width and height. Raises
-    ImageRejected for kinds that are not read; struct.error or IndexError for damage."""
+    """A JPEG of up to four times max_pixels is decoded at half width and height. Raises
+    ImageRejected for unsupported kinds; struct.error or IndexError for damage."""
     segments = read_segments(data)
     _check(segments)
     width, height = segments.size
@@ -111,13 +111,13 @@ def _check(segments: Segments) -> None:
     if segments.frame == 0 or segments.scans == 0:
         raise ImageRejected(TRUNCATED)
     if segments.frame in _LOSSLESS:
-        raise unread("a lossless JPEG of this kind")
+        raise unsupported("a lossless JPEG of this kind")
     if segments.frame not in _READ:
-        raise unread("a hierarchical JPEG")
+        raise unsupported("a hierarchical JPEG")
     if segments.precision != 8:
-        raise unread(f"a JPEG of {segments.precision} bits")
+        raise unsupported(f"a JPEG of {segments.precision} bits")
     if len(segments.missing) not in (1, 3, 4):
-        raise unread(f"a JPEG of {len(segments.missing)} components")
+        raise unsupported(f"a JPEG of {len(segments.missing)} components")
     if segments.scans > MAX_SCANS:
         raise ImageRejected(
             f"image: a JPEG of {segments.scans} scans; at most {MAX_SCANS} are read"
@@ -134,9 +134,9 @@ def _decoded(data: bytes, size: Size) -> Still:
 
 
 def _completed(data: bytes, size: Size, segments: Segments) -> Still:
-    """Of a file without an end. Whatever stands in the place of what is missing, the pixels must be
-    the same; and of a progressive picture every scan must be there, for without the last ones it is
-    whole, only blurred."""
+    """Decode a file without an end marker. The missing bytes must not matter: two different fillers
+    must give the same pixels. A progressive picture must have all scans, because without the last
+    ones it would decode, but blurred."""
     if any(segments.missing.values()):
         raise ImageRejected(TRUNCATED)
     still, other = (_decoded(data + filler, size) for filler in _FILLERS)

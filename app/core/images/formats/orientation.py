@@ -1,4 +1,4 @@
-"""EXIF orientation: read from whatever Pillow opened, and undone."""
+"""EXIF orientation of a Pillow image: reading it, and rotating the image upright."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow raises for EXIF data that it cannot read.
+# Errors of Pillow for damaged EXIF data.
 _DAMAGE = (
     *(ArithmeticError, AssertionError, AttributeError, LookupError, OSError),
     *(RuntimeError, SyntaxError, TypeError, ValueError, struct.error),
@@ -24,8 +24,8 @@ _DAMAGE = (
 
 
 def orientation_of(image: Image.Image) -> int:
-    """1 to 8; 1 when there is none, or when the EXIF data is too damaged to be read. What XMP says
-    of it is not read: browsers do not, and Pillow does only where EXIF says nothing."""
+    """1 to 8; 1 if there is none or the EXIF data is damaged. Ignores the orientation in XMP, like
+    browsers; Pillow would use it if EXIF has none."""
     for name in ("xmp", "XML:com.adobe.xmp"):
         image.info.pop(name, None)
     try:
@@ -36,7 +36,7 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Turned as the orientation says. ImageOps.exif_transpose would also rewrite the rest of the
-    EXIF data, and fails on sound pictures whose other tags are damaged."""
+    """Rotate and mirror by the orientation. ImageOps.exif_transpose would also rewrite the other
+    EXIF tags, and fails if one of them is damaged."""
     method = _TURNS.get(orientation)
     return image if method is None else image.transpose(method)

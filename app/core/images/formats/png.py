@@ -1,5 +1,5 @@
-"""PNG. Pillow reads its pixels; the colour that stands for transparency (tRNS) is applied here,
-since Pillow compares it with values that have been scaled, or cut to 8 bits.
+"""PNG: Pillow decodes the pixels; this module applies the transparent colour (tRNS), because Pillow
+compares it with values that it has scaled or truncated to 8 bits.
 
 Source: PNG specification (third edition), 11.3.1.1.
 """
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin
 
 from app.core.images.formats.orientation import orientation_of
-from app.core.images.formats.still import Opened, Still, unread
+from app.core.images.formats.still import Opened, Still, unsupported
 
-# A chunk of text or a profile is dropped, so its size is no reason to refuse a picture; what all of
-# them may unpack to is bounded by the other figure.
+# Text chunks and profiles are dropped, so the size of one is no reason to refuse a picture.
+# MAX_TEXT_MEMORY still limits the decompressed size of all.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 _DEPTH_AT = 24
@@ -27,7 +27,7 @@ _ROWS = 256  # at a time
 
 def open_png(data: bytes) -> Opened:
     if data[12:16] == b"CgBI":
-        raise unread("a PNG in Apple's own form (CgBI)")
+        raise unsupported("a PNG in Apple's own form (CgBI)")
     image = Image.open(io.BytesIO(data), formats=("PNG",))
     return Opened(image.size, image.size, lambda: _load(data, image))
 
@@ -39,7 +39,7 @@ def _load(data: bytes, image: Image.Image) -> Still:
     if key is None or image.mode == "P":
         return Still(image, orientation=orientation)
     depth = data[_DEPTH_AT]
-    mask = 2**depth - 1  # the other bits of a key have no meaning
+    mask = 2**depth - 1  # the other bits of a key are meaningless
     del image.info["transparency"]
     if image.mode == "RGB":
         keys = [value & mask for value in key]
@@ -51,7 +51,7 @@ def _load(data: bytes, image: Image.Image) -> Still:
 
 
 def _grey_key(data: bytes) -> int:
-    """As it stands in the file. Pillow says 0 or 255 for pictures of 1 bit."""
+    """The key as stored. Pillow has 0 or 255 for pictures of 1 bit."""
     at = 8
     while data[at + 4 : at + 8] != b"tRNS":
         (length,) = struct.unpack_from(">I", data, at)
@@ -75,7 +75,7 @@ def _alpha_of_colour(
 
 
 def _alpha(images: Sequence[Image.Image], keys: Sequence[int]) -> Image.Image:
-    """Clear where the values of all channels of all images are their keys."""
+    """0 where the values of all channels of all images equal their keys, else 255."""
     width, height = images[0].size
     alpha: NDArray[np.uint8] = np.full((height, width), 255, np.uint8)
     for top in range(0, height, _ROWS):
@@ -92,7 +92,7 @@ def _numbers(image: Image.Image) -> NDArray[np.generic]:
 
 
 def _low_bytes(data: bytes) -> Image.Image:
-    """The second byte of each channel of 16 bits: the first, if the numbers were little-endian."""
+    """The low byte of each 16-bit channel, which is the high byte in little-endian."""
     image = Image.open(io.BytesIO(data), formats=("PNG",))
     assert isinstance(image, ImageFile.ImageFile)
     image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]

@@ -1,5 +1,5 @@
-"""What a format's module hands on: a picture whose size is known and that is not decoded yet, and
-the pixels once it is.
+"""The result types of the format modules: an opened picture of known size, and its decoded still
+image.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ TRUNCATED = "image: the picture is damaged or truncated"
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """image: any mode that app.core.images.colours knows, with `icc_profile` in its info. alpha:
-    of mode L, for an image whose mode has none. orientation: of EXIF, 1 to 8."""
+    """A decoded picture. image: any mode that app.core.images.colours supports; its info can have
+    `icc_profile`. alpha: of mode L, for an image whose mode has none. orientation: EXIF, 1 to 8."""
 
     image: Image.Image
     alpha: Image.Image | None = None
@@ -27,14 +27,14 @@ class Still:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """size: as stored, before any turning. decoded: width and height after load(), smaller than
-    `size` for a picture that is decoded reduced."""
+    """A picture that is not decoded yet. size: as stored, before rotation. decoded: (width, height)
+    after load(), smaller than `size` for a reduced JPEG."""
 
     size: Size
     decoded: Size
     load: Callable[[], Still]
 
 
-def unread(what: str) -> ImageRejected:
-    """A sound file of a kind that nothing here reads right; `what` with its article."""
-    return ImageRejected(f"image: {what} is not read")
+def unsupported(kind: str) -> ImageRejected:
+    """The error for a valid file of an unsupported kind; `kind` with its article."""
+    return ImageRejected(f"image: {kind} is not read")

@@ -1,4 +1,4 @@
-"""WebP: its first frame."""
+"""WebP: the first frame."""
 
 from __future__ import annotations
 

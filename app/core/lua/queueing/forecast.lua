@@ -38,5 +38,5 @@ table.sort(waiting, function(a, b)
   if a[4] ~= b[4] then return a[4] < b[4] end
   return a[5] < b[5]
 end)
-for _, one in ipairs(waiting) do one[5], one[4] = nil, nil end
+for _, row in ipairs(waiting) do row[5], row[4] = nil, nil end
 return cjson.encode({waiting, working})

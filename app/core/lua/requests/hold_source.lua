@@ -1,5 +1,5 @@
--- Counts the bytes of a request's picture for its owner, if the quota allows. Counts all of them
--- anew at most once a second, because that reads every record.
+-- Counts the bytes of a request's picture for its owner, if the quota allows. Recounts all of them
+-- at most once a second, because that reads every record.
 -- KEYS[1] = the owner's sources (hash: id -> `bytes since`, `total`, `counted_at`)
 -- ARGV[1] = now, in Unix seconds
 -- ARGV[2] = when the entry expires

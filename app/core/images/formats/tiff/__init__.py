@@ -1,1 +1,1 @@
-"""TIFF."""
+"""TIFF: directory, samples, colours."""

@@ -1,8 +1,8 @@
 """TIFF in Lab -> sRGB.
 
-CIELab counts a and b in two's complement from the white of D65, as libvips does too; ICCLab counts
-them from 128, from the white of D50, and its L of 16 bits ends at 0xFF00. Floats are the values
-themselves. Sources: TIFF 6.0 (Adobe, 1992), section 23; Adobe PageMaker 6.0 TIFF Technical Notes
+CIELab has a and b in two's complement and the white point D65, as in libvips. ICCLab has them with
+an offset of 128 and the white point D50; its maximum of a 16-bit L is 0xFF00. Floats are plain
+values. Sources: TIFF 6.0 (Adobe, 1992), section 23; Adobe PageMaker 6.0 TIFF Technical Notes
 (ICCLab); IEC 61966-2-1 (sRGB).
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.core.images.formats.still import unread
+from app.core.images.formats.still import unsupported
 from app.core.images.formats.tiff.directory import Directory
 from app.core.images.formats.tiff.samples import FLOAT, Layout, Samples, blocks
 
@@ -20,7 +20,7 @@ Floats = NDArray[np.float32]
 
 CIELAB, ICCLAB = 8, 9
 
-# From linear sRGB to XYZ, for the white of each; that of D50 is adapted as ICC profiles are.
+# Linear sRGB -> XYZ, for each white point; D50 is adapted like in ICC profiles.
 _TO_XYZ: dict[int, NDArray[np.float64]] = {
     CIELAB: np.array(
         [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
@@ -33,10 +33,10 @@ _ROWS = 64  # at a time
 
 
 def read_lab(data: bytes, directory: Directory, layout: Layout, photometric: int) -> Image.Image:
-    """As RGB in sRGB."""
+    """The picture as RGB in sRGB."""
     depths = (16, 32, 64) if layout.kind == FLOAT else (8, 16)
     if layout.samples != 3 or layout.bits not in depths:
-        raise unread(f"a TIFF in Lab of {layout.samples} samples of {layout.bits} bits")
+        raise unsupported(f"a TIFF in Lab of {layout.samples} samples of {layout.bits} bits")
     values: Samples | None = None
     for block in blocks(data, directory, layout):
         if values is None:
@@ -45,11 +45,11 @@ def read_lab(data: bytes, directory: Directory, layout: Layout, photometric: int
         rows, columns = slice(block.row, block.row + high), slice(block.column, block.column + wide)
         values[rows, columns, block.first_sample : block.first_sample + count] = block.samples
     assert values is not None
-    shown = np.empty(values.shape, np.uint8)
+    pixels = np.empty(values.shape, np.uint8)
     for top in range(0, layout.height, _ROWS):
         lab = _lab(values[top : top + _ROWS], layout, photometric)
-        shown[top : top + _ROWS] = _srgb(lab, _TO_XYZ[photometric])
-    return Image.fromarray(shown)
+        pixels[top : top + _ROWS] = _srgb(lab, _TO_XYZ[photometric])
+    return Image.fromarray(pixels)
 
 
 def _lab(values: Samples, layout: Layout, photometric: int) -> Floats:
@@ -75,14 +75,14 @@ def _srgb(lab: Floats, to_xyz: NDArray[np.float64]) -> NDArray[np.uint8]:
     relative = np.where(roots > 6 / 29, cubes, (roots - 4 / 29) * (3 * (6 / 29) ** 2))
     matrix: NDArray[np.float64] = np.linalg.inv(to_xyz).T * to_xyz.sum(axis=1)[:, None]
     linear = relative @ matrix.astype(np.float32)
-    shown: NDArray[np.uint8] = _CURVE[
+    pixels: NDArray[np.uint8] = _CURVE[
         (linear.clip(0, 1) * (len(_CURVE) - 1) + 0.5).astype(np.uint32)
     ]
-    return shown
+    return pixels
 
 
 def _curve() -> NDArray[np.uint8]:
-    """Linear light, in steps far below one of 8 bits, -> sRGB."""
+    """Table from 16-bit linear light to 8-bit sRGB."""
     linear = np.arange(2**16) / (2**16 - 1)
     curved = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
     return (curved * 255 + 0.5).astype(np.uint8)

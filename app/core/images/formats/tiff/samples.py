@@ -1,9 +1,8 @@
-"""The samples of a TIFF as numbers: strips or tiles, chunky or planar, of 1 to 64 bits. Knows
-nothing of colours.
+"""Reads the samples of a TIFF: strips or tiles, chunky or planar, 1 to 64 bits. Knows no colours.
 
-Compressed data goes through Pillow's libtiff as a file of our own making, in which it is grey of 8
-bits: so libtiff unpacks bytes, and every depth is read by the code below. Sources: TIFF 6.0 (Adobe,
-1992), sections 7 to 15; Adobe Photoshop TIFF Technical Note 3 for the floating point predictor.
+Compressed data is wrapped into a synthetic 8-bit grey TIFF, so that Pillow's libtiff decompresses
+plain bytes, and the code below reads every depth. Sources: TIFF 6.0 (Adobe, 1992), sections 7 to
+15; Adobe Photoshop TIFF Technical Note 3 for the floating point predictor.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.core.errors import ImageRejected
-from app.core.images.formats.still import TRUNCATED, unread
+from app.core.images.formats.still import TRUNCATED, unsupported
 from app.core.images.formats.tiff import directory as tags
 from app.core.images.formats.tiff.directory import Directory
 
@@ -26,14 +25,14 @@ Bytes = NDArray[np.uint8]
 Samples = NDArray[np.generic]
 
 PACKINGS = frozenset((1, 5, 8, 32773, 32946, 34925, 50000))
-"""Compressions of bytes: none, LZW, Deflate (two numbers), PackBits, LZMA, Zstandard."""
+"""Byte compressions: none, LZW, Deflate (two numbers), PackBits, LZMA, Zstandard."""
 
 UNSIGNED, SIGNED, FLOAT, UNDEFINED = 1, 2, 3, 4
 _RAW = 1
 _NO_PREDICTOR, _DIFFERENCES, _FLOATS = 1, 2, 3
 _MAX_SAMPLES = 16  # a pixel
-_MAX_TILE = 2**24  # pixels; more only in a picture that is as large
-_AT_ONCE = 2**22  # bytes unpacked at a time, unless a single strip has more
+_MAX_TILE = 2**24  # pixels; more only if the picture is as large
+_CHUNK = 2**22  # bytes decompressed at a time, unless a single strip has more
 _NUMBERS = {UNSIGNED: "u", UNDEFINED: "u", SIGNED: "i", FLOAT: "f"}
 _BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
 _REVERSED = np.packbits(_BITS[:, ::-1], axis=1)[:, 0]
@@ -41,7 +40,7 @@ _REVERSED = np.packbits(_BITS[:, ::-1], axis=1)[:, 0]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the samples of a picture are. kind: a value of the tag SampleFormat."""
+    """The layout of the samples. kind: a value of the tag SampleFormat."""
 
     width: int
     height: int
@@ -57,12 +56,12 @@ class Layout:
 
     @property
     def together(self) -> int:
-        """Samples of a pixel that stand side by side."""
+        """Number of samples of a pixel that are adjacent."""
         return 1 if self.planar else self.samples
 
     @property
     def row_bytes(self) -> int:
-        """Of one row of a segment."""
+        """Bytes of a row of a segment."""
         return (self.segment[0] * self.together * self.bits + 7) // 8
 
 
@@ -77,20 +76,20 @@ class Block:
 
 
 def layout_of(directory: Directory, signed_bits: tuple[int, ...] = (32,)) -> Layout:
-    """signed_bits: depths at which signed integers mean something. Raises ImageRejected for what
-    cannot be read, KeyError when a needed tag is missing."""
-    width, height = directory.one(tags.WIDTH), directory.one(tags.HEIGHT)
-    samples = directory.one(tags.SAMPLES, 1)
+    """signed_bits: supported depths of signed integers. Raises ImageRejected for unsupported
+    layouts, KeyError if a required tag is missing."""
+    width, height = directory.first(tags.WIDTH), directory.first(tags.HEIGHT)
+    samples = directory.first(tags.SAMPLES, 1)
     if not 0 < samples <= _MAX_SAMPLES:
-        raise unread(f"a TIFF of {samples} samples a pixel")
-    depths = set(directory.some(tags.BITS, samples)) or {1}
-    kinds = set(directory.some(tags.SAMPLE_FORMAT, samples)) or {UNSIGNED}
+        raise unsupported(f"a TIFF of {samples} samples a pixel")
+    depths = set(directory.values(tags.BITS, samples)) or {1}
+    kinds = set(directory.values(tags.SAMPLE_FORMAT, samples)) or {UNSIGNED}
     if len(depths) > 1 or len(kinds) > 1:
-        raise unread("a TIFF whose samples are not all of one kind")
+        raise unsupported("a TIFF whose samples are not all of one kind")
     tiled = tags.TILE_WIDTH in directory
-    rows = min(directory.one(tags.ROWS_PER_STRIP, height), height)
+    rows = min(directory.first(tags.ROWS_PER_STRIP, height), height)
     segment = (
-        (directory.one(tags.TILE_WIDTH), directory.one(tags.TILE_HEIGHT))
+        (directory.first(tags.TILE_WIDTH), directory.first(tags.TILE_HEIGHT))
         if tiled
         else (width, rows)
     )
@@ -102,10 +101,10 @@ def layout_of(directory: Directory, signed_bits: tuple[int, ...] = (32,)) -> Lay
         samples=samples,
         bits=depths.pop(),
         kind=kinds.pop(),
-        planar=directory.one(tags.PLANAR, 1) == 2 and samples > 1,
-        compression=directory.one(tags.COMPRESSION, _RAW),
-        predictor=directory.one(tags.PREDICTOR, _NO_PREDICTOR),
-        fill_order=directory.one(tags.FILL_ORDER, 1),
+        planar=directory.first(tags.PLANAR, 1) == 2 and samples > 1,
+        compression=directory.first(tags.COMPRESSION, _RAW),
+        predictor=directory.first(tags.PREDICTOR, _NO_PREDICTOR),
+        fill_order=directory.first(tags.FILL_ORDER, 1),
         segment=segment,
         tiled=tiled,
     )
@@ -118,29 +117,29 @@ def _check(layout: Layout, signed_bits: tuple[int, ...]) -> None:
     if layout.kind not in _NUMBERS or layout.bits not in allowed:
         names = {SIGNED: "signed integers", FLOAT: "floats"}
         name = names.get(layout.kind, "integers" if layout.kind in _NUMBERS else "numbers")
-        raise unread(f"a TIFF of {layout.bits}-bit {name}")
+        raise unsupported(f"a TIFF of {layout.bits}-bit {name}")
     if layout.compression == _RAW or layout.predictor == _NO_PREDICTOR:
         return
     if not (
         (layout.predictor == _DIFFERENCES and layout.bits in (8, 16, 32, 64))
         or (layout.predictor == _FLOATS and layout.kind == FLOAT)
     ):
-        raise unread(f"a TIFF with predictor {layout.predictor} for {layout.bits} bits")
+        raise unsupported(f"a TIFF with predictor {layout.predictor} for {layout.bits} bits")
 
 
 def blocks(data: bytes, directory: Directory, layout: Layout) -> Iterator[Block]:
-    """All samples of the picture, a few megabytes at a time. Raises ImageRejected when some are
-    missing, and what Pillow raises for damaged data."""
+    """All samples of the picture, a few megabytes at a time. Raises ImageRejected if some are
+    missing, and the errors of Pillow for damaged data."""
     wide, high = layout.segment
     across, down = -(-layout.width // wide), -(-layout.height // high)
-    a_plane = across * down
-    segments = _segments(data, directory, layout, a_plane * (layout.samples // layout.together))
-    for number, top, rows in _unpacked(segments, layout, across, a_plane):
-        plane, place = divmod(number, a_plane)
-        row, column = place // across * high + top, place % across * wide
+    per_plane = across * down
+    segments = _segments(data, directory, layout, per_plane * (layout.samples // layout.together))
+    for number, top, rows in _unpacked(segments, layout, across, per_plane):
+        plane, index = divmod(number, per_plane)
+        row, column = index // across * high + top, index % across * wide
         samples = _samples(rows, layout, directory.order)
-        shown = samples[: max(0, layout.height - row), : layout.width - column]
-        yield Block(row, column, plane, shown)
+        visible = samples[: max(0, layout.height - row), : layout.width - column]
+        yield Block(row, column, plane, visible)
 
 
 def _segments(data: bytes, directory: Directory, layout: Layout, needed: int) -> list[bytes]:
@@ -149,7 +148,7 @@ def _segments(data: bytes, directory: Directory, layout: Layout, needed: int) ->
         if layout.tiled
         else (tags.STRIP_OFFSETS, tags.STRIP_COUNTS)
     )
-    starts, lengths = directory.some(at, needed), directory.some(counts, needed)
+    starts, lengths = directory.values(at, needed), directory.values(counts, needed)
     if needed == 1 and not lengths:
         lengths = (len(data),)
     if len(starts) < needed or len(lengths) < needed:
@@ -158,15 +157,15 @@ def _segments(data: bytes, directory: Directory, layout: Layout, needed: int) ->
 
 
 def _unpacked(
-    segments: list[bytes], layout: Layout, across: int, a_plane: int
+    segments: list[bytes], layout: Layout, across: int, per_plane: int
 ) -> Iterator[tuple[int, int, Bytes]]:
-    """(number of the segment, its first row that is meant, rows of bytes), a few rows at a time."""
+    """(index of the segment, its first row here, rows of bytes), a few rows at a time."""
     high = layout.segment[1]
-    group = max(1, _AT_ONCE // (high * layout.row_bytes))
-    step = max(1, _AT_ONCE // layout.row_bytes)
-    for first in range(0, len(segments), a_plane):
-        for start in range(first, first + a_plane, group):
-            end = min(start + group, first + a_plane)
+    group = max(1, _CHUNK // (high * layout.row_bytes))
+    step = max(1, _CHUNK // layout.row_bytes)
+    for first in range(0, len(segments), per_plane):
+        for start in range(first, first + per_plane, group):
+            end = min(start + group, first + per_plane)
             rows = [_rows(layout, (number - first) // across) for number in range(start, end)]
             read = _reader(segments[start:end], rows, layout)
             taken = 0
@@ -220,9 +219,9 @@ def _by_libtiff(segments: list[bytes], rows: list[int], layout: Layout) -> Image
     ]
     directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
     at = table + len(tables)
-    made = b"II*\0" + struct.pack("<I", at) + body + tables
-    made += struct.pack("<H", len(entries)) + directory + bytes(4)
-    with Image.open(io.BytesIO(made), formats=("TIFF",)) as image:
+    file = b"II*\0" + struct.pack("<I", at) + body + tables
+    file += struct.pack("<H", len(entries)) + directory + bytes(4)
+    with Image.open(io.BytesIO(file), formats=("TIFF",)) as image:
         image.load()
         return image
 
@@ -247,7 +246,7 @@ def _samples(rows: Bytes, layout: Layout, order: str) -> Samples:
 
 
 def _loose_bits(rows: Bytes, layout: Layout) -> Samples:
-    """Samples of 1 to 15 bits that follow each other without a gap, the highest bit first."""
+    """Samples of 1 to 15 bits, packed without gaps, highest bit first."""
     count = layout.segment[0] * layout.together
     bits = np.unpackbits(rows, axis=1, count=count * layout.bits)
     if layout.bits == 1:

@@ -9,7 +9,7 @@ import random
 import pytest
 from PIL import Image
 
-from app.core.images.header_size import ENOUGH, size_of, size_of_base64
+from app.core.images.header_size import HEAD_BYTES, size_of, size_of_base64
 from tests.support.heif_files import SIZE as HEIF_SIZE
 from tests.support.heif_files import avif, coded, container, grid, heic
 
@@ -64,7 +64,7 @@ def test_base64_that_lost_its_plus() -> None:
 
 
 def test_only_the_beginning_of_a_long_text_is_read() -> None:
-    assert size_of_base64(base64.b64encode(picture("PNG") + bytes(8 * ENOUGH)).decode()) == SIZE
+    assert size_of_base64(base64.b64encode(picture("PNG") + bytes(8 * HEAD_BYTES)).decode()) == SIZE
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", b"\xff\xd8\xff", b"II*\0" + bytes(99)])

@@ -60,7 +60,7 @@ def test_a_job_expires_and_is_retried_three_times_at_the_front(redis: Redis) -> 
     assert 75 < redis.ttl(queued.key) <= 77
 
 
-def test_a_job_that_is_given_up_is_told_to_the_workers_own_code(redis: Redis) -> None:
+def test_a_job_without_retries_is_reported_to_the_callback_of_the_workers(redis: Redis) -> None:
     Jobs(redis, ttl_s=77).enqueue(ID, Stage.GENERATE)
     fields = redis.hgetall(f"rq:job:{ID}-generate")
     assert fields[b"failure_callback_name"] == b"worker.abandoned.fail_request"
@@ -145,7 +145,7 @@ def test_a_job_that_rq_remembers_can_be_queued_anew(redis: Redis) -> None:
     assert job(redis, Stage.GENERATE).get_status() is JobStatus.QUEUED
 
 
-def test_jobs_that_wait_are_withdrawn_and_those_that_are_taken_are_not(redis: Redis) -> None:
+def test_queued_jobs_are_dequeued_and_taken_ones_are_not(redis: Redis) -> None:
     jobs = Jobs(redis, ttl_s=77)
     for stage in Stage:
         jobs.enqueue(ID, stage)
@@ -162,7 +162,7 @@ def ids(redis: Redis, queue: str) -> list[str]:
     return [name.decode() for name in redis.lrange(f"rq:queue:{queue}", 0, -1)]
 
 
-def test_only_a_failed_job_was_given_up(redis: Redis) -> None:
+def test_only_a_failed_job_has_exhausted_its_retries(redis: Redis) -> None:
     jobs = Jobs(redis, ttl_s=77)
     assert jobs.retries_exhausted(ID, Stage.GENERATE) is False
     jobs.enqueue(ID, Stage.GENERATE)
