@@ -18,7 +18,7 @@ from pathlib import Path
 from app.core.settings import Settings, load_settings
 from app.core.system.private_files import mask_others
 from app.core.telemetry import logs
-from app.standalone.children import end
+from app.standalone.children import stop
 from app.standalone.supervisor import Supervisor, UpOptions
 from tools.devserver.sources import Sources
 
@@ -42,17 +42,17 @@ class DevSupervisor(Supervisor):
         self._sources = Sources([ROOT / name for name in ("app", "models", "worker")])
         self._look_at = 0.0
 
-    def _restart_the_dead(self) -> None:
+    def _restart_dead(self) -> None:
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + _LOOK_S
             if changed := self._sources.changed():
                 log.info("%s changed: restarting", changed[0].relative_to(ROOT))
                 self._restart_serving()
-        super()._restart_the_dead()
+        super()._restart_dead()
 
     def _restart_serving(self) -> None:
-        end(self._serving, signal.SIGTERM, _LEAVE_S)
-        end(self._serving, signal.SIGKILL, _LEAVE_S)
+        stop(self._serving, signal.SIGTERM, _LEAVE_S)
+        stop(self._serving, signal.SIGKILL, _LEAVE_S)
         for child in self._serving:
             child.restart_at = 0.0
             child.start()

@@ -68,7 +68,7 @@ def test_a_crash_while_telling_tells_again_and_nobody_minds(
         raise SystemExit
 
     with monkeypatch.context() as crash:
-        crash.setattr(type(worker_runtime.outbox), "take_out", lambda _self, ids: die(ids))
+        crash.setattr(type(worker_runtime.outbox), "remove", lambda _self, ids: die(ids))
         with pytest.raises(SystemExit):
             job.notify()
     job.notify()
