@@ -50,7 +50,7 @@ def test_a_plan_leaves_room_to_work_and_takes_1024_by_1024(card_gib: float) -> N
 def test_80_gigabytes_take_every_size_with_all_weights_in_place() -> None:
     plan = plan_of(80)
     assert plan.max_pixels == 4096 * 4096
-    assert [plan.encoders_wait, plan.float8, plan.blocks_wait] == [False, False, False]
+    assert [plan.encoders_streamed, plan.float8, plan.blocks_streamed] == [False, False, False]
 
 
 def test_a_larger_card_never_takes_less() -> None:
@@ -69,7 +69,7 @@ def test_a_card_that_is_too_small_has_no_plan() -> None:
 
 def test_a_plan_says_what_it_does() -> None:
     assert "weights in 8 bits" in str(plan_of(24))
-    assert "text encoders visit" in str(plan_of(40))
+    assert "text encoders streamed" in str(plan_of(40))
     assert "pixels" not in str(HOST_PLAN)
 
 
@@ -97,7 +97,7 @@ def test_a_plan_needs_its_weights_and_4_gigabytes(
 
 
 @pytest.mark.parametrize(
-    ("name", "encoders_wait", "float8", "blocks_wait", "free"),
+    ("name", "encoders_streamed", "float8", "blocks_streamed", "free"),
     [
         ("resident", False, False, False, 19),
         ("text-visits", True, False, False, 16),
@@ -106,12 +106,12 @@ def test_a_plan_needs_its_weights_and_4_gigabytes(
     ],
 )
 def test_what_waits_on_the_host_in_each_plan(
-    name: str, encoders_wait: bool, float8: bool, blocks_wait: bool, free: int
+    name: str, encoders_streamed: bool, float8: bool, blocks_streamed: bool, free: int
 ) -> None:
     plan = choose_plan(free * 1_000_000_000, ROUND)
     assert plan is not None
-    waits = plan.encoders_wait, plan.float8, plan.blocks_wait
-    assert (plan.name, *waits) == (name, encoders_wait, float8, blocks_wait)
+    waits = plan.encoders_streamed, plan.float8, plan.blocks_streamed
+    assert (plan.name, *waits) == (name, encoders_streamed, float8, blocks_streamed)
 
 
 @pytest.mark.parametrize(

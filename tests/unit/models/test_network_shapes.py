@@ -25,7 +25,7 @@ SPEC = GenerationSpec(
     prompt="a red house", control="tile", width=80, height=48, seed=7, strength=1.3, steps=10
 )
 IN_8_BITS = MemoryPlan("float8", float8=True)
-STREAMED = MemoryPlan("float8-visits", float8=True, blocks_wait=True)
+STREAMED = MemoryPlan("float8-visits", float8=True, blocks_streamed=True)
 
 
 @pytest.mark.parametrize(

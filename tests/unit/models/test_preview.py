@@ -80,7 +80,7 @@ def test_previews_become_the_picture(demo: LoadedCheckpoint) -> None:
     shown: list[Image.Image] = []
     steps: list[int] = []
 
-    def on_seen(denoised: Tensor) -> None:
+    def on_prediction(denoised: Tensor) -> None:
         assert len(shown) == len(steps)  # before the step is told
         shown.append(demo.preview(denoised))
 
@@ -88,7 +88,7 @@ def test_previews_become_the_picture(demo: LoadedCheckpoint) -> None:
         steps.append(step)
 
     source = astronaut((64, 64))
-    watched = generate(demo, spec, source, on_step, on_seen=on_seen)
+    watched = generate(demo, spec, source, on_step, on_prediction=on_prediction)
     alone = generate(demo, spec, source, lambda _step, _steps: None)
     for one, other in zip(watched.pictures, alone.pictures, strict=True):
         assert np.array_equal(one, other)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.torch
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 IN_8_BITS = MemoryPlan("float8", float8=True)
-STREAMED = MemoryPlan("float8-visits", float8=True, blocks_wait=True)
+STREAMED = MemoryPlan("float8-visits", float8=True, blocks_streamed=True)
 
 
 def networks(plan: MemoryPlan, device: torch.device = CPU, *, compiled: bool = False) -> Networks:
