@@ -240,7 +240,7 @@ def test_the_history_lists_what_was_and_what_has_ended_since(upgraded: Upgraded)
         until(lambda: ended() == before | set(waited), "the history to know of all", 200)
 
 
-def test_what_was_kept_in_redis_is_there_for_an_api_without_folder_and_database(
+def test_state_kept_in_redis_is_readable_without_folder_and_database(
     upgraded: Upgraded,
 ) -> None:
     settings = {"PUBLIC_URL": upgraded.notes["public_url"], "HISTORY_DAYS": "3650"}

@@ -172,7 +172,7 @@ def test_numbers_and_switches_as_strings(http: httpx.Client) -> None:
     assert picture(http, small(**quoted)) == picture(http, small(**values))
 
 
-def test_one_and_zero_are_switches(http: httpx.Client) -> None:
+def test_the_numbers_one_and_zero_are_booleans(http: httpx.Client) -> None:
     """The oldest samples send `base64: 1`."""
     assert http.post(V1, json=small(base64=1)).headers["content-type"] == "application/json"
     assert http.post(V1, json=small(base64=0)).headers["content-type"] == "image/jpeg"

@@ -242,7 +242,7 @@ def test_requests_sent_ahead_are_not_kept(patient: str) -> None:
 @pytest.mark.parametrize("offer", ["h2c", "websocket", "x"])
 @pytest.mark.parametrize("framing", ["content-length", "chunked"])
 @pytest.mark.parametrize("apart", [False, True], ids=["in one go", "body later"])
-def test_an_offer_of_another_protocol_is_not_taken_up(
+def test_an_offer_of_another_protocol_is_declined(
     patient: str, offer: str, framing: str, apart: bool
 ) -> None:
     """Java's client and `curl --http2` make it with every request; the body is no second one."""

@@ -137,7 +137,7 @@ def test_every_line_about_a_request_carries_its_id(http: httpx.Client, server: S
         assert secret not in text
 
 
-def test_one_trace_from_the_client_through_all_jobs(
+def test_a_trace_spans_from_the_client_through_all_jobs(
     http: httpx.Client, collector: Collector
 ) -> None:
     trace, parent = secrets.token_hex(16), secrets.token_hex(8)

@@ -43,7 +43,7 @@ def settled(http: httpx.Client, request_id: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("encoded", [False, True], ids=["links", "base64"])
-def test_it_tells_what_the_result_says(
+def test_a_webhook_carries_the_same_result_as_the_api(
     http: httpx.Client, listening: Receiver, encoded: bool
 ) -> None:
     body = small(samples=2, base64=encoded, webhook_url=listening.url)
@@ -61,7 +61,9 @@ def test_it_tells_what_the_result_says(
     assert [attempt["status_code"] for attempt in log["attempts"]] == [204]
 
 
-def test_it_tells_of_a_failure_and_of_v1(http: httpx.Client, listening: Receiver) -> None:
+def test_a_webhook_is_sent_for_a_failure_and_for_v1(
+    http: httpx.Client, listening: Receiver
+) -> None:
     answer = http.post(V1, json=small(image="no picture", webhook_url=listening.url))
     assert answer.status_code == 400
     message = verified(http, listening.next())

@@ -350,7 +350,7 @@ def after(there: Installation, later: Later, seconds: float) -> None:
     there.run_maintenance()
 
 
-def test_nothing_is_left_of_requests_that_have_expired(
+def test_expired_requests_leave_no_keys(
     there: Installation, caller: Caller, later: Later, listening: Receiver
 ) -> None:
     """An hour after the last: their log of webhooks and their history; these go in their time."""
@@ -370,7 +370,7 @@ def test_nothing_is_left_of_requests_that_have_expired(
     assert mentions(there.redis, ids) == {}
 
 
-def test_what_lasts_does_not_grow_with_the_number_of_requests(
+def test_permanent_keys_do_not_grow_with_the_number_of_requests(
     there: Installation, caller: Caller, listening: Receiver
 ) -> None:
     def shared() -> dict[str, int]:

@@ -148,7 +148,7 @@ def test_the_disk_and_the_store_of_pictures(
     assert found("redis")["disk"].level is Level.FAIL
 
 
-def test_the_database_is_asked_where_there_is_one(redis_server: str, tmp_path: Path) -> None:
+def test_the_database_is_checked_if_one_is_configured(redis_server: str, tmp_path: Path) -> None:
     def found(url: str) -> Finding:
         settings = Settings(redis_url=redis_server, database_url=url, data_dir=tmp_path)
         return {one.what: one for one in examine_machine(settings)}["database"]

@@ -31,7 +31,7 @@ def likeness(one: Image.Image, other: Image.Image) -> float:
     return float(np.corrcoef(*levels)[0, 1])
 
 
-def test_a_picture_is_known_by_its_latents(demo: LoadedCheckpoint) -> None:
+def test_a_preview_resembles_its_picture(demo: LoadedCheckpoint) -> None:
     picture = astronaut((256, 128))
     latents = unpack(demo.autoencoder.encode(picture), 16, 32)
     made = demo.preview(latents)
@@ -44,7 +44,7 @@ def test_a_large_picture_has_no_larger_preview(demo: LoadedCheckpoint) -> None:
     assert made.size == (96, 128)
 
 
-def test_it_is_fitted_once_and_to_its_own_autoencoder(demo: LoadedCheckpoint) -> None:
+def test_a_preview_is_fitted_once_and_to_its_own_autoencoder(demo: LoadedCheckpoint) -> None:
     asked = []
 
     class Watched:
@@ -59,7 +59,7 @@ def test_it_is_fitted_once_and_to_its_own_autoencoder(demo: LoadedCheckpoint) ->
     assert len(asked) == 1
 
 
-def test_latents_that_are_not_finite_are_shown_all_the_same(demo: LoadedCheckpoint) -> None:
+def test_latents_that_are_not_finite_have_a_preview(demo: LoadedCheckpoint) -> None:
     latents = torch.full((1, demo.autoencoder.channels, 8, 8), torch.nan)
     assert demo.preview(latents).size == (8, 8)
 

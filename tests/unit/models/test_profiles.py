@@ -70,7 +70,7 @@ def test_turbo_makes_the_same_picture_twice(stand_in: LoadedCheckpoint) -> None:
 
 
 @pytest.mark.parametrize("blocks_streamed", [False, True])
-def test_a_card_without_room_for_exact_serves_fast_and_says_so(
+def test_a_card_too_small_for_exact_serves_fast_and_reports_it(
     stand_in: LoadedCheckpoint, blocks_streamed: bool
 ) -> None:
     fast = run(stand_in, replace(SPEC, profile="fast"))

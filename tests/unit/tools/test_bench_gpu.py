@@ -76,7 +76,7 @@ def test_every_configuration_is_measured(
         assert entry["levels_from_a"] < (8 if entry["id"] in ("I", "J") else 2)
 
 
-def test_a_cuda_graph_is_left_out_on_the_cpu_and_that_is_said(results: Results) -> None:
+def test_a_cuda_graph_is_skipped_on_the_cpu_and_reported(results: Results) -> None:
     (entry,) = [
         entry for entry in results["stages"]["compiled"]["measurements"] if entry["id"] == "F"
     ]
@@ -97,7 +97,7 @@ def test_the_evaluation_is_compared_with_float32(results: Results) -> None:
     assert errors["A"] < errors["I"] < 0.1
 
 
-def test_nothing_is_compiled_after_the_warm_up(results: Results) -> None:
+def test_the_bench_compiles_nothing_after_the_warm_up(results: Results) -> None:
     for stage, last in (("compiled", "start_fast"), ("shapes", "start_exact")):
         figures = results["stages"][stage]
         assert figures["graphs_at_end"] == figures[last]["graphs"]

@@ -114,7 +114,7 @@ def test_the_test_that_killed_a_mutant_runs_first_on_the_next(tmp_path: Path) ->
     assert (tmp_path / "order").read_text().split() == ["passes", "fails", "fails"]
 
 
-def test_what_hangs_has_timed_out(tmp_path: Path) -> None:
+def test_a_mutant_that_hangs_has_timed_out(tmp_path: Path) -> None:
     assert run(tmp_path, HANGS, limit_s=0.5).verdict == "timed out"
 
 

@@ -82,7 +82,7 @@ def data(text: str) -> dict[str, object]:
     return dict(json.loads(text.partition("data: ")[2]))
 
 
-def test_a_move_in_the_queue_is_told_without_an_id(redis_server: str, store: RequestStore) -> None:
+def test_an_event_of_a_queue_position_has_no_id(redis_server: str, store: RequestStore) -> None:
     def go_on(_made: Services, text: str) -> None:
         if data(text).get("queue_position") == 2:
             store.fail(FIRST, Cancelled())
@@ -112,7 +112,7 @@ def test_a_silent_stream_is_kept_alive(
     assert re.fullmatch("i:+i", kinds), kinds
 
 
-def test_a_process_that_leaves_ends_its_streams(redis_server: str, store: RequestStore) -> None:
+def test_a_process_that_shuts_down_ends_its_streams(redis_server: str, store: RequestStore) -> None:
     def leave(made: Services, _text: str) -> None:
         made.drain.leaving = True
 

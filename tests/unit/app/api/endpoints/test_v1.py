@@ -60,7 +60,7 @@ def test_a_picture_is_the_answer(api: TestClient, ends: list[End], path: str) ->
 
 
 @pytest.mark.usefixtures("far_from_utc")
-def test_a_key_without_a_bound_is_told_the_next_minute_in_utc(
+def test_a_key_without_a_rate_limit_gets_the_next_minute_in_utc(
     api: TestClient, ends: list[End]
 ) -> None:
     ends.append(made(b"x"))
@@ -71,7 +71,7 @@ def test_a_key_without_a_bound_is_told_the_next_minute_in_utc(
     assert told in expected
 
 
-def test_a_key_with_bounds_is_told_what_is_left(
+def test_a_key_with_a_rate_limit_gets_the_remaining_calls(
     api: TestClient, ends: list[End], redis: Redis
 ) -> None:
     ends.append(made(b"x"))
@@ -135,7 +135,7 @@ def test_a_body_is_judged_before_it_is_queued(api: TestClient) -> None:
 # ---- no picture
 
 
-def test_a_request_that_takes_too_long_goes_on(redis: Redis, redis_server: str) -> None:
+def test_a_request_continues_after_its_v1_call_timed_out(redis: Redis, redis_server: str) -> None:
     app = create_app(Settings(redis_url=redis_server, sync_timeout_s=0.01))
     headers = {"x-api-key": KeyStore(redis).create("team-a", Terms())[0]}
     with TestClient(app, base_url="http://localhost", headers=headers) as api:

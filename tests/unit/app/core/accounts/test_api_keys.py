@@ -123,7 +123,7 @@ def test_a_key_from_before_there_were_terms_still_works(redis: Redis) -> None:
     assert KeyStore(redis).all()[0].live(time.time())
 
 
-def test_a_key_may_do_what_is_said_of_it_and_no_more() -> None:
+def test_a_key_has_exactly_the_permissions_of_its_record() -> None:
     assert asdict(Key("a", "team-a", 5.0)) == {
         "id": "a",
         "name": "team-a",

@@ -64,7 +64,7 @@ def test_the_address_itself_is_refused(listening: Receiver) -> None:
     assert listening.idle
 
 
-def test_a_receiver_that_is_away_is_said_to_be() -> None:
+def test_an_unreachable_receiver_is_reported() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/"

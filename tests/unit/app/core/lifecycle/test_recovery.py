@@ -117,7 +117,7 @@ def test_a_job_that_rq_gave_up_fails_its_request(store: RequestStore, jobs: Jobs
     assert queue.job_ids == []
 
 
-def test_what_has_ended_or_expired_is_no_stray(
+def test_an_ended_or_expired_request_is_no_orphan(
     store: RequestStore, jobs: Jobs, redis: Redis
 ) -> None:
     accept(store)
@@ -140,7 +140,7 @@ def test_a_request_that_comes_between_the_two_looks_is_left_alone(
     assert jobs.queue(CPU).job_ids == [f"{ID}-prepare"]
 
 
-def test_nothing_is_waited_for_when_every_request_has_its_job(
+def test_recovery_does_not_wait_when_every_request_has_its_job(
     store: RequestStore, jobs: Jobs
 ) -> None:
     accept(store)
@@ -150,7 +150,7 @@ def test_nothing_is_waited_for_when_every_request_has_its_job(
     assert pauses == []
 
 
-def test_strays_are_logged(
+def test_recovered_orphans_are_logged(
     store: RequestStore, jobs: Jobs, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     for request_id in (ID, OTHER):

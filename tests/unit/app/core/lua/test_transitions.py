@@ -313,7 +313,7 @@ def test_a_request_that_has_ended_is_not_among_the_unfinished(
     assert list(unfinished(redis)) == [OTHER]
 
 
-def test_a_forgotten_request_leaves_nothing_but_that_it_was_submitted(
+def test_a_forgotten_request_leaves_only_the_count_of_its_submission(
     store: RequestStore, redis: Redis
 ) -> None:
     Ledger(redis).open("k", 5.0)
@@ -410,7 +410,7 @@ def test_steps_of_another_division_are_rounded_down(
     assert events(redis) == ["queued", "started", "1", "2", "3"]
 
 
-def test_what_an_execution_keeps_is_its_own_to_write(store: RequestStore) -> None:
+def test_only_the_execution_with_the_claim_writes_resume_state(store: RequestStore) -> None:
     submit(store)
     store.claim(ID, Stage.GENERATE, "stalled")
     assert store.keep(ID, "stalled", {"made": [1]})
@@ -424,7 +424,7 @@ def test_what_an_execution_keeps_is_its_own_to_write(store: RequestStore) -> Non
     assert store.get(ID) is None
 
 
-def test_what_a_request_costs_is_settled_by_the_execution_that_has_it(
+def test_only_the_execution_with_the_claim_settles_the_cost(
     store: RequestStore, redis: Redis
 ) -> None:
     Ledger(redis).open("k", 5.0)

@@ -97,7 +97,7 @@ def test_the_order_is_that_of_the_queue(redis: Redis, jobs: Jobs) -> None:
     assert positions(redis, jobs) == {IDS[2]: 1, IDS[1]: 2, IDS[3]: 3}
 
 
-def test_what_is_not_prepared_stands_where_its_turn_will_be(
+def test_an_unprepared_request_has_the_place_of_its_turn(
     redis: Redis, jobs: Jobs, store: RequestStore
 ) -> None:
     """Of a key that has nothing waiting: right behind what runs; then the keys take turns."""
@@ -120,12 +120,12 @@ def test_what_is_not_prepared_stands_where_its_turn_will_be(
         assert positions(redis, jobs)[request_id] == told[request_id]
 
 
-def test_what_has_ended_takes_no_place(redis: Redis, jobs: Jobs, store: RequestStore) -> None:
+def test_an_ended_request_takes_no_place(redis: Redis, jobs: Jobs, store: RequestStore) -> None:
     store.fail(IDS[2], Cancelled())  # its job still stands in the queue
     assert positions(redis, jobs) == {IDS[1]: 1, IDS[3]: 2}
 
 
-def test_who_asks_at_the_same_time_shares_a_look(
+def test_concurrent_forecasts_share_one_snapshot(
     redis: Redis, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forecasts, moment = Forecaster(redis, jobs), 100.0

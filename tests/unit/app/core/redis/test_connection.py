@@ -160,7 +160,7 @@ def test_a_url_that_can_be_read_is_taken(url: str) -> None:
         (BusyLoadingError("Redis is loading"), "still reads its file; wait until it has"),
     ],
 )
-def test_what_is_said_names_the_place_and_no_password(error: RedisError, text: str) -> None:
+def test_a_connection_error_names_the_address_and_no_password(error: RedisError, text: str) -> None:
     said = what_is_wrong(error, "rediss://ann:secret@cache:6380/1?ssl_cert_reqs=none")
     assert said.startswith("Redis at rediss://cache:6380/1 ")
     assert text in said
