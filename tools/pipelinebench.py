@@ -173,7 +173,7 @@ def graphs(request: Request, samplers: tuple[str, ...]) -> tuple[int, int]:
 
 
 def compile_as_documented(loaded: LoadedCheckpoint) -> None:
-    """diffusers' regional compilation; its ControlNet has it only once it is told its blocks."""
+    """diffusers' regional compilation; its ControlNet has it only after its blocks are declared."""
     FluxControlNetModel._repeated_blocks = loaded.pipe.transformer._repeated_blocks
     for network in (loaded.pipe.transformer, loaded.pipe.controlnet):
         network.compile_repeated_blocks(fullgraph=True, backend="eager")

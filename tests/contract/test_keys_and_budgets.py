@@ -205,7 +205,7 @@ def test_requests_beyond_the_bound_wait_their_turn(
 def test_another_keys_first_request_is_next(
     caller: Caller, new_key: MakeKey, redis: Redis, server: Server
 ) -> None:
-    """Second at the latest of all that wait, whoever has sent them."""
+    """At the latest second of all waiting requests, of all keys."""
     many, one = caller(new_key("team-b")), caller(new_key("team-c"))
     jobs, store = Jobs(redis, 60), RequestStore(redis, 60)
     with paused(server, "worker gpu"):

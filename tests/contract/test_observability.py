@@ -1,6 +1,4 @@
-"""What whoever runs the server sees of it: numbers, lines and spans, over real HTTP from real
-processes.
-"""
+"""Observability for operators: metrics, log lines and spans, over real HTTP from real processes."""
 
 from __future__ import annotations
 

@@ -73,18 +73,20 @@ def test_a_webhook_is_sent_for_a_failure_and_for_v1(
 
 
 def test_a_key_may_have_one_of_its_own(server: Server, listening: Receiver) -> None:
-    """For requests that name none; told to whoever holds the key."""
+    """The webhook of a key is for requests that name none; the secret is the key's."""
     redis = connect(server.redis_url)
     with receiver() as named:
-        secret, key = KeyStore(redis).create("told", Terms(webhook_url=listening.url))
+        secret, key = KeyStore(redis).create("keyed", Terms(webhook_url=listening.url))
         with httpx.Client(base_url=server.url, headers={"x-api-key": secret}, timeout=60) as http:
             ids = [
                 http.post(V2, json=small(**more)).json()["request_id"]
                 for more in ({"webhook_url": named.url}, {})
             ]
-            told = [verified(http, one.next())["data"]["request_id"] for one in (named, listening)]
+            received = [
+                verified(http, one.next())["data"]["request_id"] for one in (named, listening)
+            ]
             listed = http.get(f"/v2/requests/{ids[1]}/webhook").json()["webhook_url"]
-    assert told == ids
+    assert received == ids
     assert listed == listening.url
     assert KeyStore(redis).revoke(key.id)
     redis.close()

@@ -79,8 +79,8 @@ def _answer(hub: Hub, handler: BaseHTTPRequestHandler, *, body: bool) -> None:
         _send(handler, status, b"", {"X-Error-Code": code} if code else {})
         return
     if path.startswith("/api/models/"):
-        told = hub.tree() if "/tree/" in path else {"id": "x", "sha": REVISION, "siblings": []}
-        _send(handler, 200, json.dumps(told).encode(), {"Content-Type": "application/json"})
+        answer = hub.tree() if "/tree/" in path else {"id": "x", "sha": REVISION, "siblings": []}
+        _send(handler, 200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
         return
     if f"/resolve/{REVISION}/" not in path:
         _send(handler, 404, b"", {})

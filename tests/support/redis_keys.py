@@ -48,7 +48,7 @@ class Lasting:
 
 _ACCOUNT = "until the key is revoked"
 _UNFINISHED = "until the request ends, which it does before its record expires"
-_UNTOLD = "until everybody has been told"
+_UNTOLD = "until every listener has been notified"
 _MEASURED = "a fixed number of figures"
 _BOOKS = "the maintenance of the workers takes out what is over"
 

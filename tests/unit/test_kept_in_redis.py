@@ -73,7 +73,7 @@ def caller(there: Installation) -> Caller:
 
 
 def check(there: Installation, **allowed: int) -> None:
-    """Right now, whatever dies next. By default everything has ended and has been told."""
+    """The current keys. By default every request has ended and every listener has been notified."""
     installed = Installed(**{"keys": 1, "owners": 1, **allowed})
     assert wrong_keys(there.redis, installed) == []
 

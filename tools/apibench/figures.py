@@ -47,7 +47,7 @@ def submits(bench: Bench, seconds: float) -> dict[str, Any]:
 
 
 def queue_depth(bench: Bench, rounds: int, each: int) -> dict[str, Any]:
-    """What a submission costs one client, behind nobody and behind QUEUED others, in turn."""
+    """The cost of a submission for one client, behind an empty queue and behind QUEUED others."""
     empty, full = [], []
     jobs, redis = Jobs(bench.redis, TTL_S), bench.redis
     for _ in range(QUEUED):

@@ -55,11 +55,11 @@ def _followed(bench: Bench, seconds: float, polls: list[str] | None) -> dict[str
     stub = threading.Thread(target=_make, args=(bench, made, seconds))
     stub.start()
     figures = {"polls": bench.api.load(CONNECTIONS, polls, seconds=seconds)} if polls else {}
-    told = json.loads(clients.stdout.read())
+    event_figures = json.loads(clients.stdout.read())
     stub.join()
     clients.wait()
     share = (bench.api.cpu_s - before) / (time.monotonic() - began)
-    return {**told, **figures, "cpu_share": share}
+    return {**event_figures, **figures, "cpu_share": share}
 
 
 def _submitted(bench: Bench) -> list[str]:

@@ -15,7 +15,7 @@ from tests.support.servers import free_port
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """redis_url: what a process there is told. prefix: what its command begins with. address: where
+    """redis_url: the REDIS_URL of a process there. prefix: of its command line. address: where
     it listens, for clients."""
 
     redis_url: str

@@ -46,7 +46,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`count` pictures of one size with noise and sigmas, and what the networks are told.
+    """`count` pictures of one size with noise, sigmas and the inputs of the networks.
 
     clean, noise, shown: latents [B, C, h, w]; `shown` are those of the control maps, 0 where
     `controls` says PLAIN.
@@ -66,18 +66,18 @@ class Batch:
         sigmas = self.sigmas[:, None, None, None]
         return (1 - sigmas) * self.clean + sigmas * self.noise
 
-    def told(self, pooled: Tensor, embeds: Tensor) -> dict[str, Tensor]:
-        """What transformer and ControlNet are told about the batch."""
+    def network_inputs(self, pooled: Tensor, embeds: Tensor) -> dict[str, Tensor]:
+        """The arguments of transformer and ControlNet for the batch."""
         tokens = pack(self.noisy)
-        return told(tokens, self.noise.shape, self.sigmas, self.guidance, pooled, embeds)
+        return network_inputs(tokens, self.noise.shape, self.sigmas, self.guidance, pooled, embeds)
 
     @property
     def velocity(self) -> Tensor:
-        """What the transformer must answer, packed."""
+        """The target of the transformer, packed."""
         return pack(self.noise - self.clean)
 
 
-def told(
+def network_inputs(
     tokens: Tensor,
     shape: torch.Size,
     sigmas: Tensor,

@@ -34,7 +34,7 @@ class ControlLoss:
             with torch.no_grad():
                 pooled, embeds = self._flow.text(batch.clip_ids, batch.t5_ids)
             double, single = self._controlnet(
-                **batch.told(pooled, embeds),
+                **batch.network_inputs(pooled, embeds),
                 controlnet_cond=pack(batch.shown),
                 controlnet_mode=modes,
                 return_dict=False,

@@ -46,7 +46,7 @@ class Flow(nn.Module):
         """Velocity tokens."""
         pooled, embeds = self.text(batch.clip_ids, batch.t5_ids)
         velocity: Tensor = self.transformer(
-            **batch.told(pooled, embeds), **residuals, return_dict=False
+            **batch.network_inputs(pooled, embeds), **residuals, return_dict=False
         )[0]
         return velocity
 

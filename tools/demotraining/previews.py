@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from models.checkpoints.checkpoint import UNION_MODES
 from models.denoiser import pack, unpack
 from models.sampling import sigmas_for
-from tools.demotraining.batches import told
+from tools.demotraining.batches import network_inputs
 from tools.demotraining.coder import to_picture, to_tensor
 from tools.demotraining.flow import Flow
 from tools.demotraining.lessons import Words
@@ -87,17 +87,17 @@ def _sampled(
     pooled, embeds = flow.text(*(one.to(device) for one in ids))
     for sigma, following in pairwise(sigmas):
         level, guidance = (torch.full((count,), v, device=device) for v in (sigma, _GUIDANCE))
-        told_now = told(pack(x), x.shape, level, guidance, pooled, embeds)
+        inputs = network_inputs(pack(x), x.shape, level, guidance, pooled, embeds)
         residuals = {}
         if controlnet is not None:
             double, single = controlnet(
-                **told_now, controlnet_cond=shown, controlnet_mode=modes, return_dict=False
+                **inputs, controlnet_cond=shown, controlnet_mode=modes, return_dict=False
             )
             residuals = {
                 "controlnet_block_samples": double,
                 "controlnet_single_block_samples": single,
             }
-        (velocity,) = flow.transformer(**told_now, **residuals, return_dict=False)
+        (velocity,) = flow.transformer(**inputs, **residuals, return_dict=False)
         x = x + (following - sigma) * unpack(velocity, _LATENT_SIDE, _LATENT_SIDE)
     return x
 

@@ -109,14 +109,14 @@ def draw_scene(rng: Random, person: bool | None = None) -> Scene:
         things: list[Thing] = [*(behind if rng.random() < 0.35 else []), _draw_person(rng, colours)]
     else:
         count = rng.choice((1, 2, 2, 3))
-        # Well apart, so that the order can be told from the light.
+        # Well apart, so that brightness shows the order.
         depths = [0.15 + 0.85 * (index + rng.uniform(0.15, 0.85)) / count for index in range(count)]
         things = [_draw_shape(rng, colours.pop(), depth, 0.30) for depth in depths]
     return Scene(background, tuple(things))
 
 
 def _fades(colour: str, background: str) -> bool:
-    """Whether a thing could not be told from the wall behind it."""
+    """Whether a thing is indistinguishable from the wall behind it."""
     return (colour == "white" and background in _PALE) or (
         colour in ("green", "blue") and background == f"dark {colour}"
     )

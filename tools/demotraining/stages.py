@@ -132,18 +132,18 @@ def train_depth(run: Run) -> DepthNet:
     torch.manual_seed(run.seed)
     network = DepthNet().to(run.device).to(memory_format=torch.channels_last)
     plan = run.plan("depth", 2e-3)
-    told = draw_lessons(run.seed, run.scale.annotated, None) if plan.minutes else []
-    return train(plan, network, DepthLoss(network, told), run.folder)
+    lessons = draw_lessons(run.seed, run.scale.annotated, None) if plan.minutes else []
+    return train(plan, network, DepthLoss(network, lessons), run.folder)
 
 
 def train_pose(run: Run) -> BodyPoseNet:
-    """Stage 2, second half; one scene in eleven has nobody in it."""
+    """Stage 2, second half; one scene in eleven has no person."""
     torch.manual_seed(run.seed)
     network = BodyPoseNet().to(run.device).to(memory_format=torch.channels_last)
     plan = run.plan("pose", 2e-3)
-    told = draw_lessons(run.seed, run.scale.annotated, True) if plan.minutes else []
-    told += draw_lessons(run.seed, run.scale.annotated // 10, False) if plan.minutes else []
-    return train(plan, network, PoseLoss(network, told), run.folder)
+    lessons = draw_lessons(run.seed, run.scale.annotated, True) if plan.minutes else []
+    lessons += draw_lessons(run.seed, run.scale.annotated // 10, False) if plan.minutes else []
+    return train(plan, network, PoseLoss(network, lessons), run.folder)
 
 
 def _sets(run: Run, vae: AutoencoderKL, words: Words) -> dict[str, Lessons]:

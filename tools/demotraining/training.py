@@ -30,7 +30,7 @@ _SAVE_EVERY_S = 120.0
 _AVERAGING_STEPS = 150.0
 _WARM_UP = 0.04
 _PROBE_EVERY = 60
-"""Steps after which the number of threads is chosen anew."""
+"""Steps after which the number of threads is chosen again."""
 
 
 @dataclass(frozen=True, slots=True)

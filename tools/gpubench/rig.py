@@ -47,7 +47,7 @@ class Rig:
         """The networks in their own precision."""
         return self.loaded.networks.of("exact")
 
-    def anew(self) -> Rig:
+    def without_copies(self) -> Rig:
         """The same weights with no copies of them in another precision."""
         networks = _networks(self.pair.transformer, self.pair.controlnet, self.loaded.device)
         return replace(self, loaded=replace(self.loaded, networks=networks))
@@ -80,7 +80,7 @@ def plain_rig(other: Rig, shape: Shape) -> Rig:
 def _loaded(pipe: FluxControlNetPipeline, device: torch.device) -> LoadedCheckpoint:
     """As models.checkpoints.load would hand it out, but for two things: nothing is compiled yet,
     and the caches keep nothing, so that every request encodes its prompt and its control map."""
-    nobody: Any = None  # control maps are made of nothing but the picture here
+    unused: Any = None  # control maps are made of nothing but the picture here
     vae = copy.deepcopy(pipe.vae)  # the shipped pipeline keeps the layout that it ships with
     if device.type == "cuda":
         vae.to(memory_format=torch.channels_last)
@@ -92,8 +92,8 @@ def _loaded(pipe: FluxControlNetPipeline, device: torch.device) -> LoadedCheckpo
         text=TextEncoders(pipe, device, TensorCache(0)),
         autoencoder=autoencoder,
         preview=Preview(autoencoder),
-        annotators=nobody,
-        control_maps=ControlMaps(nobody, TensorCache(0)),
+        annotators=unused,
+        control_maps=ControlMaps(unused, TensorCache(0)),
         device=device,
         dtype=weights.DTYPE,
         max_pixels=None,

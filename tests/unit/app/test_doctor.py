@@ -83,8 +83,8 @@ def test_a_redis_that_does_not_write_down_what_it_is_given(
     level: Level,
     remedy: str,
 ) -> None:
-    told = {**redis.info(), **info}
-    monkeypatch.setattr(Redis, "info", lambda _self: told)
+    server_info = {**redis.info(), **info}
+    monkeypatch.setattr(Redis, "info", lambda _self: server_info)
     found = of_redis(redis_server)["redis persistence"]
     assert found.level is level
     assert remedy in found.remedy

@@ -114,7 +114,7 @@ def test_each_image_is_built_by_one_service(services: dict[str, Any]) -> None:
         # With a profile it would not be there for those without.
         assert "profiles" not in building
         assert f"controlnet-{building['build']['target']}:" in image
-        # Whoever asked a registry for it would be told that there is none.
+        # No registry has such a tag.
         assert {service["pull_policy"] for service in using} == {"never"}
 
 

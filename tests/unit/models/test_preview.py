@@ -81,7 +81,7 @@ def test_previews_become_the_picture(demo: LoadedCheckpoint) -> None:
     steps: list[int] = []
 
     def on_prediction(denoised: Tensor) -> None:
-        assert len(shown) == len(steps)  # before the step is told
+        assert len(shown) == len(steps)  # before the step is reported
         shown.append(demo.preview(denoised))
 
     def on_step(step: int, _steps: int) -> None:

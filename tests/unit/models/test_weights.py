@@ -100,12 +100,12 @@ def test_the_error_of_a_gated_repository_names_its_licence_page(
 
 def test_an_unreachable_hub_is_reported(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _s: None)
-    nobody = "http://127.0.0.1:9"
-    point_at(nobody, monkeypatch)
+    unreachable = "http://127.0.0.1:9"
+    point_at(unreachable, monkeypatch)
     assert "the hub cannot be reached" in refusal()
     point_at(hub.origin, monkeypatch)
     folder = fetch(PART)
-    point_at(nobody, monkeypatch)
+    point_at(unreachable, monkeypatch)
     assert fetch(PART) == folder
 
 

@@ -68,7 +68,7 @@ def deepest() -> int:
 
 @pytest.mark.parametrize("brackets", ["[]", ('{"a":', "}")], ids=["lists", "objects"])
 def test_a_value_of_any_depth_is_refused(api: TestClient, brackets: tuple[str, str]) -> None:
-    """The reader of JSON has a limit; what passes just below it must not break whoever shows it."""
+    """The JSON parser has a limit; a body just below it must not break the error's text."""
     opening, closing = brackets
     answers, limit = set(), deepest()
     for depth in range(limit - 100, limit + 100):

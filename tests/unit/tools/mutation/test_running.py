@@ -69,7 +69,7 @@ def write(root: Path, tests: str) -> None:
 
 
 def run(root: Path, tests: str, edit: Edit | None = None, limit_s: float = 60) -> Outcome:
-    """What tests say of a mutant, the first one unless told otherwise."""
+    """The verdict of the tests on a mutant, by default the first one."""
     write(root, tests)
     mutant = mutants_of(root, "app/doubling.py")[0]
     if edit is not None:

@@ -24,8 +24,8 @@ def test_a_budget_is_reported_to_the_billionth(
     api: TestClient, redis: Redis, credits: float
 ) -> None:
     headers = {"x-api-key": KeyStore(redis).create("team-b", Terms(credits=credits))[0]}
-    told = api.get(CREDITS, headers=headers).json()
-    assert told == {"credits": credits, "free-credits": 0.0, "unlimited": False}
+    balance = api.get(CREDITS, headers=headers).json()
+    assert balance == {"credits": credits, "free-credits": 0.0, "unlimited": False}
 
 
 def test_a_budget_that_was_removed_during_the_call_is_none(api: TestClient, redis: Redis) -> None:

@@ -65,10 +65,10 @@ def test_a_key_without_a_rate_limit_gets_the_next_minute_in_utc(
 ) -> None:
     ends.append(made(b"x"))
     before = datetime.now(UTC)
-    told = api.post(V1, json=BODY).headers["x-rate-limit-reset-at-utc"]
+    reset_at = api.post(V1, json=BODY).headers["x-rate-limit-reset-at-utc"]
     begin_of = [at.replace(second=0, microsecond=0) for at in (before, datetime.now(UTC))]
     expected = {(at + timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:00.000Z") for at in begin_of}
-    assert told in expected
+    assert reset_at in expected
 
 
 def test_a_key_with_a_rate_limit_gets_the_remaining_calls(
@@ -152,7 +152,7 @@ def waited(
     redis_url: str, receive: Callable[[], dict[str, str]] | None, **options: Any
 ) -> Response:
     """The answer to a call that waits for REQUEST_ID: with `receive`, of a client that says so;
-    without, of a process that is told to stop."""
+    without, of a process that shuts down."""
 
     async def run() -> Response:
         services = make_services(Settings(redis_url=redis_url, sync_timeout_s=60))

@@ -1,4 +1,4 @@
-"""What the answers say about themselves: type, caching, and that nobody may guess or run them."""
+"""Response headers: content type, caching, and no MIME sniffing or script execution."""
 
 from __future__ import annotations
 

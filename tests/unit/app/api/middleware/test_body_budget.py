@@ -132,7 +132,7 @@ def test_a_call_without_a_key_reserves_no_body_budget(api: Api) -> None:
 
 
 def waiting_call(api: Api, key: str, stack: ExitStack) -> socket.socket:
-    """A v1 call whose body has been sent; nobody makes its picture."""
+    """A v1 call whose body has been sent; no worker makes its picture."""
     content = body(LARGEST)
     connection = stack.enter_context(connected(api.url))
     path = "/v1/flux-controlnet"

@@ -1,4 +1,4 @@
-"""Keys over HTTP: made, listed, topped up and revoked, by an admin and by nobody else."""
+"""API keys over HTTP: only an admin may create, list, top up and revoke them."""
 
 from __future__ import annotations
 

@@ -54,16 +54,16 @@ def test_a_request_that_was_not_enqueued_is_kept_for_clients_that_got_its_id(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another call may have had its id from the key already; it gets a job as a stray."""
-    told: list[str] = []
+    returned_ids: list[str] = []
 
     def full(*_: Any) -> None:
-        told.append(submitted(services))
+        returned_ids.append(submitted(services))
         raise RedisError("OOM")
 
     with monkeypatch.context() as patch:
         patch.setattr(type(services.jobs), "enqueue", full)
         first = submitted(services)
-    assert told == [first]
+    assert returned_ids == [first]
     recover_orphans(services.requests, services.jobs, lambda: None)
     assert services.jobs.carried() == {(first, Stage.PREPARE)}
 

@@ -170,7 +170,7 @@ def test_revoking_forgets_all_of_a_key(redis: Redis) -> None:
 def test_revoking_forgets_what_a_request_has_spent_since_its_key_was_revoked(
     redis: Redis,
 ) -> None:
-    """Its end comes after, and is counted where nobody would look for it any more."""
+    """The request ends after the revocation, and its end must not recreate the counters."""
     store, requests = KeyStore(redis), RequestStore(redis, 60)
     _, first = store.create("team-a", Terms(credits=3.0))
     _, second = store.create("team-a", Terms())

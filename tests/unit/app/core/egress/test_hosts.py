@@ -1,4 +1,4 @@
-"""Hosts and ports in one spelling, whoever wrote them."""
+"""Hosts and ports have one normal form, for every spelling."""
 
 from __future__ import annotations
 

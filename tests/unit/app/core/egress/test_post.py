@@ -1,4 +1,4 @@
-"""A POST goes only where the fetcher could go, once, and waits for nobody."""
+"""POST: only to hosts that the fetcher may reach, once, with a deadline."""
 
 from __future__ import annotations
 

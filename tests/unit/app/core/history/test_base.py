@@ -28,7 +28,7 @@ from tests.support.postgres import find_postgres, running_postgres
 DAYS = 30
 
 Open = Callable[[], History]
-"""The store anew, as a process that starts finds it."""
+"""Opens the store again, as a new process does."""
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def asked(owner: str, **changes: object) -> Query:
 def test_a_written_row_survives_a_restart_and_is_stored_once(reopen: Open, owner: str) -> None:
     rows = [a_row(owner, 1), replace(a_row(owner, 1), output=1)]
     reopen().write(rows)
-    reopen().write(rows)  # told twice
+    reopen().write(rows)  # written twice
     history = reopen()
     assert history.of_request(owner, rows[0].request_id) == rows
     page = history.page(asked(owner))

@@ -73,7 +73,7 @@ def test_a_row_that_has_expired_is_left_out_of_its_page(
 
 
 def test_a_page_of_nothing_is_empty(history: RedisHistory) -> None:
-    page = history.page(everything("nobody"))
+    page = history.page(everything("unknown"))
     assert (page.rows, page.total) == ([], 0)
 
 

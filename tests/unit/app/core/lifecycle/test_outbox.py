@@ -1,4 +1,4 @@
-"""A request that ends is in the outbox by the same call, and stays until everybody was told."""
+"""The outbox: ending a request adds it atomically; it stays until every listener has it."""
 
 from __future__ import annotations
 

@@ -92,10 +92,10 @@ def test_a_job_that_ended_without_handing_on_is_replaced(store: RequestStore, jo
     queue.remove(ended)
     ended.set_status(JobStatus.FINISHED)
     settle(store, jobs)
-    anew = queue.fetch_job(ended.id)
-    assert anew is not None
+    re_queued = queue.fetch_job(ended.id)
+    assert re_queued is not None
     assert queue.job_ids == [ended.id]
-    assert anew.get_status() is JobStatus.QUEUED
+    assert re_queued.get_status() is JobStatus.QUEUED
 
 
 def test_a_job_that_rq_gave_up_fails_its_request(store: RequestStore, jobs: Jobs) -> None:

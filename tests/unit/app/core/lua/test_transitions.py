@@ -32,7 +32,7 @@ RECORD, EVENTS = f"req:{ID}", f"req:{ID}:events"
 
 
 class Clock:
-    """What the scripts are told the time is: seconds after a whole one."""
+    """The time that the scripts get: seconds after a whole one."""
 
     def __init__(self) -> None:
         self.began = float(int(time.time()))

@@ -297,7 +297,7 @@ def test_a_request_is_in_flight_until_it_has_ended(rig: Rig, started: bool) -> N
 
 
 def test_a_new_request_lets_those_go_first_that_have_waited_longer(rig: Rig, redis: Redis) -> None:
-    """A place was freed by a record that expired, of which no script was told."""
+    """A record that expired freed a place, without a call of a script."""
     first = rig.submit("a", 0, concurrency=1)
     rig.submit("a", 1, concurrency=1)
     redis.delete(keys.request(first))

@@ -93,7 +93,7 @@ def test_sentinels_lead_to_the_master_also_after_the_first_one_has_died(
 
 
 def port_of(redis: Redis) -> int:
-    """0 while nobody answers: on a busy machine a fail-over outlasts the client's patience."""
+    """0 while no server answers: on a busy machine a fail-over outlasts the client's patience."""
     try:
         return int(redis.info("server")["tcp_port"])
     except RedisConnectionError:

@@ -1,4 +1,4 @@
-"""A Redis that refuses is told from one that is not there yet."""
+"""The start-up check distinguishes a Redis that refuses from one that is not up yet."""
 
 from __future__ import annotations
 

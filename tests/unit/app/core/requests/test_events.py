@@ -140,7 +140,7 @@ def test_the_event_feed_survives_a_restart_of_redis(tmp_path: Path) -> None:
 
 
 def test_the_event_feed_ends_whenever_it_is_closed(redis_server: str) -> None:
-    """Also while its connection is being made: a process that is told to stop just then does."""
+    """Also while its connection is being made: a process that is stopped at that moment ends."""
 
     async def close_after(turns: int) -> None:
         client = connect_async(redis_server)

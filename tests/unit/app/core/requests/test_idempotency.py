@@ -1,4 +1,4 @@
-"""What a key stands for, whoever asks in whatever order."""
+"""Idempotency keys: the request that a key stands for, with calls in every order."""
 
 from __future__ import annotations
 

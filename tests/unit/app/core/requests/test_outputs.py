@@ -1,4 +1,4 @@
-"""What is told of a finished picture."""
+"""The serialised form of a finished picture."""
 
 from __future__ import annotations
 

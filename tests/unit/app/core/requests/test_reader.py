@@ -112,9 +112,9 @@ def test_every_reader_gets_an_error_without_redis(
         calls = (reads.record(str(index)) for index in range(200))
         return list(await asyncio.gather(*calls, return_exceptions=True))
 
-    told = reading(url, many)
-    assert len(told) == 200
-    assert all(isinstance(error, RedisError) for error in told)
+    errors = reading(url, many)
+    assert len(errors) == 200
+    assert all(isinstance(error, RedisError) for error in errors)
 
 
 def test_an_expired_key_is_no_key(redis: Redis, redis_server: str) -> None:

@@ -31,7 +31,7 @@ def sources(redis: Redis) -> Sources:
 
 @pytest.fixture(autouse=True)
 def _later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All entries are counted anew at most once a second: here each look is a second later."""
+    """All entries are recounted at most once a second: here each call is a second later."""
     now = [time.time()]
 
     def later() -> float:

@@ -116,7 +116,7 @@ def test_pictures_in_a_folder_are_private_whatever_the_mask(tmp_path: Path, redi
     root = tmp_path / "blobs"
     root.mkdir()
     open_to_all(root)
-    (tmp_path / "link").symlink_to(root)  # whoever named it in BLOB_URL meant the folder
+    (tmp_path / "link").symlink_to(root)  # a BLOB_URL that names the link means the folder
     blobs = open_blobs(f"file://{tmp_path}/link", redis)
     before = os.umask(0)
     try:

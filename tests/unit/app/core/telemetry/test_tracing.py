@@ -29,7 +29,7 @@ def test_disabled_tracing_creates_no_spans() -> None:
     with tracing.span("submit", None) as span:
         assert span is None
         assert tracing.carrier() == {}
-        tracing.failed(span, "nobody is told")
+        tracing.failed(span, "no exporter")
 
 
 def test_off_no_exporter_is_loaded() -> None:
