@@ -1,5 +1,6 @@
-"""The figure of `scripts/bench api` about open event streams: do they hear everything and soon, and
-what do they leave of the polls.
+"""The figure of `scripts/bench api` about open event streams.
+
+It measures whether streams get every event, with which delay, and how much they slow down polls.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ _EVENTS = STEPS + 2  # started, every step, completed
 
 
 def streams(bench: Bench, seconds: float) -> dict[str, Any]:
-    """STREAMS clients, each of whom follows a request of its own; a stub makes all of them, one
-    after another, in that time. First by themselves, then beside as many polls as go through."""
+    """STREAMS clients that each follow their own request, while a stub completes the requests one
+    after another within `seconds`. First alone, then with as many polls as possible."""
     polls = bench.polls
     quiet = _followed(bench, seconds, polls=None)
     alone = bench.api.load(CONNECTIONS, polls, seconds=seconds)
@@ -71,7 +72,7 @@ def _submitted(bench: Bench) -> list[str]:
 
 
 def _make(bench: Bench, made: list[str], seconds: float) -> None:
-    """What workers do to the records, evenly over the time."""
+    """Write the records as workers do, evenly over the time."""
     store, began = RequestStore(bench.redis, TTL_S), time.monotonic()
     size = {"width": 1024, "height": 1024, "work": 20.0, "profile": "exact"}
     outputs = {"outputs": [], "inference_s": 1.0}

@@ -1,5 +1,6 @@
-"""How long requests stand still after a fault: from the fault to the next change of each record
-that the victim had in hand. Looks only, at RQ's own books and at the records.
+"""Measures the recovery time: from a fault to the next change of each record of the victim's jobs.
+
+It only reads RQ's registries and the records.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _FIELDS = ["stage", "execution", "step", "status"]
 
 
 def in_hand(redis: Redis, pid: int) -> set[str]:
-    """The requests whose jobs the worker of this process id has begun and not ended."""
+    """The requests whose jobs the worker with this process id is running."""
     for worker in Worker.all(connection=redis, serializer=JSONSerializer):
         if worker.pid == pid:
             executions = worker.get_current_executions(refresh=True)
@@ -30,7 +31,7 @@ def in_hand(redis: Redis, pid: int) -> set[str]:
 
 
 def until_in_hand(redis: Redis, pid: int, patience_s: float = 20) -> set[str]:
-    """Wait for the worker to have something in hand; empty when it never had."""
+    """Wait until the worker runs a job; empty at the time limit."""
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         if found := in_hand(redis, pid):
@@ -40,7 +41,7 @@ def until_in_hand(redis: Redis, pid: int, patience_s: float = 20) -> set[str]:
 
 
 def open_requests(redis: Redis) -> set[str]:
-    """Every request that has not ended."""
+    """Every unfinished request."""
     keys = [cast(bytes, key) for key in redis.scan_iter("req:*", _type="hash")]
     ids = {key.decode().removeprefix("req:") for key in keys}
     return {one for one in ids if redis.hget(f"req:{one}", "status") in (b"QUEUED", b"PROCESSING")}

@@ -1,5 +1,6 @@
-"""One scenario from start to verdict: a stack, clients under way, a fault at a drawn moment, and
-what is left when every accepted request has ended.
+"""Runs one scenario from start to verdict: a stack, its clients, and a fault at a random moment.
+
+The verdict follows when every accepted request has ended.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """may_fail: what the reasons of the requests to a hostile host match; no other may fail.
+    """may_fail: a pattern for the errors of requests to a hostile host; no other may fail.
     least: how many requests there are, whatever the command line says. may_refuse: whether a call
     may be answered with 503 or not at all. clients: how many there are beside the fault.
     """
