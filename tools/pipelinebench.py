@@ -1,4 +1,4 @@
-"""What one request costs in counts, ours against diffusers' FluxControlNetPipeline, on the CPU.
+"""Counts the operations of one request on the CPU, against diffusers' FluxControlNetPipeline.
 
 Usage: scripts/bench pipeline [--json FILE]
 A stand-in of random weights, euler/simple, cn_stop 0.5. Counts do not depend on the machine, so

@@ -1,5 +1,7 @@
-"""A server that is started on what the version before left carries it on: the requests that wait,
-what has ended, keys, uploads, webhooks and the history. README.md says what was recorded and how.
+"""Upgrade: a server on the recorded state of the previous version continues its work.
+
+This covers waiting requests, ended ones, keys, uploads, webhooks and the history. README.md
+describes the recording.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""What is refused, and how: at once with 400 when the body is wrong, as a FAILED request when its
-picture is. Every answer is JSON with one sentence (tests.support.wire holds all of them to that).
+"""Invalid input: a wrong body gets 400 at once, a wrong picture a FAILED request.
+
+Every error is JSON with one sentence (tests.support.wire checks that).
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""The edge of the server, before a request is one: what a client may not do to it, and what every
-answer carries. Raw sockets; no workers are needed.
+"""The edge of the HTTP server: hostile and malformed connections, and headers of every response.
+
+Raw sockets; no workers are needed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a picture comes from: inside its file, as a signed receipt, and by making it again."""
+"""Provenance of a picture: metadata in its file, the signed receipt, and the replay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A webhook tells of the end of a request, signed; its log can be read; inside is refused."""
+"""Webhooks over HTTP: signed, with a readable log, and never sent to internal hosts."""
 
 from __future__ import annotations
 

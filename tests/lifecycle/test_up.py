@@ -1,4 +1,4 @@
-"""`scripts/up` from the outside: what it restarts and what it leaves behind."""
+"""`scripts/up` as a process: restarts, signals, and the files that it leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold for every sampler on any model: convergence, symmetry, finiteness, noise."""
+"""Properties of every sampler on any model: convergence, symmetry, finiteness, noise."""
 
 from __future__ import annotations
 

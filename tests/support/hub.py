@@ -1,5 +1,6 @@
-"""As much of the Hugging Face hub as a download asks for: the tree of a revision, and files with
-their hash, by ranges, behind a licence if wanted.
+"""A stub of the Hugging Face hub with what a download needs.
+
+It serves the tree of a revision, and files with their hash, by ranges, behind a licence if wanted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What may be in Redis and for how long: every key expires, or is one of LASTING."""
+"""The keys that may be in Redis and their lifetimes: every key expires, or is one of LASTING."""
 
 from __future__ import annotations
 

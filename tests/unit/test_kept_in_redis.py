@@ -1,5 +1,6 @@
-"""What requests leave in Redis: nothing without an expiry, nothing that grows with their number,
-and nothing at all once they have expired. Whole requests, by every way to their end.
+"""The keys that requests leave in Redis: all expire, and their number does not grow with requests.
+
+Runs whole requests, with every kind of end.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What the networks can do in the middle of their training, as a sheet of pictures: the transformer
-from prompts alone, the ControlNet from each kind of control map.
+"""Draws sheets of pictures during the training, from prompts alone and from each control type.
 
-Owns a plain Euler loop over a batch; the server's samplers want a finished checkpoint.
+Owns a plain Euler loop over a batch, because the server's samplers need a finished checkpoint.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ Sheet = Callable[[nn.Module, Path], None]
 
 
 def flow_sheet(vae: AutoencoderKL, words: Words) -> Sheet:
-    """Eight prompts, each scene over what the transformer makes of its words."""
+    """Eight prompts: each scene above the transformer's picture of its prompt."""
     scenes = [draw_scene(Random(f"preview {index}")) for index in range(8)]
     painted = [paint(scene, (_SIDE, _SIDE)).picture for scene in scenes]
     ids = words([scene.prompt for scene in scenes])

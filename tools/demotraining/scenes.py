@@ -1,5 +1,6 @@
-"""Scenes of the demo's world as plain facts: what stands where, how near, in which colour, and the
-words that say so. Drawn from a seed; knows no pixels (painting.py paints them).
+"""Random scenes of the demo's world as data: things with position, nearness, colour; a prompt.
+
+Drawn from a seed. Knows no pixels (painting.py paints them).
 
 Coordinates are shares of the picture's shorter side, (0, 0) in the middle of the picture; nearness
 is 0 at the horizon and 1 at the viewer.

@@ -1,8 +1,7 @@
-"""The loop that every stage of the training shares: a budget of time, saving and going on, the
-averaged weights, the loss curve, the progress bar.
+"""The training loop of every stage: time budget, saved state, averaged weights, loss curve.
 
-Knows no network and no data: a stage gives parameters and a loss. Step n draws everything from
-(seed, n), so a run that was stopped goes on as if it had not been.
+Knows no network and no data: a stage supplies parameters and a loss. Step n draws everything from
+(seed, n), so a resumed run equals an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -133,7 +132,7 @@ def _average(average: Tensor, value: Tensor, count: Tensor | int) -> Tensor:
 
 
 class _State:
-    """What a stage needs to go on, in one file that is replaced as a whole."""
+    """The saved state of a stage, in one file that is replaced atomically."""
 
     def __init__(self, path: Path, *parts: Any) -> None:
         self._path, self._parts = path, parts

@@ -1,5 +1,5 @@
-"""What is measured in which order. Each stage is one process, so that none inherits another's
-compiled code or memory.
+"""The stages of the bench in order. Each stage is one process, so that none inherits compiled code
+or memory of another.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""An image store of its own in a folder, and buildah at work in it. Knows how images are built and
-mounted, not what is in them.
+"""An image store in its own folder, and the calls of buildah on it.
+
+Knows how images are built and mounted, not their content.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`doctor`: what it finds about Redis, the disk, the store of pictures and the image hosts."""
+"""`doctor`: its findings about Redis, the disk, the blob store and the image hosts."""
 
 from __future__ import annotations
 

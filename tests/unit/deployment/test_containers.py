@@ -1,4 +1,4 @@
-"""The files that make containers agree with the code, with each other and with their formats."""
+"""The container files agree with the code, with each other and with their formats."""
 
 from __future__ import annotations
 

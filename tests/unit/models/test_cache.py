@@ -1,4 +1,4 @@
-"""What is kept is bounded by bytes, and the least recently used goes first."""
+"""The cache: bounded by bytes, with eviction of the least recently used results."""
 
 from __future__ import annotations
 

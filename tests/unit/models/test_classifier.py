@@ -1,4 +1,4 @@
-"""The content filter's question to a classifier."""
+"""The classifier of the content filter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A detector is not shown the same picture twice."""
+"""The cache of control maps: a detector runs once per picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every control map has the exact size asked for and shows what its name says."""
+"""Every control map has the exact size and the content of its type."""
 
 from __future__ import annotations
 

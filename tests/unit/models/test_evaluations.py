@@ -1,4 +1,4 @@
-"""What a request is said to cost is what the samplers really ask of the model."""
+"""The computed number of evaluations equals the number that the samplers make."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the latents stop being numbers, the error names the step."""
+"""The check for NaN and infinity names the step in which they appear."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sizes: bounds hold, nothing grows, crops are centred."""
+"""Sizes: limits hold, nothing is scaled up, crops are centred."""
 
 from __future__ import annotations
 

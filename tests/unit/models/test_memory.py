@@ -1,4 +1,4 @@
-"""Memory plans by card size: what is chosen, and that it fits."""
+"""Memory plans by card size: the chosen plan, and that it fits."""
 
 from __future__ import annotations
 

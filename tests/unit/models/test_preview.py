@@ -1,4 +1,4 @@
-"""A preview shows what the decoder would show, without the decoder."""
+"""A preview resembles the decoded picture, without the decoder."""
 
 from __future__ import annotations
 

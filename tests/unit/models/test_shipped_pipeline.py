@@ -1,4 +1,4 @@
-"""Against diffusers' FluxControlNetPipeline: the same numbers, and not its bugs."""
+"""Compared with diffusers' FluxControlNetPipeline: the same numbers, without its bugs."""
 
 from __future__ import annotations
 

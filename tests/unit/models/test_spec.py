@@ -1,4 +1,4 @@
-"""The numbers of a request, and the seeds of its pictures."""
+"""The defaults and limits of a GenerationSpec, and the seeds of its pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The step cache: what it skips, what it never skips, and that it is exact where it can be."""
+"""The step cache: what it skips, what it never skips, and where it is exact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights from a hub: downloaded, gone on with, checked, and refused with one line."""
+"""Weights from a hub: download, resume, verification, and errors of one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a step of the demo's training is made of: each picture comes with its own map and words."""
+"""The training batches of the demo: each picture has its own map and prompt."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""`scripts/bench gpu` on the CPU with tiny networks: that each configuration runs and makes the
-picture it says it makes. Its seconds mean nothing here and are not looked at.
+"""`scripts/bench gpu` on the CPU with tiny networks: each configuration runs and makes its picture.
+
+Its times are not checked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`scripts/bench overlap`: its processes run, and its figures are what they are called."""
+"""`scripts/bench overlap`: its processes run, and its figures are defined as named."""
 
 from __future__ import annotations
 

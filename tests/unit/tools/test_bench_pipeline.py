@@ -1,4 +1,4 @@
-"""The counts of `scripts/bench pipeline` are gates: what a request costs must not creep up."""
+"""The counts of `scripts/bench pipeline` as gates: the cost of a request must not grow."""
 
 from __future__ import annotations
 

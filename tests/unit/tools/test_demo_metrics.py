@@ -1,4 +1,4 @@
-"""Each metric of the demo says 1 (or many dB) of a perfect answer and chance of a random one."""
+"""The demo's metrics: 1 (or many dB) for a perfect result, chance level for a random one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scripts/test_images looks for it also finds, and what it needs it asks for in one line."""
+"""scripts/test_images finds forbidden content, and reports a missing requirement in one line."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""The training of the demo: a run of seconds goes through every stage, stops, goes on, and writes a
-checkpoint that the server's loader reads."""
+"""The training of the demo: a short run passes all stages, stops, resumes, writes a checkpoint.
+
+The server's loader reads the checkpoint.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the key of an installation comes from, and how little of it is said."""
+"""The key of an installation: its sources, and how it is masked in output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The append-only file of the embedded Redis, damaged, repaired by what is on this machine."""
+"""The damaged append-only file of the embedded Redis is repaired with local programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""8-bit linears: how far they stray, what they share, and what they leave alone."""
+"""8-bit linears: their error, the tensors they share, and the layers they leave unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far the host runs ahead: seen with events of torch that note when they are waited for."""
+"""GPU pacing: how far the host runs ahead, observed with stub events that record waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which networks serve a profile, where their weights live, and which are compiled."""
+"""Profiles: the networks of each, the place of their weights, and which are compiled."""
 
 from __future__ import annotations
 

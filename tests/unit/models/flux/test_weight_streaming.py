@@ -1,6 +1,6 @@
-"""Modules that visit the device: at home between calls, the same results, also after an error.
+"""Weight streaming: tensors are on the host between calls, with equal results, also after an error.
 
-The visit itself is seen on the meta device, where tensors have a place and no numbers.
+The meta device shows the copies: its tensors have a device and no numbers.
 """
 
 from __future__ import annotations

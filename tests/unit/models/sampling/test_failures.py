@@ -1,4 +1,4 @@
-"""Samplers do not hide what goes wrong: missing noise, NaN, very few steps."""
+"""Samplers report errors: missing noise, NaN, very few steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which edits are made of a module, and which are not."""
+"""The edits that are made of a module."""
 
 from __future__ import annotations
 

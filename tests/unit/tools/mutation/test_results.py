@@ -1,4 +1,4 @@
-"""What is kept of a run, and what is said of it."""
+"""The stored results of a mutation run, and their report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mutant in a forked process: seen by its tests, never on the disk, and nothing is left of it."""
+"""A mutant in a forked process: its tests see it, the disk never does, and no process is left."""
 
 from __future__ import annotations
 

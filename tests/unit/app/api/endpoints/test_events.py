@@ -1,4 +1,4 @@
-"""What a stream says between the events, and when it ends without one."""
+"""Event streams: comments between the events, and streams that end without a final event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The history over HTTP: what may be asked, which days that is, and what is answered."""
+"""The history over HTTP: its parameters, its date ranges, and its responses."""
 
 from __future__ import annotations
 

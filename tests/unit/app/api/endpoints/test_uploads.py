@@ -1,4 +1,4 @@
-"""POST /upload-asset: its shape, its bounds, and what is said of a picture that is none."""
+"""POST /upload-asset: its shape, its limits, and the errors of invalid pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""v1: one call, and its answer when the request has ended, is not waited for, or has no reader."""
+"""v1: the response when the request ends, when the wait times out, and after a disconnect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept of finished requests: the same answers from each store, over each restart."""
+"""The history of finished requests: the same results from each store, also after a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The history in Redis: it forgets by itself, and its index says what queries ask for."""
+"""The history in Redis: its expiry, and the index of its queries."""
 
 from __future__ import annotations
 

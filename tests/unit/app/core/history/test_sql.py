@@ -1,4 +1,4 @@
-"""The history in a database: its table, what it forgets, and a database that is away."""
+"""The history in a database: its table, its expiry, and an unavailable database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoding: every kind of file becomes plain upright pixels, or is refused for a true reason."""
+"""Decoding: every kind of file becomes upright RGB pixels, or is refused with the right reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kinds of files by their beginning: those that are read, and those that are only named."""
+"""File kinds by their first bytes: those that are decoded, and those that are only named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The size of a picture from the first bytes of its file, against the decoder's own word."""
+"""The size of a picture from the first bytes of its file, compared with the decoder's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A text in a picture file: any viewer's library finds it, and no pixel changes."""
+"""A text in a picture file: common libraries can read it, and no pixel changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cancelled request leaves its queue and its blobs."""
+"""Cancellation: the request is removed from its queue, and its blobs are deleted."""
 
 from __future__ import annotations
 

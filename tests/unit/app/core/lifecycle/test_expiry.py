@@ -1,4 +1,4 @@
-"""Requests whose time is over are ended before their records go."""
+"""Expiry: a request is ended before its record expires."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests without a job: those that the books really lost, and those that only look it."""
+"""Recovery of orphans: requests whose job is lost, and requests that only seem so."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""What each script writes beside the record: events, counters, the outbox, the unfinished ones,
-and what other keys hold afterwards. What the record itself becomes is in test_requests.py.
+"""The writes of each script besides the record: events, counters, outbox, unfinished requests.
+
+test_store.py tests the record itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""When the server takes on no more, and what it says how long that will last."""
+"""Admission: when the server refuses submissions, and its Retry-After."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns on RQ's own list, and requests that wait for a place among those of their key."""
+"""Fair turns on RQ's list, and requests that wait for a place of their key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What RQ is asked to do, and that the parts of RQ we lean on are still there."""
+"""Jobs: the calls to RQ, and the parts of RQ that they depend on."""
 
 from __future__ import annotations
 

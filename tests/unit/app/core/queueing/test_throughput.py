@@ -1,4 +1,4 @@
-"""What finished requests teach about the next ones, and how wrong that was."""
+"""Throughput: the estimates from finished requests, and their error."""
 
 from __future__ import annotations
 

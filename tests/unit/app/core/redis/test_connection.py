@@ -1,4 +1,4 @@
-"""Redis by URL, alone or behind Sentinels, and what is said when it cannot be used."""
+"""Redis by URL, alone or with Sentinels, and the errors when it is unavailable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many who follow the events of requests share a connection, and miss nothing."""
+"""The event feed: many subscribers share a connection and miss no event."""
 
 from __future__ import annotations
 

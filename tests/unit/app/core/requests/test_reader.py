@@ -1,4 +1,4 @@
-"""Keys and records as the api reads them: many calls a round trip, each with its own answer."""
+"""The reader of keys and records: many calls per round trip, each with its own result."""
 
 from __future__ import annotations
 

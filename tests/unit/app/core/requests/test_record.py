@@ -1,4 +1,4 @@
-"""How a request's hash is read, and what its words mean."""
+"""The record: how it is read from a request's hash, and the meaning of its fields."""
 
 from __future__ import annotations
 

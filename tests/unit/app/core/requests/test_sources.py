@@ -1,4 +1,4 @@
-"""What one owner's waiting pictures may hold, in every order of ends, crashes and lost answers."""
+"""The quota of waiting pictures per owner, in every order of ends, crashes and lost replies."""
 
 from __future__ import annotations
 

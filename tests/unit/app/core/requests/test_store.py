@@ -1,4 +1,4 @@
-"""The state machine, attacked in the orders that crashes and stalls produce."""
+"""The state machine of a request, in the orders that crashes and stalls produce."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three stores keep the same promises; the test is the same for each."""
+"""The contract of a blob store, tested on each of the three stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blobs in a folder: no name leads outside, a failure leaves nothing, a lost mount is no loss."""
+"""Blobs in a folder: safe names, no partial files, and a lost mount."""
 
 from __future__ import annotations
 

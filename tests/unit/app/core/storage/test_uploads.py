@@ -1,4 +1,4 @@
-"""Uploaded pictures: what is one, who pays, how long it lives."""
+"""Uploaded pictures: valid files, quotas and lifetimes."""
 
 from __future__ import annotations
 

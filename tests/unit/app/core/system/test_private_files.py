@@ -1,4 +1,4 @@
-"""Nobody but the user of the server reads what lies in its folders."""
+"""Private files: only the user of the server can read its folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a line looks like, whom it is about, and what never gets into one."""
+"""Log lines: their format, the request they name, and secrets that never appear in one."""
 
 from __future__ import annotations
 

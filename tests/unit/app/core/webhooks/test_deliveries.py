@@ -1,4 +1,4 @@
-"""The log of webhooks: when the next attempt is due, and when there is none."""
+"""The log of webhook deliveries: when the next attempt is due, and when there is none."""
 
 from __future__ import annotations
 

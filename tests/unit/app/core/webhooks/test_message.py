@@ -1,4 +1,4 @@
-"""Where a webhook may go, what it says, and that a receiver can verify it."""
+"""Webhook messages: allowed URLs, the content, and a signature that a receiver can verify."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BMP: pixels with masks, upside down or not, and what is no alpha."""
+"""BMP: pixels with masks, both row orders, and unused alpha channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Only EXIF turns a picture: browsers and libvips do not read what XMP says of it."""
+"""Orientation: only EXIF rotates a picture; as in browsers and libvips, XMP does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PNG: the one colour that means clear, whatever the depth; and where Pillow would turn by XMP."""
+"""PNG: the transparent colour at every depth; and XMP, which Pillow alone would apply."""
 
 from __future__ import annotations
 

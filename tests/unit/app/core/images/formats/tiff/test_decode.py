@@ -1,4 +1,4 @@
-"""TIFF: the numbers in a file become the colours they mean, or are refused by name."""
+"""TIFF: the samples become the right colours, or the file is refused with a reason."""
 
 from __future__ import annotations
 
