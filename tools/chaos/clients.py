@@ -93,12 +93,12 @@ class Clients:
                 order.status = "LOST"
                 return
             if answer is not None and answer.status_code in (200, 422):
-                said = answer.json()
-                order.status = said["status"]
+                status_body = answer.json()
+                order.status = status_body["status"]
                 if order.status in ("COMPLETED", "FAILED"):
-                    order.error = said.get("error") or ""
+                    order.error = status_body.get("error") or ""
                     if order.status == "COMPLETED":
-                        order.wrong = self._look(http, order, said["images"])
+                        order.wrong = self._look(http, order, status_body["images"])
                     return
             time.sleep(_POLL_S)
 

@@ -33,8 +33,8 @@ class NamespaceHosts(Network):
             self.api, *self.hosts = (self._host(number, url) for number in range(hosts + 1))
         except subprocess.CalledProcessError as error:
             self.close()
-            said = error.stderr.strip().partition("\n")[0]
-            raise SystemExit(f"chaos: --hosts needs root and namespaces: {said}") from None
+            message = error.stderr.strip().partition("\n")[0]
+            raise SystemExit(f"chaos: --hosts needs root and namespaces: {message}") from None
 
     def cut(self, host: int) -> None:
         self._ip("link", "set", f"{self._name}-{host + 1}", "down")

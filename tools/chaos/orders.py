@@ -48,7 +48,7 @@ def orders(
     """More orders than are ever used: one in four has two pictures, one in three a URL; with
     hostile_url one in five uses that URL.
     """
-    made = []
+    orders = []
     for number in range(_MOST):
         size = rng.choice(SIZES)
         # Seeds of different requests never meet, and each is a colour of 24 bits.
@@ -56,8 +56,8 @@ def orders(
         samples = 2 if rng.random() < 0.25 else 1
         hostile = bool(hostile_url) and number % 5 == 2
         image = hostile_url if hostile else (urls if number % 3 == 1 else inline)[size]
-        made.append(Order(_body(image, seed, samples), seed, samples, size, hostile))
-    return made
+        orders.append(Order(_body(image, seed, samples), seed, samples, size, hostile))
+    return orders
 
 
 def ordered(image: str, seed: int, *, hostile: bool = False) -> Order:

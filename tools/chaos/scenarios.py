@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from tools.chaos.host import TRICKLE
 from tools.chaos.neighbours import beside_bombs, beside_slow_host
-from tools.chaos.recovery import in_hand, until_in_hand
+from tools.chaos.recovery import in_flight, until_in_flight
 from tools.chaos.stack import Shape
 from tools.chaos.trial import Scenario, Trial
 from worker.lease import LEASE_S
@@ -63,8 +63,8 @@ def _kill_redis(trial: Trial) -> None:
 
 def _stall_gpu(trial: Trial) -> None:
     part = trial.stack.part("gpu-0")
-    held = trial.strike(part, signal.SIGSTOP)
-    trial.measure(held, time.monotonic())
+    request_ids = trial.strike(part, signal.SIGSTOP)
+    trial.measure(request_ids, time.monotonic())
     trial.wait(LEASE_S, LEASE_S + 3)
     part.signal(signal.SIGCONT)
 
@@ -72,8 +72,8 @@ def _stall_gpu(trial: Trial) -> None:
 def _stall_then_kill_successor(trial: Trial) -> None:
     """The resumed worker must not end the job that its successor holds."""
     first, second = trial.stack.part("gpu-0"), trial.stack.part("gpu-1")
-    held = trial.strike(first, signal.SIGSTOP)
-    trial.measure(held, time.monotonic())
+    request_ids = trial.strike(first, signal.SIGSTOP)
+    trial.measure(request_ids, time.monotonic())
     first.signal(signal.SIGCONT)
     trial.wait(0.8, 1.2)
     second.signal(signal.SIGKILL)
@@ -91,18 +91,18 @@ def _stop_under_load(trial: Trial) -> None:
 def _stop_during_a_job(trial: Trial) -> None:
     """One signal: the worker finishes its job. Two signals: it re-queues the job at once."""
     first = trial.stack.part("gpu-0")
-    asked = first.pid
+    stopped_pid = first.pid
     trial.strike(first, signal.SIGTERM)
-    while first.pid == asked or not until_in_hand(trial.redis, first.pid):
+    while first.pid == stopped_pid or not until_in_flight(trial.redis, first.pid):
         time.sleep(0.1)
     part = trial.stack.part("gpu-1")
-    before = held = in_hand(trial.redis, part.pid)
-    while held <= before:  # at the start of a job, so that it does not end first
-        held = in_hand(trial.redis, part.pid)
+    before = request_ids = in_flight(trial.redis, part.pid)
+    while request_ids <= before:  # at the start of a job, so that it does not end first
+        request_ids = in_flight(trial.redis, part.pid)
     part.signal(signal.SIGTERM)
     time.sleep(1.1)  # RQ ignores a second signal within a second
     part.signal(signal.SIGTERM)
-    trial.measure(held, time.monotonic())
+    trial.measure(request_ids, time.monotonic())
 
 
 def _redis_full(trial: Trial) -> None:
@@ -169,9 +169,9 @@ def _everything(trial: Trial) -> None:
 
 def _cut_host(trial: Trial) -> None:
     """Cut a host off until others have taken its jobs over; its later writes must be refused."""
-    held = trial.until_in_hand(trial.stack.part("gpu-0"))
+    request_ids = trial.until_in_flight(trial.stack.part("gpu-0"))
     trial.stack.network.cut(0)
-    trial.measure(held, time.monotonic())
+    trial.measure(request_ids, time.monotonic())
     trial.wait(_CUT_S - LEASE_S, _CUT_S - LEASE_S + 2)
     trial.stack.network.mend(0)
 
@@ -180,9 +180,9 @@ def _rolling_restart(trial: Trial) -> None:
     """Restart each process gracefully, one after another."""
     for kind in ("gpu", "cpu", "fetch", "finish", "api", "redis"):
         for part in trial.stack.workers(kind):
-            asked = part.pid
+            stopped_pid = part.pid
             part.signal(signal.SIGTERM)
-            while part.pid == asked or not trial.stack.whole():
+            while part.pid == stopped_pid or not trial.stack.whole():
                 time.sleep(0.1)
 
 

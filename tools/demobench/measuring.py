@@ -38,17 +38,19 @@ def measure(
         bar = tqdm(cases, desc=f"{control} {strength} {stop}", disable=None)
         return [make(loaded, control, case, strength, stop) for case in bar]
 
-    def mean(made: list[Result], score: Callable[[Result, Result], float], shift: int = 0) -> float:
-        wanted = made[shift:] + made[:shift]
-        return float(np.mean([score(*pair) for pair in zip(made, wanted, strict=True)]))
+    def mean(
+        results: list[Result], score: Callable[[Result, Result], float], shift: int = 0
+    ) -> float:
+        wanted = results[shift:] + results[:shift]
+        return float(np.mean([score(*pair) for pair in zip(results, wanted, strict=True)]))
 
     row = {}
     for strength in strengths:
-        made = all_made(strength)
-        row[f"strength {strength:g}"] = mean(made, obeys)
+        results = all_made(strength)
+        row[f"strength {strength:g}"] = mean(results, obeys)
         if strength == COLOUR_STRENGTH:
-            row["colour"] = float(np.mean([named_colour(one) for one in made]))
+            row["colour"] = float(np.mean([named_colour(one) for one in results]))
         if strength == FULL_STRENGTH:
-            row["chance"] = mean(made, obeys, shift=1)
+            row["chance"] = mean(results, obeys, shift=1)
     row[f"stop {EARLY_STOP:g}"] = mean(all_made(FULL_STRENGTH, EARLY_STOP), obeys)
     return row

@@ -82,33 +82,33 @@ def make(
 def judge(loaded: LoadedCheckpoint, control: str) -> Callable[[Result, Result], float]:
     """The score of a picture against the control of a case (another case for chance level)."""
 
-    def edges(made: Result, wanted: Result) -> float:
-        size = made.picture.shape[1], made.picture.shape[0]
-        found = np.asarray(canny.make(Image.fromarray(made.picture), size))
+    def edges(result: Result, wanted: Result) -> float:
+        size = result.picture.shape[1], result.picture.shape[0]
+        found = np.asarray(canny.make(Image.fromarray(result.picture), size))
         return metrics.edge_f1(found[..., 0] > 0, wanted.control_map[..., 0] > 0)
 
-    def nearness(made: Result, wanted: Result) -> float:
-        size = made.picture.shape[1], made.picture.shape[0]
-        seen = depth.make(Image.fromarray(made.picture), size, loaded.annotators.depth)
+    def nearness(result: Result, wanted: Result) -> float:
+        size = result.picture.shape[1], result.picture.shape[0]
+        seen = depth.make(Image.fromarray(result.picture), size, loaded.annotators.depth)
         return metrics.rank_correlation(np.asarray(seen)[..., 0], wanted.control_map[..., 0])
 
-    def stance(made: Result, wanted: Result) -> float:
-        size = made.picture.shape[1], made.picture.shape[0]
+    def stance(result: Result, wanted: Result) -> float:
+        size = result.picture.shape[1], result.picture.shape[0]
         (joints,) = wanted.case.painted.joints
-        return metrics.joints_met(people_in(loaded, made.picture), joints, size)
+        return metrics.joints_met(people_in(loaded, result.picture), joints, size)
 
-    def layout(made: Result, wanted: Result) -> float:
-        return metrics.tile_psnr(made.picture, wanted.case.painted.picture)
+    def layout(result: Result, wanted: Result) -> float:
+        return metrics.tile_psnr(result.picture, wanted.case.painted.picture)
 
     return {"canny": edges, "depth": nearness, "pose": stance, "tile": layout}[control]
 
 
-def named_colour(made: Result) -> float:
+def named_colour(result: Result) -> float:
     """Whether the thing that the prompt names first has the named colour at its place."""
-    painted = made.case.painted
+    painted = result.case.painted
     inner = cv2.erode(painted.named.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     named = inner if inner.any() else painted.named
-    return metrics.colour_right(made.picture, named, made.case.scene.named_colour)
+    return metrics.colour_right(result.picture, named, result.case.scene.named_colour)
 
 
 def people_in(loaded: LoadedCheckpoint, picture: Pixels) -> list[NDArray[np.float64]]:

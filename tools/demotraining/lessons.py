@@ -75,8 +75,8 @@ class Words:
                 prompts, padding="max_length", max_length=length, truncation=True,
                 return_tensors="pt",
             )  # fmt: skip
-            found: Tensor = padded.input_ids
-            return found
+            token_ids: Tensor = padded.input_ids
+            return token_ids
 
         return ids(self._clip, self._clip.model_max_length), ids(self._t5, TEXT_TOKENS)
 

@@ -122,10 +122,10 @@ def train_coder(run: Run) -> AutoencoderKL:
     pool = draw_pool(run.seed, *run.scale.pool)
     torch.manual_seed(run.seed)
     vae = networks.autoencoder().to(run.device, memory_format=torch.channels_last)
-    made = train(run.plan("coder", 2e-3), vae, CoderLoss(vae, pool), run.folder, coder_sheet(pool))
-    made.eval()
-    set_latent_scale(made, pool[:: max(1, len(pool) // 64)])
-    return made
+    coder = train(run.plan("coder", 2e-3), vae, CoderLoss(vae, pool), run.folder, coder_sheet(pool))
+    coder.eval()
+    set_latent_scale(coder, pool[:: max(1, len(pool) // 64)])
+    return coder
 
 
 def train_depth(run: Run) -> DepthNet:

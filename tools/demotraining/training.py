@@ -140,10 +140,10 @@ class _State:
     def load(self) -> Progress:
         if not self._path.exists():
             return Progress()
-        kept = torch.load(self._path, weights_only=True)
-        for part, state in zip(self._parts, kept["parts"], strict=True):
+        saved = torch.load(self._path, weights_only=True)
+        for part, state in zip(self._parts, saved["parts"], strict=True):
             part.load_state_dict(state)
-        return Progress(kept["step"], kept["seconds"], kept["losses"])
+        return Progress(saved["step"], saved["seconds"], saved["losses"])
 
     def save(self, progress: Progress) -> None:
         draft = self._path.with_suffix(".draft")
@@ -161,8 +161,8 @@ class _State:
 
 def losses_in(folder: Path, name: str) -> list[float]:
     """The loss of every step of a stage so far."""
-    kept = torch.load(folder / f"{name}.pt", weights_only=True)
-    losses: list[float] = kept["losses"]
+    saved = torch.load(folder / f"{name}.pt", weights_only=True)
+    losses: list[float] = saved["losses"]
     return losses
 
 

@@ -80,7 +80,7 @@ class Store:
         """Name of the image built from this target of the Dockerfile."""
         name = f"localhost/flux-{target}"
         secrets = {"pip.conf": self.pip_conf, "ca.pem": self.ca}
-        given = [f"id={name},src={path}" for name, path in secrets.items() if path]
+        secret_flags = [f"id={name},src={path}" for name, path in secrets.items() if path]
         self.buildah(
             "bud",
             *("--isolation", "chroot", "--pull=never"),
@@ -89,7 +89,7 @@ class Store:
             # A layer an instruction is free with overlay and a whole copy each with vfs.
             *(["--layers"] if self.driver == "overlay" else []),
             *("--build-arg", f"BASE={BASE}"),
-            *(part for secret in given for part in ("--secret", secret)),
+            *(part for secret in secret_flags for part in ("--secret", secret)),
             *("--target", target, "--tag", name, source),
             quiet=False,
         )
