@@ -199,7 +199,7 @@ def test_a_replayed_evaluation_has_the_shape_and_precision_of_the_latents(
     assert replayed.dtype == velocity.dtype == latents
     assert torch.equal(replayed, velocity)
     assert model.sigmas == []
-    assert second.drain() == []  # replayed evaluations are not recorded second
+    assert second.drain() == []  # replayed evaluations are not recorded again
     assert torch.equal(second.velocity(x, 0.7), velocity)
     assert model.sigmas == [0.7]
 
