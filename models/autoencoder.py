@@ -1,6 +1,7 @@
-"""Pixels to latents and back through FLUX's autoencoder; only bytes travel between host and device.
+"""Owns the conversion of pixels to latents and back through FLUX's autoencoder.
 
-Owns the pixel arithmetic, the memory of encoded control maps and tiling. Knows no ControlNet.
+This includes the pixel arithmetic, tiling and the cache of encoded control maps. Only 8-bit pixels
+travel between host and device. Knows no ControlNet.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ LATENT_SCALE = 8
 TILE = 1024
 """Side of a tile in pixels: what FLUX's autoencoder was trained on."""
 
-# diffusers' VaeImageProcessor in a table: 0..255 -> -1..1, rounded as it rounds on the host. The
-# device would divide by multiplying with a reciprocal, which is not the same in the last bit.
+# diffusers' VaeImageProcessor as a table: 0..255 -> -1..1, rounded as on the host. The device would
+# multiply by a reciprocal instead of dividing, which differs in the last bit.
 _PIXEL_VALUES = 2.0 * (torch.arange(256, dtype=torch.float32) / 255.0) - 1.0
 
 
 class Autoencoder:
-    """An AutoencoderKL with the control maps it has encoded.
+    """An AutoencoderKL with a cache of encoded control maps.
 
-    tile_above: pixels beyond which a picture is coded in overlapping tiles of 1024x1024, blended
-    over a quarter of their sides. That bounds the memory and changes pixels near the seams.
+    tile_above: pictures with more pixels are coded in overlapping tiles of 1024x1024, blended over
+    a quarter of their sides. Tiling bounds the memory and changes pixels near the seams.
     """
 
     def __init__(self, vae: Any, cache: TensorCache, tile_above: int) -> None:
@@ -41,10 +42,10 @@ class Autoencoder:
         vae.tile_latent_min_size = TILE // LATENT_SCALE
 
     def encode(self, picture: Image.Image) -> Tensor:
-        """Packed latents of an RGB picture, [1, tokens, 4 * channels]; kept for the next request.
+        """Packed latents of an RGB picture, [1, tokens, 4 * channels]. The result is cached.
 
-        The mean of the posterior is used, not a draw from it: the same map means the same control
-        for every seed and every sample.
+        Uses the mean of the posterior, not a sample from it, so that a map gives the same control
+        for every seed and every picture.
         """
         content = picture.size, hashlib.sha256(picture.tobytes()).digest()
         (latents,) = self._cache.get(content, lambda: self._encode(picture))
@@ -63,7 +64,7 @@ class Autoencoder:
         if self._values.is_cuda:
             levels = levels.pin_memory()
         levels = levels.to(self._values.device, non_blocking=True).permute(2, 0, 1).unsqueeze(0)
-        # Contiguous, as the shipped pipeline has it: another layout sums in another order.
+        # Contiguous, as in diffusers' pipeline: another layout sums in another order.
         return self._values[levels.long()].contiguous()
 
     def decode(self, latents: Tensor) -> NDArray[np.uint8]:

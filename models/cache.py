@@ -1,5 +1,6 @@
-"""Results of the encoders, kept as long as they fit: the same prompt or the same control map is
-encoded once. Knows nothing of what the tensors mean.
+"""An LRU cache of encoder results, so that the same prompt or control map is encoded once.
+
+Knows nothing of what the tensors mean.
 """
 
 from __future__ import annotations
@@ -13,28 +14,28 @@ Tensors = tuple[Tensor, ...]
 
 
 class TensorCache:
-    """The most recently used results, up to max_bytes of tensors. For one thread."""
+    """The most recently used results, up to max_bytes of tensors. Not thread-safe."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._kept: OrderedDict[Hashable, Tensors] = OrderedDict()
+        self._entries: OrderedDict[Hashable, Tensors] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Tensors]) -> Tensors:
-        """What `make` returned for this key; it is called only when that is not kept.
+        """The result of `make` for this key. `make` is called only on a cache miss.
 
-        The tensors are shared: whoever gets them must not write into them.
+        The tensors are shared: callers must not write into them.
         """
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        made = make()
-        self._kept[key] = made
-        self._bytes += _size(made)
+        if key in self._entries:
+            self._entries.move_to_end(key)
+            return self._entries[key]
+        tensors = make()
+        self._entries[key] = tensors
+        self._bytes += _size(tensors)
         while self._bytes > self._max_bytes:
-            _, forgotten = self._kept.popitem(last=False)
-            self._bytes -= _size(forgotten)
-        return made
+            _, evicted = self._entries.popitem(last=False)
+            self._bytes -= _size(evicted)
+        return tensors
 
 
 def _size(tensors: Tensors) -> int:

@@ -1,8 +1,7 @@
-"""What is known about every sampler besides its code: family, order, cost and kind of noise.
+"""The properties of every sampler besides its code: family, order, cost and kind of noise.
 
-Plain facts for the server (progress, what a request costs, which noise to make) and for the docs.
-Knows neither torch nor the sampler functions, so that schedules, noise and the cpu workers can
-ask it.
+The server uses them for progress, prices and noise, and the docs list them. Imports neither torch
+nor the sampler functions, so that schedules, noise and cpu workers can use it.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ def _heunpp2(steps: int) -> int:
 
 @dataclass(frozen=True)
 class SamplerInfo:
-    """One sampler in numbers.
+    """The properties of one sampler.
 
     `order` is the measured order of convergence to the flow's ODE down to the last sigma above
     zero (None for a stochastic sampler, which follows no single solution); the last step is
     Euler's everywhere, which holds a whole run to 2 on most schedules. `evaluations` maps the
-    steps of a sigma list, len - 1, to model evaluations; None means that the pictures decide.
-    `discards_penultimate`: its lists are made for one step more and lose the last sigma above 0.
+    steps of a sigma list, len - 1, to model evaluations; None: they depend on the picture.
+    `discards_penultimate`: its lists are made for one more step, without the last sigma above 0.
     """
 
     family: str
@@ -98,7 +97,7 @@ CATALOGUE: dict[str, SamplerInfo] = {
 
 
 def info_of(sampler: str) -> SamplerInfo:
-    """The facts about a canonical sampler name; ValueError lists the names otherwise."""
+    """The properties of a canonical sampler name. Raises ValueError for any other name."""
     if sampler not in CATALOGUE:
         raise ValueError(f"unknown sampler {sampler!r}, one of: {', '.join(CATALOGUE)}")
     return CATALOGUE[sampler]

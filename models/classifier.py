@@ -1,7 +1,6 @@
-"""Any image-classification model of transformers as one question: how sure is it that a picture is
-one of these labels? On the CPU, on the calling thread.
+"""Wraps an image-classification model of transformers: the probability of given labels.
 
-Knows nothing of why it is asked.
+Runs on the CPU, on the calling thread. Knows nothing of the use of the score.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from models.errors import CheckpointError
 
 
 class Classifier:
-    """model: a folder, or `owner/name` of the Hugging Face hub, `owner/name@revision` to pin it.
+    """model: a folder, or `owner/name` of the Hugging Face hub; `owner/name@revision` pins it.
 
-    Raises CheckpointError when it cannot be loaded or does not know one of the labels.
+    Raises CheckpointError when the model cannot be loaded or lacks one of the labels.
     """
 
     def __init__(self, model: str, labels: Sequence[str]) -> None:
-        # Its processes are forked; a thread pool made here would be missing over there.
+        # Workers fork after loading, and a fork copies no thread pool.
         torch.set_num_threads(1)
         name, _, revision = model.partition("@")
         try:
@@ -46,5 +45,5 @@ class Classifier:
     @torch.inference_mode()
     def score(self, picture: Image.Image) -> float:
         """The highest probability, 0..1, of one of the labels."""
-        found = self._pipe(picture, top_k=self._known)
-        return max(float(each["score"]) for each in found if each["label"] in self._labels)
+        results = self._pipe(picture, top_k=self._known)
+        return max(float(item["score"]) for item in results if item["label"] in self._labels)

@@ -1,7 +1,7 @@
-"""Control maps of a loaded checkpoint: what a detector has seen in a picture is kept, so that the
-same picture is not shown to it twice. Plain maps cost less than the look-up.
+"""The control maps of a loaded checkpoint, with a cache of detector results.
 
-Knows nothing of requests; which types there are and how each is made is models/controls' business.
+Plain maps are not cached: making one costs less than the look-up. models/controls owns the types
+and how each is made. Knows nothing of requests.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from models.geometry import Size
 
 
 class ControlMaps:
-    """make_control_map with a memory, of maps by control type, size and the picture's pixels.
+    """make_control_map with a cache, keyed by control type, size and the picture's pixels.
 
-    For one thread. detected counts the runs of a detector.
+    Not thread-safe. `detected` counts the runs of a detector.
     """
 
     def __init__(self, annotators: Annotators, cache: TensorCache) -> None:
@@ -35,8 +35,8 @@ class ControlMaps:
 
         def detect() -> Tensors:
             self.detected += 1
-            made = make_control_map(control, picture, size, self._annotators)
-            return (torch.from_numpy(np.array(made)),)
+            control_map = make_control_map(control, picture, size, self._annotators)
+            return (torch.from_numpy(np.array(control_map)),)
 
         digest = hashlib.sha256(picture.tobytes()).digest()
         content = control, size, picture.mode, picture.size, digest

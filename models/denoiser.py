@@ -1,7 +1,7 @@
 """FLUX with its ControlNet as one function, denoise(x, sigma) -> x0.
 
-Owns the model call: packing, the control window, and the count of evaluations. Knows no sampler
-and no schedule; the samplers know nothing of this.
+Owns the model call: packing, the control window, and the count of evaluations. Knows no sampler and
+no schedule.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from models.sampling import Flow, control_active
 
 
 class ControlledDenoiser(Flow):
-    """denoise(x, sigma) -> x0 and its velocity, for the pictures of one request; counts its model
+    """denoise(x, sigma) -> x0 and its velocity, for the pictures of one request. Counts the model
     evaluations, and how many of them ran the ControlNet.
 
-    x is [1, channels, H/8, W/8] in the precision the sampler works in; only the model call is cast.
-    `controlnet` is None where the strength is 0.
+    x: [1, channels, H/8, W/8] in the sampler's dtype; only the input of the model is cast.
+    `controlnet` is None if the strength is 0.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class ControlledDenoiser(Flow):
         stop: float,
         mu: float,
     ) -> None:
-        """stop, mu: control_active's."""
+        """stop, mu: the arguments of control_active."""
         self._transformer, self._controlnet = transformer, controlnet
         self._stop, self._mu = stop, mu
         self._dtype = transformer.text.dtype
@@ -36,7 +36,7 @@ class ControlledDenoiser(Flow):
         self.controlled = 0
 
     def controls(self, sigma: float) -> bool:
-        """Whether an evaluation at sigma runs the ControlNet; outside its window it is not run."""
+        """Whether an evaluation at sigma is in the control window and so runs the ControlNet."""
         return self._controlnet is not None and control_active(sigma, self._stop, self._mu)
 
     def velocity(self, x: Tensor, sigma: float) -> Tensor:
@@ -50,7 +50,7 @@ class ControlledDenoiser(Flow):
         return unpack(velocity, *x.shape[-2:]).to(x.dtype)
 
     def count(self, sigma: float) -> None:
-        """Note an evaluation at sigma that was made, here or by an earlier run."""
+        """Count an evaluation at sigma, made by this run or an earlier one."""
         self.evaluations += 1
         self.controlled += self.controls(sigma)
 

@@ -1,21 +1,21 @@
-"""What can go wrong inside the mathematics. Torch-free; knows nothing of HTTP statuses.
+"""The errors of the package models. Torch-free; knows nothing of HTTP statuses.
 
 ModelError
 ├── NonFiniteLatents     a sampler produced NaN or infinity
-├── TooManyEvaluations   an adaptive sampler found no end
+├── TooManyEvaluations   an adaptive sampler did not converge
 ├── OutOfMemory          the picture does not fit into the device's memory
-└── CheckpointError      the weights are missing or are not what they claim to be
+└── CheckpointError      the weights are missing, damaged or do not match
 """
 
 from __future__ import annotations
 
 
 class ModelError(Exception):
-    """Base of every error this package raises on purpose; its text may be shown to a client."""
+    """Base of every error that this package raises. Its text may be sent to clients."""
 
 
 class NonFiniteLatents(ModelError):
-    """The latents left the real numbers; a black picture must never be served instead."""
+    """The latents contain NaN or infinity. They would decode to a black picture."""
 
     def __init__(self, sampler: str, schedule: str, step: int, steps: int) -> None:
         super().__init__(
@@ -25,7 +25,7 @@ class NonFiniteLatents(ModelError):
 
 
 class TooManyEvaluations(ModelError):
-    """An adaptive sampler used up the model evaluations it may have."""
+    """An adaptive sampler exceeded its limit of model evaluations."""
 
     def __init__(self, sampler: str, evaluations: int) -> None:
         super().__init__(f"sampler {sampler} found no end after {evaluations} model evaluations")

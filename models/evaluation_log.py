@@ -1,8 +1,8 @@
-"""What the model has answered so far, so that a crash does not cost a long request its work.
+"""Records every model evaluation of an image, so that a crash does not lose a long request's work.
 
-A sampler is a function of its seed and of the model's answers. So not its state is kept, which is
-another in each of the samplers, but the answers: played back to a new run of the same sampler they
-bring it, without the model, to where the old one was, bit for bit. Knows no storage.
+A sampler is a function of its seed and of the model's evaluations. So the evaluations are stored,
+not the sampler's state, which differs from sampler to sampler. Replay brings a new run of the same
+sampler, without the model, to the point where the old one stopped, bit for bit. Knows no storage.
 """
 
 from __future__ import annotations
@@ -21,80 +21,80 @@ from models.sampling import Flow
 
 
 class EvaluationLog(Flow):
-    """A Flow that plays back recorded answers, then asks `denoiser` and records.
+    """A Flow that replays recorded evaluations, then runs `denoiser` and records its results.
 
-    Answers are velocities in the networks' dtype, which is what they were made in: nothing is
-    lost. Those played back count as evaluations, as they were made for this request.
+    A recorded evaluation is the velocity in the networks' dtype, in which the model computed it, so
+    nothing is lost. Replayed evaluations are counted: the model ran them for this request.
     """
 
     def __init__(
         self, denoiser: ControlledDenoiser, dtype: torch.dtype, recorded: Iterable[bytes] = ()
     ) -> None:
-        """recorded: what take() returned in earlier runs, in order."""
+        """recorded: the results of drain() in earlier runs, in order."""
         self._denoiser, self._dtype = denoiser, dtype
         self._recorded = list(recorded)
-        self._played = 0
-        self._fresh: list[Tensor] = []
+        self._replayed = 0
+        self._new: list[Tensor] = []
 
     def controls(self, sigma: float) -> bool:
         return self._denoiser.controls(sigma)
 
     def velocity(self, x: Tensor, sigma: float) -> Tensor:
         """The flow's velocity at x, in x's dtype."""
-        if self._played < len(self._recorded):
-            answer = self._recorded[self._played]
-            self._played += 1
+        if self._replayed < len(self._recorded):
+            entry = self._recorded[self._replayed]
+            self._replayed += 1
             self._denoiser.count(sigma)
-            read = torch.frombuffer(bytearray(answer), dtype=self._dtype).reshape(x.shape)
-            return read.to(x.device, x.dtype)
+            recorded = torch.frombuffer(bytearray(entry), dtype=self._dtype).reshape(x.shape)
+            return recorded.to(x.device, x.dtype)
         velocity = self._denoiser.velocity(x, sigma)
-        self._fresh.append(velocity.to(self._dtype))
+        self._new.append(velocity.to(self._dtype))
         return velocity
 
-    def take(self) -> list[bytes]:
-        """The answers recorded since the last call; waits for the device to have made them."""
-        taken = [answer.cpu().contiguous().view(torch.uint8).numpy() for answer in self._fresh]
-        self._fresh.clear()
-        return [answer.tobytes() for answer in taken]
+    def drain(self) -> list[bytes]:
+        """The evaluations recorded since the last call. Waits until the device has made them."""
+        entries = [entry.cpu().contiguous().view(torch.uint8).numpy() for entry in self._new]
+        self._new.clear()
+        return [entry.tobytes() for entry in entries]
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A finished picture: uint8 RGB [height, width, 3], and the model evaluations it took, of
-    which `controlled` ran the ControlNet."""
+class GeneratedImage:
+    """A finished image: uint8 RGB [height, width, 3], and its number of model evaluations, of which
+    `controlled` ran the ControlNet."""
 
     pixels: NDArray[np.uint8]
     evaluations: int
     controlled: int
 
 
-class Memory(Protocol):
-    """What of a request outlives the process that works on it."""
+class ResumeStore(Protocol):
+    """The part of a request's work that survives the death of its process."""
 
-    def made(self, index: int) -> Made | None:
-        """Picture `index`, if an earlier run has finished it."""
+    def finished_image(self, index: int) -> GeneratedImage | None:
+        """Image `index`, if an earlier run has finished it."""
 
-    def answers(self, index: int) -> Sequence[bytes]:
-        """What an earlier run recorded for picture `index`, from the first evaluation on."""
+    def recorded(self, index: int) -> Sequence[bytes]:
+        """The evaluations that earlier runs recorded for image `index`, from the first one on."""
 
-    def after_step(self, index: int, tape: EvaluationLog) -> None:
-        """A step of picture `index` is done: the moment to take from its tape."""
+    def after_step(self, index: int, log: EvaluationLog) -> None:
+        """Called after each step of image `index`; may drain its log."""
 
-    def after_picture(self, index: int, made: Made) -> None:
-        """Picture `index` is done."""
+    def after_image(self, index: int, image: GeneratedImage) -> None:
+        """Called when image `index` is finished."""
 
 
 class NoResumeStore:
-    """The Memory of a run that nobody will go on with."""
+    """A ResumeStore that stores nothing, for runs that are never resumed."""
 
-    def made(self, index: int) -> Made | None:  # noqa: ARG002 - the protocol
+    def finished_image(self, index: int) -> GeneratedImage | None:  # noqa: ARG002 - the protocol
         return None
 
-    def answers(self, index: int) -> Sequence[bytes]:  # noqa: ARG002
+    def recorded(self, index: int) -> Sequence[bytes]:  # noqa: ARG002 - the protocol
         return ()
 
-    def after_step(self, index: int, tape: EvaluationLog) -> None:
-        """Nothing is kept."""
+    def after_step(self, index: int, log: EvaluationLog) -> None:
+        """Store nothing."""
 
-    def after_picture(self, index: int, made: Made) -> None:
-        """Nothing is kept."""
+    def after_image(self, index: int, image: GeneratedImage) -> None:
+        """Store nothing."""

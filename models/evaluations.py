@@ -1,6 +1,6 @@
-"""How often a request runs the model, known before anything runs.
+"""Computes how many model evaluations a request needs, before it runs.
 
-Torch-free, so that the cpu workers can ask it; knows of a schedule only how long its lists are.
+Torch-free, so that cpu workers can use it. Knows only the length of a schedule's lists.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from models.catalogue import info_of
 
 ADAPTIVE_EVALUATIONS = 30
-"""What dpm_adaptive is taken to need: the picture decides, and most take 18 to 30."""
+"""The estimate for dpm_adaptive, whose number depends on the picture: mostly 18 to 30."""
 
-_TABLE = 10_000  # models.sampling.schedules.TABLE, which cannot be had without torch
+_TABLE = 10_000  # models.sampling.schedules.TABLE, whose module imports torch
 
 
 def evaluations_of(sampler: str, schedule: str, steps: int) -> int:
@@ -27,7 +27,7 @@ def evaluations_of(sampler: str, schedule: str, steps: int) -> int:
 
 
 def _listed_steps(schedule: str, steps: int) -> int:
-    """How many steps the schedule's list has when `steps` are asked for."""
+    """The number of steps of the schedule's list for the requested `steps`."""
     if schedule != "ddim_uniform":
         return steps
     return len(range(1, _TABLE, max(1, _TABLE // steps)))

@@ -1,6 +1,6 @@
-"""Sizes in pixels: what a request's picture measures and what must be generated for it.
+"""Sizes in pixels: the requested size of a picture and the size that is generated for it.
 
-Torch-free arithmetic on (width, height) pairs; touches no image.
+Torch-free arithmetic on (width, height) pairs; it touches no image.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ MULTIPLE = 16
 """One FLUX token covers 16x16 pixels: 8 from the autoencoder, 2 from the packing."""
 
 MIN_SIDE = 64
-"""Of a size that is asked for; an input picture may be smaller."""
+"""The minimum of a requested size; an input picture may be smaller."""
 
 MAX_SIDE = 4096
 MEGAPIXEL = 1024 * 1024
@@ -21,7 +21,7 @@ Box = tuple[int, int, int, int]
 
 
 def fit_within(size: Size, max_side: int, max_pixels: int) -> Size:
-    """`size` scaled down, never up, until no side exceeds max_side and the area max_pixels."""
+    """`size` scaled down, never up, so that no side exceeds max_side and the area max_pixels."""
     width, height = size
     scale = min(1.0, max_side / max(size), (max_pixels / (width * height)) ** 0.5)
     if scale == 1.0:
@@ -31,12 +31,12 @@ def fit_within(size: Size, max_side: int, max_pixels: int) -> Size:
 
 
 def largest_of_shape(size: Size, max_pixels: int) -> Size:
-    """The largest size shaped like `size`, which is larger, that has at most max_pixels.
+    """The largest size with the aspect ratio of `size` (which is larger) and at most max_pixels.
 
-    No side goes below MIN_SIDE: the other one of a very thin shape gives way instead.
+    No side is smaller than MIN_SIDE; a very thin shape changes its aspect ratio instead.
     """
     width, height = size
-    # Roots of whole numbers, so that no rounding of floats takes a pixel or adds one.
+    # Integer roots, so that float rounding neither loses nor adds a pixel.
     largest = isqrt(max_pixels * width // height), isqrt(max_pixels * height // width)
     if largest[0] < MIN_SIDE:
         return MIN_SIDE, max_pixels // MIN_SIDE
@@ -46,27 +46,26 @@ def largest_of_shape(size: Size, max_pixels: int) -> Size:
 
 
 def generated_size(target: Size) -> Size:
-    """The next multiples of 16 that hold `target`."""
+    """`target` with both sides rounded up to multiples of 16."""
     width, height = target
     return -(-width // MULTIPLE) * MULTIPLE, -(-height // MULTIPLE) * MULTIPLE
 
 
 def work_units(size: Size, evaluations: int, samples: int = 1) -> float:
-    """What a request costs the GPU: generated megapixels times model evaluations of one picture
-    times pictures."""
+    """The GPU work of a request: generated megapixels * evaluations per picture * pictures."""
     width, height = generated_size(size)
     return width * height / MEGAPIXEL * evaluations * samples
 
 
 def centred_box(outer: Size, inner: Size) -> Box:
-    """(left, top, right, bottom) of `inner` in the middle of `outer`."""
+    """(left, top, right, bottom) of `inner` centred in `outer`."""
     left = (outer[0] - inner[0]) // 2
     top = (outer[1] - inner[1]) // 2
     return left, top, left + inner[0], top + inner[1]
 
 
 def resolution_mu(size: Size) -> float:
-    """Shift that grows linearly with the number of tokens: 0.5 at 256, 1.15 at 4096, no clamping.
+    """A shift that is linear in the number of tokens: 0.5 at 256, 1.15 at 4096, not clamped.
 
     The rule of FLUX's reference code (black-forest-labs/flux, sampling.py).
     """

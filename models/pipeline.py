@@ -1,9 +1,9 @@
-"""One request from text and control picture to pixels: encode, schedule, sample, decode.
+"""Owns the generation of one request, from text and control picture to pixels.
 
-Uses the parts of diffusers' FluxControlNetPipeline (its encoders, autoencoder and networks) with a
-denoising loop of our own, so that samplers are functions. Knows nothing of queues, files or the
-wire. Pictures are sampled one at a time: picture i of a request is bit for bit the picture of a
-single request with seed + i, whatever the device, and at FLUX's size a batch is not faster.
+Uses the encoders, autoencoder and networks of diffusers' FluxControlNetPipeline with its own
+denoising loop, so that samplers are functions. Knows nothing of queues, files or the wire. Samples
+one picture at a time: picture i of a request equals, bit for bit and on every device, the picture
+of a single request with seed + i. At FLUX's size a batch would not be faster.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 from models.autoencoder import LATENT_SCALE
 from models.denoiser import ControlledDenoiser, image_ids
 from models.errors import NonFiniteLatents, OutOfMemory
-from models.evaluation_log import EvaluationLog, Made, Memory, NoResumeStore
+from models.evaluation_log import EvaluationLog, GeneratedImage, NoResumeStore, ResumeStore
 from models.finite import FiniteWatch
 from models.flux.gpu_pacing import Pace
 from models.flux.networks import ControlNet, Transformer
@@ -40,34 +40,34 @@ if TYPE_CHECKING:
     from models.checkpoints import LoadedCheckpoint
 
 OnStep = Callable[[int, int], None]
-"""(steps done, steps in all), counted over all samples; may raise to stop the generation."""
+"""(steps done, total steps), counted over all samples. It may raise to stop the generation."""
 
-OnSeen = Callable[[Tensor], None]
-"""(the clean latents that the model sees in this step, [1, C, h, w]), before OnStep is called."""
+OnPrediction = Callable[[Tensor], None]
+"""(predicted clean latents of this step, [1, C, h, w]). Called before OnStep."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """profile: the one that was served."""
+    """The result of a request. profile: the speed profile that was used."""
 
-    made: tuple[Made, ...]
+    images: tuple[GeneratedImage, ...]
     control_map: Image.Image
     profile: str
 
     @property
     def pictures(self) -> tuple[NDArray[np.uint8], ...]:
         """uint8 RGB, [height, width, 3] each."""
-        return tuple(made.pixels for made in self.made)
+        return tuple(image.pixels for image in self.images)
 
     @property
     def evaluations(self) -> int:
         """Model calls of all pictures."""
-        return sum(made.evaluations for made in self.made)
+        return sum(image.evaluations for image in self.images)
 
     @property
     def controlled(self) -> int:
         """How many of them ran the ControlNet."""
-        return sum(made.controlled for made in self.made)
+        return sum(image.controlled for image in self.images)
 
 
 @torch.inference_mode()
@@ -76,26 +76,27 @@ def generate(
     spec: GenerationSpec,
     picture: Image.Image,
     on_step: OnStep,
-    memory: Memory | None = None,
+    resume_store: ResumeStore | None = None,
     *,
     annotated: bool = False,
-    on_seen: OnSeen | None = None,
+    on_prediction: OnPrediction | None = None,
 ) -> Generation:
-    """Make spec.samples pictures controlled by `picture` (any size; its map gets the spec's), or
-    what is missing of them where `memory` has kept something of an earlier run. `annotated` when
-    the picture is the control map, of the spec's size.
+    """Generate spec.samples pictures controlled by `picture` (of any size; its map has the spec's
+    size). Work that an earlier run left in `resume_store` is not repeated. `annotated`: the
+    picture is the control map itself, of the spec's size.
 
-    Raises NonFiniteLatents rather than return a picture made of NaN, and OutOfMemory, after which
-    the next request has the device's memory to itself again.
+    Raises NonFiniteLatents instead of returning a picture made of NaN, and OutOfMemory, after
+    freeing the device's memory for the next request.
     """
     try:
         control_map = picture
         if not annotated:
             size = spec.width, spec.height
             control_map = loaded.control_maps.make(spec.control, picture, size)
-        return _generate(loaded, spec, control_map, on_step, on_seen, memory or NoResumeStore())
+        store = resume_store or NoResumeStore()
+        return _generate(loaded, spec, control_map, on_step, on_prediction, store)
     except torch.OutOfMemoryError:
-        pass  # the traceback holds the tensors: it must be gone before memory is given back
+        pass  # the traceback holds the tensors: drop it before the memory is freed
     gc.collect()
     if loaded.device.type == "cuda":
         torch.cuda.empty_cache()
@@ -104,7 +105,7 @@ def generate(
 
 @torch.inference_mode()
 def make_control_map(loaded: LoadedCheckpoint, control: str, picture: Image.Image) -> Image.Image:
-    """The map of `picture` as generate() would use it for a picture of the same size."""
+    """The control map that generate() would use for `picture` at its own size."""
     return loaded.control_maps.make(control, picture, picture.size)
 
 
@@ -113,48 +114,51 @@ def _generate(
     spec: GenerationSpec,
     control_map: Image.Image,
     on_step: OnStep,
-    on_seen: OnSeen | None,
-    memory: Memory,
+    on_prediction: OnPrediction | None,
+    store: ResumeStore,
 ) -> Generation:
     spec = replace(spec, profile=loaded.networks.profile(spec.profile))
     denoiser = prepare_denoiser(loaded, spec, control_map)
-    made = []
+    images = []
     for index in range(spec.samples):
-        kept = memory.made(index)
-        made.append(kept or _picture(loaded, denoiser, spec, index, on_step, on_seen, memory))
-    return Generation(tuple(made), control_map, spec.profile)
+        image = store.finished_image(index)
+        if image is None:
+            image = _generate_image(loaded, denoiser, spec, index, on_step, on_prediction, store)
+        images.append(image)
+    return Generation(tuple(images), control_map, spec.profile)
 
 
-def _picture(
+def _generate_image(
     loaded: LoadedCheckpoint,
     denoiser: ControlledDenoiser,
     spec: GenerationSpec,
     index: int,
     on_step: OnStep,
-    on_seen: OnSeen | None,
-    memory: Memory,
-) -> Made:
-    before = denoiser.evaluations, denoiser.controlled
-    tape = EvaluationLog(denoiser, loaded.dtype, memory.answers(index))
-    watch = FiniteWatch(StepCache(tape) if spec.profile == "turbo" else tape)
+    on_prediction: OnPrediction | None,
+    store: ResumeStore,
+) -> GeneratedImage:
+    evaluations_before, controlled_before = denoiser.evaluations, denoiser.controlled
+    log = EvaluationLog(denoiser, loaded.dtype, store.recorded(index))
+    watch = FiniteWatch(StepCache(log) if spec.profile == "turbo" else log)
 
     def after_step(step: int, steps: int) -> None:
-        memory.after_step(index, tape)
+        store.after_step(index, log)
         on_step(index * steps + step, spec.samples * steps)
 
-    latents = sample(watch, spec, index, loaded, after_step, on_seen)
+    latents = sample(watch, spec, index, loaded, after_step, on_prediction)
     pixels = loaded.autoencoder.decode(latents)
-    # Only now: the pixels have been waited for, so these answers are there already.
+    # After decode(), which has waited for the device: reading the flags costs no further wait.
     watch.raise_for(spec, latents)
-    made = Made(pixels, denoiser.evaluations - before[0], denoiser.controlled - before[1])
-    memory.after_picture(index, made)
-    return made
+    evaluations = denoiser.evaluations - evaluations_before
+    image = GeneratedImage(pixels, evaluations, denoiser.controlled - controlled_before)
+    store.after_image(index, image)
+    return image
 
 
 def prepare_denoiser(
     loaded: LoadedCheckpoint, spec: GenerationSpec, control_map: Image.Image
 ) -> ControlledDenoiser:
-    """The model of all pictures of a request, with everything that they share computed."""
+    """The denoiser of a request, with everything computed that its pictures share."""
     networks = loaded.networks.of(spec.profile)
     text = loaded.text.encode(spec.prompt)
     ids = image_ids(*_latent_size(spec), loaded.device, loaded.dtype)
@@ -179,12 +183,13 @@ def sample(
     index: int,
     loaded: LoadedCheckpoint,
     on_step: OnStep,
-    on_seen: OnSeen | None = None,
+    on_prediction: OnPrediction | None = None,
 ) -> Tensor:
-    """Latents of picture `index` of a request, float32; on a GPU they may still be in the making.
-    on_step counts the steps of this picture.
+    """Latents of picture `index` of a request, float32. A GPU may still be computing them.
+    on_step counts the steps of this picture only.
 
-    Raises NonFiniteLatents where a sampler cannot go on; else ask watch.raise_for.
+    Raises NonFiniteLatents where a sampler cannot continue; call watch.raise_for in all other
+    cases.
     """
     sigmas = sigmas_for(spec.schedule, spec.steps, spec.mu, spec.sampler)
     steps = steps_of(spec.sampler, sigmas)
@@ -196,15 +201,15 @@ def sample(
     def callback(step: int, _x: Tensor, _sigma: Tensor, denoised: Tensor) -> None:
         watch.step = min(step + 2, steps)
         pace.step()
-        if on_seen is not None:
-            on_seen(denoised)
+        if on_prediction is not None:
+            on_prediction(denoised)
         on_step(step + 1, steps)
 
     try:
         return SAMPLERS[spec.sampler](
             watch, x, sigmas, noise=noise_for(spec.sampler, seed, x, sigmas), callback=callback
         )
-    except FloatingPointError:  # an adaptive sampler cannot go on with what is not finite
+    except FloatingPointError:  # an adaptive sampler cannot continue with NaN or infinity
         raise NonFiniteLatents(spec.sampler, spec.schedule, watch.step, steps) from None
 
 

@@ -1,8 +1,7 @@
-"""What the model sees in the middle of a generation, as a small picture.
+"""Previews: the model's prediction during a generation as a small picture.
 
-Owns the matrix from latents to colours. It is fitted to the autoencoder at hand by least squares,
-so that it is right for every checkpoint; decoding would cost as much as several steps. Knows no
-sampler.
+Owns the matrix from latents to colours, fitted to the checkpoint's autoencoder by least squares.
+Decoding would cost as much as several steps. Knows no sampler.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from models.autoencoder import LATENT_SCALE, Autoencoder
 from models.denoiser import unpack
 
 LONGER_SIDE = 128
-"""Of a preview at most, in pixels."""
+"""The longer side of a preview is at most this, in pixels."""
 
 _FITTED_SIDE = 512
 _PATCHES = (2, 8, 32)
-"""Colours of how many patches to a side the fitted picture is made of, one upon another."""
+"""Patches per side of the layers of random colours that the fitted picture is the sum of."""
 
 
 class Preview:
-    """One for each checkpoint; fitted when first asked."""
+    """Previews for one checkpoint. The matrix is fitted at the first call."""
 
     def __init__(self, autoencoder: Autoencoder) -> None:
         self._autoencoder = autoencoder
@@ -33,27 +32,29 @@ class Preview:
 
     @torch.inference_mode()
     def __call__(self, latents: Tensor) -> Image.Image:
-        """[1, C, h, w], clean or as a model predicts them, as an RGB picture of w x h pixels, or
-        smaller by the same factor both ways."""
+        """An RGB picture of latents [1, C, h, w] (clean, or predicted) with w x h pixels, scaled
+        down to LONGER_SIDE if larger."""
         if self._colours is None:
             self._colours = _fit(self._autoencoder)
-        seen = _with_ones(latents.to("cpu", torch.float32)) @ self._colours
+        colours = _with_ones(latents.to("cpu", torch.float32)) @ self._colours
         height, width = latents.shape[-2:]
-        # What is not finite is for the one who watches over the sampler to tell.
-        levels = seen.nan_to_num().clamp(0, 255).round().to(torch.uint8).reshape(height, width, 3)
+        # models.finite reports NaN and infinity; a preview ignores them.
+        levels = (
+            colours.nan_to_num().clamp(0, 255).round().to(torch.uint8).reshape(height, width, 3)
+        )
         picture = Image.fromarray(levels.numpy())
         picture.thumbnail((LONGER_SIDE, LONGER_SIDE))
         return picture
 
 
 def _fit(autoencoder: Autoencoder) -> Tensor:
-    """The matrix [C + 1, 3] from latents and a one to levels from 0 to 255."""
+    """The matrix [C + 1, 3] from latents with a constant 1 to levels in 0..255."""
     picture = _patchwork()
     side = _FITTED_SIDE // LATENT_SCALE
     latents = unpack(autoencoder.encode(picture), side, side).to("cpu", torch.float32)
     levels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float()
-    wanted = functional.avg_pool2d(levels, LATENT_SCALE).flatten(1).T
-    fitted: Tensor = torch.linalg.lstsq(_with_ones(latents), wanted).solution
+    targets = functional.avg_pool2d(levels, LATENT_SCALE).flatten(1).T
+    fitted: Tensor = torch.linalg.lstsq(_with_ones(latents), targets).solution
     return fitted
 
 
@@ -64,12 +65,12 @@ def _with_ones(latents: Tensor) -> Tensor:
 
 
 def _patchwork() -> Image.Image:
-    """Every colour in large and in small, the same each time."""
+    """A picture of random colours at several scales, the same on every call."""
     generator = torch.Generator().manual_seed(0)
     size = (_FITTED_SIDE, _FITTED_SIDE)
     levels = torch.full((1, 3, *size), 127.5)
     for patches in _PATCHES:
         noise = torch.randn(1, 3, patches, patches, generator=generator)
         levels += 50.0 * functional.interpolate(noise, size)
-    drawn = levels.clamp(0, 255).round().to(torch.uint8)[0].permute(1, 2, 0)
-    return Image.fromarray(drawn.contiguous().numpy())
+    pixels = levels.clamp(0, 255).round().to(torch.uint8)[0].permute(1, 2, 0)
+    return Image.fromarray(pixels.contiguous().numpy())

@@ -1,7 +1,6 @@
-"""What a request means once it is validated, and the names it may use.
+"""Owns GenerationSpec and the names of samplers, schedules, control types and profiles.
 
-Owns the vocabulary (samplers, schedules, control types) and GenerationSpec. Torch-free, so that
-the API can validate against it; knows nothing of the wire, of files or of delivery.
+Torch-free, so that the API can validate against it. Knows nothing of the wire, files or delivery.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ SAMPLER_NAMES: tuple[str, ...] = (
     "uni_pc_bh2",
 )
 
-# The hosted page prints two names with a letter on the wrong side; clients send them that way.
+# The hosted page misspells two names, and clients copy them.
 SAMPLER_ALIASES: dict[str, str] = {
     "euler_ancestra": "euler_ancestral",
     "leuler_ancestral_cfg_pp": "euler_ancestral_cfg_pp",
@@ -67,7 +66,7 @@ SAMPLES_MAX = 4
 SEED_MAX = 2**63 - 1
 
 DEFAULT_MU = 1.15
-"""Shift of the FLUX sigma table (docs/samplers.md), the same for every size unless asked."""
+"""The default shift of the FLUX sigma table (docs/samplers.md), for every size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +77,7 @@ class GenerationSpec:
     strength: factor on every ControlNet residual, 0..2; 0 means no ControlNet at all.
     stop: fraction of the unshifted time after which the ControlNet is off, 0..1.
     seed: of the first picture, 0..SEED_MAX; picture i uses image_seed(seed, i).
-    profile: how much of the picture may be given up for speed, one of PROFILE_NAMES; exact
-        gives up nothing.
+    profile: the trade of quality for speed, one of PROFILE_NAMES; exact changes no result.
     """
 
     prompt: str
@@ -99,5 +97,5 @@ class GenerationSpec:
 
 
 def image_seed(seed: int, index: int) -> int:
-    """Seed of picture `index`: the seed a single request must give to get the same picture."""
+    """The seed of picture `index`: a single request with this seed makes the same picture."""
     return (seed + index) % (SEED_MAX + 1)

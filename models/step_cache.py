@@ -1,9 +1,9 @@
-"""The step cache of the turbo profile: about every other evaluation is answered from the last two.
+"""The step cache of the turbo profile: it extrapolates about every other evaluation.
 
-What is carried on is the prediction x0, not the velocity: x0 changes slowly and does not contain
-the noise that a stochastic sampler renews. Written for this loop: diffusers' cache hooks keep the
-blocks' outputs with the ControlNet's residuals in them and then add the residuals once more.
-Decides by sigma alone, so it never asks the device and the same request skips the same steps.
+It extrapolates the prediction x0, not the velocity: x0 changes slowly and does not contain the
+noise that a stochastic sampler renews. diffusers' cache hooks do not fit: they cache the blocks'
+outputs with the ControlNet's residuals and then add the residuals again. The decision depends on
+sigma alone, so it needs no value from the device and the same request skips the same steps.
 """
 
 from __future__ import annotations
@@ -15,25 +15,24 @@ from models.evaluation_log import EvaluationLog
 from models.sampling import Flow
 
 _START, _END = 0.97, 0.10
-"""Sigmas outside which every evaluation is run: layout is decided above, detail below."""
+"""Outside these sigmas every evaluation runs: layout is decided above, detail below."""
 
 _NEAR = 1e-6
 _REACH = 1.5
-"""How far beyond the later prediction is guessed, in distances between the two."""
+"""The farthest extrapolation, in units of the distance between the two cached predictions."""
 
 
 class StepCache(Flow):
     """A Flow that runs `denoiser` or extrapolates its last two predictions, linearly in sigma.
 
-    A prediction is extrapolated only when the evaluation before it was run, when both kept
-    predictions were made with the ControlNet in the state that this sigma asks for, within
-    _REACH, and between _END and _START. So the first two evaluations on either side of cn_stop
-    are always run.
+    It extrapolates only if the previous evaluation ran, if both cached predictions used the
+    ControlNet exactly when this sigma does, within _REACH, and between _END and _START. So the
+    first two evaluations on either side of cn_stop always run.
     """
 
     def __init__(self, denoiser: EvaluationLog) -> None:
         self._denoiser = denoiser
-        self._kept: list[tuple[float, Tensor]] = []
+        self._cached: list[tuple[float, Tensor]] = []
         self._controlled = False
         self._ran = False
         self.skipped = 0
@@ -42,29 +41,30 @@ class StepCache(Flow):
         """The flow's velocity at x, in x's dtype."""
         controlled = self._denoiser.controls(sigma)
         if controlled != self._controlled:
-            self._kept.clear()
+            self._cached.clear()
             self._controlled = controlled
         reach = self._reach(sigma)
         if self._ran and reach is not None and _END < sigma < _START:
             self._ran = False
             self.skipped += 1
-            (_, earlier), (_, later) = self._kept
+            (_, earlier), (_, later) = self._cached
             return (x - torch.lerp(earlier, later, 1 + reach)) / sigma
         velocity = self._denoiser.velocity(x, sigma)
         self._ran = True
-        self._keep(sigma, x - sigma * velocity)
+        self._add(sigma, x - sigma * velocity)
         return velocity
 
     def _reach(self, sigma: float) -> float | None:
-        """How far sigma lies beyond the later kept prediction; None when too far, or unknown."""
-        if len(self._kept) < 2:
+        """The distance of sigma beyond the later cached prediction, in units of the distance of the
+        two; None if it exceeds _REACH or fewer than two are cached."""
+        if len(self._cached) < 2:
             return None
-        (before, _), (after, _) = self._kept
+        (before, _), (after, _) = self._cached
         reach = (sigma - after) / (after - before)
         return reach if abs(reach) <= _REACH else None
 
-    def _keep(self, sigma: float, prediction: Tensor) -> None:
-        # Two predictions at one sigma (a corrector's) have no slope: the newer one replaces.
-        if self._kept and abs(self._kept[-1][0] - sigma) < _NEAR:
-            self._kept.pop()
-        self._kept = [*self._kept[-1:], (sigma, prediction)]
+    def _add(self, sigma: float, prediction: Tensor) -> None:
+        # Two predictions at one sigma (of a corrector) have no slope: keep the newer one.
+        if self._cached and abs(self._cached[-1][0] - sigma) < _NEAR:
+            self._cached.pop()
+        self._cached = [*self._cached[-1:], (sigma, prediction)]

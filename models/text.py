@@ -1,6 +1,6 @@
-"""Prompts to what FLUX is conditioned on: CLIP's pooled vector and T5's token embeddings.
+"""Encodes prompts into FLUX's conditioning: CLIP's pooled vector and T5's token embeddings.
 
-Owns the memory of encoded prompts. Knows no network but the two encoders.
+Owns the cache of encoded prompts. Knows no network but the two encoders.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from models.flux.networks import TextConditioning
 
 
 class TextEncoders:
-    """The text half of a FluxControlNetPipeline with the prompts it has encoded.
+    """The text encoders of a FluxControlNetPipeline with a cache of encoded prompts.
 
-    tokens: T5 tokens of a prompt, padding included, as the checkpoint was trained.
+    tokens: T5 tokens per prompt, padding included, as in the checkpoint's training.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class TextEncoders:
         self._pipe, self._device, self._cache, self._tokens = pipe, device, cache, tokens
 
     def encode(self, prompt: str) -> TextConditioning:
-        """The conditioning of `prompt`, cut off after its tokens; kept for the next request."""
+        """The conditioning of `prompt`, truncated to `tokens`. The result is cached."""
 
         def encode() -> Tensors:
             embeds, pooled, ids = self._pipe.encode_prompt(

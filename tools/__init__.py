@@ -1,1 +1,1 @@
-"""Tools of the developers that scripts/ starts. The product imports nothing from here."""
+"""Developer tools, started by scripts/. The product imports nothing from here."""

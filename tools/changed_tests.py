@@ -1,4 +1,4 @@
-"""The tests of what differs from a revision, one path a line, for `scripts/test changed`.
+"""Lists the tests of the files that differ from a revision, for `scripts/test changed`.
 
     python -m tools.changed_tests [REVISION]
 
@@ -17,7 +17,7 @@ from tools.mutation.mapping import PACKAGES, importers, mapped_tests
 
 
 def changed_tests(root: Path, changed: Iterable[str]) -> list[str]:
-    """Test files and folders for changed paths; a path that is gone has none."""
+    """Test files and folders for changed paths; a deleted path has none."""
     tests: dict[str, None] = {}
     for path in changed:
         if path.endswith(".py") and (root / path).is_file():
@@ -37,7 +37,7 @@ def _tests_of(root: Path, path: str) -> Iterable[str]:
 
 
 def _changed_since(revision: str) -> list[str]:
-    """What differs from the common ancestor with the revision, and what git does not know yet."""
+    """The files that differ from the merge base with the revision, and untracked files."""
     base = _git("merge-base", revision, "HEAD")[0]
     return [
         *_git("diff", "--name-only", base),

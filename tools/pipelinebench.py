@@ -1,4 +1,4 @@
-"""What one request costs in counts, ours against diffusers' FluxControlNetPipeline, on the CPU.
+"""Counts the operations of one request on the CPU, against diffusers' FluxControlNetPipeline.
 
 Usage: scripts/bench pipeline [--json FILE]
 A stand-in of random weights, euler/simple, cn_stop 0.5. Counts do not depend on the machine, so
@@ -173,7 +173,7 @@ def graphs(request: Request, samplers: tuple[str, ...]) -> tuple[int, int]:
 
 
 def compile_as_documented(loaded: LoadedCheckpoint) -> None:
-    """diffusers' regional compilation; its ControlNet has it only once it is told its blocks."""
+    """diffusers' regional compilation; its ControlNet has it only after its blocks are declared."""
     FluxControlNetModel._repeated_blocks = loaded.pipe.transformer._repeated_blocks
     for network in (loaded.pipe.transformer, loaded.pipe.controlnet):
         network.compile_repeated_blocks(fullgraph=True, backend="eager")

@@ -1,4 +1,4 @@
-"""Error against model evaluations for every sampler, on a model whose best denoiser is known.
+"""Measures error against evaluations for every sampler, on a model with a known optimal denoiser.
 
 Usage: scripts/bench samplers [OUTPUT]   (default docs/samplers.svg; the ending chooses the format)
 Prints the numbers and draws them. Needs no GPU and about half a minute on one core.

@@ -1,4 +1,4 @@
-"""What a request costs beside its picture: CPU seconds by process, and memory in Redis.
+"""Measures the overhead of a request: CPU seconds by process, and memory in Redis.
 
 Usage: scripts/bench sizing [--pictures N] [--json FILE]
 Redis, the api, two cpu workers, one worker of each other kind, and for the gpu a stub of the model,

@@ -1,7 +1,7 @@
-"""A tiny FLUX-shaped checkpoint of random weights, for tests and counts where any network serves.
-Its pictures are noise that depends on prompt, control, seed and settings as real ones do.
+"""Builds a tiny FLUX-shaped checkpoint of random weights, for tests and counts on any network.
 
-Made in seconds, saved with save_pretrained in the layout of FluxControlNetPipeline and read back by
+Its pictures are noise that depends on prompt, control, seed and settings as real ones do. Built in
+seconds, saved with save_pretrained in the layout of FluxControlNetPipeline and read back by
 the loader of the real weights. The product never imports it.
 """
 
@@ -44,7 +44,7 @@ _FLUX = {
 
 
 class TinyDepth(nn.Module):
-    """Stands where MiDaS stands: [1, 3, H, W] in -1..1 -> [1, H, W], here blurred brightness."""
+    """Replaces MiDaS: [1, 3, H, W] in -1..1 -> [1, H, W], here blurred brightness."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class TinyDepth(nn.Module):
 
 
 class TinyBodyPose(nn.Module):
-    """Stands where OpenPose's body network stands: [1, 3, H, W] -> ([1, 38, H/8, W/8] limb
+    """Replaces OpenPose's body network: [1, 3, H, W] -> ([1, 38, H/8, W/8] limb
     fields, [1, 19, H/8, W/8] joint heat maps)."""
 
     def __init__(self) -> None:

@@ -1,1 +1,1 @@
-"""The RQ side: three job functions, one a file, and the processes that run them."""
+"""The RQ side: the job functions, one per file, and the worker processes that run them."""

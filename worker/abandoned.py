@@ -1,7 +1,7 @@
-"""The last word on a job that RQ gave up: its request must not stay unfinished until it expires.
+"""Fails the request of a job that RQ has given up, so that it does not stay open until it expires.
 
-Called by RQ for every job that raised or whose worker died; does nothing while RQ will try the
-job again.
+RQ calls this for every job that raised or whose worker died. While retries are left it does
+nothing.
 """
 
 from __future__ import annotations
@@ -30,5 +30,5 @@ def fail_request(
     assert carried is not None
     request_id, stage = carried
     error = GenerationFailed("Internal error: the workers that took this request did not survive")
-    # Its last execution may have opened the next stage before it died: then the request goes on.
+    # The last execution may have enqueued the next stage before it died: then do not fail it.
     runtime().requests.fail(request_id, error, stage=stage)

@@ -1,8 +1,7 @@
-"""What a gpu worker does in a thread of its own while the device is busy, so that the device never
-waits for it: first what the last job left to do, then whatever its successor asks for.
+"""Owns the background thread of a gpu worker: it post-processes the previous job and prefetches for
+the next one, so that the GPU never idles.
 
-One thread and one thing left at a time. Knows neither RQ nor Redis; what is done here handles its
-own errors.
+One thread, one deferred task at a time. Knows neither RQ nor Redis. Tasks handle their own errors.
 """
 
 from __future__ import annotations
@@ -14,41 +13,41 @@ Task = Callable[[], None]
 
 
 class BackgroundThread:
-    """Called from one thread only."""
+    """Its methods may be called from one thread only."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "aside")
-        self._left: Task | None = None
-        self._begun: Future[None] | None = None
+        self._executor = ThreadPoolExecutor(1, "background")
+        self._deferred: Task | None = None
+        self._running: Future[None] | None = None
 
     @property
     def pending(self) -> bool:
-        """Something is left that has not begun."""
-        return self._left is not None
+        """A deferred task has not started yet."""
+        return self._deferred is not None
 
-    def leave(self, task: Task) -> None:
-        """Keep `task` until begin(); whatever was to be done before it is done first."""
-        self.settle()
-        self._left = task
+    def defer(self, task: Task) -> None:
+        """Hold `task` until start() or flush(). Earlier tasks finish first."""
+        self.flush()
+        self._deferred = task
 
-    def begin(self, then: Task | None = None) -> None:
-        """Start what is left, and `then` after it; nothing while an earlier start is at work."""
-        if self._begun is not None and not self._begun.done():
+    def start(self, then: Task | None = None) -> None:
+        """Run the deferred task, and `then` after it. Does nothing while earlier tasks run."""
+        if self._running is not None and not self._running.done():
             return
-        tasks = [task for task in (self._left, then) if task is not None]
-        self._left = None
-        self._begun = self._thread.submit(_run, tasks)
+        tasks = [task for task in (self._deferred, then) if task is not None]
+        self._deferred = None
+        self._running = self._executor.submit(_run, tasks)
 
-    def settle(self) -> None:
-        """Return once nothing is left."""
+    def flush(self) -> None:
+        """Return once every task has run."""
         self._wait()
         if self.pending:
-            self.begin()
+            self.start()
             self._wait()
 
     def _wait(self) -> None:
-        if self._begun is not None:
-            self._begun.result()
+        if self._running is not None:
+            self._running.result()
 
 
 def _run(tasks: list[Task]) -> None:

@@ -1,8 +1,8 @@
 """Reports ended requests from the outbox to the listeners: the history and the webhooks.
 
-RQ job on the finish workers. An entry leaves the outbox only when every listener has taken it; an
-entry that a listener failed on stays for the next job. So a listener gets a request at least once,
-and must be idempotent. New listeners belong into LISTENERS.
+RQ job on the finish workers. An entry leaves the outbox only when every listener has accepted it;
+otherwise the next job retries it. Delivery is therefore at-least-once, and listeners must be
+idempotent. Add new listeners to LISTENERS.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ def _keep_history(context: Runtime, ended: Sequence[RequestRecord]) -> None:
 
 
 def _schedule_webhooks(context: Runtime, ended: Sequence[RequestRecord]) -> None:
-    called = [record for record in ended if record.webhook is not None]
-    for record in called:
+    with_webhook = [record for record in ended if record.webhook is not None]
+    for record in with_webhook:
         assert record.webhook is not None
         try:
             body = payload(record, context.links)
             context.deliveries.create(record.id, record.owner, record.webhook["url"], body)
         except (TypeError, ValueError):
-            # A webhook that cannot be written must not block those behind it.
-            log.exception("request %s: its webhook cannot be made", record.id)
-    if called:
+            # One message that cannot be serialised must not block the others.
+            log.exception("request %s: its webhook message cannot be built", record.id)
+    if with_webhook:
         context.background_jobs.request(BackgroundJob.DELIVER)
 
 
@@ -48,14 +48,15 @@ LISTENERS: tuple[Listener, ...] = (_keep_history, _schedule_webhooks)
 
 
 def notify() -> None:
-    """RQ job: the outbox -> every listener."""
+    """RQ job: pass the entries of the outbox to every listener."""
     context = runtime()
     context.background_jobs.mark_started(BackgroundJob.NOTIFY)
     waiting = context.outbox.ids()
     for begin in range(0, len(waiting), _BATCH):
         ids = waiting[begin : begin + _BATCH]
         ended = context.outbox.read(ids)
-        if all([_notified(listener, context, ended) for listener in LISTENERS]):  # each of them
+        # A list, not a generator: every listener runs, even after one has failed.
+        if all([_notified(listener, context, ended) for listener in LISTENERS]):
             context.outbox.remove(ids)
 
 
@@ -66,6 +67,6 @@ def _notified(listener: Listener, context: Runtime, ended: Sequence[RequestRecor
         raise
     except Exception:
         # A listener that fails must not keep the entries from the other listeners.
-        log.exception("%s: %d ended requests wait", listener.__name__, len(ended))
+        log.exception("%s failed: %d ended requests wait", listener.__name__, len(ended))
         return False
     return True

@@ -1,6 +1,6 @@
-"""The content filter of a cpu worker: a classifier loaded once, before the first fork, and asked by
-the work horses about each finished picture. Only imported where one is configured, for it brings
-torch along.
+"""Loads the content filter of a finish worker, which scores every finished picture.
+
+Imported only where a filter is configured, because it imports torch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from models.classifier import Classifier
 
 def load_filter(settings: Settings) -> Classifier:
     """The classifier that CONTENT_FILTER names. Raises CheckpointError."""
-    # transformers would read the weights in threads, which a fork does not take along.
+    # transformers would load the weights in threads, and a fork copies no threads.
     os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"
     transformers_log.disable_progress_bar()
     return Classifier(settings.content_filter, settings.content_filter_labels)

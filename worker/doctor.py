@@ -1,5 +1,5 @@
-"""What `python -m app.cli doctor` finds about the model: the device, how the configured checkpoint
-would live on it, its weights and their licence. Loads no weights.
+"""The model checks of `python -m app.cli doctor`: the device, the memory plan of the configured
+checkpoint, its weights and their licence. Loads no weights.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def examine_model(settings: Settings, hashing: bool) -> Iterator[Finding]:
-    """hashing: read all weights of the hub and compare their hashes; minutes for the large ones."""
+    """hashing: read all downloaded weights and compare their hashes (minutes for large models)."""
     silence_libraries()
     from models.checkpoints import CHECKPOINTS
     from models.checkpoints.loader import best_device, plan_for
@@ -45,25 +45,26 @@ def _driver() -> Finding:
     if tool is None:
         return ok("driver", "none: no nvidia-smi on PATH")
     command = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
-    asked = subprocess.run(command, capture_output=True, text=True, check=False)
-    if asked.returncode != 0 or not asked.stdout.strip():
-        said = (asked.stdout or asked.stderr).strip().partition("\n")[0]
-        return fail("driver", f"nvidia-smi fails: {said}", "install NVIDIA's driver, and reboot")
-    return ok("driver", asked.stdout.split()[0])
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0 or not result.stdout.strip():
+        first_line = (result.stdout or result.stderr).strip().partition("\n")[0]
+        remedy = "install NVIDIA's driver, and reboot"
+        return fail("driver", f"nvidia-smi fails: {first_line}", remedy)
+    return ok("driver", result.stdout.split()[0])
 
 
 def _device(device: torch.device, checkpoint: Checkpoint) -> Finding:
     import torch
 
     if device.type != "cuda":
-        said = f"cpu, no CUDA device is seen (torch {torch.__version__})"
+        description = f"cpu, no CUDA device is seen (torch {torch.__version__})"
         if checkpoint.footprint is None:
-            return ok("device", said)
+            return ok("device", description)
         remedy = (
             f"{checkpoint.name} needs a GPU: install a driver for CUDA {torch.version.cuda}, give "
             "a container its devices (--gpus all), or serve CHECKPOINT=demo"
         )
-        return fail("device", said, remedy)
+        return fail("device", description, remedy)
     properties = torch.cuda.get_device_properties(device)
     free, total = torch.cuda.mem_get_info(device)
     return ok(
@@ -79,31 +80,31 @@ def _kernels(device: torch.device) -> Iterator[Finding]:
     from models.flux.float8 import native
 
     yield ok("attention", choose_attention(device))
-    said = "yes" if native(device) else "no: the profiles fast and turbo are not faster here"
-    yield ok("8-bit matrix units", said)
+    support = "yes" if native(device) else "no: the profiles fast and turbo are not faster here"
+    yield ok("8-bit matrix units", support)
 
 
 def _weights(checkpoint: Checkpoint, hashing: bool) -> Iterator[Finding]:
     from models.checkpoints.weights import damaged, find
 
     complete = True
-    again = f"python -m app.cli models download {checkpoint.name}"
+    remedy = f"python -m app.cli models download {checkpoint.name}"
     for role, part in checkpoint.parts().items():
-        what = f"weights, {role}"
+        subject = f"weights, {role}"
         if part.repository is None:
-            yield ok(what, "came with the server")
+            yield ok(subject, "came with the server")
             continue
         folder = find(part)
         if folder is None:
             complete = False
-            yield fail(what, f"{part.repository} is not complete on this disk", again)
+            yield fail(subject, f"{part.repository} is not complete on this disk", remedy)
         elif not hashing:
-            yield ok(what, f"{part.repository} is on this disk; --hash compares its hashes")
-        elif wrong := damaged(folder):
-            names = ", ".join(path.name for path in wrong)
-            yield fail(what, f"{part.repository}: {names} is not what its hash says", again)
+            yield ok(subject, f"{part.repository} is on this disk; --hash compares its hashes")
+        elif damaged_files := damaged(folder):
+            names = ", ".join(path.name for path in damaged_files)
+            yield fail(subject, f"{part.repository}: {names} is not what its hash says", remedy)
         else:
-            yield ok(what, f"{part.repository} is on this disk, as its hashes say")
+            yield ok(subject, f"{part.repository} is on this disk, as its hashes say")
     if not complete and checkpoint.footprint is not None:
         yield _room(checkpoint.footprint)
 
@@ -112,10 +113,10 @@ def _room(footprint: Footprint) -> Finding:
     from models.checkpoints.weights import room
 
     free, all_parts = room(), footprint.networks + footprint.encoders + footprint.rest
-    said = f"{free / 1e9:.1f} GB free in HF_HOME, all weights are {all_parts / 1e9:.1f} GB"
+    sizes = f"{free / 1e9:.1f} GB free in HF_HOME, all weights are {all_parts / 1e9:.1f} GB"
     if free < all_parts:
-        return warn("disk for weights", said, "make room, or set HF_HOME to a larger disk")
-    return ok("disk for weights", said)
+        return warn("disk for weights", sizes, "make room, or set HF_HOME to a larger disk")
+    return ok("disk for weights", sizes)
 
 
 def _licences(checkpoint: Checkpoint) -> Iterator[Finding]:

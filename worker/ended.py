@@ -1,5 +1,6 @@
-"""The notifier's job under the path that jobs in Redis and workers of version 0.1.0 know. Jobs are
-queued under it for one release more, so that old and new workers run beside each other.
+"""Alias of the completion notifier's job for jobs in Redis and workers of version 0.1.0.
+
+Jobs are queued under this path for one more release, so that old and new workers can run together.
 """
 
 from worker.completion_notifier import notify as tell

@@ -1,10 +1,9 @@
 """An RQ queue from which no API key can occupy every worker.
 
-RQ takes the job at the head of the list. Here the head gives way to the first job whose key has
-fewer jobs running, and a key never runs more than half of what the queue's live workers can run at
-the same time (but always one). So whatever the jobs of one key cost, another key's next job finds
-a free worker. What counts as running is RQ's own registry of started jobs, read in the call that
-takes a job: there is no counter that a crash could leave wrong.
+RQ takes the job at the head of the list. This queue takes the first job of the key with the fewest
+running jobs. A key runs at most half of the jobs that the queue's live workers can run at the same
+time (but always one), so the next job of another key finds a free worker. RQ's registry of started
+jobs, read in the call that takes a job, says what is running: a crash leaves no counter wrong.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from app.core.queueing.workers import SILENT_S, workers_key
 _PREFIX = Queue.redis_queue_namespace_prefix
 _BUSY = b"BUSY"
 _POLL_S = 0.1
-"""How often a free worker looks again while only jobs of keys at their bound wait."""
+"""Poll interval while every waiting job belongs to a key at its bound."""
 
 
 class FairQueue(Queue):
@@ -35,35 +34,35 @@ class FairQueue(Queue):
     """Jobs that one worker of the queue runs at the same time."""
 
     downstream = ""
-    """A queue whose waiting jobs count as if they ran here: what this queue's jobs leave behind
-    takes room until a job there has consumed it."""
+    """A queue whose waiting jobs count as running here: the results of this queue's jobs take up
+    memory until a job of that queue has consumed them."""
 
     @classmethod
     def lmove(
         cls, connection: Redis, queue_key: str, timeout: int | None
     ) -> tuple[str, bytes] | None:
-        """RQ's way to take the next job, called for each. Raises DequeueTimeout after `timeout`
-        seconds; None: look once and do not wait."""
-        taken = cls._take(connection, queue_key)
+        """RQ calls this to take the next job. Raises DequeueTimeout after `timeout` seconds;
+        with None it looks once and does not wait."""
+        job = cls._take(connection, queue_key)
         if timeout is None:
-            return None if taken is None or taken == _BUSY else (queue_key, taken)
+            return None if job is None or job == _BUSY else (queue_key, job)
         deadline = time.monotonic() + timeout
-        while taken is None or taken == _BUSY:
-            left = deadline - time.monotonic()
-            if left <= 0:
+        while job is None or job == _BUSY:
+            remaining_s = deadline - time.monotonic()
+            if remaining_s <= 0:
                 raise DequeueTimeout(timeout, queue_key)
-            if taken == _BUSY:
-                time.sleep(min(_POLL_S, left))
-                taken = cls._take(connection, queue_key)
+            if job == _BUSY:
+                time.sleep(min(_POLL_S, remaining_s))
+                job = cls._take(connection, queue_key)
             else:
-                taken = cls._wait(connection, queue_key, left)
-        return queue_key, taken
+                job = cls._wait(connection, queue_key, remaining_s)
+        return queue_key, job
 
     @classmethod
     def _wait(cls, connection: Redis, queue_key: str, timeout_s: float) -> bytes | None:
-        """Block until a job comes. It is taken without a look at its key, so then look."""
-        taken_list = IntermediateQueue.get_intermediate_queue_key(queue_key)
-        job = cast(bytes | None, connection.blmove(queue_key, taken_list, math.ceil(timeout_s)))
+        """Block until a job comes. BLMOVE ignores keys, so _take puts the job back and chooses."""
+        intermediate = IntermediateQueue.get_intermediate_queue_key(queue_key)
+        job = cast(bytes | None, connection.blmove(queue_key, intermediate, math.ceil(timeout_s)))
         return None if job is None else cls._take(connection, queue_key, job.decode())
 
     @classmethod

@@ -1,7 +1,7 @@
-"""First job of a request whose picture is on another server, on the fetch worker and the only one
-that opens connections for a client: URL -> blob `ID:source`, the bytes of the file.
+"""The fetch job: downloads the picture behind a client's URL into the blob `ID:source`.
 
-Decodes nothing. What is downloaded is judged in worker.prepare.
+It is the only job that opens connections to hosts that clients name. It decodes nothing;
+worker.prepare validates the file.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage
 from worker.picture_field import name_field
 from worker.runtime import Runtime
-from worker.stage import Fields, Rest, run_stage_in_two
+from worker.stage import DeferredWork, Fields, run_split_stage
 
 
-def fetch(request_id: str) -> Rest | None:
-    """RQ job. Returns the download itself, for a thread of its own."""
-    return run_stage_in_two(request_id, Stage.FETCH, _fetch)
+def fetch(request_id: str) -> DeferredWork | None:
+    """RQ job. Returns the download as deferred work, which runs on its own thread."""
+    return run_split_stage(request_id, Stage.FETCH, _fetch)
 
 
 def _fetch(context: Runtime, record: RequestRecord, _execution: str) -> Callable[[], Fields]:

@@ -1,7 +1,7 @@
-"""Last job, on a cpu worker: crop, encode and deliver; the request is COMPLETED afterwards.
+"""The finish job, the last one: crops, encodes and stores the pictures; the request is COMPLETED.
 
-Never imports torch; the pixels come from the gpu worker as raw bytes. A content filter, where there
-is one, has been loaded by worker.main.
+Runs on a cpu worker and never imports torch: the gpu worker hands over raw pixels. worker.main has
+loaded the content filter, if one is configured.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ log = logging.getLogger(__name__)
 
 def finish(request_id: str) -> None:
     """RQ job: blobs `ID:pixels:i` -> blobs `ID:output:i`, the control map -> `ID:output:map`, and
-    what they are in the record."""
+    their description in the record."""
     if run_stage(request_id, Stage.FINISH, _finish):
-        _afterwards(runtime(), request_id)
+        _after_completion(runtime(), request_id)
 
 
-def _afterwards(context: Runtime, request_id: str) -> None:
+def _after_completion(context: Runtime, request_id: str) -> None:
     delete_temporary_blobs(context.requests, context.blobs, request_id)
     record = context.requests.get(request_id)
     if record is not None and not record.only_map:
@@ -52,7 +52,7 @@ def _finish(context: Runtime, record: RequestRecord, _execution: str) -> Fields:
         return {"outputs": [{**made, "seed": 0}]}
     _screen(context, record)
     outputs = [_deliver(context, record, index) for index in range(record.params["samples"])]
-    if control_map is None:  # of a gpu worker that kept none
+    if control_map is None:  # a gpu worker of an older version stored none
         return {"outputs": outputs}
     data = map_file(context, record, control_map)
     return {
@@ -62,12 +62,11 @@ def _finish(context: Runtime, record: RequestRecord, _execution: str) -> Fields:
 
 
 def _screen(context: Runtime, record: RequestRecord) -> None:
-    """Raises ContentWithheld before anything is delivered; what there is of the pictures is dropped
-    with the request."""
+    """Raises ContentWithheld before any output is stored."""
     settings = context.settings
     if not settings.content_filter:
         return
-    if context.content_filter is None:  # rather no picture than one that nobody judged
+    if context.content_filter is None:  # fail closed: no unfiltered picture may go out
         raise RuntimeError("the content filter is configured but not loaded")
     for index in range(record.params["samples"]):
         score = context.content_filter.score(_picture(context, record, index))
@@ -82,7 +81,7 @@ def _deliver(context: Runtime, record: RequestRecord, index: int) -> dict[str, A
     seed = image_seed(record.params["seed"], index)
     data = encode(picture, image_format, record.params["quality"])
     if image_format != "png":
-        picture = Image.open(io.BytesIO(data))  # as whoever opens the file will see it
+        picture = Image.open(io.BytesIO(data))  # the digest is of the pixels that a reader decodes
     pixels_sha256 = digest(picture.tobytes())
     if context.settings.output_metadata:
         text = picture_text(context.receipts, record, seed, pixels_sha256)
@@ -100,7 +99,7 @@ def _store(
     data: bytes,
     pixels_sha256: str | None = None,
 ) -> dict[str, Any]:
-    """Put a file where its link will find it, and say what it is."""
+    """Store an output file and return its description for the record."""
     context.blobs.put(keys.output_blob(record.id, name), data, record.expires_at)
     return {
         "file_name": f"{name}.{image_format}",
@@ -123,13 +122,13 @@ def _picture(context: Runtime, record: RequestRecord, index: int) -> Image.Image
 
 
 def _control_map(context: Runtime, record: RequestRecord) -> Image.Image | None:
-    """What the ControlNet was shown, its rim included; None when it is lost."""
+    """The ControlNet's input, padding included; None when it is lost."""
     pixels = context.blobs.get(f"{record.id}:{'control' if record.annotated else 'map'}")
     return None if pixels is None else Image.frombytes("RGB", _sizes(record)[1], pixels)
 
 
 def _sizes(record: RequestRecord) -> tuple[Size, Size]:
-    """What was asked for, and what was generated for it."""
+    """The requested size and the generated size."""
     assert record.width is not None
     assert record.height is not None
     target = record.width, record.height

@@ -1,6 +1,4 @@
-"""The RQ workers that fork a work horse for each job, so that a job that breaks its process (a
-decoder, a receiver of webhooks) ends alone.
-"""
+"""The RQ workers that fork a work horse for each job, so that a crash ends only that job."""
 
 from __future__ import annotations
 
@@ -22,14 +20,14 @@ from worker.standby_horse import StandbyHorse
 
 class ForkingWorker(GracefulShutdown, ShortLease, Worker):
     def main_work_horse(self, job: Job, queue: Queue) -> None:
-        """The forked child. It must not outlive its worker: the job is given to another one."""
+        """The forked child. It must not outlive its worker, whose job another worker takes over."""
         die_with_parent()
         super().main_work_horse(job, queue)
 
 
 class PrepareWorker(ForkingWorker):
-    """Its jobs decode what clients send, so no key may occupy all of these workers. A client waits
-    for each job, so a work horse stands by."""
+    """Decodes the pictures of clients. The fair queue keeps one key from occupying all workers. A
+    standby work horse saves the time of the fork, because a client waits for each job."""
 
     queue_class = FairQueue
 
@@ -59,12 +57,12 @@ class PrepareWorker(ForkingWorker):
         super().teardown()  # type: ignore[no-untyped-call]  # rq leaves it untyped
 
     def _get_ready(self) -> None:
-        """In the work horse, before it has a job."""
+        """Runs in the work horse, before it has a job."""
         self.setup_work_horse_signals()  # type: ignore[no-untyped-call]  # rq leaves it untyped
         self.connection.ping()
 
     def _run(self, job_id: str, execution_id: str) -> None:
-        """In the work horse; ends it. What a fork after the job had come would have inherited."""
+        """Runs in the work horse and ends it. Restores what a later fork would have inherited."""
         job = self.job_class.fetch(job_id, self.connection, self.serializer)
         execution = Execution.fetch(execution_id, job_id, self.connection)
         execution._job = job

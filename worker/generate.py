@@ -1,7 +1,7 @@
-"""Second job, on the gpu worker and the only one that touches torch: control picture to pixels.
+"""The generate job: control picture to pixels, on the gpu worker. The only job that uses torch.
 
-The checkpoint is loaded by worker.main before any job arrives. Writes raw RGB blobs; encoding is
-left to the cpu workers so that the GPU never waits for it, and the writing to a thread beside it.
+worker.main loads the checkpoint before any job arrives. The job writes raw RGB blobs on the
+background thread, and the finish workers encode them, so that the GPU waits for neither.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from worker.progress import Progress
 from worker.provenance import provenance
 from worker.resume_state import ResumeState
 from worker.runtime import Runtime
-from worker.stage import Fields, Rest, run_stage_in_two
+from worker.stage import DeferredWork, Fields, run_split_stage
 
 if TYPE_CHECKING:
     from models.checkpoints import LoadedCheckpoint
@@ -40,73 +40,76 @@ log = logging.getLogger(__name__)
 EXIT_DEVICE_LOST = 71
 
 
-def generate(request_id: str) -> Rest | None:
-    """RQ job: blob `ID:control` -> blobs `ID:pixels:i`, blob `ID:map` (raw RGB, where the map is
-    not in `ID:control` already), and the measurements in the record.
+def generate(request_id: str) -> DeferredWork | None:
+    """RQ job: blob `ID:control` -> blobs `ID:pixels:i`, blob `ID:map` (raw RGB, unless the map is
+    in `ID:control` already), and the measurements in the record.
 
-    Returns what does not need the device, for the gpu worker to do while the next job has it.
+    Returns the work that does not need the device; the gpu worker runs it during the next job.
     """
-    return run_stage_in_two(request_id, Stage.GENERATE, _generate)
+    return run_split_stage(request_id, Stage.GENERATE, _generate)
 
 
 def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callable[[], Fields]:
     if context.checkpoint is None:
         raise RuntimeError("the gpu worker has no checkpoint loaded")
     spec = spec_of(record, context.settings)
-    control = context.prefetch.control(record.id)
+    control = context.prefetch.control_picture(record.id)
     if control is None:
         raise GenerationFailed("Internal error: the control picture was lost")
     picture = Image.frombytes("RGB", (spec.width, spec.height), control)
-    context.background_thread.begin(context.prefetch.read)
+    context.background_thread.start(context.prefetch.load_next)
     predicted_s = context.throughput.read().to_end_s(spec.profile, record.work)
     progress = Progress(context, record, execution)
-    memory = ResumeState(context, record, execution, _source(context.checkpoint, spec))
+    resume_state = ResumeState(context, record, execution, _source(context.checkpoint, spec))
     try:
         if record.only_map:
             return _map_only(context, record, picture)
         with context.meter.working():
-            made = generate_pictures(
+            generation = generate_pictures(
                 context.checkpoint,
                 spec,
                 picture,
                 progress.on_step,
-                memory,
+                resume_state,
                 annotated=record.annotated,
-                on_seen=progress.on_seen,
+                on_prediction=progress.on_prediction,
             )
-    except SystemExit:  # the worker was told to leave at once
-        memory.save()
+    except SystemExit:  # the grace period is over
+        resume_state.save()
         raise
     except ModelError as error:
         raise GenerationFailed(str(error)) from error
     except torch.AcceleratorError:
-        # A CUDA context does not recover from this; the lease gives the job to a fresh process.
-        log.critical("the device is lost; leaving", exc_info=True)
-        context.background_thread.settle()
+        # A CUDA context cannot recover. When the lease expires, another process gets the job.
+        log.critical("the device is lost; the process exits", exc_info=True)
+        context.background_thread.flush()
         os._exit(EXIT_DEVICE_LOST)
-    return partial(_keep, context, record, spec, memory, made, memory.seconds, predicted_s)
+    inference_s = resume_state.seconds
+    return partial(
+        _store, context, record, spec, resume_state, generation, inference_s, predicted_s
+    )
 
 
-def _keep(
+def _store(
     context: Runtime,
     record: RequestRecord,
     spec: GenerationSpec,
-    memory: ResumeState,
-    made: Generation,
+    resume_state: ResumeState,
+    generation: Generation,
     inference_s: float,
     predicted_s: float | None,
 ) -> Fields:
     assert context.checkpoint is not None
-    memory.finish()
+    resume_state.finish()
     if not record.annotated:
-        _store_map(context, record, made.control_map)
+        _store_map(context, record, generation.control_map)
     prediction = {} if predicted_s is None else {"predicted_s": predicted_s}
     return {
         **prediction,
         "inference_s": inference_s,
-        "evaluations": made.evaluations,
-        "controlled": made.controlled,
-        "profile": made.profile,
+        "evaluations": generation.evaluations,
+        "controlled": generation.controlled,
+        "profile": generation.profile,
         "made_with": provenance(context.checkpoint, spec),
     }
 
@@ -114,17 +117,17 @@ def _keep(
 def _map_only(
     context: Runtime, record: RequestRecord, picture: Image.Image
 ) -> Callable[[], Fields]:
-    """The detector's turn alone."""
+    """Run only the detector."""
     assert context.checkpoint is not None
     started = time.perf_counter()
     control_map = make_control_map(context.checkpoint, record.params["cn_type"], picture)
     seconds = time.perf_counter() - started
 
-    def keep() -> Fields:
+    def store() -> Fields:
         _store_map(context, record, control_map)
         return {"inference_s": seconds}
 
-    return keep
+    return store
 
 
 def _store_map(context: Runtime, record: RequestRecord, control_map: Image.Image) -> None:
@@ -132,14 +135,14 @@ def _store_map(context: Runtime, record: RequestRecord, control_map: Image.Image
 
 
 def _source(checkpoint: LoadedCheckpoint, spec: GenerationSpec) -> str:
-    """What a picture depends on that another worker may have otherwise. The version, because
-    another one's samplers may ask the model other questions."""
+    """Everything that recorded evaluations depend on and that may differ on another worker. The
+    version counts, because its samplers may evaluate the model at other points."""
     profile = checkpoint.networks.profile(spec.profile)
     return f"{VERSION} {checkpoint.checkpoint.name} {profile} {checkpoint.dtype} mu {spec.mu}"
 
 
 def spec_of(record: RequestRecord, settings: Settings) -> GenerationSpec:
-    """The mathematics of a prepared request; the settings say what it leaves open."""
+    """The GenerationSpec of a prepared request; settings supply the values it leaves open."""
     params, mu = record.params, settings.mu
     assert record.width is not None
     assert record.height is not None

@@ -1,7 +1,7 @@
-"""How a worker leaves that is asked to once: it finishes its job if that takes no longer than
-GRACE_S, else it asks itself again, and RQ puts the job back into the queue.
+"""Graceful shutdown: on the first SIGTERM a worker has the grace period GRACE_S to finish its job.
 
-Whoever runs the process then needs no second signal, only patience for a little more than GRACE_S.
+After the grace period it signals itself again, and RQ re-queues the job. A supervisor therefore
+sends one signal and waits a little longer than GRACE_S.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class GracefulShutdown(BaseWorker):
     """Mixin before an RQ worker class."""
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        ask_again = threading.Timer(
+        second_signal = threading.Timer(
             runtime().settings.grace_s, os.kill, (os.getpid(), signal.SIGTERM)
         )
-        ask_again.daemon = True
-        ask_again.start()
+        second_signal.daemon = True
+        second_signal.start()
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]  # rq leaves it untyped

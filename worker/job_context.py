@@ -1,6 +1,6 @@
-"""What is said about a job while it runs: the request in each log line, and a span of its trace.
+"""The log and trace context of a running job: the request's id in every line, and a trace span.
 
-RQ's own lines about a job have the request too, and so has the work horse: it is forked inside.
+It also covers RQ's own log lines about the job, and the work horse, which is forked inside it.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def about_job(redis: Redis, job: Job, part: str = "") -> Iterator[None]:
-    """A block that carries out a job, or a part of one. Jobs are named REQUEST-STAGE; those that
-    carry no request (app/core/lifecycle/background_jobs.py) CHORE-ANYTHING."""
+def log_context(redis: Redis, job: Job, part: str = "") -> Iterator[None]:
+    """The context of a block that runs a job, or a part of one. Job ids are REQUEST-STAGE; those of
+    background jobs (app/core/lifecycle/background_jobs.py) are NAME-ANYTHING."""
     first, _, second = job.id.partition("-")
     request_id, work = (first, second) if carried_by(job.id) else ("", first)
     name = f"{work} {part}".rstrip()
-    began = time.perf_counter()
+    started = time.perf_counter()
     with logs.about(request_id):
         with tracing.span(name, _parent(redis, request_id), request_id=request_id) as span:
             yield
             if span is not None and _field(redis, request_id, "status") == Status.FAILED:
                 tracing.failed(span, _field(redis, request_id, "error"))
-        log.info("%s took %.3f s", name, time.perf_counter() - began)
+        log.info("%s took %.3f s", name, time.perf_counter() - started)
 
 
 def _parent(redis: Redis, request_id: str) -> str:
@@ -44,10 +44,10 @@ def _parent(redis: Redis, request_id: str) -> str:
 
 
 def _field(redis: Redis, request_id: str, name: str) -> str:
-    """Empty where there is none, and when Redis is away: no job may fail over its trace."""
+    """ "" for an absent field, and while Redis is unavailable: tracing must not fail a job."""
     try:
         value = cast(bytes | None, redis.hget(keys.request(request_id), name))
     except RedisError:
-        log.debug("no trace", exc_info=True)
+        log.debug("the trace context could not be read", exc_info=True)
         return ""
     return value.decode() if value is not None else ""

@@ -1,9 +1,9 @@
-"""The worker processes: `python -m app.cli worker KIND`, one kind a queue (WORKERS).
+"""The worker processes: `python -m app.cli worker KIND`, one kind per queue (WORKERS).
 
-Order for the gpu: signals -> load the checkpoint -> warm up -> register with RQ -> work; being
-registered is what readiness means. Exit codes: 0 when asked to stop, 70 when a job was stuck
-(gpu_worker), 71 when the device is lost (generate), 78 when the checkpoint of a gpu worker or the
-content filter of a finish worker cannot be loaded.
+Order of a gpu worker: signals -> load the checkpoint -> warm up -> register with RQ -> work. A
+registered worker is ready. Exit codes: 0 after a requested stop, 70 when a job was stuck
+(in_process_worker), 71 when the device is lost (generate), 78 when the checkpoint of a gpu worker
+or the content filter of a finish worker cannot be loaded.
 """
 
 from __future__ import annotations
@@ -36,33 +36,34 @@ from worker.runtime import runtime
 
 log = logging.getLogger(__name__)
 
-# RQ's block on an idle queue lasts worker_ttl - 15 s, and maintenance (taking up the jobs of dead
-# workers) only runs between blocks: short values keep recovery short.
+# RQ blocks on an idle queue for worker_ttl - 15 s, and maintenance (the recovery of dead workers'
+# jobs) runs only between two blocks: short values keep recovery fast.
 WORKER_TTL_S = 17
 MAINTENANCE_INTERVAL_S = 2
-_ANEW_S = 1
+_RESTART_BACKOFF_S = 1
 
-# Decoding and encoding give way to whoever drives a GPU, to Redis and to the api.
+# Decoding and encoding yield the CPU to gpu workers, Redis and the api.
 NICENESS = 10
 
 
 def run_fetch() -> int:
-    """Downloads: nothing but waiting for others, many at the same time."""
+    """Run the fetch worker: many concurrent downloads, almost no CPU."""
     _import("worker.fetch", "worker.abandoned")
     return _work(FetchWorker, FETCH)
 
 
 def run_cpu() -> int:
-    """prepare, the decoding of pictures."""
+    """Run a prepare worker: decodes pictures."""
     os.nice(NICENESS)
-    _import("worker.prepare", "worker.abandoned")  # before the fork: each work horse starts at once
-    Image.init()  # and finds every decoder imported
-    gc.freeze()  # a collection in a work horse would copy every page of what was imported
+    _import("worker.prepare", "worker.abandoned")  # before the fork, so that work horses need not
+    Image.init()  # imports every decoder
+    gc.freeze()  # a collection in a work horse would copy every page of the imported modules
     return _work(PrepareWorker, CPU)
 
 
 def run_finish() -> int:
-    """finish, and the telling of what has ended. What it encodes is ours: no need to fork."""
+    """Run a finish worker: encodes pictures and notifies listeners. Its input is trusted, so it
+    does not fork."""
     os.nice(NICENESS)
     _import("worker.finish", "worker.ended", "worker.abandoned")
     Image.init()
@@ -78,18 +79,18 @@ def run_finish() -> int:
 
 
 def run_webhooks() -> int:
-    """The sending of webhooks: nothing but waiting for others."""
+    """Run the webhooks worker: sends webhooks, almost no CPU."""
     _import("worker.webhooks")
     return _work(ForkingWorker, WEBHOOKS)
 
 
 def run_gpu() -> int:
-    """generate: the checkpoint is loaded once, before the worker can be given a job."""
-    signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGINT, _leave)
+    """Run a gpu worker: loads the checkpoint once, before RQ can assign a job."""
+    signal.signal(signal.SIGTERM, _exit_at_once)
+    signal.signal(signal.SIGINT, _exit_at_once)
     silence_libraries()
     from worker.gpu_worker import GpuWorker
-    from worker.model import load_checkpoint, measured
+    from worker.model import load_checkpoint, metered_device
 
     context = runtime()
     try:
@@ -97,7 +98,7 @@ def run_gpu() -> int:
     except CheckpointError as error:
         log.error("%s", error)
         return EXIT_CONFIG
-    context.meter.device = measured(context.checkpoint)
+    context.meter.device = metered_device(context.checkpoint)
     return _work(GpuWorker, GPU)
 
 
@@ -115,17 +116,17 @@ def _import(*modules: str) -> None:
         importlib.import_module(module)
 
 
-def _leave(_signum: int, _frame: FrameType | None) -> None:
-    """While loading nothing is in hand: leave at once instead of at the end of the load."""
+def _exit_at_once(_signum: int, _frame: FrameType | None) -> None:
+    """No job is in flight while the checkpoint loads, so exit without waiting for the load."""
     sys.exit(0)
 
 
 def _work(worker_class: type[BaseWorker], queue_name: str) -> int:
-    """RQ's loop until it is asked to stop. It ends with every error of Redis that outlasts the
-    retries (no memory, no room on the disk); what was loaded is kept, and the loop begins anew.
+    """Run RQ's loop until the process is asked to stop. Errors of Redis that outlast the retries
+    (out of memory, disk full) end RQ's loop; it is restarted with the checkpoint still loaded.
     """
     context = runtime()
-    # RQ tells of every maintenance round at "info".
+    # RQ logs every maintenance round at "info".
     quiet = context.settings.log_level == "info"
     level = "WARNING" if quiet else context.settings.log_level.upper()
     while True:
@@ -138,9 +139,9 @@ def _work(worker_class: type[BaseWorker], queue_name: str) -> int:
         if worker is not None and worker._shutdown_requested_date:
             return 0
         for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, _leave)  # RQ's handlers speak to the loop that has ended
-        log.error("the work loop ended; it begins anew in %d s", _ANEW_S)
-        time.sleep(_ANEW_S)
+            signal.signal(signum, _exit_at_once)  # RQ's handlers belong to the loop that has ended
+        log.error("the work loop ended; it restarts in %d s", _RESTART_BACKOFF_S)
+        time.sleep(_RESTART_BACKOFF_S)
 
 
 def _worker(worker_class: type[BaseWorker], queue_name: str) -> BaseWorker:

@@ -1,5 +1,7 @@
-"""The control map as a file beside the result. Compressing it takes longer than the rest of finish,
-and nobody has to wait for it: prepare does so, for the maps that it has, while the gpu is at work.
+"""The PNG file of the control map, an extra output of a request.
+
+Compressing it takes longer than the rest of the finish job. So the prepare job compresses the maps
+that it has made itself, while the GPU generates the picture.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from worker.runtime import Runtime
 
 
 def store_early(context: Runtime, request_id: str) -> None:
-    """For whoever has prepared the request: its map, if it has been made already, as a file."""
+    """Store the map's file after prepare, if prepare has made the map."""
     record = context.requests.get(request_id)
     if record is None or record.status.terminal or record.only_map or not record.annotated:
         return
@@ -24,12 +26,12 @@ def store_early(context: Runtime, request_id: str) -> None:
     picture = Image.frombytes("RGB", generated_size((record.width, record.height)), pixels)
     context.blobs.put(_name(request_id), encode(picture, "png", 100), record.expires_at)
     ended = context.requests.get(request_id)
-    if ended is not None and ended.status is Status.FAILED:  # meanwhile, and nobody looks again
+    if ended is not None and ended.status is Status.FAILED:  # after its clean-up ran
         context.blobs.delete(_name(request_id))
 
 
 def map_file(context: Runtime, record: RequestRecord, control_map: Image.Image) -> bytes:
-    """The file, made now unless it has been."""
+    """The file, compressed now unless store_early() has stored it."""
     return context.blobs.get(_name(record.id)) or encode(control_map, "png", 100)
 
 

@@ -1,5 +1,7 @@
-"""How busy a gpu worker keeps its device, and how fast it steps: told by the thread that has the
-device, asked by the one that renews the leases. Knows neither torch nor Redis.
+"""Measures the load and the step rate of a gpu worker's device.
+
+The thread that uses the device reports to the meter; the lease thread reads it. Knows neither
+torch nor Redis.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ _WINDOW_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What is measured. memory: bytes of the whole device (in use, in all), zeros without one."""
+    """The measured device. memory: its (used, total) bytes; zeros for a CPU."""
 
     model: str
     name: str
@@ -44,7 +46,7 @@ class Meter:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """The device is at work for one request."""
+        """A block during which the device works for one request."""
         with self._lock:
             self._since = self._clock()
         try:
@@ -55,26 +57,26 @@ class Meter:
                 self._since = None
 
     def step(self) -> None:
-        """One step of a sampler is done."""
+        """Count one finished step of a sampler."""
         self._steps += 1
 
     def status(self) -> DeviceStatus | None:
-        """As of now; None before the device is known. To be asked every few seconds."""
+        """The current status; None before the device is known. Call it every few seconds."""
         if self.device is None:
             return None
         now = self._read()
         while len(self._readings) > 1 and now.time - self._readings[0].time > _WINDOW_S:
             self._readings.popleft()
-        before = self._readings[0]
+        oldest = self._readings[0]
         self._readings.append(now)
-        busy_s = now.busy_s - before.busy_s
+        busy_s = now.busy_s - oldest.busy_s
         used, total = self.device.memory()
         return DeviceStatus(
             model=self.device.model,
             device=self.device.name,
             busy_s=now.busy_s,
-            busy_ratio=min(1.0, busy_s / max(now.time - before.time, 1e-9)),
-            steps_per_s=(now.steps - before.steps) / busy_s if busy_s else 0.0,
+            busy_ratio=min(1.0, busy_s / max(now.time - oldest.time, 1e-9)),
+            steps_per_s=(now.steps - oldest.steps) / busy_s if busy_s else 0.0,
             memory_used=used,
             memory_total=total,
         )

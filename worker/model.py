@@ -1,4 +1,4 @@
-"""Loading and warming up the checkpoint of a gpu worker, before it takes its first job."""
+"""Loads and warms up the checkpoint of a gpu worker, before the worker takes its first job."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from worker.meter import Device
 log = logging.getLogger(__name__)
 
 _WARM_UP_SIZES = {"cpu": (256,), "cuda": (256, 512, 768, 1024)}
-"""Sides of the squares made before the first request. The compiled graphs serve every size; the
-attention kernels and the convolutions plan anew for each, so the usual ones are planned here."""
+"""Sides in pixels of the square pictures of the warm-up. The compiled graphs serve every size, but
+attention kernels and convolutions are planned per size, so the usual sizes are planned here."""
 
 
 def load_checkpoint(settings: Settings) -> LoadedCheckpoint:
-    """The checkpoint the settings name, loaded, compiled where there is a GPU, and warmed up.
+    """The checkpoint that the settings name: loaded, compiled on a GPU, and warmed up.
 
     Raises CheckpointError when its weights cannot be loaded, or when it needs a GPU and there is
     none.
@@ -34,24 +34,24 @@ def load_checkpoint(settings: Settings) -> LoadedCheckpoint:
     device = best_device()
     _check_device(settings.checkpoint, device)
     started = time.perf_counter()
-    # Kept beside the data: the next start finds the compiled graphs there.
+    # In the data folder, so that the next start reuses the compiled graphs.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.data_dir / "compiled"))
     loaded = load(CHECKPOINTS[settings.checkpoint], device)
-    read = time.perf_counter()
+    loaded_at = time.perf_counter()
     _warm_up(loaded, settings.profile)
     log.info(
         "checkpoint %s on %s in %s: read in %.1f s, warm after %.1f s",
         settings.checkpoint,
         loaded.device,
         loaded.dtype,
-        read - started,
-        time.perf_counter() - read,
+        loaded_at - started,
+        time.perf_counter() - loaded_at,
     )
     return loaded
 
 
-def measured(loaded: LoadedCheckpoint) -> Device:
-    """What the meter says of a checkpoint's device."""
+def metered_device(loaded: LoadedCheckpoint) -> Device:
+    """The meter's description of a checkpoint's device."""
     device = loaded.device
     cuda = device.type == "cuda"
     name = torch.cuda.get_device_name(device) if cuda else device.type
@@ -63,14 +63,14 @@ def measured(loaded: LoadedCheckpoint) -> Device:
 def _memory(device: torch.device) -> tuple[int, int]:
     try:
         free, total = torch.cuda.mem_get_info(device)
-    except RuntimeError:  # the device is lost; the thread that works on it meets that itself
-        log.debug("no memory figures", exc_info=True)
+    except RuntimeError:  # the device is lost; the main thread handles that
+        log.debug("the device's memory could not be read", exc_info=True)
         return 0, 0
     return total - free, total
 
 
 def _check_device(name: str, device: torch.device) -> None:
-    """Raises CheckpointError when the model would take hours for a picture here."""
+    """Raises CheckpointError for a large model on a CPU, where a picture would take hours."""
     if device.type != "cuda" and CHECKPOINTS[name].footprint is not None:
         raise CheckpointError(
             f"checkpoint {name} needs a GPU and no CUDA device is seen: see nvidia-smi, give a "
@@ -80,7 +80,7 @@ def _check_device(name: str, device: torch.device) -> None:
 
 
 def _warm_up(loaded: LoadedCheckpoint, profile: str) -> None:
-    """The first call of every kernel is slow; nobody's request should pay for it."""
+    """Call every kernel once: the first call is slow, and no request should pay for it."""
     sides = _WARM_UP_SIZES[loaded.device.type]
     for side in sides:
         picture = Image.new("RGB", (side, side), "grey")

@@ -1,4 +1,4 @@
-"""Which field of the body named the picture, for the texts of errors about it."""
+"""The name of the request field that holds the picture, for error texts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def picture_field(record: RequestRecord) -> str:
 
 @contextmanager
 def name_field(record: RequestRecord) -> Iterator[None]:
-    """Errors raised inside are about `image`; change that to the field that the client sent."""
+    """A block whose ImageRejected errors name `image`: replace it by the field the client sent."""
     try:
         yield
     except ImageRejected as error:

@@ -1,8 +1,8 @@
-"""The control picture that the next request will need, read while the device makes another one.
+"""Prefetches the control picture of the next request while the device works on the current one.
 
-Only looks: takes no job and promises nothing. Who is given the job claims it as ever and asks here
-for the bytes; what was read for another request is forgotten and the store is asked. A control
-picture is written before its job is queued and does not change, so what was read cannot be stale.
+It reads only: it takes no job and makes no claim. The next job claims its request as usual and gets
+the picture here; if another request's picture was prefetched, it is read from the store. A control
+picture is stored before its job is queued and never changes, so a prefetched one is never stale.
 """
 
 from __future__ import annotations
@@ -20,29 +20,30 @@ log = logging.getLogger(__name__)
 
 
 class Prefetch:
-    """Holds at most one control picture. read() may run beside get(), not beside itself."""
+    """Holds at most one control picture. load_next() and control_picture() may run concurrently;
+    two calls of load_next() may not."""
 
     def __init__(self, blobs: Blobs, jobs: Jobs) -> None:
         self._blobs = blobs
         self._jobs = jobs
-        self._kept: tuple[str, bytes] | None = None
+        self._prefetched: tuple[str, bytes] | None = None
 
-    def read(self) -> None:
-        """Keep what the request at the head of the gpu queue will ask for, instead of what was
-        kept before. Raises nothing: whoever needs it meets the error itself."""
-        self._kept = None
+    def load_next(self) -> None:
+        """Load the control picture of the request at the head of the gpu queue, and drop the one
+        held before. Raises nothing: control_picture() raises when it reads the store itself."""
+        self._prefetched = None
         try:
             request_id = self._jobs.next_generation()
             if request_id is not None and (data := self._load(request_id)) is not None:
-                self._kept = request_id, data
+                self._prefetched = request_id, data
         except (RedisError, BlobsUnavailable):
-            log.debug("nothing was read ahead", exc_info=True)
+            log.debug("the next control picture was not prefetched", exc_info=True)
 
-    def control(self, request_id: str) -> bytes | None:
-        """The control picture of a request; None when it is lost."""
-        kept, self._kept = self._kept, None
-        if kept is not None and kept[0] == request_id:
-            return kept[1]
+    def control_picture(self, request_id: str) -> bytes | None:
+        """The control picture of a request, raw RGB; None when it is lost."""
+        prefetched, self._prefetched = self._prefetched, None
+        if prefetched is not None and prefetched[0] == request_id:
+            return prefetched[1]
         return self._load(request_id)
 
     def _load(self, request_id: str) -> bytes | None:

@@ -1,8 +1,7 @@
-"""The job that decodes, on a cpu worker: from the file of the picture that the client named as
-`image` (or as `control_image`) to an RGB picture of the size that will be generated.
+"""The prepare job: decodes the client's `image` (or `control_image`) to RGB of the generated size.
 
-Never imports torch. Runs in a work horse of its own with bounded memory and time, so that a
-decode bomb ends nothing but its own request.
+Runs on a cpu worker and never imports torch. Each job runs in its own work horse with bounded
+memory and time, so that a decompression bomb fails only its own request.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ from worker.stage import Fields, LostClaim, fail, run_stage
 from worker.time_limit import time_limit
 
 _ADDRESS_SPACE = 4 * 1024**3  # twice what the worst 64 megapixels were seen to take
-# What a decoder may take: several times what the slowest format needs, so that a loaded machine
-# refuses no sound picture; with the slowest download less than the job may.
+# Time limits of a decoder: several times the slowest format's time, so that a busy machine rejects
+# no valid picture. Together with the slowest download they stay below the job's timeout.
 _DECODE_S = 3.0
 _DECODE_S_PER_MEGAPIXEL = 0.5
 _MAX_DECODE_S = 45.0
 
 
 def prepare(request_id: str) -> None:
-    """RQ job: record -> blob `ID:control` (raw RGB: the control map where that needs no detector,
-    else the picture), the target size and its cost in the record."""
+    """RQ job: record -> blob `ID:control` (raw RGB: the control map if it needs no detector, else
+    the picture), and the target size and its cost in the record."""
     _bound_memory()
     if run_stage(request_id, Stage.PREPARE, _prepare):
         runtime().blobs.delete(keys.source_blob(request_id))
@@ -46,7 +45,7 @@ def prepare(request_id: str) -> None:
 
 
 def _bound_memory() -> None:
-    """For the rest of this process; a tighter bound that is there already stays."""
+    """Bound the address space of this process. A tighter existing limit stays."""
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     bound = _ADDRESS_SPACE if hard == resource.RLIM_INFINITY else min(_ADDRESS_SPACE, hard)
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
@@ -61,7 +60,7 @@ def _prepare(context: Runtime, record: RequestRecord, execution: str) -> Fields:
     generated = generated_size(target)
     control_map: Image.Image | None
     if picture_field(record) == "control_image":
-        # One of the generated size has its rim already: such are the maps that we hand out.
+        # A map of the generated size is padded already, as the maps in our outputs are.
         control = control_map = (
             picture if picture.size == generated else fit(picture, target, generated)
         )
@@ -95,11 +94,11 @@ def _decode_seconds(pixels: int) -> float:
 
 
 def _source_bytes(context: Runtime, record: RequestRecord) -> bytes:
-    """The picture file: from the request's own body, from worker.fetch, or an own picture."""
+    """The picture file: from the request body, from worker.fetch, or from our own outputs."""
     if record.source["kind"] == "url":
-        own = _behind_own_link(context, record.source["url"])
-        if own is not None:
-            return own
+        own_picture = _behind_own_link(context, record.source["url"])
+        if own_picture is not None:
+            return own_picture
     data = context.blobs.get(keys.source_blob(record.id))
     if data is None:
         raise ImageRejected("image: its bytes have expired")
@@ -107,7 +106,7 @@ def _source_bytes(context: Runtime, record: RequestRecord) -> bytes:
 
 
 def _behind_own_link(context: Runtime, url: str) -> bytes | None:
-    """None when the URL is no valid link to a picture of ours."""
+    """The file behind one of our own links; None when the URL is no valid link of ours."""
     output = context.links.own_output(url)
     if output is not None:
         return _own_output(context, *output)
@@ -116,7 +115,7 @@ def _behind_own_link(context: Runtime, url: str) -> bytes | None:
 
 
 def _own_output(context: Runtime, request_id: str, name: str) -> bytes:
-    """A picture we made: the usual case of a private host that the fetcher would refuse."""
+    """An output of ours. Read from the store, as our host is often private and not fetchable."""
     data = context.blobs.get(keys.output_blob(request_id, name))
     if data is None:
         raise ImageRejected("image: the picture behind this link has expired")
@@ -139,7 +138,7 @@ def _target_size(context: Runtime, record: RequestRecord, picture: Image.Image) 
 
 
 def _charge(context: Runtime, record: RequestRecord, execution: str, work: float) -> None:
-    """Settle what was reserved at submission, an estimate if the size was not known then. Raises
+    """Settle the reservation made at submission, an estimate if the size was unknown then. Raises
     OutOfCredits."""
     cost = cost_of(work, record.price)
     if record.price and not context.requests.charge(record.id, execution, cost):

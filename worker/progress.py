@@ -1,5 +1,6 @@
-"""What a gpu worker says while it is at work: each step, with a preview where the request asks for
-one. Knows the record's claim, not the model.
+"""Reports the progress of a generation: every step, with a preview if the request asks for one.
+
+Knows the request's claim, not the model.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from app.core.images.encode import encode
 from app.core.requests.record import RequestRecord
-from models.pipeline import OnSeen
+from models.pipeline import OnPrediction
 from worker.runtime import Runtime
 from worker.stage import LostClaim
 
@@ -18,33 +19,34 @@ _QUALITY = 75
 
 
 class Progress:
-    """Of one execution of one request."""
+    """The progress of one execution of one request."""
 
     def __init__(self, context: Runtime, record: RequestRecord, execution: str) -> None:
         self._context, self._record, self._execution = context, record, execution
-        self._seen: Tensor | None = None
+        self._prediction: Tensor | None = None
 
     @property
-    def on_seen(self) -> OnSeen | None:
-        """What takes the model's predictions; None where nobody wants to look at them, and where
-        nobody may before the content filter has judged the picture."""
-        judged = bool(self._context.settings.content_filter)
-        return self._see if self._record.params.get("preview") and not judged else None
+    def on_prediction(self) -> OnPrediction | None:
+        """The callback for the model's predictions. None when the request wants no preview, and
+        when a content filter is configured, because it scores only finished pictures."""
+        filtered = bool(self._context.settings.content_filter)
+        wanted = self._record.params.get("preview") and not filtered
+        return self._keep_prediction if wanted else None
 
-    def _see(self, denoised: Tensor) -> None:
-        self._seen = denoised
+    def _keep_prediction(self, denoised: Tensor) -> None:
+        self._prediction = denoised
 
     def on_step(self, step: int, steps: int) -> None:
         """Raises LostClaim when the request has ended or another execution holds it."""
         self._context.meter.step()
         requests, request_id = self._context.requests, self._record.id
-        if not requests.progress(request_id, self._execution, step, steps, self._picture()):
+        if not requests.progress(request_id, self._execution, step, steps, self._preview()):
             raise LostClaim
 
-    def _picture(self) -> str:
-        """As a data URI; "" for none."""
-        if self._seen is None:
+    def _preview(self) -> str:
+        """The preview as a data URI; "" for none."""
+        if self._prediction is None:
             return ""
         assert self._context.checkpoint is not None
-        data = encode(self._context.checkpoint.preview(self._seen), "jpeg", _QUALITY)
+        data = encode(self._context.checkpoint.preview(self._prediction), "jpeg", _QUALITY)
         return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"

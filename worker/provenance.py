@@ -1,5 +1,6 @@
-"""What only the gpu worker knows of how a picture comes about: which weights, libraries, device and
-sigmas. It goes into the record and from there into the receipt.
+"""The provenance of a picture that only the gpu worker knows: weights, libraries, device, sigmas.
+
+It goes into the record and from there into the receipt.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _LIBRARIES = ("torch", "diffusers", "transformers", "controlnet-aux", "numpy", "
 
 
 def provenance(loaded: LoadedCheckpoint, spec: GenerationSpec) -> dict[str, Any]:
-    """JSON-ready. sigmas_sha256 is of the float32 numbers, little-endian, that were visited."""
+    """A JSON-ready dict. sigmas_sha256 hashes the schedule's sigmas as little-endian float32."""
     sigmas = sigmas_for(spec.schedule, spec.steps, spec.mu, spec.sampler)
     numbers = sigmas.to(torch.float32).numpy().astype("<f4").tobytes()
     return {
@@ -43,7 +44,7 @@ def _device(device: torch.device) -> str:
 
 @cache
 def _versions() -> dict[str, str]:
-    # This project runs from a checkout too, where no package metadata says its version.
+    # A checkout has no package metadata, so our own version comes from the code.
     own = {"flux-controlnet-server": VERSION, "python": platform.python_version()}
-    found = {name: version(name) for name in _LIBRARIES}
-    return {**own, **found, "cuda": torch.version.cuda or "none"}
+    libraries = {name: version(name) for name in _LIBRARIES}
+    return {**own, **libraries, "cuda": torch.version.cuda or "none"}

@@ -1,8 +1,8 @@
-"""What a generation leaves in Redis for whoever goes on with it, should its worker die.
+"""The resume state of a generation in Redis: another worker continues from it if this one dies.
 
-Finished pictures are the pixel blobs of the request; the model's answers for the unfinished one
-are blobs of their own. The record says which of them count, written under the execution's claim,
-so that a worker that lost the request adds nothing. Knows no model.
+Finished images are the pixel blobs of the request. The model's evaluations for the unfinished image
+are blobs of their own. The record lists the valid blobs and is written under the execution's claim,
+so a worker that has lost the request adds nothing. Knows no model.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ import numpy as np
 
 from app.core.redis import keys
 from app.core.requests.record import RequestRecord
-from models.evaluation_log import EvaluationLog, Made
+from models.evaluation_log import EvaluationLog, GeneratedImage
 from models.geometry import generated_size
 from worker.runtime import Runtime
 from worker.stage import LostClaim
 
 
 class ResumeState:
-    """models.evaluation_log.Memory for one execution of one request."""
+    """The models.evaluation_log.ResumeStore of one execution of one request."""
 
     def __init__(
         self, context: Runtime, record: RequestRecord, execution: str, source: str
     ) -> None:
-        """source: what answers depend on besides the request (version, checkpoint, profile,
-        dtype). Those of another source are not gone on with."""
+        """source: what evaluations depend on besides the request (version, checkpoint, profile,
+        dtype). The state of another source is ignored."""
         self._context, self._record, self._execution = context, record, execution
-        self._began = self._saved = time.monotonic()
-        self._tape: EvaluationLog | None = None
+        self._started = self._saved = time.monotonic()
+        self._log: EvaluationLog | None = None
         kept = record.kept if record.kept.get("source") == source else {}
-        self._before: float = kept.get("seconds", 0.0)
-        self._made: list[list[int]] = list(kept.get("made", []))
+        self._earlier_seconds: float = kept.get("seconds", 0.0)
+        self._finished: list[list[int]] = list(kept.get("made", []))
         self._chunks: list[tuple[str, int]] = [(name, n) for name, n in kept.get("chunks", [])]
-        self._last: Made | None = None
+        self._last_image: GeneratedImage | None = None
         self._source = source
 
     @property
     def seconds(self) -> float:
-        """Spent on this request so far, by earlier executions too as far as they saved."""
-        return self._before + time.monotonic() - self._began
+        """Time spent on this request, with the saved time of earlier executions."""
+        return self._earlier_seconds + time.monotonic() - self._started
 
-    def made(self, index: int) -> Made | None:
-        if index >= len(self._made):
+    def finished_image(self, index: int) -> GeneratedImage | None:
+        if index >= len(self._finished):
             return None
         pixels = self._context.blobs.get(_pixels(self._record.id, index))
         if pixels is None:
@@ -54,70 +54,70 @@ class ResumeState:
         assert self._record.height is not None
         width, height = generated_size((self._record.width, self._record.height))
         rows = np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
-        return Made(rows, *self._made[index])
+        return GeneratedImage(rows, *self._finished[index])
 
-    def answers(self, index: int) -> Sequence[bytes]:
-        if index != len(self._made):
+    def recorded(self, index: int) -> Sequence[bytes]:
+        if index != len(self._finished):
             return ()
-        answers: list[bytes] = []
+        evaluations: list[bytes] = []
         for name, count in self._chunks:
             chunk = self._context.blobs.get(name)
             if chunk is None:
                 self._chunks = self._chunks[: self._chunks.index((name, count))]
                 break
             size = len(chunk) // count
-            answers += (chunk[start : start + size] for start in range(0, len(chunk), size))
-        return answers
+            evaluations += (chunk[start : start + size] for start in range(0, len(chunk), size))
+        return evaluations
 
-    def after_step(self, _index: int, tape: EvaluationLog) -> None:
-        """Save once RESUME_EVERY_S have passed since the last time."""
-        self._tape = tape
+    def after_step(self, _index: int, log: EvaluationLog) -> None:
+        """Save if RESUME_EVERY_S have passed since the last save."""
+        self._log = log
         if time.monotonic() - self._saved >= self._context.settings.resume_every_s:
             self.save()
 
     def save(self) -> None:
-        """Keep what the model has answered since the last time."""
-        answers = self._tape.take() if self._tape is not None else []
-        if answers:
+        """Store the evaluations since the last save."""
+        evaluations = self._log.drain() if self._log is not None else []
+        if evaluations:
             name = keys.answers_blob(self._record.id, self._execution, len(self._chunks))
-            self._context.blobs.put(name, b"".join(answers), self._record.expires_at)
-            self._chunks.append((name, len(answers)))
+            self._context.blobs.put(name, b"".join(evaluations), self._record.expires_at)
+            self._chunks.append((name, len(evaluations)))
             try:
-                self._note()
+                self._write_record()
             except LostClaim:
-                self._context.blobs.delete(name)  # nobody else knows of it
+                self._context.blobs.delete(name)  # no record refers to it
                 raise
         self._saved = time.monotonic()
 
-    def after_picture(self, index: int, made: Made) -> None:
-        """Store its pixels; its answers are of no use any more. The last one's wait for finish."""
-        self._tape = None
+    def after_image(self, index: int, image: GeneratedImage) -> None:
+        """Store its pixels and delete its evaluations. The last image is stored by finish()."""
+        self._log = None
         if index + 1 == self._record.params["samples"]:
-            self._last = made
+            self._last_image = image
             return
-        self._store(index, made)
-        self._made[index:] = [[made.evaluations, made.controlled]]
+        self._store(index, image)
+        self._finished[index:] = [[image.evaluations, image.controlled]]
         chunks, self._chunks = self._chunks, []
-        self._note()
-        self._forget(chunks)
+        self._write_record()
+        self._delete(chunks)
 
     def finish(self) -> None:
-        """Store the last picture. May run on another thread, once the generation has returned. The
-        answers stay until the request has ended: nobody knows yet that they are not needed."""
-        if self._last is not None:
-            self._store(self._record.params["samples"] - 1, self._last)
+        """Store the last image; may run on another thread, after the generation has returned. Its
+        evaluations stay until the request has ended: until then a retry may need them."""
+        if self._last_image is not None:
+            self._store(self._record.params["samples"] - 1, self._last_image)
 
-    def _store(self, index: int, made: Made) -> None:
+    def _store(self, index: int, image: GeneratedImage) -> None:
         name = _pixels(self._record.id, index)
-        self._context.blobs.put(name, made.pixels.tobytes(), self._record.expires_at)
+        self._context.blobs.put(name, image.pixels.tobytes(), self._record.expires_at)
 
-    def _forget(self, chunks: list[tuple[str, int]]) -> None:
+    def _delete(self, chunks: list[tuple[str, int]]) -> None:
         self._context.blobs.delete(*(name for name, _ in chunks))
 
-    def _note(self) -> None:
+    def _write_record(self) -> None:
         kept: dict[str, Any] = {
             "source": self._source,
-            "made": self._made,
+            "made": self._finished,
             "chunks": self._chunks,
             "seconds": self.seconds,
         }

@@ -1,5 +1,7 @@
-"""What the jobs of one worker process share: settings, Redis, the stores, and (in the gpu worker)
-the loaded checkpoint and what is done beside the device. Made once a process.
+"""The objects that all jobs of one worker process share, built once per process.
+
+These are the settings, Redis, the stores and, in a gpu worker, the loaded checkpoint and the
+background thread.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""How a job carries a request through one stage: claim, work, hand on. The same for all three.
+"""Owns how a job runs one stage of a request (claim, work, advance) and what each error means.
 
-Owns the meaning of errors inside a job. An error of the request ends it as FAILED and the job is
-done; an error of the infrastructure (Redis away, the process told to stop) leaves the record as
-it is and goes to RQ, which gives the job to another worker. The store of picture bytes belongs to
-the infrastructure.
+An error of the request ends it as FAILED, and the job is done. An error of the infrastructure
+(Redis or the blob store unavailable, shutdown of the process) leaves the record unchanged and goes
+to RQ, which re-queues the job for another worker.
 """
 
 from __future__ import annotations
@@ -28,74 +27,77 @@ from worker.runtime import Runtime, runtime
 log = logging.getLogger(__name__)
 
 STORE_PAUSE_S = 10
-"""How long a worker waits before it gives a job back whose bytes cannot be stored or read: with
-RQ's three retries a request outlives 40 s of that."""
+"""Back-off before a job is re-queued because the blob store is unavailable. With RQ's three
+retries a request survives an outage of 40 s."""
 
 Fields = Mapping[str, Any]
 Work = Callable[[Runtime, RequestRecord, str], Fields]
-"""(runtime, record, execution) -> what the stage adds to the record."""
+"""(runtime, record, execution) -> the fields that the stage adds to the record."""
 
-WorkInTwo = Callable[[Runtime, RequestRecord, str], Callable[[], Fields]]
-"""(runtime, record, execution) -> the end of the work, which says what the stage adds."""
+SplitWork = Callable[[Runtime, RequestRecord, str], Callable[[], Fields]]
+"""(runtime, record, execution) -> the deferred part of the work, which returns the fields."""
 
-Rest = Callable[[], None]
+DeferredWork = Callable[[], None]
+"""The second part of a job. It may run on another thread; the stage is open until it returns."""
+
 Result = TypeVar("Result")
 
 
 class LostClaim(Exception):
-    """Another execution has taken the request over, or it has ended: stop and write nothing."""
+    """Another execution holds the request, or the request has ended: stop and write nothing."""
 
 
 def run_stage(request_id: str, stage: Stage, work: Work) -> bool:
-    """Run `work` for a request under a claim of its own. Safe to call again for the same stage.
+    """Run `work` for a request under its own claim. Idempotent for a given stage.
 
-    True when this call finished the stage: only then may what the stage consumed be deleted.
+    Returns True when this call finished the stage. Only then may the caller delete the stage's
+    input.
     """
     claimed = _claim(request_id, stage)
     if claimed is None:
         return False
     fields = claimed.attempt(lambda: work(claimed.context, claimed.record, claimed.execution))
-    return fields is not None and claimed.hand_on(fields)
+    return fields is not None and claimed.advance(fields)
 
 
-def run_stage_in_two(request_id: str, stage: Stage, work: WorkInTwo) -> Rest | None:
-    """run_stage with its end left to the caller: the stage is open until the returned function is
-    called, once, on whatever thread. None: there is nothing left to do.
+def run_split_stage(request_id: str, stage: Stage, work: SplitWork) -> DeferredWork | None:
+    """Run the first part of `work`; the caller calls the returned function once, on any thread, to
+    finish the stage. Returns None when there is nothing left to do.
     """
     claimed = _claim(request_id, stage)
     if claimed is None:
         return None
-    end = claimed.attempt(lambda: work(claimed.context, claimed.record, claimed.execution))
-    if end is None:
+    second_part = claimed.attempt(lambda: work(claimed.context, claimed.record, claimed.execution))
+    if second_part is None:
         return None
 
-    def rest() -> None:
-        fields = claimed.attempt(end)
+    def deferred() -> None:
+        fields = claimed.attempt(second_part)
         if fields is not None:
-            claimed.hand_on(fields)
+            claimed.advance(fields)
 
-    return rest
+    return deferred
 
 
-def _claim(request_id: str, stage: Stage) -> _Claimed | None:
-    """None when there is nothing to do for this stage."""
+def _claim(request_id: str, stage: Stage) -> _ClaimedStage | None:
+    """None when this stage has nothing to do."""
     context = runtime()
     execution = uuid.uuid4().hex
     claim = context.requests.claim(request_id, stage, execution)
     if claim is Claim.AHEAD and stage is not Stage.FINISH:
-        # An earlier execution finished this stage but may have died before handing on.
+        # An earlier execution finished this stage but may have died before it enqueued the next.
         ahead = context.requests.get(request_id)
         if ahead is not None:
             context.jobs.enqueue(request_id, ahead.stage)
     if claim is not Claim.CLAIMED:
         return None
     record = context.requests.get(request_id)
-    return None if record is None else _Claimed(context, record, stage, execution)
+    return None if record is None else _ClaimedStage(context, record, stage, execution)
 
 
 @dataclass(frozen=True, slots=True)
-class _Claimed:
-    """A stage of a request that this process works on."""
+class _ClaimedStage:
+    """A stage of a request that this execution has claimed."""
 
     context: Runtime
     record: RequestRecord
@@ -103,18 +105,18 @@ class _Claimed:
     execution: str
 
     def attempt(self, work: Callable[[], Result]) -> Result | None:
-        """What `work` returns; None when it ended the request or lost it."""
+        """The result of `work`. None when the request failed or its claim was lost."""
         try:
             return work()
         except RedisError:
             raise
         except BlobsUnavailable:
-            # RQ gives the job to a worker again at once, and does so only a few times.
+            # RQ retries at once and only a few times, so back off here.
             time.sleep(STORE_PAUSE_S)
             raise
         except LostClaim:
-            ended = self._tidy()
-            level = logging.INFO if ended else logging.WARNING  # cancelled, or another one has it
+            ended = self._delete_blobs_if_ended()
+            level = logging.INFO if ended else logging.WARNING  # cancelled, or claimed elsewhere
             log.log(level, "request %s: %s lost its claim", self.record.id, self.stage.name)
         except RequestFailed as error:
             self._fail(error)
@@ -128,40 +130,40 @@ class _Claimed:
     def _fail(self, error: RequestFailed) -> None:
         fail(self.context, self.record.id, self.execution, error)
 
-    def hand_on(self, fields: Fields) -> bool:
-        """Store what the stage found and open the next one. False: not ours any more."""
+    def advance(self, fields: Fields) -> bool:
+        """Store the stage's fields and enqueue the next stage. False when the claim was lost."""
         requests, request_id = self.context.requests, self.record.id
         if self.stage is Stage.FINISH:
             stored = requests.complete(request_id, self.execution, fields)
             if stored:
                 self.context.background_jobs.request(BackgroundJob.NOTIFY)
             else:
-                self._tidy()
+                self._delete_blobs_if_ended()
             return stored
-        done = self._done(fields)
+        done = self._last_done_stage(fields)
         stored = requests.advance(request_id, done, self.execution, fields)
         if stored:
             self.context.jobs.enqueue(request_id, done.next)
         else:
-            self._tidy()
+            self._delete_blobs_if_ended()
         return stored
 
-    def _tidy(self) -> bool:
-        """Drop what was stored since the request ended, if it has: it was cancelled meanwhile."""
+    def _delete_blobs_if_ended(self) -> bool:
+        """Delete the blobs of a request that ended (was cancelled) while this stage ran."""
         record = self.context.requests.get(self.record.id)
         ended = record is not None and record.status.terminal
         if ended:
             delete_temporary_blobs(self.context.requests, self.context.blobs, self.record.id)
         return ended
 
-    def _done(self, fields: Fields) -> Stage:
-        """The last stage that needs no more work: a map alone takes a gpu only to be detected."""
+    def _last_done_stage(self, fields: Fields) -> Stage:
+        """A request for a map alone skips the gpu stage when prepare has made the map."""
         mapped = self.record.only_map and fields.get("annotated")
         return Stage.GENERATE if mapped else self.stage
 
 
 def fail(context: Runtime, request_id: str, execution: str, error: RequestFailed) -> None:
-    """End the request for this reason, unless another execution holds it by now."""
+    """End the request with `error`, unless another execution holds its claim."""
     if context.requests.fail(request_id, error, execution):
         context.background_jobs.request(BackgroundJob.NOTIFY)
         delete_temporary_blobs(context.requests, context.blobs, request_id)

@@ -1,5 +1,7 @@
-"""A work horse that is forked before its job is known: the job does not wait for the fork and for
-the connection to Redis, which take as long as preparing a small picture does.
+"""A standby work horse: forked before its job is known.
+
+The job then waits neither for the fork nor for the connection to Redis, which together take as long
+as preparing a small picture.
 """
 
 from __future__ import annotations
@@ -18,49 +20,49 @@ _EXIT_BROKEN = 1
 
 
 class StandbyHorse:
-    """A forked child that waits for one job. It ends when it is dismissed, and with its parent."""
+    """A forked child that waits for one job. It exits when dismissed and when its parent dies."""
 
     def __init__(self, ready: Callable[[], object], run: Callable[[str, str], None]) -> None:
-        """ready: called in the child before it waits. run: called there with the ids of the job
-        and of its execution; it ends the child."""
-        orders, self._give_to = os.pipe()
+        """ready: called in the child before it waits. run: called in the child with the ids of the
+        job and of its execution; it ends the child."""
+        read_end, self._write_end = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            self._serve(orders, ready, run)
-        os.close(orders)
+            self._serve(read_end, ready, run)
+        os.close(read_end)
 
     def _serve(
-        self, orders: int, ready: Callable[[], object], run: Callable[[str, str], None]
+        self, read_end: int, ready: Callable[[], object], run: Callable[[str, str], None]
     ) -> None:
         try:
             die_with_parent()
             os.setpgrp()
-            os.close(self._give_to)
+            os.close(self._write_end)
             ready()
-            with os.fdopen(orders) as file:
+            with os.fdopen(read_end) as file:
                 line = file.readline()
             if line:
                 job_id, execution_id = json.loads(line)
                 run(job_id, execution_id)
             os._exit(_EXIT_UNUSED)
         except BaseException:
-            log.warning("a work horse that stood by ended", exc_info=True)
-        finally:  # a forked child must not go on as its parent
+            log.warning("a standby work horse failed", exc_info=True)
+        finally:  # a forked child must not return into its parent's code
             os._exit(_EXIT_BROKEN)
 
     def give(self, job_id: str, execution_id: str) -> bool:
-        """Hand it a job, once. False when it has died before."""
+        """Assign the job; call it once. False when the child has died already."""
         line = json.dumps([job_id, execution_id]) + "\n"
         try:
-            os.write(self._give_to, line.encode())
+            os.write(self._write_end, line.encode())
         except BrokenPipeError:
             os.waitpid(self.pid, 0)
             return False
         finally:
-            os.close(self._give_to)
+            os.close(self._write_end)
         return True
 
     def dismiss(self) -> None:
-        """End it without a job."""
-        os.close(self._give_to)
+        """End the child without a job."""
+        os.close(self._write_end)
         os.waitpid(self.pid, 0)

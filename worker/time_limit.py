@@ -1,7 +1,7 @@
-"""The end of a work horse that does not come back from a library: while C code runs no signal
-handler does, and a JPEG of 200 kB can keep a decoder busy for minutes.
+"""A time limit for native code in a work horse. It ends the whole process.
 
-Only for a process that does one job: it ends the whole process.
+Python runs no signal handler while C code runs, and a JPEG of 200 kB can keep a decoder busy for
+minutes. Use it only in a process that runs one job.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ _EXIT = 1
 
 
 @contextmanager
-def time_limit(seconds: float, last_words: Callable[[], None]) -> Iterator[None]:
-    """A block that is not done after so many seconds: last_words() from another thread, then
-    nothing of this process any more."""
+def time_limit(seconds: float, on_timeout: Callable[[], None]) -> Iterator[None]:
+    """If the block takes longer than `seconds`, another thread calls on_timeout() and then ends
+    the process."""
 
-    def leave() -> None:
+    def end_process() -> None:
         try:
-            last_words()
+            on_timeout()
         finally:
             os._exit(_EXIT)
 
-    timer = threading.Timer(seconds, leave)
+    timer = threading.Timer(seconds, end_process)
     timer.daemon = True
     timer.start()
     try:

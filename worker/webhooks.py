@@ -1,9 +1,8 @@
-"""Sends the webhooks that are due. RQ job of a queue and a worker of its own, so that a receiver
-that takes its time keeps no picture waiting; and several at a time, so that it keeps no other
-receiver waiting either.
+"""Sends the webhook deliveries that are due.
 
-How long until the next attempt, and what an attempt means, is app.core.webhooks.deliveries'
-business.
+The RQ job has its own queue and worker, so that slow receivers delay no picture, and sends several
+deliveries concurrently, so that they do not delay each other. app.core.webhooks.deliveries owns the
+back-off and the meaning of an attempt.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ AT_ONCE = 16
 
 
 def deliver() -> None:
-    """RQ job: one attempt for each of the deliveries that are due, AT_ONCE of them at most."""
+    """RQ job: one attempt for each due delivery, at most AT_ONCE of them."""
     context = runtime()
     context.background_jobs.mark_started(BackgroundJob.DELIVER)
     with ThreadPoolExecutor(AT_ONCE) as threads:
@@ -42,13 +41,13 @@ def _deliver(context: Runtime, request_id: str) -> None:
         context.deliveries.drop(request_id)
         return
     with logs.about(request_id):
-        begun = Attempt(time.time())
-        place = context.deliveries.begin(request_id, begun)
-        if place is None:
+        open_attempt = Attempt(time.time())
+        position = context.deliveries.begin(request_id, open_attempt)
+        if position is None:
             return
         keys = context.secrets.of(delivery.owner).live()
-        attempt = _attempt(context, delivery, begun.at, keys)
-        state = context.deliveries.settle(delivery, place, attempt)
+        attempt = _attempt(context, delivery, open_attempt.at, keys)
+        state = context.deliveries.settle(delivery, position, attempt)
         log.info("webhook: %s, %s", attempt.error or f"answered with {attempt.status}", state)
 
 
@@ -61,11 +60,11 @@ def _attempt(context: Runtime, delivery: Delivery, at: float, keys: Sequence[str
         "webhook-signature": signature(keys, delivery.message_id, int(at), delivery.body),
     }
     allow = AllowList.parse(settings.fetch_allow_hosts)
-    begun = time.monotonic()
+    started = time.monotonic()
     status, error = None, None
     try:
         body = delivery.body.encode()
         status = post(delivery.url, body, headers, allow, settings.webhook_timeout_s)
     except DeliveryFailed as reason:
         error = str(reason)
-    return Attempt(at, round(time.monotonic() - begun, 3), status, error)
+    return Attempt(at, round(time.monotonic() - started, 3), status, error)

@@ -1,6 +1,7 @@
-"""`python -m app.cli models list` and `models download NAME`: the weights of the servable models.
+"""The commands `python -m app.cli models list` and `models download NAME`.
 
-Says and prints; what a download is, is models/checkpoints/weights.py. Builds no model.
+They print the state of the weights; models/checkpoints/weights.py downloads and checks them. Builds
+no model.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _FAILED = 1
 
 
 def list_models(settings: Settings) -> int:
-    """A line for each model and for each of its parts."""
+    """Print a line for each model and for each of its parts."""
     silence_libraries()
     from models.checkpoints import CHECKPOINTS
     from models.checkpoints.weights import find
@@ -36,10 +37,10 @@ def list_models(settings: Settings) -> int:
 
 
 def download(name: str) -> int:
-    """Fetch what is missing, then read and check all of it; the exit code says whether it is good.
+    """Download the missing files, then verify all files. Returns 0 when all of them are valid.
 
-    A download that broke off goes on where it stopped. A file that is damaged is removed, so that
-    the next call fetches it anew.
+    An interrupted download resumes. A damaged file is deleted, so that the next call downloads it
+    again.
     """
     if name not in CHECKPOINT_NAMES:
         refuse(f"models: {name!r} is none of {', '.join(CHECKPOINT_NAMES)}")
@@ -52,16 +53,19 @@ def download(name: str) -> int:
         print(f"{name}: nothing to download; it came with the server")
     try:
         for role, part in parts.items():
-            wanted = missing(part)
+            missing_files = missing(part)
             revision = part.revision or "its newest revision"
             print(f"{role}: {part.repository} at {revision}, {part.licence}")
-            print(f"  {wanted.files} files, {wanted.size / 1e9:.1f} GB to fetch", flush=True)
+            print(
+                f"  {missing_files.files} files, {missing_files.size / 1e9:.1f} GB to fetch",
+                flush=True,
+            )
             folder = fetch(part)
-            wrong = damaged(folder)
-            for path in wrong:
+            damaged_files = damaged(folder)
+            for path in damaged_files:
                 forget(path)
-            if wrong:
-                names = ", ".join(path.name for path in wrong)
+            if damaged_files:
+                names = ", ".join(path.name for path in damaged_files)
                 print(
                     f"models: {part.repository}: {names} came damaged and was removed; "
                     "run this again",

@@ -1,4 +1,4 @@
-"""The servable models by name, each described in a file of its own, all loaded by one loader."""
+"""The registry of servable models. One file describes each model, and one loader loads them all."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""What describes a servable model: where its parts come from, what they are licensed under, and
-which number of the ControlNet's mode embedding each control type has. Loads nothing.
+"""The description of a servable model: the sources and licences of its parts, and its modes.
+
+A mode is the index of a control type in the ControlNet's mode embedding. Loads nothing.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from models.memory import Footprint
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A folder of weights: a repository of the Hugging Face hub, or one on this machine.
+    """A folder of weights: a repository of the Hugging Face hub, or a local folder.
 
-    repository: `owner/name`, or None for a folder on this machine.
+    repository: `owner/name`, or None for a local folder.
     revision: commit, branch or tag of the repository.
-    files: patterns of the files that are needed.
-    sizes: file -> bytes it must have, where a revision is not known.
-    folder: where a part without a repository is.
+    files: patterns of the required files.
+    sizes: file -> required bytes, for a part without a pinned revision.
+    folder: the local folder of a part without a repository.
     """
 
     licence: str
@@ -37,10 +38,10 @@ class Checkpoint:
 
     modes: control type -> index of the ControlNet's mode embedding, None where it has none.
     load_annotators: folder of the annotators -> detectors.
-    text_tokens: T5 tokens of a prompt, padding included, as the networks were trained.
-    verified: a folder whose files must have the SHA-256 sums that it states; None for weights that
-        are known by repository and revision.
-    footprint: what it needs of a card's memory; None when that is next to nothing.
+    text_tokens: T5 tokens per prompt, padding included, as in the networks' training.
+    verified: a folder whose files must match the SHA-256 sums listed in it; None for weights that
+        a repository and a revision identify.
+    footprint: its memory on a card; None when it is negligible.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Checkpoint:
     footprint: Footprint | None = None
 
     def parts(self) -> Mapping[str, Part]:
-        """Its folders of weights by what they are for."""
+        """Its folders of weights by role."""
         return {"base": self.base, "controlnet": self.controlnet, "annotators": self.annotators}
 
 

@@ -1,7 +1,7 @@
-"""The demo: a tiny checkpoint of the real classes, trained on generated pictures of coloured shapes
-and people, so that control can be seen without a download and without a GPU.
+"""The demo checkpoint: tiny networks of the real classes that need no download and no GPU.
 
-Licence: Apache-2.0, like this repository. What it can do and how it was made: docs/demo-model.md.
+They are trained on generated pictures of coloured shapes and people. Licence: Apache-2.0, like this
+repository. docs/demo-model.md describes the model and its training.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def load_annotators(folder: Path) -> Annotators:
 
 
 def checkpoint_in(folder: Path) -> Checkpoint:
-    """The checkpoint whose weights lie below `folder`."""
+    """The checkpoint with the weights below `folder`."""
     return Checkpoint(
         name="demo",
         base=Part(licence=_LICENCE, folder=folder / "base"),

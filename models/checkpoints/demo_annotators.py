@@ -1,5 +1,7 @@
-"""The demo's depth and pose networks inside controlnet_aux's detector classes: small convolutions
-where MiDaS and OpenPose have hundreds of megabytes. Knows neither their training nor their files.
+"""The demo's depth and pose networks for controlnet_aux's detector classes.
+
+Small convolutional networks replace MiDaS and OpenPose, which have hundreds of megabytes. Knows
+neither their training nor their files.
 """
 
 from __future__ import annotations
@@ -10,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 LIMB_FIELDS, JOINT_MAPS = 38, 19
-"""Of OpenPose's body network: two for each of 19 limbs; 18 joints and the background."""
+"""Output channels of OpenPose's body network: two per limb of 19; 18 joints and the background."""
 
 
 class DepthNet(nn.Module):
-    """Stands where MiDaS stands: [B, 3, H, W] in -1..1 -> [B, H, W], near is large.
+    """Replaces MiDaS: [B, 3, H, W] in -1..1 -> [B, H, W], near is large.
 
-    It looks at half of the size it is given, since the detector doubles the demo's 256 pixels.
+    It works at half of the input's size, because the detector doubles the demo's 256 pixels.
     """
 
     def __init__(self) -> None:
@@ -49,7 +51,7 @@ class DepthNet(nn.Module):
 
 
 class BodyPoseNet(nn.Module):
-    """Stands where OpenPose's body network stands: [B, 3, H, W], BGR in -0.5..0.5 ->
+    """Replaces OpenPose's body network: [B, 3, H, W], BGR in -0.5..0.5 ->
     ([B, 38, H/8, W/8] limb fields, [B, 19, H/8, W/8] joint heat maps)."""
 
     def __init__(self) -> None:
@@ -80,7 +82,7 @@ class DemoBody(Body):  # type: ignore[misc]  # controlnet_aux ships no types
 
 
 class _Residual(nn.Module):
-    """Two convolutions added to what they are given; the first looks `dilation` cells far."""
+    """Two convolutions with a residual connection; the first one is dilated by `dilation`."""
 
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
@@ -95,6 +97,6 @@ class _Residual(nn.Module):
 def _convolution(before: int, after: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(before, after, 3, stride=stride, padding=dilation, dilation=dilation, bias=False),
-        nn.GroupNorm(1, after),  # small groups would lose how bright a picture is
+        nn.GroupNorm(1, after),  # smaller groups would remove the picture's brightness
         nn.SiLU(),
     )

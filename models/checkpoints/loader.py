@@ -1,6 +1,6 @@
-"""From a Checkpoint to modules on a device: the same code for the demo and for the real weights.
+"""Loads a Checkpoint into modules on a device, the demo and the real weights alike.
 
-Decides dtype and memory plan; knows neither settings nor who serves the model.
+Owns the choice of dtype and memory plan. Knows neither settings nor workers.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from models.text import TextEncoders
 log = logging.getLogger(__name__)
 
 SUMS_FILE = "SHA256SUMS"
-"""In a verified folder: what sha256sum prints of its files."""
+"""The output of sha256sum for the files of a verified folder."""
 
 _CACHE_BYTES = 256 * 1024**2  # some 60 prompts of FLUX, or as many control maps at 2048x2048
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedCheckpoint:
-    """A checkpoint ready to generate. The modules are in eval mode and never change, which is why
-    what their encoders returned can be kept beside them.
+    """A checkpoint that is ready to generate. Its modules are in eval mode and never change, so the
+    results of its encoders can be cached.
     """
 
     checkpoint: Checkpoint
@@ -57,9 +57,9 @@ class LoadedCheckpoint:
     device: torch.device
     dtype: torch.dtype
     max_pixels: int | None
-    """Of the largest picture that the device's memory holds; None where nothing is known."""
+    """Pixels of the largest picture that fits into the device's memory; None if unknown."""
     weights: Mapping[str, str]
-    """base, controlnet, annotators -> exactly which weights these are."""
+    """base, controlnet, annotators -> the exact revision of these weights."""
 
 
 def best_device() -> torch.device:
@@ -68,9 +68,9 @@ def best_device() -> torch.device:
 
 
 def plan_for(checkpoint: Checkpoint, device: torch.device) -> MemoryPlan:
-    """Where the weights will live. Raises CheckpointError when the card is too small for any plan.
+    """The memory plan for a device. Raises CheckpointError when the card is too small for any plan.
 
-    A checkpoint that states no footprint is small enough for every card.
+    A checkpoint without a footprint fits every card.
     """
     if device.type != "cuda" or checkpoint.footprint is None:
         return HOST_PLAN
@@ -103,8 +103,8 @@ def load(
         annotators = checkpoint.load_annotators(_folder(checkpoint.annotators))
         weights = _revisions(checkpoint)
     except (OSError, ValueError, SafetensorError) as error:
-        said = str(error).strip().partition("\n")[0]
-        raise CheckpointError(f"checkpoint {checkpoint.name} cannot be loaded: {said}") from error
+        reason = str(error).strip().partition("\n")[0]
+        raise CheckpointError(f"checkpoint {checkpoint.name} cannot be loaded: {reason}") from error
     annotators.to(device)
     networks = Networks(
         NetworkPair(pipe.transformer, pipe.controlnet),
@@ -113,7 +113,9 @@ def load(
         compiled=device.type == "cuda",
     )
     if plan.float8:
-        pipe.transformer = pipe.controlnet = None  # their copies serve, and need the room
+        pipe.transformer = pipe.controlnet = (
+            None  # their 8-bit copies replace them and need the memory
+        )
     autoencoder = Autoencoder(pipe.vae, TensorCache(_CACHE_BYTES), plan.tile_above)
     return LoadedCheckpoint(
         checkpoint,
@@ -134,19 +136,19 @@ def load(
 def _load_pipe(
     checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, plan: MemoryPlan
 ) -> FluxControlNetPipeline:
-    """The pipeline with its large parts read straight to where they will live."""
+    """The pipeline, with its large parts loaded directly onto their device."""
     base, controlnet = _folder(checkpoint.base), _folder(checkpoint.controlnet)
 
-    def large(model_class: Any, folder: Path, waits: bool, **options: Any) -> Any:
-        place = torch.device("cpu") if waits else device
+    def load_large(model_class: Any, folder: Path, on_host: bool, **options: Any) -> Any:
+        place = torch.device("cpu") if on_host else device
         options |= {"dtype": dtype, "use_safetensors": True, "device_map": {"": place}}
         return model_class.from_pretrained(folder, **options)
 
-    t5 = large(T5EncoderModel, base, plan.encoders_wait, subfolder="text_encoder_2")
+    t5 = load_large(T5EncoderModel, base, plan.encoders_streamed, subfolder="text_encoder_2")
     pipe = FluxControlNetPipeline.from_pretrained(
         base,
-        controlnet=large(FluxControlNetModel, controlnet, plan.float8),
-        transformer=large(FluxTransformer2DModel, base, plan.float8, subfolder="transformer"),
+        controlnet=load_large(FluxControlNetModel, controlnet, plan.float8),
+        transformer=load_large(FluxTransformer2DModel, base, plan.float8, subfolder="transformer"),
         text_encoder_2=t5,
         dtype=dtype,
         use_safetensors=True,
@@ -154,8 +156,8 @@ def _load_pipe(
     pipe.text_encoder.to(device)
     pipe.vae.to(device)
     if device.type == "cuda":
-        pipe.vae.to(memory_format=torch.channels_last)  # the layout of its convolutions there
-    if plan.encoders_wait:
+        pipe.vae.to(memory_format=torch.channels_last)  # the fastest layout of its convolutions
+    if plan.encoders_streamed:
         stream_weights(t5.encoder.block, device)
         t5.shared.to(device)
         t5.encoder.final_layer_norm.to(device)
@@ -163,12 +165,12 @@ def _load_pipe(
 
 
 def _verify(name: str, folder: Path) -> None:
-    """Raises CheckpointError unless every file that the folder states has its sum."""
+    """Raises CheckpointError unless every listed file of the folder matches its sum."""
     for line in (folder / SUMS_FILE).read_text().splitlines():
-        stated, file = line.split(maxsplit=1)
-        if hashlib.sha256((folder / file).read_bytes()).hexdigest() != stated:
+        expected, file = line.split(maxsplit=1)
+        if hashlib.sha256((folder / file).read_bytes()).hexdigest() != expected:
             raise CheckpointError(
-                f"checkpoint {name}: {file} is damaged, it has not the SHA-256 sum {stated}"
+                f"checkpoint {name}: {file} is damaged, it has not the SHA-256 sum {expected}"
             )
 
 
@@ -177,7 +179,7 @@ def _revisions(checkpoint: Checkpoint) -> dict[str, str]:
 
 
 def _folder(part: Part) -> Path:
-    """The local folder of a part, downloaded first when it is not there."""
+    """The local folder of a part, downloaded if it is missing."""
     if part.repository is None:
         assert part.folder is not None
         return part.folder

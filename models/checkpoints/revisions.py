@@ -1,5 +1,6 @@
-"""Which weights exactly a part of a checkpoint is: the commit of a repository, or a digest of the
-files where there is none. For receipts; decides nothing.
+"""The exact revision of a checkpoint's part, for receipts.
+
+It is the commit of a repository, or a digest of the files of a local part.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from models.checkpoints.checkpoint import Part
 
 
 def revision_of(part: Part, folder: Path) -> str:
-    """`owner/name@commit` of a downloaded part, `sha256:...` of one that came with the server.
+    """`owner/name@commit` for a downloaded part, `sha256:...` for a part shipped with the server.
 
-    folder: where its files are; of a download the snapshot, which is named after its commit.
+    folder: its files; for a download the hub's snapshot folder, which is named after the commit.
     """
     if part.repository is not None:
         return f"{part.repository}@{folder.name}"

@@ -1,6 +1,7 @@
-"""Weights on this disk: where a part's files are, how they come there from the hub, and whether
-they are what the hub says they are. The hub's own library does the work (it goes on with a download
-that broke off); here its errors become one line with a remedy. Builds no module.
+"""Owns the weights on this disk: finds, downloads and verifies the files of a part.
+
+The hub's library downloads (and resumes an interrupted download). This module turns its errors into
+one line with a remedy. Builds no module.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _CHUNK = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What a download would fetch. size: bytes; free: bytes on the disk of the hub's cache."""
+    """The files a download would fetch. size: bytes; free: bytes on the disk of the hub's cache."""
 
     files: int
     size: int
@@ -41,7 +42,7 @@ class Missing:
 
 
 def fetch(part: Part) -> Path:
-    """The folder of a part of the hub, downloaded as far as it is not there yet.
+    """The folder of a part of the hub, after downloading the missing files.
 
     Raises CheckpointError.
     """
@@ -55,7 +56,7 @@ def fetch(part: Part) -> Path:
 
 
 def find(part: Part) -> Path | None:
-    """The folder of a part when it is complete on this disk; asks nobody."""
+    """The folder of a part if it is complete on this disk, else None. Uses no network."""
     assert part.repository is not None
     try:
         folder = Path(
@@ -73,45 +74,45 @@ def find(part: Part) -> Path | None:
 
 
 def missing(part: Part) -> Missing:
-    """What fetch() would download. Raises CheckpointError, also when the disk has no room."""
+    """What fetch() would download. Raises CheckpointError, also when the disk is too small."""
     assert part.repository is not None
     with _one_line(part):
         plan = snapshot_download(
             part.repository, revision=part.revision, allow_patterns=[*part.files], dry_run=True
         )
-    wanted = [one.file_size or 0 for one in plan if one.will_download]
+    sizes = [file.file_size or 0 for file in plan if file.will_download]
     free = room()
-    if sum(wanted) > free:
+    if sum(sizes) > free:
         raise CheckpointError(
-            f"{part.repository}: {sum(wanted) / 1e9:.1f} GB are missing and {free / 1e9:.1f} GB "
+            f"{part.repository}: {sum(sizes) / 1e9:.1f} GB are missing and {free / 1e9:.1f} GB "
             f"are free in {constants.HF_HUB_CACHE}; make room or set HF_HOME to a larger disk"
         )
-    return Missing(len(wanted), sum(wanted), free)
+    return Missing(len(sizes), sum(sizes), free)
 
 
 def room() -> int:
-    """Bytes that are free on the disk of the hub's cache."""
-    there = Path(constants.HF_HUB_CACHE)
-    while not there.exists():
-        there = there.parent
-    return shutil.disk_usage(there).free
+    """Free bytes on the disk of the hub's cache."""
+    folder = Path(constants.HF_HUB_CACHE)
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 def damaged(folder: Path) -> list[Path]:
-    """The files whose content is not what their hash in the hub's cache says; reads all of them."""
+    """The files whose content does not match their hash in the hub's cache. Reads all files."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return [path for path in files if _hash_of(path) not in (None, path.resolve().name)]
 
 
 def forget(path: Path) -> None:
-    """Remove a file of the cache, so that the next download fetches it again."""
+    """Delete a file of the cache, so that the next download fetches it again."""
     path.resolve().unlink()
     path.unlink(missing_ok=True)
 
 
 def _hash_of(path: Path) -> str | None:
-    """By the kind of its name in the cache: SHA-256 of a large file, git's own of a small one.
-    None where the cache has no such names (a file system without links)."""
+    """The hash that names the file in the cache: SHA-256 for a large file, git's for a small one.
+    None if the cache has no such names (on a file system without links)."""
     name, size = path.resolve().name, path.stat().st_size
     if re.fullmatch("[0-9a-f]{64}", name):
         digest = hashlib.sha256()
@@ -127,16 +128,16 @@ def _hash_of(path: Path) -> str | None:
 
 def _check_sizes(part: Part, folder: Path) -> None:
     for name, size in part.sizes.items():
-        found = (folder / name).stat().st_size
-        if found != size:
+        actual = (folder / name).stat().st_size
+        if actual != size:
             raise CheckpointError(
-                f"{part.repository}: {name} has {found} bytes where {size} are expected"
+                f"{part.repository}: {name} has {actual} bytes where {size} are expected"
             )
 
 
 @contextmanager
 def _one_line(part: Part) -> Iterator[None]:
-    """Errors of the hub's library, which speak in paragraphs, as a CheckpointError of one line."""
+    """Turn the long errors of the hub's library into a CheckpointError of one line."""
     name = part.repository
     page = f"{constants.ENDPOINT}/{name}"
     try:
@@ -180,7 +181,7 @@ def _one_line(part: Part) -> Iterator[None]:
 
 @contextmanager
 def _unwrapped() -> Iterator[None]:
-    """What the hub answered, where the library says no more than that there is nothing."""
+    """Raise the hub's HTTP error where the library hides it behind "file not found"."""
     try:
         yield
     except (DryRunError, LocalEntryNotFoundError) as error:

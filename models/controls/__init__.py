@@ -1,8 +1,7 @@
-"""Control maps: from an RGB picture to what the ControlNet is shown, always of the exact size.
+"""Control maps: makes the ControlNet's input, of the exact size, from an RGB picture.
 
-Canny and tile are plain image processing; depth and pose ask a detector that belongs to the
-loaded checkpoint. Nothing here knows the ControlNet, nor loads torch: whoever has a detector has
-loaded it.
+Canny and tile are plain image processing. Depth and pose need a detector of the loaded checkpoint.
+Knows no ControlNet and imports no torch: a caller with a detector has imported it.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class Annotators:
     def to(self, device: torch.device) -> None:
         """Move both networks."""
         self.depth.to(device)
-        # OpenposeDetector.to also wants the hand and face networks, which are not loaded.
+        # OpenposeDetector.to also requires the hand and face networks, which are not loaded.
         self.pose.body_estimation.to(device)
 
 

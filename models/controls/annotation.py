@@ -1,8 +1,8 @@
-"""How a controlnet_aux detector is asked without letting it choose the size.
+"""Runs a controlnet_aux detector with an exact output size.
 
-The detectors scale the short side to `detect_resolution` and round both sides to 64; OpenPose
-fails on thin pictures. So a thin picture is widened for the question, its rim repeated, and the
-answer cut back to the picture's own part and resized here.
+The detectors scale the short side to `detect_resolution` and round both sides to 64, and OpenPose
+fails on thin pictures. So a thin picture is padded by repeating its edge. The result is cropped to
+the picture's own part and resized here.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ LONGEST_TO_SHORTEST = 4
 def detect(
     detector: Any, picture: Image.Image, size: Size, resampling: Image.Resampling
 ) -> Image.Image:
-    """What `detector` (a MidasDetector or OpenposeDetector) sees in `picture`, RGB of `size`."""
-    widened, own = _widen(np.asarray(picture.convert("RGB")))
-    answer = detector(
-        widened, detect_resolution=SHORT_SIDE, image_resolution=SHORT_SIDE, output_type="np"
+    """The map of `detector` (a MidasDetector or OpenposeDetector) for `picture`, RGB of `size`."""
+    padded, box = _pad(np.asarray(picture.convert("RGB")))
+    pixels = detector(
+        padded, detect_resolution=SHORT_SIDE, image_resolution=SHORT_SIDE, output_type="np"
     )
-    seen = Image.fromarray(answer).convert("RGB")
-    scale_x, scale_y = seen.width / widened.shape[1], seen.height / widened.shape[0]
-    left, top, right, bottom = own
+    detected = Image.fromarray(pixels).convert("RGB")
+    scale_x, scale_y = detected.width / padded.shape[1], detected.height / padded.shape[0]
+    left, top, right, bottom = box
     part = (left * scale_x, top * scale_y, right * scale_x, bottom * scale_y)
-    return seen.resize(size, resampling, box=part)
+    return detected.resize(size, resampling, box=part)
 
 
-def _widen(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Box]:
-    """The picture with its short side padded to a quarter of the long one, and its place in it."""
+def _pad(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Box]:
+    """The picture with its short side padded to a quarter of the long one, and its box in it."""
     height, width = pixels.shape[:2]
-    least = -(-max(width, height) // LONGEST_TO_SHORTEST)
-    outer = max(width, least), max(height, least)
+    shortest = -(-max(width, height) // LONGEST_TO_SHORTEST)
+    outer = max(width, shortest), max(height, shortest)
     left, top, right, bottom = centred_box(outer, (width, height))
-    rim = ((top, outer[1] - bottom), (left, outer[0] - right), (0, 0))
-    return np.pad(pixels, rim, mode="edge"), (left, top, right, bottom)
+    padding = ((top, outer[1] - bottom), (left, outer[0] - right), (0, 0))
+    return np.pad(pixels, padding, mode="edge"), (left, top, right, bottom)

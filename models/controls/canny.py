@@ -13,7 +13,7 @@ HIGH_THRESHOLD = 200
 
 
 def make(picture: Image.Image, size: Size) -> Image.Image:
-    """Edges of `picture` at `size`, found after resizing so that they are one pixel wide."""
+    """Edges of `picture` at `size`, detected after resizing so that they are one pixel wide."""
     resized = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     edges = cv2.Canny(np.asarray(resized), LOW_THRESHOLD, HIGH_THRESHOLD)
     return Image.fromarray(edges).convert("RGB")

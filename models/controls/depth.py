@@ -16,6 +16,6 @@ if TYPE_CHECKING:
 
 def make(picture: Image.Image, size: Size, detector: MidasDetector) -> Image.Image:
     """Relative depth of `picture`, bicubic to `size` (depth is smooth)."""
-    # A picture of one depth is divided by its zero range inside the detector: all black then.
+    # For a picture of constant depth the detector divides by a zero range; the map is then black.
     with np.errstate(invalid="ignore", divide="ignore"):
         return detect(detector, picture, size, Image.Resampling.BICUBIC)

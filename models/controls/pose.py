@@ -1,6 +1,6 @@
 """Pose, coloured limbs on black: OpenPose (Cao et al., arXiv 1812.08008) through controlnet_aux.
 
-A picture without people gives a black map: no pose is a pose too.
+A picture without people gives a black map, which is a valid control.
 """
 
 from __future__ import annotations

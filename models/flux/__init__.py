@@ -1,4 +1,4 @@
-"""FLUX's networks on a device: how they are walked, compiled, rounded, stored and given attention.
+"""FLUX's networks on a device: forward pass, compilation, 8-bit weights, streaming and attention.
 
 Knows tensors and modules; knows no sampler, no request and no checkpoint.
 """

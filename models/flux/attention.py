@@ -1,8 +1,8 @@
-"""Which attention kernel the device uses for FLUX, chosen at start and named in the log.
+"""Chooses the attention kernel for FLUX at start and logs its name.
 
-On Hopper cuDNN's kernel does FLUX's shape at about 630 TFLOP/s and flash-attention 2 at 330
-(pytorch issue 142132): 22 ms a step at 1024x1024. Which one torch picks depends on its version and
-on the cuDNN it finds. Knows no network.
+On Hopper cuDNN's kernel runs FLUX's shape at about 630 TFLOP/s and flash-attention 2 at 330
+(pytorch issue 142132), a difference of 22 ms a step at 1024x1024. torch's choice depends on its
+version and on the installed cuDNN. Knows no network.
 """
 
 from __future__ import annotations
@@ -29,14 +29,16 @@ _ORDER = [
 
 
 def choose_attention(device: torch.device) -> str:
-    """Prefer the fast kernel for the rest of the process; the name of the one that is used."""
+    """Prefer the fast kernel for the rest of the process. Returns the name of the kernel in use."""
     if device.type != "cuda":
         return "cpu"
     hopper = torch.cuda.get_device_capability(device) >= _HOPPER
     if hopper:
         prefer_cudnn()
     chosen = attention_backend(device)
-    if hopper and chosen != SDPBackend.CUDNN_ATTENTION:  # torch makes a new object each time
+    if (
+        hopper and chosen != SDPBackend.CUDNN_ATTENTION
+    ):  # != because torch returns a new object on each call
         log.warning(
             "attention runs on %s where cuDNN would be twice as fast: check that torch is 2.11 or "
             "later and that no other cuDNN stands in LD_LIBRARY_PATH",
@@ -46,12 +48,12 @@ def choose_attention(device: torch.device) -> str:
 
 
 def prefer_cudnn() -> None:
-    """For the rest of the process: where cuDNN's kernel can do a shape it is taken."""
-    # Kept, since torch restores the old order when the context is collected.
+    """Prefer cuDNN's kernel, for every shape it supports, for the rest of the process."""
+    # The context stays open: torch restores the old order when it is garbage-collected.
     _preferences.enter_context(sdpa_kernel(_ORDER, set_priority=True))
 
 
 def attention_backend(device: torch.device) -> SDPBackend:
-    """What torch picks for FLUX's shape in bfloat16, as things are."""
+    """The kernel that torch currently chooses for FLUX's shape in bfloat16."""
     query = torch.empty(_SHAPE, device=device, dtype=torch.bfloat16)
     return SDPBackend(torch._fused_sdp_choice(query, query, query))

@@ -1,7 +1,7 @@
-"""Regional compilation: each block of FLUX's networks compiled by itself, for every size at once.
+"""Regional compilation: compiles each block of FLUX's networks by itself, with dynamic sizes.
 
-All blocks of a class share their graphs, so that compiling takes seconds and not minutes, and
-sizes are symbols in them: a new size compiles nothing. Knows no checkpoint.
+All blocks of a class share their graphs, so compilation takes seconds instead of minutes. Sizes are
+symbols in the graphs, so a new size compiles nothing. Knows no checkpoint.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import torch
 from torch import nn
 
 _GRAPHS_OF_A_BLOCK = 32
-"""Two networks, two precisions and a few layouts share a block's code; the default is 8."""
+"""Two networks, two dtypes and a few layouts share a block's code; torch's default is 8."""
 
 
 def compile_blocks(blocks: Iterable[nn.Module], backend: str = "inductor") -> None:
-    """Compile `blocks` in place; the work is done at their first call."""
+    """Compile `blocks` in place. torch compiles them at their first call."""
     torch._dynamo.config.recompile_limit = _GRAPHS_OF_A_BLOCK
     for block in blocks:
         block.compile(fullgraph=True, dynamic=True, backend=backend)
 
 
 def compiled_graphs() -> int:
-    """Graphs that this process has compiled; it must not grow once everything is warm."""
+    """The number of graphs this process has compiled. It must not grow after the warm-up."""
     return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])

@@ -1,9 +1,9 @@
 """Linear layers in 8-bit floating point, scaled by row: half the bytes, twice the arithmetic rate.
 
-Weights are rounded once, one scale for each output channel; activations in every call, one scale
-for each token. The products are summed in float32. Where the device has no 8-bit matrix units the
-same rounding is done and the product taken in the model's own precision: the same result up to
-the order of sums, without the speed. Format: e4m3 (Micikevicius et al., arXiv 2209.05433).
+Weights are rounded once, with one scale per output channel; activations in every call, with one
+scale per token. Products are summed in float32. A device without 8-bit matrix units rounds the same
+way and multiplies in the model's dtype: the same result up to the order of sums, but not faster.
+Format: e4m3 (Micikevicius et al., arXiv 2209.05433).
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from torch.nn import functional
 FORMAT = torch.float8_e4m3fn
 LARGEST = torch.finfo(FORMAT).max
 _MULTIPLE = 16
-"""Matrix units want both sides of a weight to be multiples of this."""
+"""Matrix units require both sides of a weight to be multiples of this."""
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 class Float8Linear(nn.Module):
-    """What a Linear becomes: [..., in] -> [..., out] in the input's dtype."""
+    """The 8-bit replacement of a Linear: [..., in] -> [..., out] in the input's dtype."""
 
     weight: Tensor
     scale: Tensor
 
     def __init__(self, linear: nn.Linear, place: torch.device, native: bool) -> None:
-        """place: where the weight lives; `linear` stays where it is."""
+        """place: the device of the 8-bit weight. `linear` is not moved."""
         super().__init__()
         weight, scale = _rounded(linear.weight.detach().to(place))
         self.register_buffer("weight", weight)
@@ -40,7 +40,7 @@ class Float8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         rows, scale = _rounded(x.reshape(-1, x.shape[-1]))
         if self._native:
-            made = torch._scaled_mm(
+            result = torch._scaled_mm(
                 rows,
                 self.weight.t(),
                 scale_a=scale,
@@ -51,12 +51,12 @@ class Float8Linear(nn.Module):
             )
         else:
             weight = (self.weight.float() * self.scale).to(x.dtype)
-            made = functional.linear((rows.float() * scale).to(x.dtype), weight, self.bias)
-        return made.reshape(*x.shape[:-1], -1)
+            result = functional.linear((rows.float() * scale).to(x.dtype), weight, self.bias)
+        return result.reshape(*x.shape[:-1], -1)
 
 
 def _rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows in 8 bits and what each must be multiplied by, float32 [n, 1]."""
+    """The rows in 8 bits and their scales, float32 [n, 1]."""
     scale = rows.abs().amax(dim=-1, keepdim=True).float().clamp(min=1e-12) / LARGEST
     return (rows.float() / scale).clamp(-LARGEST, LARGEST).to(FORMAT), scale
 
@@ -68,17 +68,16 @@ def native(device: torch.device) -> bool:
     rows, scale = _rounded(torch.ones(_MULTIPLE, _MULTIPLE, device=device))
     try:
         torch._scaled_mm(rows, rows.t(), scale_a=scale, scale_b=scale.t(), out_dtype=torch.bfloat16)
-    except RuntimeError:  # the scaling by rows came to some of them late
+    except RuntimeError:  # some supported devices lack row scaling in older versions
         return False
     return True
 
 
 def in_float8(network: Network, place: torch.device, native: bool) -> Network:
-    """A copy of a FLUX network, living in `place`, whose blocks' large Linear layers are
-    Float8Linear.
+    """A copy of a FLUX network on `place` whose blocks' large Linear layers are Float8Linear.
 
-    Everything else is shared with `network`, which moves to `place` with it. The modulations keep
-    their precision: at one row each they have no arithmetic to save.
+    All other tensors are shared with `network` and move to `place` too. The modulations keep their
+    dtype: they multiply a single row, so 8 bits would save nothing.
     """
     shared: dict[int, Any] = {
         id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())
@@ -87,8 +86,8 @@ def in_float8(network: Network, place: torch.device, native: bool) -> Network:
     for blocks in (copied.transformer_blocks, copied.single_transformer_blocks):
         for block in blocks:
             _replace(block, place, native)
-    moved: Network = copied.to(place)
-    return moved
+    on_place: Network = copied.to(place)
+    return on_place
 
 
 def _replace(module: nn.Module, place: torch.device, native: bool) -> None:

@@ -1,7 +1,7 @@
-"""How far the host may run ahead of the GPU: one step.
+"""Limits how far the host runs ahead of the GPU: one step.
 
-Without a limit the host would have queued a whole picture within a fraction of a second: progress
-would be told long before it is made, and a cancelled request would keep the GPU to its end.
+Without a limit the host would queue the kernels of a whole picture within a fraction of a second.
+Progress would be reported too early, and a cancelled request would occupy the GPU to its end.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import torch
 
 
 class Pace:
-    """step() returns when the device has finished the step before; it still has this one to do,
-    so it never idles. On the CPU everything is done when it returns.
+    """step() returns when the device has finished the previous step. The current one is queued, so
+    the device never idles. On the CPU step() does nothing.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -1,10 +1,10 @@
 """FLUX's transformer and its Union ControlNet as functions of (tokens, sigma).
 
-Owns the walk through their blocks. What diffusers' own forward computes again in every call
-although it is the same for a whole request is computed here once: text, mode and control
-projections, rotary tables, guidance and pooled text embeddings; and once for each sigma, the time
-embedding. The operations and their order are diffusers' (transformer_flux.py, controlnet_flux.py),
-so the results are bit for bit the same. Knows no sampler and no window.
+Owns their forward pass. diffusers' forward computes some values in every call that are constant for
+a request. Here they are computed once: text, mode and control projections, rotary tables, guidance
+and pooled text embeddings. The time embedding is computed once per sigma. The operations and their
+order are those of diffusers (transformer_flux.py, controlnet_flux.py), so the results are equal bit
+for bit. Knows no sampler and no control window.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TIME_STEPS = 1000
 
 @dataclass(frozen=True, slots=True)
 class TextConditioning:
-    """What the text encoders made of a prompt: embeds [1, L, D], pooled [1, P], ids [L, 3]."""
+    """The text encoders' results for a prompt: embeds [1, L, D], pooled [1, P], ids [L, 3]."""
 
     embeds: Tensor
     pooled: Tensor
@@ -37,15 +37,15 @@ class TextConditioning:
 
 @dataclass(frozen=True, slots=True)
 class Residuals:
-    """What the ControlNet adds to the image tokens after the transformer's blocks: a list for the
-    double blocks and one for the single blocks, each shorter than the blocks are many."""
+    """The ControlNet's residuals, added to the image tokens after the double and single
+    blocks of the transformer. Each list is shorter: consecutive blocks share a residual."""
 
     double: Sequence[Tensor]
     single: Sequence[Tensor]
 
 
 class _Conditioned:
-    """A network with all it is told about a request besides tokens and sigma.
+    """A network with its constant inputs of a request, that is all but tokens and sigma.
 
     text: [1, L, width], the projected embeddings. rotary: cosine and sine tables of all tokens.
     """
@@ -59,7 +59,7 @@ class _Conditioned:
         self.text: Tensor = network.context_embedder(text.embeds)
         self.rotary: tuple[Tensor, Tensor] = network.pos_embed(torch.cat((text.ids, image_ids)))
         self._pooled: Tensor = self._embed.text_embedder(text.pooled)
-        # A model that was not distilled for guidance takes none.
+        # A model without guidance distillation has no guidance input.
         self._guidance: Tensor | None = None
         if network.config.guidance_embeds:
             scaled = self._filled(guidance) * TIME_STEPS
@@ -67,9 +67,9 @@ class _Conditioned:
         self._embeddings: dict[float, Tensor] = {}
 
     def embedding(self, sigma: float) -> Tensor:
-        """[1, width]: what every block's modulation is made of at this sigma."""
+        """[1, width]: the input of every block's modulation at this sigma."""
         if sigma not in self._embeddings:
-            # Pipelines round the time to the model's precision before it is divided; so do we.
+            # As in diffusers' pipelines, round the time to the model's dtype before the division.
             time = self._filled(single(sigma * TIME_STEPS)) / TIME_STEPS * TIME_STEPS
             embedded = self._embed.timestep_embedder(self._waves(time))
             if self._guidance is not None:
@@ -78,7 +78,7 @@ class _Conditioned:
         return self._embeddings[sigma]
 
     def _filled(self, value: float) -> Tensor:
-        # A fill, not a copy from the host: a copy would wait for everything queued before it.
+        # A fill, not a copy from the host: a copy would wait for all queued work.
         return torch.full((1,), value, device=self._like.device, dtype=self._like.dtype)
 
     def _waves(self, time: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ class ControlNet(_Conditioned):
         """latents: packed latents of the control map, [1, tokens, 4 * channels]. mode: index of a
         Union ControlNet's mode embedding, None where it has none. strength: factor on every
         residual, 0..2."""
-        if mode is not None:  # it is one more text token, at the place of the first
+        if mode is not None:  # the mode is one more text token, at the first position
             text = replace(text, ids=torch.cat((text.ids[:1], text.ids)))
         super().__init__(network, text, image_ids, guidance)
         if mode is not None:
@@ -114,9 +114,9 @@ class ControlNet(_Conditioned):
     def __call__(self, tokens: Tensor, sigma: float) -> Residuals:
         network, text, embedding = self._network, self.text, self.embedding(sigma)
         hidden = network.x_embedder(tokens) + self._control
-        seen: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for blocks, states in zip(
-            (network.transformer_blocks, network.single_transformer_blocks), seen, strict=True
+        states: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for blocks, block_states in zip(
+            (network.transformer_blocks, network.single_transformer_blocks), states, strict=True
         ):
             for block in blocks:
                 text, hidden = block(
@@ -125,10 +125,10 @@ class ControlNet(_Conditioned):
                     temb=embedding,
                     image_rotary_emb=self.rotary,
                 )
-                states.append(hidden)
+                block_states.append(hidden)
         return Residuals(
-            self._scaled(network.controlnet_blocks, seen[0]),
-            self._scaled(network.controlnet_single_blocks, seen[1]),
+            self._scaled(network.controlnet_blocks, states[0]),
+            self._scaled(network.controlnet_single_blocks, states[1]),
         )
 
     def _scaled(self, layers: Sequence[Any], states: list[Tensor]) -> list[Tensor]:

@@ -1,7 +1,7 @@
-"""The speed profiles: which networks an evaluation runs, and how many evaluations are run.
+"""The speed profiles: which weights an evaluation uses, and how many evaluations run.
 
 exact: the checkpoint's own weights, every evaluation. fast: large weights and activations in 8
-bits. turbo: fast, with the step cache of models/step_cache.py. Only exact changes no result.
+bits. turbo: fast with the step cache of models/step_cache.py. Only exact changes no result.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class NetworkPair:
     controlnet: FluxControlNetModel
 
     def blocks(self) -> list[torch.nn.Module]:
-        """Every block of both, in the order they run."""
+        """All blocks of both networks, in the order of execution."""
         return [
             block
             for network in (self.controlnet, self.transformer)
@@ -40,8 +40,8 @@ class NetworkPair:
 
 @dataclass(slots=True)
 class Networks:
-    """Both networks in the precisions asked for so far. `loaded` are the checkpoint's own; with a
-    plan that stores 8 bits they are given up for their copies.
+    """Both networks in the dtypes requested so far. `loaded`: the checkpoint's own; a plan that
+    stores 8 bits replaces them by their 8-bit copies (then None).
     """
 
     loaded: NetworkPair | None
@@ -58,12 +58,12 @@ class Networks:
         elif self.compiled:
             compile_blocks(self.loaded.blocks())
 
-    def profile(self, asked: str) -> str:
-        """What is served where `asked` is asked for: a card too small for exact serves fast."""
-        return "fast" if asked == "exact" and self.loaded is None else asked
+    def profile(self, requested: str) -> str:
+        """The profile that serves `requested`: a card too small for exact serves fast."""
+        return "fast" if requested == "exact" and self.loaded is None else requested
 
     def of(self, profile: str) -> NetworkPair:
-        """The networks of a profile; the first call for 8 bits makes them, which takes seconds."""
+        """The networks of a profile. The first call for 8 bits takes seconds to convert them."""
         if profile == "exact":
             if self.loaded is None:
                 raise ValueError("the memory plan has no room for the exact profile")
@@ -77,21 +77,21 @@ class Networks:
         supported = native(self.device)
         if not supported:
             log.warning("%s has no 8-bit matrix units: fast is not faster here", self.device)
-        place = torch.device("cpu") if self.plan.blocks_wait else self.device
-        made = NetworkPair(
+        place = torch.device("cpu") if self.plan.blocks_streamed else self.device
+        converted = NetworkPair(
             in_float8(pair.transformer, place, supported),
             in_float8(pair.controlnet, place, supported),
         )
-        if self.plan.blocks_wait:
-            stream_weights(made.blocks(), self.device)
-            for network in (made.transformer, made.controlnet):
-                _settle_all_but_blocks(network, self.device)
+        if self.plan.blocks_streamed:
+            stream_weights(converted.blocks(), self.device)
+            for network in (converted.transformer, converted.controlnet):
+                _move_all_but_blocks(network, self.device)
         elif self.compiled:
-            compile_blocks(made.blocks())
-        return made
+            compile_blocks(converted.blocks())
+        return converted
 
 
-def _settle_all_but_blocks(network: torch.nn.Module, device: torch.device) -> None:
+def _move_all_but_blocks(network: torch.nn.Module, device: torch.device) -> None:
     for name, child in network.named_children():
         if name not in ("transformer_blocks", "single_transformer_blocks"):
             child.to(device)

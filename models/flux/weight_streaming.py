@@ -1,6 +1,6 @@
-"""Modules that live in the host's memory and visit the device for the time of their call.
+"""Weight streaming: modules are stored in host memory and copied to the device for each call.
 
-For cards that cannot hold every weight. Weights never change, so nothing is copied back. Knows
+For cards that cannot hold all weights. Weights never change, so nothing is copied back. Knows
 nothing of what the modules compute.
 """
 
@@ -14,37 +14,39 @@ from torch import Tensor, nn
 
 
 def stream_weights(modules: Iterable[nn.Module], device: torch.device) -> None:
-    """Keep the modules' tensors on the host; each forward call has them on `device`.
+    """Store the modules' tensors on the host and copy them to `device` for each forward call.
 
-    The copies queue behind the device's other work and nobody waits for them.
+    The copies are queued behind the device's other work, and the host does not wait for them.
     """
     for module in modules:
-        visitor = _StreamedModule(module.to("cpu"), device)
-        module.register_forward_pre_hook(visitor.arrive)
-        module.register_forward_hook(visitor.leave, always_call=True)
+        streamed = _StreamedModule(module.to("cpu"), device)
+        module.register_forward_pre_hook(streamed.load)
+        module.register_forward_hook(streamed.release, always_call=True)
 
 
 class _StreamedModule:
     def __init__(self, module: nn.Module, device: torch.device) -> None:
         self._device = device
-        self._homes: list[tuple[nn.Module, str, Tensor]] = []
+        self._host_tensors: list[tuple[nn.Module, str, Tensor]] = []
         for part in module.modules():
             for name, tensor in (
                 *part.named_parameters(recurse=False),
                 *part.named_buffers(recurse=False),
             ):
-                home = tensor.detach()
-                # Only pinned memory is copied without the host waiting for it.
-                self._homes.append((part, name, home.pin_memory() if _is_cuda(device) else home))
-        self.leave()
+                host_tensor = tensor.detach()
+                # Only pinned memory can be copied without blocking the host.
+                if _is_cuda(device):
+                    host_tensor = host_tensor.pin_memory()
+                self._host_tensors.append((part, name, host_tensor))
+        self.release()
 
-    def arrive(self, *_: Any) -> None:
-        for part, name, home in self._homes:
-            _put(part, name, home.to(self._device, non_blocking=True))
+    def load(self, *_: Any) -> None:
+        for part, name, host_tensor in self._host_tensors:
+            _put(part, name, host_tensor.to(self._device, non_blocking=True))
 
-    def leave(self, *_: Any) -> None:
-        for part, name, home in self._homes:
-            _put(part, name, home)
+    def release(self, *_: Any) -> None:
+        for part, name, host_tensor in self._host_tensors:
+            _put(part, name, host_tensor)
 
 
 def _is_cuda(device: torch.device) -> bool:

@@ -1,7 +1,7 @@
 """Samplers and schedules of a rectified flow, by name.
 
-Owns the two registries. Mathematics on tensors only: it knows no HTTP, no Redis, no settings
-and no model; the model comes in as a function denoise(x, sigma) -> x0.
+Owns the two registries. It contains only mathematics on tensors and knows no HTTP, no Redis, no
+settings and no model. The model is an argument, the function denoise(x, sigma) -> x0.
 
 One picture: sigmas = sigmas_for(...); x = sigmas[0] * initial_noise(...); noise = noise_for(...);
 latents = SAMPLERS[name](denoise, x, sigmas, noise=noise, callback=...).
@@ -42,8 +42,8 @@ from models.sampling.two_stage import (
 )
 from models.sampling.unipc import sample_uni_pc, sample_uni_pc_bh2
 
-# Names that share a function are the same sampler here: the reference's *_gpu forms differ in
-# where noise is drawn, its *_cfg_pp forms in the use of a negative prompt, which there is none.
+# Names that share a function are the same sampler here. In the reference, *_gpu differs in where
+# noise is drawn and *_cfg_pp in the use of a negative prompt, which this model does not have.
 SAMPLERS: dict[str, Sampler] = {
     "euler": sample_euler,
     "euler_cfg_pp": sample_euler,
@@ -78,10 +78,11 @@ SAMPLERS: dict[str, Sampler] = {
 
 
 def steps_of(sampler: str, sigmas: Tensor) -> int:
-    """The n of a progress "step k of n": every callback's index is in range(n).
+    """The n of a progress "step k of n": the index of every callback is in range(n).
 
-    len(sigmas) - 1 calls but for dpm_fast, which has fewer, longer steps, and dpm_adaptive,
-    whose number of calls nobody knows before and whose index is the share done, in n-ths.
+    A run calls back len(sigmas) - 1 times, except dpm_fast, which has fewer, longer steps, and
+    dpm_adaptive, whose number of calls is unknown beforehand and whose index is the finished share
+    in n-ths.
     """
     info_of(sampler)
     steps = len(sigmas) - 1

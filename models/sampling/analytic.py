@@ -1,6 +1,6 @@
-"""A flow model whose best denoiser is known exactly: what samplers are measured against.
+"""A flow model whose optimal denoiser is known exactly: the reference for measuring samplers.
 
-Owns the Gaussian mixture and its exact ODE solution, for the tests and the convergence picture
+Owns the Gaussian mixture and its exact ODE solution, for the tests and the convergence chart
 (tools/samplerbench.py). No sampler depends on it.
 """
 
@@ -14,7 +14,7 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-# Where the exact solution stops short of 0 and takes the prediction: off by about its square.
+# The exact solution stops at this sigma and returns the prediction; its error is about the square.
 _NEARLY_ZERO = 1e-6
 
 
@@ -32,7 +32,7 @@ class GaussianMixture:
 
     @classmethod
     def random(cls, seed: int, components: int = 3, dimensions: int = 4) -> GaussianMixture:
-        """Some mixture, float64: means of about unit size, stds 0.15 .. 0.45."""
+        """A random mixture, float64: means of about unit size, stds in 0.15..0.45."""
         generator = torch.Generator().manual_seed(seed)
         weights = 0.5 + torch.rand(components, generator=generator, dtype=torch.float64)
         shape = (components, dimensions)
@@ -46,14 +46,14 @@ class GaussianMixture:
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         signal, points = 1 - sigma, x.reshape(x.shape[0], 1, -1)
         variance = signal**2 * self.stds**2 + sigma**2
-        rest = points - signal * self.means
-        log_density = -0.5 * (rest**2 / variance + variance.log()).sum(-1)
+        residual = points - signal * self.means
+        log_density = -0.5 * (residual**2 / variance + variance.log()).sum(-1)
         shares = torch.softmax(self.weights.log() + log_density, dim=-1)[..., None]
-        expected = self.means + signal * self.stds**2 / variance * rest
+        expected = self.means + signal * self.stds**2 / variance * residual
         return (shares * expected).sum(1).reshape(x.shape).to(x.dtype)
 
     def exact(self, x: Tensor, start: float = 1.0, end: float = 0.0) -> Tensor:
-        """Where the flow's ODE takes x (float64, [b, ...]) from sigma = start to end < start."""
+        """The flow's ODE solved for x (float64, [b, ...]) from sigma = start to end < start."""
 
         def velocity(sigma: float, flat: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
             at = torch.from_numpy(flat).reshape(x.shape)

@@ -9,7 +9,7 @@ from torch import Tensor
 from models.sampling.flow import flow_split, from_noise_to_signal, noise_to_signal, ratio_split
 from models.sampling.run import Run, sampler, towards
 
-# Where the half-way point of a step from pure noise is put: log SNR has no middle there.
+# The midpoint of a step from pure noise, where log SNR is infinite and has no middle.
 MIDDLE_FROM_PURE_NOISE = 0.9999
 
 
@@ -36,7 +36,7 @@ def sample_euler_ancestral_cfg_pp(run: Run, x: Tensor) -> Tensor:
     unconditional prediction equal to the conditional one.
 
     One evaluation a step, stochastic: one draw a step but the last. From sigma = 1 all noise is
-    renewed. Not the same as euler_ancestral, which splits the noise otherwise.
+    renewed. It differs from euler_ancestral, which splits the noise differently.
     """
     for step, sigma, sigma_next in run.intervals():
         denoised = run.denoise(x, sigma)
@@ -77,9 +77,9 @@ def sample_dpmpp_2s_ancestral(run: Run, x: Tensor) -> Tensor:
 
 @sampler
 def sample_dpmpp_2s_ancestral_cfg_pp(run: Run, x: Tensor) -> Tensor:
-    """DPM-Solver++(2S) with CFG++, reproduced as the reference has it, two slips included: the
-    split is not a rectified flow's, and the update adds the difference of its two predictions
-    even when there is no guidance. Contrast therefore grows with the steps.
+    """DPM-Solver++(2S) with CFG++, reproduced as in the reference with its two mistakes: the split
+    is not that of a rectified flow, and the update adds the difference of its two predictions even
+    without guidance. Contrast therefore grows with the steps.
 
     2N - 1 evaluations, stochastic: one draw a step but the last.
     """
@@ -92,8 +92,8 @@ def sample_dpmpp_2s_ancestral_cfg_pp(run: Run, x: Tensor) -> Tensor:
         middle = math.sqrt(sigma * down)
         denoised_middle = run.denoise(towards(denoised, x, middle / sigma), middle)
         run.report(step, x, sigma, denoised)
-        slipped = x + denoised - denoised_middle
-        x = towards(denoised_middle, slipped, down / sigma) + up * run.noise(sigma, sigma_next)
+        shifted = x + denoised - denoised_middle
+        x = towards(denoised_middle, shifted, down / sigma) + up * run.noise(sigma, sigma_next)
     return x
 
 
@@ -101,8 +101,8 @@ def sample_dpmpp_2s_ancestral_cfg_pp(run: Run, x: Tensor) -> Tensor:
 def sample_ddpm(run: Run, x: Tensor) -> Tensor:
     """The posterior step of Ho et al., arXiv 2006.11239, in the variance-exploding form.
 
-    One evaluation a step, stochastic: one draw a step but the last. Reproduced as the reference
-    has it: the signal is not rescaled as a rectified flow needs, so contrast grows with the steps.
+    One evaluation a step, stochastic: one draw a step but the last. Reproduced as in the
+    reference: the signal is not rescaled for a rectified flow, so contrast grows with the steps.
     """
     for step, sigma, sigma_next in run.intervals():
         denoised = run.denoise(x, sigma)

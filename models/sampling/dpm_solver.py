@@ -1,7 +1,7 @@
 """DPM-Solver in log sigma with its own steps: dpm_fast and dpm_adaptive.
 
-Both use only the first sigma of a list and the last above zero, and stop there: what noise
-is left at that sigma stays in the result.
+Both use only the first sigma of a list and the last one above zero, and stop there. The noise of
+that sigma stays in the result.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ ADAPTIVE_ABSOLUTE_TOLERANCE = 0.0078
 ADAPTIVE_FIRST_STEP = 0.05
 ADAPTIVE_ACCEPT = 0.81
 ADAPTIVE_END = 1e-5
-# Ten times what pictures take. Reached only if the model is not a smooth function of x.
+# Ten times the usual number. Reached only if the model is not a smooth function of x.
 ADAPTIVE_MAX_EVALUATIONS = 900
 
 
 class _Step:
     """One step of DPM-Solver (arXiv 2206.00927) from t to t + h, t = -ln sigma.
 
-    `first`, and the slopes found on the way, are shared by the solutions of different order.
+    The solutions of different order share `first` and the intermediate slopes.
     """
 
     def __init__(self, run: Run, x: Tensor, t: float, h: float) -> None:
@@ -42,12 +42,12 @@ class _Step:
         return self._slope(self.order_1(r), r)
 
     def order_2(self, r: float, second: Tensor) -> Tensor:
-        """With the slope found at t + r * h."""
+        """The solution with `second`, the slope at t + r * h."""
         weight = self._sigma(1.0) / (2 * r) * math.expm1(self.h)
         return self.order_1() - weight * (second - self.first)
 
     def order_3(self, r_1: float, second: Tensor, r_2: float) -> Tensor:
-        """With the slope found at t + r_1 * h and one more at t + r_2 * h."""
+        """The solution with `second`, the slope at t + r_1 * h, and a third one at t + r_2 * h."""
         h_2 = r_2 * self.h
         weight = self._sigma(r_2) * (r_2 / r_1) * (math.expm1(h_2) / h_2 - 1)
         third = self._slope(self.order_1(r_2) - weight * (second - self.first), r_2)
@@ -63,8 +63,8 @@ class _Step:
 
 def fast_orders(steps: int) -> list[int]:
     """The orders of dpm_fast's intervals; their sum is the number of evaluations, `steps`."""
-    rest = steps % 3
-    return [3] * (steps // 3) + [rest] if rest else [3] * (steps // 3 - 1) + [2, 1]
+    remainder = steps % 3
+    return [3] * (steps // 3) + [remainder] if remainder else [3] * (steps // 3 - 1) + [2, 1]
 
 
 def _end_points(run: Run) -> tuple[float, float]:
@@ -72,14 +72,15 @@ def _end_points(run: Run) -> tuple[float, float]:
 
 
 def _unused_draw(run: Run, t: float, t_next: float) -> None:
-    """The original draws and multiplies by 0 (eta = 0): keeps a given noise stream in its place."""
+    """Draw and discard: the reference multiplies this draw by 0 (eta = 0). It keeps the position in
+    the noise stream."""
     if run.has_noise:
         run.noise(math.exp(-t), math.exp(-t_next))
 
 
 @sampler
 def sample_dpm_fast(run: Run, x: Tensor) -> Tensor:
-    """DPM-Solver-fast: even steps in log sigma of order 3, then 2 and 1 to use up the evaluations
+    """DPM-Solver-fast: even steps in log sigma of order 3, then of order 2 and 1 for the remainder
     (Lu et al., arXiv 2206.00927, appendix D.2; k-diffusion, MIT).
 
     N evaluations in floor(N / 3) + 1 steps, order 3, deterministic. Ends at the last sigma above 0.
@@ -109,9 +110,9 @@ def sample_dpm_adaptive(run: Run, x: Tensor) -> Tensor:
 
     Order 3, deterministic, three evaluations a try; their number depends on the pictures, not on
     N. The error is one norm over the whole batch, so pictures in a batch affect each other. Ends
-    at the last sigma above 0. The callback comes once an accepted step; its index is how many
-    N-ths of the way in log sigma are done. One value a try is read back from the device.
-    FloatingPointError when the latents stop being finite, TooManyEvaluations past
+    at the last sigma above 0. The callback is called once per accepted step; its index is the
+    finished share in log sigma, in N-ths. Each try reads one value back from the device. Raises
+    FloatingPointError when the latents are not finite, and TooManyEvaluations beyond
     ADAPTIVE_MAX_EVALUATIONS.
     """
     start, end = _end_points(run)
@@ -137,7 +138,7 @@ def sample_dpm_adaptive(run: Run, x: Tensor) -> Tensor:
 
 
 def _relative_error(low: Tensor, high: Tensor, before: Tensor) -> float:
-    """Root mean square of low - high in units of the tolerance; 1 is just right."""
+    """Root mean square of low - high in units of the tolerance; 1 meets it exactly."""
     size = torch.maximum(low.abs(), before.abs())
     tolerance = (ADAPTIVE_RELATIVE_TOLERANCE * size).clamp(min=ADAPTIVE_ABSOLUTE_TOLERANCE)
     error = float(((low - high) / tolerance).square().mean().sqrt())

@@ -1,4 +1,4 @@
-"""Euler's method, the plainest sampler; it is also ddim and, without a negative prompt, CFG++."""
+"""Euler's method. It also serves as ddim and, without a negative prompt, as CFG++."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.sampling.run import Run, sampler, towards
 def sample_euler(run: Run, x: Tensor) -> Tensor:
     """Euler's method (Karras et al., arXiv 2206.00364, algorithm 1 without churn).
 
-    Order 1, one evaluation a step, deterministic. The last step gives the last prediction.
+    Order 1, one evaluation a step, deterministic. The last step returns the last prediction.
 
     DDIM (arXiv 2010.02502) is this same step. So is CFG++ (arXiv 2406.08070) as long as the
     unconditional prediction is the conditional one:

@@ -21,7 +21,7 @@ def shifted(time: float, mu: float) -> float:
 def percent_to_sigma(percent: float, mu: float = DEFAULT_MU) -> float:
     """P(percent): the sigma at which `percent` (0..1) of the unshifted time has passed.
 
-    P(0) = 1 and P(1) = 0; anything outside is clamped to these.
+    P(0) = 1 and P(1) = 0; values outside 0..1 are clamped.
     """
     if percent <= 0.0:
         return 1.0
@@ -56,8 +56,8 @@ class FlowSplit(NamedTuple):
 def flow_split(sigma: float, sigma_next: float) -> FlowSplit:
     """The ancestral split (eta = 1) of a rectified flow.
 
-    Below sigma_next the signal is too strong by (1 - down) / (1 - sigma_next): `scale` shrinks
-    it, and `up` fills the noise up to sigma_next again.
+    At `down` the signal is too strong by (1 - down) / (1 - sigma_next): `scale` reduces it, and
+    `up` adds noise up to sigma_next.
     """
     down = sigma_next**2 / sigma
     scale = (1.0 - sigma_next) / (1.0 - down)
@@ -75,7 +75,7 @@ class RatioSplit(NamedTuple):
 def ratio_split(level: float, level_next: float) -> RatioSplit:
     """The ancestral split (eta = 1) where the signal is never scaled: down^2 + up^2 = next^2.
 
-    Also for an infinite `level` (sigma = 1 as noise-to-signal ratio): the noise is all new.
+    An infinite `level` (sigma = 1 as noise-to-signal ratio) renews all noise.
     """
     if math.isinf(level):
         return RatioSplit(0.0, level_next)

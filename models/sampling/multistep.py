@@ -1,4 +1,4 @@
-"""Multistep samplers: one evaluation a step, higher order from the steps before."""
+"""Multistep samplers: one evaluation a step, higher order from the previous steps."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sample_dpmpp_2m(run: Run, x: Tensor) -> Tensor:
 def _adams_bashforth(
     run: Run, x: Tensor, weights: Callable[[int, Sequence[float]], Sequence[float]], order: int
 ) -> Tensor:
-    """Step along a weighted sum of the newest slopes; the last step gives the prediction.
+    """Step along a weighted sum of the newest slopes; the last step returns the prediction.
 
     `weights(step, sigmas)` returns one weight a slope, newest first, at most `order` of them.
     """
@@ -93,7 +93,7 @@ def _ipndm_weights(step: int, sigmas: Sequence[float]) -> list[float]:
 
 @sampler
 def sample_ipndm(run: Run, x: Tensor) -> Tensor:
-    """iPNDM: Adams-Bashforth of order 4 with the weights of even steps whatever the steps are
+    """iPNDM: Adams-Bashforth of order 4 with the weights of even steps, also for uneven ones
     (Zhang and Chen, arXiv 2204.13902; diff-sampler, Apache-2.0).
 
     One evaluation a step, deterministic; order 2, as the first and the last step are Euler's.
@@ -102,8 +102,8 @@ def sample_ipndm(run: Run, x: Tensor) -> Tensor:
 
 
 def _ipndm_v_weights(step: int, sigmas: Sequence[float]) -> list[float]:
-    """The source's weights. They are not exact for uneven steps and, at order 4, not for even
-    ones: kept, as they are what the name means."""
+    """The reference's weights. They are not exact for uneven steps and, at order 4, not for even
+    ones. They are unchanged, because they define this sampler."""
     h, *past = (sigmas[i + 1] - sigmas[i] for i in range(step, max(-1, step - 4), -1))
     weights = [1.0, 0.0, 0.0, 0.0]
     if len(past) >= 1:
@@ -133,8 +133,8 @@ def _ipndm_v_weights(step: int, sigmas: Sequence[float]) -> list[float]:
 def sample_ipndm_v(run: Run, x: Tensor) -> Tensor:
     """iPNDM with step-dependent weights (diff-sampler, Apache-2.0, after arXiv 2204.13902).
 
-    One evaluation a step, deterministic; order 2. Very uneven steps make it worse again, as its
-    weights sum to one only for even ones.
+    One evaluation a step, deterministic; order 2. Very uneven steps increase its error, because its
+    weights sum to one only for even steps.
     """
     return _adams_bashforth(run, x, _ipndm_v_weights, order=4)
 
@@ -144,7 +144,7 @@ def sample_ipndm_v(run: Run, x: Tensor) -> Tensor:
 _T_LOW, _LOG_LOW, _LOG_HIGH = 1e-3, math.log1p(0.002**2), math.log1p(80.0**2)
 _BETA_D = 2 * (_LOG_LOW / _T_LOW - _LOG_HIGH) / (_T_LOW - 1)
 _BETA_M = _LOG_HIGH - _BETA_D / 2
-# The reference integrates by a sum over this many points, which is part of its numbers.
+# The reference integrates by a sum over this many points; the number affects its results.
 _DEIS_POINTS = 10_000
 
 

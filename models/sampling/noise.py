@@ -1,7 +1,7 @@
 """Random numbers by seed: the initial noise, independent draws, and Brownian paths.
 
-All are drawn in float32 on the CPU, so that a seed means one picture on every device. One object
-serves one picture; its place in the stream is an integer or nothing at all, so a run can resume.
+All are drawn in float32 on the CPU, so that a seed gives the same picture on every device. One
+object serves one picture. Its position in the stream is an integer or absent, so a run can resume.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from models.catalogue import NoiseKind, info_of
 
 
 def initial_noise(seed: int, shape: Sequence[int]) -> Tensor:
-    """The noise a picture starts from: float32 on the CPU, unit Gaussian, by the picture's seed."""
+    """The initial noise of a picture: float32 on the CPU, unit Gaussian, from its seed."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(tuple(shape), generator=generator, dtype=torch.float32)
 
 
 class IndependentNoise:
-    """A fresh unit Gaussian like `x` for every call, from a generator seeded seed + 1.
+    """A new unit Gaussian shaped like `x` for every call, from a generator with seed + 1.
 
-    `drawn` counts the calls; an object made with drawn=k continues where k calls have been made.
+    `drawn` counts the calls; an object made with drawn=k continues after k calls.
     """
 
     def __init__(self, seed: int, x: Tensor, drawn: int = 0) -> None:
-        # seed itself makes the initial noise, which must not come back in a step.
+        # `seed` itself makes the initial noise, which must not repeat in a step.
         self._generator = torch.Generator().manual_seed(seed + 1)
         self._shape, self._dtype, self._device = x.shape, x.dtype, x.device
         self.drawn = 0
@@ -37,7 +37,7 @@ class IndependentNoise:
             self._draw()
 
     def __call__(self, sigma: Tensor, sigma_next: Tensor) -> Tensor:  # noqa: ARG002 - the protocol
-        return _sent(self._draw(), self._device).to(self._dtype)
+        return _on_device(self._draw(), self._device).to(self._dtype)
 
     def _draw(self) -> Tensor:
         self.drawn += 1
@@ -47,10 +47,10 @@ class IndependentNoise:
 class BrownianNoise:
     """Increments, scaled to unit variance, of one Brownian path in sigma over [lowest, highest].
 
-    A pure function of (seed, interval): the same question has the same answer in any order, so
-    nothing needs saving. Noise of disjoint intervals is independent; of overlapping ones (a, b)
-    and (a, c) it is correlated by sqrt((a - b) / (a - c)), as dpmpp_sde expects. The path is
-    known at multiples of 1e-6; the smallest step of any schedule is far longer than that.
+    A pure function of (seed, interval), in any order of calls, so it has no state to save. Noise
+    of disjoint intervals is independent; of overlapping ones (a, b) and (a, c) it is correlated by
+    sqrt((a - b) / (a - c)), as dpmpp_sde expects. The resolution of the path is 1e-6; the smallest
+    step of any schedule is far longer.
     """
 
     _DIGITS = 6
@@ -64,16 +64,16 @@ class BrownianNoise:
         )
 
     def __call__(self, sigma: Tensor, sigma_next: Tensor) -> Tensor:
-        # Rounded here, not in the tree, so that the scale is that of the interval really used.
+        # Round here, not in the tree, so that the scale matches the interval that is used.
         high, low = round(float(sigma), self._DIGITS), round(float(sigma_next), self._DIGITS)
-        # The path runs upwards from the lowest sigma, the sampler downwards: hence the sign.
+        # The path runs from the lowest sigma upwards, the sampler downwards: hence the sign.
         increment: Tensor = self._path(low, high)
         unit = -increment / math.sqrt(high - low)
-        return _sent(unit, self._device).to(self._dtype)
+        return _on_device(unit, self._device).to(self._dtype)
 
 
-def _sent(noise: Tensor, device: torch.device) -> Tensor:
-    """`noise` on the device, without waiting for what the device still has to do."""
+def _on_device(noise: Tensor, device: torch.device) -> Tensor:
+    """`noise` copied to the device through pinned memory, without waiting for queued work."""
     if device.type == "cuda":
         return noise.pin_memory().to(device, non_blocking=True)
     return noise.to(device)
@@ -84,7 +84,7 @@ def noise_for(
 ) -> IndependentNoise | BrownianNoise | None:
     """The noise of one picture for a canonical sampler name; None if the sampler needs none.
 
-    x: the latents the sampler will be given (for shape, dtype and device). sigmas: its list.
+    x: the sampler's initial latents (for shape, dtype and device). sigmas: its sigma list.
     """
     kind = info_of(sampler).noise
     if kind is NoiseKind.INDEPENDENT:

@@ -1,4 +1,4 @@
-"""What a sampler is, seen from outside, and the one helper every sampler is written with.
+"""The interface of a sampler, and the helper that every sampler is written with.
 
 Owns the protocols (Denoise, Flow, Noise, Callback, Sampler) and `Run`, which turns them into
 plain float arithmetic for the samplers. Knows no sampler, no schedule and no model.
@@ -14,17 +14,17 @@ from torch import Tensor
 
 
 class Denoise(Protocol):
-    """(x, sigma) -> the clean latents x0 the model sees in x. sigma is a 0-dim CPU tensor."""
+    """(x, sigma) -> the model's prediction of the clean latents x0. sigma is a 0-dim CPU tensor."""
 
     def __call__(self, x: Tensor, sigma: Tensor, /) -> Tensor: ...
 
 
 @runtime_checkable
 class Flow(Denoise, Protocol):
-    """A Denoise that knows its velocity dx/dsigma = (x - x0) / sigma, and takes sigma as a float.
+    """A Denoise with a velocity dx/dsigma = (x - x0) / sigma that takes sigma as a float.
 
-    Samplers ask it instead of x0: nothing is rounded on the way from one to the other, and no
-    tensor is made of a number that the host already has.
+    Samplers call velocity() instead of x0: this avoids the rounding of a conversion, and a tensor
+    for a number that the host has.
     """
 
     def velocity(self, x: Tensor, sigma: float, /) -> Tensor: ...
@@ -71,12 +71,12 @@ class Sampler(Protocol):
 
 
 class Run:
-    """One sampler run: sigmas as floats, and the model, noise and callback taking floats.
+    """One sampler run: sigmas as floats; model, noise and callback with float arguments.
 
-    All arithmetic on sigmas is float64 on the host: nothing waits for the device, and the small
-    differences in the formulas do not cancel. The latents between two model calls are float64
-    too; they are small (a megabyte at 1024x1024), and rounding happens at the model only.
-    Euler's method along a Flow is the exception.
+    All arithmetic on sigmas is float64 on the host: it does not wait for the device, and small
+    differences do not cancel. The latents between two model calls are float64 too; they are small
+    (a megabyte at 1024x1024), and only the model's input is rounded. Euler's method along a Flow
+    is the exception.
     """
 
     def __init__(
@@ -137,8 +137,8 @@ def sampler(body: Callable[[Run, Tensor], Tensor]) -> Sampler:
 
 
 def towards(denoised: Tensor, x: Tensor, ratio: float) -> Tensor:
-    """The point of the straight line from x (ratio 1) to denoised (ratio 0): an Euler step
-    from sigma to ratio * sigma."""
+    """The point at `ratio` on the line from denoised (0) to x (1): an Euler step from sigma to
+    ratio * sigma."""
     return torch.lerp(x, denoised, 1.0 - ratio)
 
 

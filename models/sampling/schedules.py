@@ -1,7 +1,7 @@
 """The seven noise schedules and the sigma lists made from them.
 
-Owns every rule that turns (schedule, steps, shift mu) into a list of sigmas, and the way back
-from a list to its mu. Lists are computed in float64 and rounded once to float32. Knows no model.
+Owns every rule that turns (schedule, steps, shift mu) into a list of sigmas, and the inverse from
+a list to its mu. Lists are computed in float64 and rounded once to float32. Knows no model.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ def _simple(steps: int, mu: float) -> list[float]:
 
 
 def _sgm_uniform(steps: int, mu: float) -> list[float]:
-    # The end of the ramp is the smallest *sigma*, used as a time: kept as the reference has it.
+    # The end of the ramp is the smallest *sigma*, used as a time, as in the reference.
     return [shifted(t, mu) for t in _spaced(1.0, _from_table(1, mu), steps + 1)[:-1]]
 
 
 def _normal(steps: int, mu: float) -> list[float]:
-    # As above, and with both ends included, so the last sigma is shifted twice.
+    # As above, with both ends included, so the last sigma is shifted twice.
     return [shifted(t, mu) for t in _spaced(1.0, _from_table(1, mu), steps)]
 
 
 def _ddim_uniform(steps: int, mu: float) -> list[float]:
-    # Starts below sigma = 1 and may give one step more than asked for.
+    # Starts below sigma = 1 and may have one step more than requested.
     stride = max(1, TABLE // steps)
     return [_from_table(k + 1, mu) for k in range(1, TABLE, stride)][::-1]
 
@@ -72,7 +72,7 @@ def _exponential(steps: int, mu: float) -> list[float]:
 def _beta(steps: int, mu: float) -> list[float]:
     """Lee et al., arXiv 2407.12173: times at the quantiles of a Beta(0.6, 0.6) distribution."""
     quantiles = (float(betaincinv(BETA_SHAPE, BETA_SHAPE, 1 - i / steps)) for i in range(steps))
-    # dict.fromkeys: with very many steps neighbours meet at one table entry; each is used once.
+    # dict.fromkeys: with very many steps neighbours share a table entry; use each entry once.
     indices = dict.fromkeys(round((TABLE - 1) * q) for q in quantiles)
     return [_from_table(index + 1, mu) for index in indices]
 
@@ -93,10 +93,9 @@ def sigmas_for(
 ) -> Tensor:
     """The sigma list of a run: float32 on the CPU, [n + 1], descending, last entry 0.
 
-    n equals `steps` but for ddim_uniform, which may have one more. With `sampler` given, the list
-    is the one that sampler is meant to be run on: dpm_2, dpm_2_ancestral, uni_pc and uni_pc_bh2
-    take the list of one step more without its last sigma above zero. ValueError for an unknown
-    name or steps < 1.
+    n equals `steps`, except for ddim_uniform, which may have one more. With `sampler`, the list is
+    the one for that sampler: dpm_2, dpm_2_ancestral, uni_pc and uni_pc_bh2 use the list of one
+    more step without its last sigma above zero. Raises ValueError for an unknown name or steps < 1.
     """
     if schedule not in SCHEDULES:
         raise ValueError(f"unknown schedule {schedule!r}, one of: {', '.join(SCHEDULES)}")
@@ -109,20 +108,21 @@ def sigmas_for(
     return torch.tensor([*sigmas, 0.0], dtype=torch.float64).to(torch.float32)
 
 
-# The bracket within which a list's mu is looked for, and how well a list must be met: wider than
-# float32 rounding (2e-7), far narrower than the gap between two schedules.
+# The search bracket of a list's mu, and the tolerance of a match: wider than float32 rounding
+# (2e-7), far narrower than the gap between two schedules.
 _MU_RANGE = (-6.0, 12.0)
 _MATCH = 1e-6
-# float32 sigmas fix mu to about 1e-6; more digits would be noise.
+# float32 sigmas determine mu to about 1e-6; more digits would be noise.
 _MU_DIGITS = 5
 
 
 def shift_of(sigmas: Sequence[float]) -> float:
-    """The mu of the table that a full list (ending in 0) was made with; 1.15 if nothing fits.
+    """The mu of a full sigma list (ending in 0); 1.15 if no schedule matches.
 
-    The SDE samplers need mu for their start and the list is all they are given. Each schedule's
-    last sigma above zero grows with mu, so each schedule yields one candidate, and the right one
-    reproduces the whole list. Lists of one or two steps fit several: then the mu nearest to 1.15.
+    The SDE samplers need mu for their start and get only the list. The last sigma above zero of
+    every schedule grows with mu, so each schedule yields one candidate, and the right one
+    reproduces the whole list. Lists of one or two steps match several schedules; then the mu
+    nearest to 1.15 is returned.
     """
     steps, positive = len(sigmas) - 1, list(sigmas[:-1])
     for schedule in SCHEDULES.values():
@@ -150,9 +150,8 @@ def _fits(candidate: Sequence[float], sigmas: Sequence[float]) -> bool:
 def control_active(sigma: Tensor | float, cn_stop: float, mu: float = DEFAULT_MU) -> bool:
     """Whether the ControlNet takes part in a model evaluation at `sigma`: sigma >= P(cn_stop).
 
-    `sigma` is what the model is called with, a number or a 0-dim CPU tensor; cn_stop is 0..1.
-    Both sides are compared as float32 and a tie is active, so that cn_stop = 0.5 includes the
-    step which the simple schedule puts exactly at half time. cn_stop = 0 leaves sigma = 1 only,
-    1 everything.
+    `sigma` is the model's argument, a number or a 0-dim CPU tensor; cn_stop is 0..1. Both sides
+    are compared as float32 and a tie is active, so cn_stop = 0.5 includes the step that the simple
+    schedule puts exactly at half time. cn_stop = 0 selects only sigma = 1, cn_stop = 1 all sigmas.
     """
     return single(float(sigma)) >= single(percent_to_sigma(cn_stop, mu))

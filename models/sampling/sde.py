@@ -15,7 +15,7 @@ from models.sampling.flow import (
 from models.sampling.run import Run, sampler
 from models.sampling.schedules import shift_of
 
-# How far below sigma = 1 they start, as a share of the time: at 1 the log SNR is infinite.
+# They start below sigma = 1, at this share of the time: at 1 the log SNR is infinite.
 START_PERCENT = 1e-4
 
 
@@ -26,15 +26,15 @@ def _below_one(run: Run) -> None:
 
 
 def _move(run: Run, x: Tensor, prediction: Tensor, sigma: float, to: float) -> Tensor:
-    """From sigma to `to` along a prediction, with fresh noise.
+    """Step from sigma to `to` along a prediction, with fresh noise.
 
     In units of the signal, x = x0 + ratio * noise: an ancestral step there, scaled back.
     """
     ratio = noise_to_signal(sigma)
     down, up = ratio_split(ratio, noise_to_signal(to))
-    kept = down / ratio
+    share = down / ratio
     return (1 - to) * (
-        (kept / (1 - sigma)) * x + (1 - kept) * prediction + up * run.noise(sigma, to)
+        (share / (1 - sigma)) * x + (1 - share) * prediction + up * run.noise(sigma, to)
     )
 
 
@@ -102,7 +102,7 @@ def sample_dpmpp_3m_sde(run: Run, x: Tensor) -> Tensor:
     """SDE-DPM-Solver++(3M) (k-diffusion, MIT, after arXiv 2211.01095).
 
     One evaluation a step, stochastic: one draw a step but the last. Extrapolates from three
-    predictions: blows up on normal and ddim_uniform, whose last sigmas are far apart.
+    predictions, so it diverges on normal and ddim_uniform, whose last sigmas are far apart.
     """
     _below_one(run)
     history: list[tuple[Tensor, float]] = []
@@ -120,7 +120,8 @@ def sample_dpmpp_3m_sde(run: Run, x: Tensor) -> Tensor:
 
 
 def _third_order(denoised: Tensor, h: float, history: list[tuple[Tensor, float]]) -> Tensor:
-    """What one or two earlier (prediction, step) pairs, newest first, add to the base step."""
+    """The correction of the base step from one or two earlier (prediction, step) pairs, newest
+    first."""
     phi_2 = math.expm1(-2 * h) / (2 * h) + 1
     denoised_1, h_1 = history[0]
     first = (denoised - denoised_1) * (h / h_1)

@@ -1,4 +1,4 @@
-"""Samplers that look ahead within a step: heun, heunpp2, dpm_2 and its ancestral form."""
+"""Samplers with several evaluations per step: heun, heunpp2, dpm_2 and its ancestral form."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def sample_heunpp2(run: Run, x: Tensor) -> Tensor:
 
 
 def _midpoint_slope(run: Run, x: Tensor, denoised: Tensor, sigma: float, end: float) -> Tensor:
-    """The slope at the geometric middle of sigma and end, reached by an Euler step."""
+    """The slope at the geometric mean of sigma and end, after an Euler step to it."""
     middle = math.sqrt(sigma * end)
     x_middle = towards(denoised, x, middle / sigma)
     return slope(x_middle, run.denoise(x_middle, middle), middle)

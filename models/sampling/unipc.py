@@ -1,4 +1,4 @@
-"""UniPC, a predictor and corrector sharing their evaluations, in its two published forms."""
+"""UniPC, a predictor-corrector with shared evaluations, in its two published forms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.sampling.run import Run, sampler, towards
 
-# The last sigma, 0 in every list, is replaced by this: the solver works in log sigma.
+# Replaces the last sigma, 0 in every list, because the solver works in log sigma.
 LAST_SIGMA = 1e-3
 MAX_ORDER = 3
 
@@ -27,7 +27,7 @@ def _scaled_phis(g: float) -> list[float]:
 def _weights(nodes: Sequence[float], g: float, b_h: float) -> list[float]:
     """rho_j with sum_j rho_j nodes_j^(i-1) = i! phi_i(g) / b_h, i = 1.. (the paper's a_p)."""
     if len(nodes) == 1:
-        return [0.5]  # as the authors do: the limit, whatever g is
+        return [0.5]  # as the authors do: the limit for every g
     r = torch.tensor(nodes, dtype=torch.float64)
     matrix = torch.stack([r**i for i in range(len(nodes))])
     right = torch.tensor(_scaled_phis(g)[: len(nodes)], dtype=torch.float64) / b_h
@@ -55,7 +55,7 @@ def _unipc(run: Run, x: Tensor, b: Callable[[float], float]) -> Tensor:
                 x = x - b(g) * rho * change
         if k == steps:
             break
-        # The corrector uses the prediction at the predicted point; none is made at the new one.
+        # The corrector uses the prediction at the predicted point, not a new one.
         predicted = run.denoise(x, sigmas[k])
         x = base
         for rho, change in zip(

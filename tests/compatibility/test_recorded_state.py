@@ -1,5 +1,7 @@
-"""A server that is started on what the version before left carries it on: the requests that wait,
-what has ended, keys, uploads, webhooks and the history. README.md says what was recorded and how.
+"""Upgrade: a server on the recorded state of the previous version continues its work.
+
+This covers waiting requests, ended ones, keys, uploads, webhooks and the history. README.md
+describes the recording.
 """
 
 from __future__ import annotations
@@ -240,7 +242,7 @@ def test_the_history_lists_what_was_and_what_has_ended_since(upgraded: Upgraded)
         until(lambda: ended() == before | set(waited), "the history to know of all", 200)
 
 
-def test_what_was_kept_in_redis_is_there_for_an_api_without_folder_and_database(
+def test_state_kept_in_redis_is_readable_without_folder_and_database(
     upgraded: Upgraded,
 ) -> None:
     settings = {"PUBLIC_URL": upgraded.notes["public_url"], "HISTORY_DAYS": "3650"}

@@ -1,5 +1,6 @@
-"""Clients of the contract tests. Each is watched: an answer that is a redirect, HTML, a traceback
-or `{"detail": ...}` fails the test it happens in, whatever the test is about.
+"""Clients of the contract tests. A recorder watches every response.
+
+A redirect, HTML, a traceback or `{"detail": ...}` fails the test in which it occurs.
 """
 
 from __future__ import annotations

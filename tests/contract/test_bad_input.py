@@ -1,5 +1,6 @@
-"""What is refused, and how: at once with 400 when the body is wrong, as a FAILED request when its
-picture is. Every answer is JSON with one sentence (tests.support.wire holds all of them to that).
+"""Invalid input: a wrong body gets 400 at once, a wrong picture a FAILED request.
+
+Every error is JSON with one sentence (tests.support.wire checks that).
 """
 
 from __future__ import annotations
@@ -172,7 +173,7 @@ def test_numbers_and_switches_as_strings(http: httpx.Client) -> None:
     assert picture(http, small(**quoted)) == picture(http, small(**values))
 
 
-def test_one_and_zero_are_switches(http: httpx.Client) -> None:
+def test_the_numbers_one_and_zero_are_booleans(http: httpx.Client) -> None:
     """The oldest samples send `base64: 1`."""
     assert http.post(V1, json=small(base64=1)).headers["content-type"] == "application/json"
     assert http.post(V1, json=small(base64=0)).headers["content-type"] == "image/jpeg"

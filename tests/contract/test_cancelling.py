@@ -59,7 +59,7 @@ def test_a_queued_request_ends_at_once_and_leaves_nothing(
         until(lambda: not redis.keys(f"blob:{second}:*"), "nothing kept of the second")
 
 
-def test_what_has_ended_is_answered_as_it_ended(http: httpx.Client) -> None:
+def test_cancelling_an_ended_request_returns_its_final_state(http: httpx.Client) -> None:
     request_id = finished(http, small())["request_id"]
     status = http.get(f"/v2/requests/{request_id}/status").json()
     cancelled = http.delete(f"/v2/requests/{request_id}")
@@ -67,7 +67,9 @@ def test_what_has_ended_is_answered_as_it_ended(http: httpx.Client) -> None:
     assert http.get(f"/v2/requests/{request_id}").json()["status"] == "COMPLETED"
 
 
-def test_nobody_cancels_what_is_not_his(http: httpx.Client, server: Server) -> None:
+def test_a_key_cannot_cancel_the_requests_of_another_key(
+    http: httpx.Client, server: Server
+) -> None:
     request_id = submitted(http)
     stranger = a_key(server.redis_url)
     with Redis.from_url(server.redis_url) as redis:
@@ -79,7 +81,7 @@ def test_nobody_cancels_what_is_not_his(http: httpx.Client, server: Server) -> N
     http.delete(url)
 
 
-def test_a_v1_call_that_waits_for_it_is_told(http: httpx.Client, server: Server) -> None:
+def test_a_waiting_v1_call_gets_the_cancellation(http: httpx.Client, server: Server) -> None:
     key = {"idempotency-key": f"cancelled-{time.time_ns()}"}
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(http.post, V1, json=slow(4), headers=key)

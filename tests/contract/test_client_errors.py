@@ -173,7 +173,7 @@ def raw_exchange(server: Server, request: bytes) -> bytes:
         b"this is not HTTP\r\n\r\n",
     ],
 )
-def test_what_is_no_request_is_answered_with_json(server: Server, request_bytes: bytes) -> None:
+def test_malformed_http_gets_a_json_error(server: Server, request_bytes: bytes) -> None:
     head, _, body = raw_exchange(server, request_bytes).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
     assert b"content-type: application/json" in head

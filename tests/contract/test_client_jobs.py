@@ -178,7 +178,7 @@ def test_05_wait_gives_up_and_can_be_repeated(client: SegmindClient) -> None:
 
 
 def test_06_unreachable_image_fails_the_job(client: SegmindClient, wire: Wire) -> None:
-    """An image nobody serves: accepted, then InferenceFailed with a reason, HTTP 422, and no
+    """An image that no host serves: accepted, then InferenceFailed with a reason, HTTP 422, and no
     GET of the result."""
     job = client.submit_async(MODEL, **small(image=f"http://127.0.0.1:{free_port()}/x.png"))
     with pytest.raises(InferenceFailed) as failed:
@@ -282,7 +282,7 @@ def test_15_expired_id_is_404(connect: Connect, short_lived_api: str, server: Se
 
 
 def test_a_result_is_the_image_of_the_next_request(client: SegmindClient) -> None:
-    """The output link as `image`, though its host is one that nobody could fetch from."""
+    """The output link as `image`, although the fetcher could not reach its host."""
     first = client.submit_async(MODEL, **small(image_format="png")).wait(interval=0.05)
     link = httpx.URL(first["output"]).copy_with(host="pictures.invalid")
     chained = client.submit_async(MODEL, **small(image=str(link), seed=1)).wait(interval=0.05)

@@ -111,7 +111,7 @@ def test_a_link_that_was_changed_is_nothing(side: SegmindClient, tmp_path: Path)
         ),
     ],
 )
-def test_what_is_no_picture_is_refused(
+def test_a_file_that_is_no_picture_is_refused(
     http: httpx.Client, body: dict[str, Any], sentence: str
 ) -> None:
     answer = http.post("/upload-asset", json=body)
@@ -165,7 +165,7 @@ def test_39_failures_are_in_the_history(side: SegmindClient, http: httpx.Client)
         assert row not in page["data"]
 
 
-def test_what_has_not_ended_is_pending(
+def test_an_unfinished_request_is_pending(
     side: SegmindClient, server: Server, http: httpx.Client
 ) -> None:
     with paused(server, "worker gpu"):
@@ -179,7 +179,7 @@ def test_what_has_not_ended_is_pending(
     assert {one["model_status"] for one in page["data"]} == {"PENDING"}
 
 
-def test_pages_are_as_long_as_asked_for(side: SegmindClient, http: httpx.Client) -> None:
+def test_pages_have_the_requested_length(side: SegmindClient, http: httpx.Client) -> None:
     rows_of(http, finished(http, small(samples=2))["request_id"])
     first, second = (side.generations.history(page=page, per_page=1) for page in (1, 2))
     both = side.generations.history(per_page=2)

@@ -127,7 +127,7 @@ def test_32_client_gives_up_and_the_server_lives_on(
 
 
 def record_of(server: Server, prompt: str) -> RequestRecord | None:
-    """The stored request with this prompt: its client hung up before it was told the id."""
+    """The stored request with this prompt: its client disconnected before it got the id."""
     with Redis.from_url(server.redis_url) as redis:
         store = RequestStore(redis, ttl_s=1)
         ids = [key.decode().split(":")[1] for key in redis.scan_iter("req:*", _type="hash")]
@@ -139,7 +139,7 @@ def test_32_a_waiting_request_is_cancelled_with_its_client(
     connect: Connect, client: SegmindClient, server: Server
 ) -> None:
     """A v1 request that has not begun ends as cancelled when its client hangs up."""
-    prompt = "nobody waits for this"
+    prompt = "no client waits for this"
     hasty = connect(f"{server.url}/v1", server.key, timeout=3)
     with paused(server, "worker gpu"):
         with pytest.raises(httpx.ReadTimeout):

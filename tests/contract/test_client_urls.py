@@ -1,4 +1,4 @@
-"""Where requests go and what URLs come back: headers, trailing slashes, hosts, prefixes.
+"""The URLs of requests and in responses: headers, trailing slashes, hosts, prefixes.
 
 Numbers in the names are those of the acceptance scenarios.
 """

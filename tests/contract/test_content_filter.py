@@ -1,5 +1,6 @@
-"""The content filter over HTTP: a real finish worker that has loaded a classifier; only the gpu
-worker is played by the test, so that it can say which picture is made.
+"""The content filter over HTTP: a real finish worker that has loaded a classifier.
+
+The test stands for the gpu worker, so that it can choose the picture.
 """
 
 from __future__ import annotations

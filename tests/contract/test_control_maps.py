@@ -106,7 +106,7 @@ def test_control_image_takes_the_place_of_image(http: httpx.Client, host: Pictur
     assert "/control.png" in host.requests
 
 
-def test_what_is_wrong_with_a_map_is_said_by_its_own_name(http: httpx.Client) -> None:
+def test_an_error_about_a_control_map_names_control_image(http: httpx.Client) -> None:
     body = small()
     del body["image"]
     assert http.post(V2, json=body).json()["error"].startswith("image: is missing")

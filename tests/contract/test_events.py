@@ -33,7 +33,7 @@ def submitted(http: httpx.Client, body: dict[str, Any]) -> str:
     return str(http.post(V2, json=body).json()["request_id"])
 
 
-def test_a_stream_tells_a_whole_life_and_ends(plain: httpx.Client) -> None:
+def test_a_stream_reports_every_stage_of_a_request_and_ends(plain: httpx.Client) -> None:
     request_id = submitted(plain, small(samples=2))
     seen = all_events(plain, request_id)
     named = [event for event in seen if event.id]  # the others only say where it stands
@@ -48,7 +48,7 @@ def test_a_stream_tells_a_whole_life_and_ends(plain: httpx.Client) -> None:
     assert seen[-1].data == plain.get(f"/v2/requests/{request_id}/status").json()
 
 
-def test_steps_carry_previews_for_who_asks(plain: httpx.Client) -> None:
+def test_steps_have_previews_if_requested(plain: httpx.Client) -> None:
     seen = all_events(plain, submitted(plain, small(preview=True)))
     previews = [event.data["preview"] for event in seen if event.name == "step"]
     assert len(previews) == 15
@@ -61,7 +61,7 @@ def test_steps_carry_previews_for_who_asks(plain: httpx.Client) -> None:
     assert not any("preview" in event.data for event in seen if event.name != "step")
 
 
-def test_a_stream_of_an_ended_request_is_told_again(plain: httpx.Client) -> None:
+def test_a_stream_of_an_ended_request_replays_its_events(plain: httpx.Client) -> None:
     request_id = finished(plain, small())["request_id"]
     seen = all_events(plain, request_id)
     assert [seen[0].name, seen[1].name, seen[-1].name] == ["queued", "started", "completed"]
@@ -69,7 +69,7 @@ def test_a_stream_of_an_ended_request_is_told_again(plain: httpx.Client) -> None
     assert all_events(plain, request_id) == seen
 
 
-def test_who_comes_back_gets_the_rest(plain: httpx.Client) -> None:
+def test_a_client_that_reconnects_gets_the_remaining_events(plain: httpx.Client) -> None:
     request_id = submitted(plain, slow())
     first = []
     with events(plain, request_id) as stream:

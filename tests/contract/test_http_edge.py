@@ -1,5 +1,6 @@
-"""The edge of the server, before a request is one: what a client may not do to it, and what every
-answer carries. Raw sockets; no workers are needed.
+"""The edge of the HTTP server: hostile and malformed connections, and headers of every response.
+
+Raw sockets; no workers are needed.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def post(key: str, *headers: str, body: bytes = b"") -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def told(url: str, raw: bytes) -> list[Answer]:
-    """Everything that is answered to `raw` before the server hangs up."""
+def exchange(url: str, raw: bytes) -> list[Answer]:
+    """Send `raw` and return all responses until the server closes the connection."""
     with connected(url) as connection:
         connection.sendall(raw)
         return answers(everything(connection))
@@ -66,7 +67,7 @@ def told(url: str, raw: bytes) -> list[Answer]:
 
 def ask(url: str, path: str) -> Answer:
     raw = f"GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
-    (answer,) = told(url, raw.encode())
+    (answer,) = exchange(url, raw.encode())
     return answer
 
 
@@ -155,7 +156,7 @@ def ask_for_ever(connection: socket.socket, request: bytes) -> None:
     ids=["a long header", "one without an end", "a long path", "many headers"],
 )
 def test_a_large_head_is_431(patient: str, head: bytes) -> None:
-    (answer,) = told(patient, head)
+    (answer,) = exchange(patient, head)
     assert answer.status == 431
     assert str(MAX_HEAD_BYTES) in answer.error
 
@@ -163,7 +164,7 @@ def test_a_large_head_is_431(patient: str, head: bytes) -> None:
 def test_a_head_within_the_bounds_is_taken(patient: str) -> None:
     headers = b"a: b\r\n" * (MAX_HEADERS - 3) + b"x-long: " + b"a" * 30_000 + b"\r\n"
     raw = b"GET /health/live HTTP/1.1\r\nhost: a\r\nconnection: close\r\n" + headers + b"\r\n"
-    (answer,) = told(patient, raw)
+    (answer,) = exchange(patient, raw)
     assert answer.status == 200
 
 
@@ -171,7 +172,7 @@ def test_a_head_within_the_bounds_is_taken(patient: str) -> None:
     "framing", ["a: b\r\n", "1;" + "x" * 60, "x" * 60], ids=["trailers", "extensions", "size"]
 )
 def test_a_body_of_nothing_but_framing_is_refused(patient: str, key: str, framing: str) -> None:
-    """Trailers and chunk extensions have no length of their own, and nobody wants them."""
+    """Trailers and chunk extensions have no length of their own, and no handler reads them."""
     start = b"0\r\n" if framing.startswith("a") else b""
     flood = start + framing.encode() * 20_000
     with connected(patient) as connection:
@@ -194,21 +195,21 @@ def test_a_large_body_is_413(patient: str, key: str, content_type: str, chunked:
     else:
         body = data
         raw += f"content-length: {len(data)}\r\n\r\n"
-    (answer,) = told(patient, raw.encode() + body)
+    (answer,) = exchange(patient, raw.encode() + body)
     assert answer.status == 413
     assert str(MAX_BODY) in answer.error
 
 
 def test_a_length_that_is_too_small_cuts_the_body(patient: str, key: str) -> None:
     """What is beyond the declared length is no part of it, and ends the connection."""
-    (answer,) = told(patient, post(key, "content-length: 5", body=BODY))
+    (answer,) = exchange(patient, post(key, "content-length: 5", body=BODY))
     assert answer.status == 400
     assert answer.error.startswith("body: ")
     assert answer.headers["connection"] == "close"
 
 
 def test_a_length_that_is_too_large_waits_for_the_rest(strict: str, key: str) -> None:
-    (answer,) = told(strict, post(key, f"content-length: {len(BODY) + 1}", body=BODY))
+    (answer,) = exchange(strict, post(key, f"content-length: {len(BODY) + 1}", body=BODY))
     assert answer.status == 408
 
 
@@ -226,7 +227,7 @@ def test_a_length_that_is_too_large_waits_for_the_rest(strict: str, key: str) ->
 )
 def test_ambiguous_framing_is_refused(patient: str, key: str, framing: tuple[str, ...]) -> None:
     """What two readers could read as two different requests is none."""
-    (answer,) = told(patient, post(key, *framing, body=b"5\r\nhello\r\n0\r\n\r\n"))
+    (answer,) = exchange(patient, post(key, *framing, body=b"5\r\nhello\r\n0\r\n\r\n"))
     assert answer.status == 400
     assert answer.error
 
@@ -234,7 +235,7 @@ def test_ambiguous_framing_is_refused(patient: str, key: str, framing: tuple[str
 def test_requests_sent_ahead_are_not_kept(patient: str) -> None:
     """One answer at a time: a thousand requests in one go are no thousand requests in memory."""
     one = b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n"
-    (answer,) = told(patient, one * 1000)
+    (answer,) = exchange(patient, one * 1000)
     assert answer.status == 200
     assert answer.headers["connection"] == "close"
 
@@ -242,7 +243,7 @@ def test_requests_sent_ahead_are_not_kept(patient: str) -> None:
 @pytest.mark.parametrize("offer", ["h2c", "websocket", "x"])
 @pytest.mark.parametrize("framing", ["content-length", "chunked"])
 @pytest.mark.parametrize("apart", [False, True], ids=["in one go", "body later"])
-def test_an_offer_of_another_protocol_is_not_taken_up(
+def test_an_offer_of_another_protocol_is_declined(
     patient: str, offer: str, framing: str, apart: bool
 ) -> None:
     """Java's client and `curl --http2` make it with every request; the body is no second one."""
@@ -265,7 +266,7 @@ def test_an_offer_of_another_protocol_is_not_taken_up(
 
 def test_the_body_behind_an_offer_is_read(patient: str, key: str) -> None:
     offers = "connection: upgrade, http2-settings, close", "upgrade: h2c", "http2-settings: AAMA"
-    (answer,) = told(patient, post(key, *offers, f"content-length: {len(BODY)}", body=BODY))
+    (answer,) = exchange(patient, post(key, *offers, f"content-length: {len(BODY)}", body=BODY))
     assert answer.status == 200
     assert json.loads(answer.body)["status"] == "QUEUED"
 
@@ -276,9 +277,9 @@ def test_the_body_behind_an_offer_is_read(patient: str, key: str) -> None:
 )
 def test_exactly_one_host_is_needed(patient: str, hosts: bytes, status: int) -> None:
     raw = b"GET /health/live HTTP/1.1\r\n" + hosts + b"connection: close\r\n\r\n"
-    (answer,) = told(patient, raw)
+    (answer,) = exchange(patient, raw)
     assert answer.status == status
-    (older,) = told(patient, b"GET /health/live HTTP/1.0\r\n\r\n")
+    (older,) = exchange(patient, b"GET /health/live HTTP/1.0\r\n\r\n")
     assert older.status == 200
 
 
@@ -304,7 +305,7 @@ def test_white_space_around_a_value_is_no_part_of_it(
     for headers in (values, spaced):
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         raw = f"POST /v2/flux-controlnet HTTP/1.1\r\n{head}\r\n".encode() + BODY
-        (answer,) = told(patient, raw)
+        (answer,) = exchange(patient, raw)
         assert answer.status == 200, answer.body
         found = json.loads(answer.body)
         assert found["status_url"].startswith("http://localhost/v2/requests/")
@@ -315,7 +316,7 @@ def test_white_space_around_a_value_is_no_part_of_it(
 @pytest.mark.parametrize("port", ["\xb2", "65536", "+80", "8_0", "x", "80:80"], ids=ascii)
 def test_a_host_with_no_port_is_400(patient: str, port: str) -> None:
     raw = f"GET /health/live HTTP/1.1\r\nhost: localhost:{port}\r\n\r\n".encode("latin-1")
-    (answer,) = told(patient, raw)
+    (answer,) = exchange(patient, raw)
     assert answer.status == 400
     assert answer.error.startswith("Host: ")
     assert_safe(answer)
@@ -324,13 +325,13 @@ def test_a_host_with_no_port_is_400(patient: str, port: str) -> None:
 @pytest.mark.parametrize("coding", ["gzip, chunked", "gzip", "identity", "x-mine, chunked"])
 def test_an_unknown_transfer_coding_is_501(patient: str, key: str, coding: str) -> None:
     framing = f"transfer-encoding: {coding}"
-    (answer,) = told(patient, post(key, framing, body=b"5\r\nhello\r\n0\r\n\r\n"))
+    (answer,) = exchange(patient, post(key, framing, body=b"5\r\nhello\r\n0\r\n\r\n"))
     assert (answer.status, answer.error) == (501, "Transfer-Encoding: only chunked is understood")
     assert answer.headers["connection"] == "close"
 
 
 def test_two_keys_are_none(patient: str, key: str) -> None:
-    (answer,) = told(patient, post(key, "x-api-key: SG_other", "content-length: 0"))
+    (answer,) = exchange(patient, post(key, "x-api-key: SG_other", "content-length: 0"))
     assert (answer.status, answer.error) == (400, "x-api-key: sent twice with different values")
 
 
@@ -342,7 +343,7 @@ BODIES = ("/v1/flux-controlnet", "/v2/flux-controlnet", "/v1/flux-controlnet/pre
 def test_a_content_coding_is_415(patient: str, key: str, path: str, coding: str) -> None:
     headers = f"content-encoding: {coding}", f"content-length: {len(BODY)}", "connection: close"
     raw = post(key, *headers).replace(b"/v2/flux-controlnet", path.encode(), 1)
-    (answer,) = told(patient, raw + gzip.compress(BODY)[: len(BODY)])
+    (answer,) = exchange(patient, raw + gzip.compress(BODY)[: len(BODY)])
     assert answer.status == 415
     assert answer.error.startswith("Content-Encoding: ")
     assert answer.headers["accept-encoding"] == "identity"
@@ -351,7 +352,7 @@ def test_a_content_coding_is_415(patient: str, key: str, path: str, coding: str)
 @pytest.mark.parametrize("coding", ["identity", "", "Identity "])
 def test_the_coding_that_is_none_is_understood(patient: str, key: str, coding: str) -> None:
     headers = f"content-encoding: {coding}", f"content-length: {len(BODY)}", "connection: close"
-    (answer,) = told(patient, post(key, *headers, body=BODY))
+    (answer,) = exchange(patient, post(key, *headers, body=BODY))
     assert answer.status == 200
 
 
@@ -366,7 +367,7 @@ def test_json_is_utf_8(patient: str, key: str, path: str, charset: str) -> None:
     fields = {"image": "aGVsbG8=", "prompt": "x", "data_urls": ["data:image/gif;base64,R0lGODlh"]}
     body = json.dumps(fields).encode(charset)
     raw = post(key, f"content-length: {len(body)}", "connection: close")
-    (answer,) = told(patient, raw.replace(b"/v2/flux-controlnet", path.encode(), 1) + body)
+    (answer,) = exchange(patient, raw.replace(b"/v2/flux-controlnet", path.encode(), 1) + body)
     assert answer.status == 400
     assert answer.error.startswith("body: not valid JSON")
 
@@ -375,7 +376,7 @@ def test_a_byte_order_mark_before_json_is_ignored(patient: str, key: str) -> Non
     """As RFC 8259 (8.1) allows."""
     body = BODY.decode().encode("utf-8-sig")
     raw = post(key, f"content-length: {len(body)}", "connection: close", body=body)
-    (answer,) = told(patient, raw)
+    (answer,) = exchange(patient, raw)
     assert answer.status == 200
 
 
@@ -383,7 +384,7 @@ def test_a_byte_order_mark_before_json_is_ignored(patient: str, key: str) -> Non
 def test_half_a_character_is_named(patient: str, key: str, text: str, half: str) -> None:
     body = json.dumps({"image": "aGVsbG8=", "prompt": text}).encode()
     raw = post(key, f"content-length: {len(body)}", "connection: close", body=body)
-    (answer,) = told(patient, raw)
+    (answer,) = exchange(patient, raw)
     assert answer.status == 400
     assert answer.error.startswith(f"prompt: \\u{half} is not allowed without its other half")
 
@@ -409,7 +410,7 @@ def test_a_long_picture_is_stored_as_it_was_sent(
         raw = post(key, *headers, body=body.encode())
         if form:
             raw = raw.replace(b"application/json", b"multipart/form-data; boundary=x", 1)
-        (answer,) = told(patient, raw)
+        (answer,) = exchange(patient, raw)
         assert answer.status == 200, answer.body
         ids.add(json.loads(answer.body)["request_id"])
     (request_id,) = ids
@@ -421,7 +422,7 @@ def test_a_long_picture_is_stored_as_it_was_sent(
 
 
 def test_more_v1_calls_wait_than_a_connection_pool_holds(redis_url: str, key: str) -> None:
-    """Each is told that it waited for too long, none that the service is unavailable."""
+    """Each call gets a timeout, none a 503."""
     raw = post(key, f"content-length: {len(BODY)}", "connection: close", body=BODY)
     raw = raw.replace(b"/v2/", b"/v1/")
     with running_api(redis_url, ready=False, SYNC_TIMEOUT_S="5") as url, ExitStack() as stack:
@@ -444,7 +445,7 @@ def test_a_form_in_another_charset_is_refused(patient: str, key: str, charset: s
         f"POST /v2/flux-controlnet HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\n{kind}\r\n"
         f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
     )
-    (answer,) = told(patient, raw.encode() + body)
+    (answer,) = exchange(patient, raw.encode() + body)
     assert answer.status == 400
     assert "UTF-8" in answer.error
 
@@ -466,14 +467,14 @@ def test_a_form_that_could_be_read_otherwise_is_refused(
 ) -> None:
     raw = post(key, f"content-length: {len(body)}", "connection: close")
     raw = raw.replace(b"application/json", b"multipart/form-data; boundary=x")
-    (answer,) = told(patient, raw + body)
+    (answer,) = exchange(patient, raw + body)
     assert answer.status == 400
     assert named in answer.error
 
 
 def test_numbers_of_thousands_of_digits_are_refused_unread(patient: str, key: str) -> None:
     body = b'{"x": [%s]}' % b",".join([b"1" * 4000] * 20)
-    (answer,) = told(
+    (answer,) = exchange(
         patient, post(key, f"content-length: {len(body)}", "connection: close", body=body)
     )
     assert answer.status == 400
@@ -504,7 +505,7 @@ def test_every_answer_is_safe_to_open(patient: str, path: str, status: int) -> N
 
 
 def test_so_are_those_that_are_no_answer_of_the_application(patient: str) -> None:
-    (answer,) = told(patient, b"nonsense\r\n\r\n")
+    (answer,) = exchange(patient, b"nonsense\r\n\r\n")
     assert answer.status == 400
     assert_safe(answer)
 

@@ -113,7 +113,7 @@ def test_26_insufficient_credits(connect: Connect, server: Server, new_key: Make
         )
 
 
-def test_what_a_picture_costs_is_said_and_taken(caller: Caller, new_key: MakeKey) -> None:
+def test_the_cost_of_a_picture_is_reported_and_charged(caller: Caller, new_key: MakeKey) -> None:
     http = caller(new_key(credits=10 * COST))
     v1 = http.post(V1, json=small())
     assert float(v1.headers["x-cost"]) == COST
@@ -124,7 +124,7 @@ def test_what_a_picture_costs_is_said_and_taken(caller: Caller, new_key: MakeKey
     assert balance(http) == 7 * COST
 
 
-def test_a_key_without_a_budget_is_told_what_it_would_cost(http: httpx.Client) -> None:
+def test_a_key_without_a_budget_gets_the_cost_in_the_response(http: httpx.Client) -> None:
     headers = http.post(V1, json=small()).headers
     assert (float(headers["x-cost"]), headers["x-remaining-credits"]) == (COST, "Infinity")
     metrics = finished(http, small())["metrics"]
@@ -205,7 +205,7 @@ def test_requests_beyond_the_bound_wait_their_turn(
 def test_another_keys_first_request_is_next(
     caller: Caller, new_key: MakeKey, redis: Redis, server: Server
 ) -> None:
-    """Second at the latest of all that wait, whoever has sent them."""
+    """At the latest second of all waiting requests, of all keys."""
     many, one = caller(new_key("team-b")), caller(new_key("team-c"))
     jobs, store = Jobs(redis, 60), RequestStore(redis, 60)
     with paused(server, "worker gpu"):

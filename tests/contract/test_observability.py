@@ -1,6 +1,4 @@
-"""What whoever runs the server sees of it: numbers, lines and spans, over real HTTP from real
-processes.
-"""
+"""Observability for operators: metrics, log lines and spans, over real HTTP from real processes."""
 
 from __future__ import annotations
 
@@ -137,7 +135,7 @@ def test_every_line_about_a_request_carries_its_id(http: httpx.Client, server: S
         assert secret not in text
 
 
-def test_one_trace_from_the_client_through_all_jobs(
+def test_a_trace_spans_from_the_client_through_all_jobs(
     http: httpx.Client, collector: Collector
 ) -> None:
     trace, parent = secrets.token_hex(16), secrets.token_hex(8)

@@ -1,5 +1,6 @@
-"""The request that the hosted service's page shows, with all its 17 values, on a real photograph:
-formats, sizes, seeds, samples, headers, and every parameter having its say in the picture.
+"""The request of the hosted service's page, with all its 17 values, on a real photograph.
+
+Covers formats, sizes, seeds, samples, headers, and the effect of every parameter on the picture.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a picture comes from: inside its file, as a signed receipt, and by making it again."""
+"""Provenance of a picture: metadata in its file, the signed receipt, and the replay."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_a_picture_made_from_a_ready_map_is_replayed_from_it(
     assert replay(server, file, "--image", str(ready)) == 1
 
 
-def test_a_replay_with_another_control_is_told(
+def test_a_replay_with_another_control_picture_is_reported(
     http: httpx.Client, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, control = tmp_path / "receipt.json", tmp_path / "other.png"

@@ -1,4 +1,4 @@
-"""A webhook tells of the end of a request, signed; its log can be read; inside is refused."""
+"""Webhooks over HTTP: signed, with a readable log, and never sent to internal hosts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def settled(http: httpx.Client, request_id: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("encoded", [False, True], ids=["links", "base64"])
-def test_it_tells_what_the_result_says(
+def test_a_webhook_carries_the_same_result_as_the_api(
     http: httpx.Client, listening: Receiver, encoded: bool
 ) -> None:
     body = small(samples=2, base64=encoded, webhook_url=listening.url)
@@ -61,7 +61,9 @@ def test_it_tells_what_the_result_says(
     assert [attempt["status_code"] for attempt in log["attempts"]] == [204]
 
 
-def test_it_tells_of_a_failure_and_of_v1(http: httpx.Client, listening: Receiver) -> None:
+def test_a_webhook_is_sent_for_a_failure_and_for_v1(
+    http: httpx.Client, listening: Receiver
+) -> None:
     answer = http.post(V1, json=small(image="no picture", webhook_url=listening.url))
     assert answer.status_code == 400
     message = verified(http, listening.next())
@@ -71,18 +73,20 @@ def test_it_tells_of_a_failure_and_of_v1(http: httpx.Client, listening: Receiver
 
 
 def test_a_key_may_have_one_of_its_own(server: Server, listening: Receiver) -> None:
-    """For requests that name none; told to whoever holds the key."""
+    """The webhook of a key is for requests that name none; the secret is the key's."""
     redis = connect(server.redis_url)
     with receiver() as named:
-        secret, key = KeyStore(redis).create("told", Terms(webhook_url=listening.url))
+        secret, key = KeyStore(redis).create("keyed", Terms(webhook_url=listening.url))
         with httpx.Client(base_url=server.url, headers={"x-api-key": secret}, timeout=60) as http:
             ids = [
                 http.post(V2, json=small(**more)).json()["request_id"]
                 for more in ({"webhook_url": named.url}, {})
             ]
-            told = [verified(http, one.next())["data"]["request_id"] for one in (named, listening)]
+            received = [
+                verified(http, one.next())["data"]["request_id"] for one in (named, listening)
+            ]
             listed = http.get(f"/v2/requests/{ids[1]}/webhook").json()["webhook_url"]
-    assert told == ids
+    assert received == ids
     assert listed == listening.url
     assert KeyStore(redis).revoke(key.id)
     redis.close()

@@ -1,4 +1,4 @@
-"""The demo obeys: a fast subset of `scripts/bench demo`, whose full figures are in
+"""The demo follows its input: a fast subset of `scripts/bench demo`, whose full figures are in
 docs/demo-model.md. The pictures are the same on every run of a machine; the limits leave room for
 the few scenes and for another CPU's rounding.
 """

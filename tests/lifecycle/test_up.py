@@ -1,4 +1,4 @@
-"""`scripts/up` from the outside: what it restarts and what it leaves behind."""
+"""`scripts/up` as a process: restarts, signals, and the files that it leaves."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def stopped_in_a_job(server: Server, signum: signal.Signals) -> tuple[str, str]:
     return running, waiting
 
 
-def test_stops_in_the_middle_of_jobs_leave_no_process_and_lose_no_request(tmp_path: Path) -> None:
+def test_stopping_during_jobs_leaves_no_process_and_loses_no_request(tmp_path: Path) -> None:
     """A folder in three lives. Its key is printed when it is new, or when that is asked for."""
     first = start_server(tmp_path / "data", GRACE_S="2")
     interrupted = stopped_in_a_job(first, signal.SIGINT)
@@ -144,7 +144,7 @@ def test_stops_in_the_middle_of_jobs_leave_no_process_and_lose_no_request(tmp_pa
         assert secret not in third.log.read_text()
 
 
-def test_a_child_that_dies_is_restarted_and_its_job_is_taken_up(tmp_path: Path) -> None:
+def test_a_child_that_dies_is_restarted_and_its_job_is_recovered(tmp_path: Path) -> None:
     with running_server(tmp_path / "data") as server:
         for command in ("worker gpu", "worker cpu", "worker finish", "app.cli api", "redis-server"):
             request_id = submit(server)
@@ -156,7 +156,7 @@ def test_a_child_that_dies_is_restarted_and_its_job_is_taken_up(tmp_path: Path) 
             until_completed(server, request_id, f"after {command}")
 
 
-def test_what_it_stores_is_private_and_a_folder_serves_one_server(tmp_path: Path) -> None:
+def test_the_data_folder_is_private_and_serves_one_server(tmp_path: Path) -> None:
     # As servers before left it; what a link leads to is somebody else's.
     old = tmp_path / "data" / "old"
     old.mkdir(mode=0o755, parents=True)

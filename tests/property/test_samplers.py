@@ -1,4 +1,4 @@
-"""What must hold for every sampler on any model: convergence, symmetry, finiteness, noise."""
+"""Properties of every sampler on any model: convergence, symmetry, finiteness, noise."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_a_picture_does_not_depend_on_its_batch(name: str, seed: int, schedule: 
 
 
 @pytest.mark.parametrize("name", sorted(COUPLES_A_BATCH))
-def test_a_batch_is_coupled_where_it_is_said_to_be(name: str) -> None:
+def test_pictures_of_a_batch_affect_each_other_where_documented(name: str) -> None:
     model, x = GaussianMixture.random(1), gaussian(2, 3, 4)
     sigmas = sigmas_for("simple", 20)
     together, alone = (SAMPLERS[name](model, part, sigmas) for part in (x, x[1:2]))

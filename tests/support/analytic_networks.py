@@ -1,5 +1,6 @@
-"""Networks whose answer is known in closed form, for a real ControlledDenoiser without weights: so
-that what stands around the model is tested in milliseconds.
+"""Networks with a closed-form result, for a real ControlledDenoiser without weights.
+
+They make tests of the code around the model take milliseconds.
 """
 
 from __future__ import annotations

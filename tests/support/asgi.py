@@ -1,4 +1,4 @@
-"""An ASGI application that keeps what it is asked, and calls of it without a server."""
+"""An ASGI application that records its requests, and calls of an application without a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Request bodies: the one the hosted service's page shows, and small ones that take no time."""
+"""Request bodies: that of the hosted service's page, and small ones that run fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker that makes nothing: it ends the requests that come to the cpu queue, as it is told."""
+"""A stub worker that ends the requests of the cpu queue as the test says, without pictures."""
 
 from __future__ import annotations
 

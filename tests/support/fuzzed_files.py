@@ -1,5 +1,6 @@
-"""Picture files that were tampered with: a sound file with a few bytes changed, moved or missing,
-or one that was made of nonsense in good form.
+"""Damaged picture files: a valid file with a few changed, moved or missing bytes.
+
+Or a file with a valid structure and random content.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Texts that look like a picture or a URL until somebody reads them."""
+"""Texts that resemble a picture or a URL until they are parsed."""
 
 from __future__ import annotations
 

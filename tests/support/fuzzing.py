@@ -1,5 +1,7 @@
-"""What the fuzzer sends to the parsers of untrusted input, and what they may answer: a value or
-the one exception each declares. Everything else, too much memory included, is a find.
+"""The inputs of the fuzzer for the parsers of untrusted input, and the allowed results.
+
+A parser may return a value or raise the one exception it declares. Everything else is a finding,
+excessive memory included.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Addresses and spellings by which a URL could lead inside, each with the name of its test."""
+"""Addresses and spellings of URLs that could reach internal hosts, each with a test id."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""As much of the Hugging Face hub as a download asks for: the tree of a revision, and files with
-their hash, by ranges, behind a licence if wanted.
+"""A stub of the Hugging Face hub with what a download needs.
+
+It serves the tree of a revision, and files with their hash, by ranges, behind a licence if wanted.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ def _answer(hub: Hub, handler: BaseHTTPRequestHandler, *, body: bool) -> None:
         _send(handler, status, b"", {"X-Error-Code": code} if code else {})
         return
     if path.startswith("/api/models/"):
-        told = hub.tree() if "/tree/" in path else {"id": "x", "sha": REVISION, "siblings": []}
-        _send(handler, 200, json.dumps(told).encode(), {"Content-Type": "application/json"})
+        answer = hub.tree() if "/tree/" in path else {"id": "x", "sha": REVISION, "siblings": []}
+        _send(handler, 200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
         return
     if f"/resolve/{REVISION}/" not in path:
         _send(handler, 404, b"", {})

@@ -37,7 +37,7 @@ from worker.gpu_worker import GpuWorker
 from worker.in_process_worker import InProcessWorker
 from worker.main import MAINTENANCE_INTERVAL_S, WORKER_TTL_S
 from worker.runtime import Runtime, runtime
-from worker.stage import Fields, LostClaim, Rest, run_stage_in_two
+from worker.stage import DeferredWork, Fields, LostClaim, run_split_stage
 
 During = Callable[[], object]
 
@@ -136,7 +136,7 @@ class Installation:
                 worker.run_maintenance_tasks()  # type: ignore[no-untyped-call]  # as above
                 while (found := worker.dequeue_job_and_maintain_ttl(None)) is not None:
                     worker.execute_job(*found)
-                    self.context.background_thread.settle()
+                    self.context.background_thread.flush()
 
     def run_maintenance(self) -> None:
         """The duties of one period."""
@@ -149,7 +149,7 @@ class Installation:
             await self.services.feed.aclose()
             await self.services.async_redis.aclose()
 
-        self.context.background_thread.settle()
+        self.context.background_thread.flush()
         self._thread.submit(self._loop.run, disconnect()).result(60)
         self._thread.submit(self._loop.close).result(60)
         self._thread.shutdown()
@@ -180,11 +180,11 @@ def installation(redis_url: str, **settings: str) -> Iterator[Installation]:
 
 
 def _stub(running: Installation) -> ModuleType:
-    """Stands for the module worker.generate, which needs torch."""
+    """A stub of the module worker.generate, which needs torch."""
 
     def work(context: Runtime, record: RequestRecord, execution: str) -> Callable[[], Fields]:
         expires_at = record.expires_at
-        assert context.prefetch.control(record.id) is not None
+        assert context.prefetch.control_picture(record.id) is not None
         answers = f"{record.id}:answers:{execution}:0"
         context.blobs.put(answers, b"answers", expires_at)
         kept = {"source": "stub", "chunks": [[answers, 1]]}
@@ -195,7 +195,7 @@ def _stub(running: Installation) -> ModuleType:
             if not context.requests.progress(record.id, execution, step, 2, "data:,"):
                 raise LostClaim
 
-        def rest() -> Fields:
+        def store() -> Fields:
             assert record.width is not None
             assert record.height is not None
             width, height = generated_size((record.width, record.height))
@@ -203,10 +203,10 @@ def _stub(running: Installation) -> ModuleType:
                 context.blobs.put(f"{record.id}:{name}", bytes(width * height * 3), expires_at)
             return {"inference_s": 1.0, "evaluations": 2, "profile": "exact"}
 
-        return rest
+        return store
 
-    def generate(request_id: str) -> Rest | None:
-        return run_stage_in_two(request_id, Stage.GENERATE, work)
+    def generate(request_id: str) -> DeferredWork | None:
+        return run_split_stage(request_id, Stage.GENERATE, work)
 
     module = ModuleType("worker.generate")
     vars(module)["generate"] = generate

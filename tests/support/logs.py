@@ -1,4 +1,4 @@
-"""What app.core.telemetry.logs.install() changes in a process, put back afterwards."""
+"""Undoes the changes of app.core.telemetry.logs.install() in a process."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Pairs of tiny FLUX networks that keep what the real ones are like: the ratio of their blocks, an
-odd number of heads, the presence of guidance and of modes. And what diffusers itself makes of them.
+"""Pairs of tiny FLUX networks with the structure of the real ones, and diffusers' own results.
+
+They keep the ratio of blocks, an odd number of heads, and the presence of guidance and of modes.
 """
 
 from __future__ import annotations

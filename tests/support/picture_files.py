@@ -1,5 +1,6 @@
-"""Picture files as the world has them: every format, mode and oddity that is read, and files that
-only look like pictures. For tests of decoding, and what the fuzzer starts from.
+"""Picture files of every format, mode and oddity that is read, and files that only resemble them.
+
+Used by tests of decoding and as the seeds of the fuzzer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Small ICC profiles whose effect nobody can overlook."""
+"""Small ICC profiles with a conspicuous effect."""
 
 from __future__ import annotations
 

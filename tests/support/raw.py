@@ -1,4 +1,4 @@
-"""HTTP by hand: what no client library would send, byte by byte if need be."""
+"""Raw HTTP, byte by byte if needed, for requests that no client library would send."""
 
 from __future__ import annotations
 

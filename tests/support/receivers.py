@@ -1,4 +1,4 @@
-"""A receiver of webhooks: a web server on this machine that keeps what is posted to it."""
+"""A receiver of webhooks: a local web server that records the posted messages."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def read_state(file: Path) -> RecordedState:
 def record_state(
     notes: Mapping[str, Any], redis: Redis, blobs: Path, database: Path
 ) -> RecordedState:
-    """Everything that is there now; nobody must be writing meanwhile."""
+    """Everything that is there now; no process may write meanwhile."""
     keys: dict[bytes, tuple[str, Any, int]] = {}
     for name in cast("list[bytes]", list(redis.scan_iter())):
         kind = cast(bytes, redis.type(name)).decode()

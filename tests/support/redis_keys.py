@@ -1,4 +1,4 @@
-"""What may be in Redis and for how long: every key expires, or is one of LASTING."""
+"""The keys that may be in Redis and their lifetimes: every key expires, or is one of LASTING."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Lasting:
 
 _ACCOUNT = "until the key is revoked"
 _UNFINISHED = "until the request ends, which it does before its record expires"
-_UNTOLD = "until everybody has been told"
+_UNTOLD = "until every listener has been notified"
 _MEASURED = "a fixed number of figures"
 _BOOKS = "the maintenance of the workers takes out what is over"
 

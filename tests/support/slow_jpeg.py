@@ -1,5 +1,6 @@
-"""A JPEG of 200 kB that would keep a decoder busy for half a minute: 64 megapixels in black, gone
-over hundreds of times, and each time nothing changes.
+"""A JPEG of 200 kB that keeps a decoder busy for half a minute.
+
+It has 64 megapixels in black and hundreds of scans that change nothing.
 """
 
 from __future__ import annotations

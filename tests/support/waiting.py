@@ -1,4 +1,4 @@
-"""Waiting for what another process does in its own time."""
+"""Waits for events of other processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every answer of the server must look like, and a recorder that holds real ones to it."""
+"""The rules for every response of the server, and a recorder that checks them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""What requests leave in Redis: nothing without an expiry, nothing that grows with their number,
-and nothing at all once they have expired. Whole requests, by every way to their end.
+"""The keys that requests leave in Redis: all expire, and their number does not grow with requests.
+
+Runs whole requests, with every kind of end.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def caller(there: Installation) -> Caller:
 
 
 def check(there: Installation, **allowed: int) -> None:
-    """Right now, whatever dies next. By default everything has ended and has been told."""
+    """The current keys. By default every request has ended and every listener has been notified."""
     installed = Installed(**{"keys": 1, "owners": 1, **allowed})
     assert wrong_keys(there.redis, installed) == []
 
@@ -350,7 +351,7 @@ def after(there: Installation, later: Later, seconds: float) -> None:
     there.run_maintenance()
 
 
-def test_nothing_is_left_of_requests_that_have_expired(
+def test_expired_requests_leave_no_keys(
     there: Installation, caller: Caller, later: Later, listening: Receiver
 ) -> None:
     """An hour after the last: their log of webhooks and their history; these go in their time."""
@@ -370,7 +371,7 @@ def test_nothing_is_left_of_requests_that_have_expired(
     assert mentions(there.redis, ids) == {}
 
 
-def test_what_lasts_does_not_grow_with_the_number_of_requests(
+def test_permanent_keys_do_not_grow_with_the_number_of_requests(
     there: Installation, caller: Caller, listening: Receiver
 ) -> None:
     def shared() -> dict[str, int]:

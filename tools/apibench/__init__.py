@@ -1,4 +1,4 @@
-"""What `scripts/bench api` is made of: servers to measure, the load on them, one file a figure.
+"""The benchmark `scripts/bench api`: the servers, their load, and the figures.
 
 Knows app and Redis; knows no model.
 """

@@ -1,9 +1,10 @@
-"""The api under load, on this machine's loopback and without a GPU: polls against a bare endpoint,
-submissions, a long queue, memory, large bodies, and what v1 costs beyond its picture. About four
-minutes.
+"""Measures the api under load, on the loopback interface and without a GPU.
+
+It measures polls against a bare endpoint, submissions, a long queue, memory, large bodies, and the
+overhead of v1. Takes about four minutes.
 
 Usage: scripts/bench api [--json FILE] [--quick]
-The exit code is 1 when a figure misses its target. --quick: shorter, for a look only.
+The exit code is 1 when a figure misses its target. --quick: a short, inaccurate run.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def measure(quick: bool) -> dict[str, Any]:
         api = stack.enter_context(running("app.cli", "api", path="/health/live", **settings))
         bare = stack.enter_context(running("tools.apibench.bare", path="/keys", **settings))
         redis, secret = Redis.from_url(url), mint()
-        # No api process keeps house: it would queue jobs for the records that are only made up.
+        # No api process runs maintenance: it would queue jobs for the synthetic records.
         redis.set("housekeeping", "bench", ex=3600)
         bench = Bench(api, bare, redis, secret, KeyStore(redis).add(secret, "bench").name)
         figures = polls(bench, rounds, seconds)
@@ -80,7 +81,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def report(figures: dict[str, Any]) -> bool:
-    """Print them. True when every target is met."""
+    """Print the figures. True when every target is met."""
     print("| | per second | p50 ms | p99 ms | CPU us a request |\n|---|---|---|---|---|")
     for name in ("bare", "polls", "submits"):
         of = figures[name]

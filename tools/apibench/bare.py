@@ -1,5 +1,6 @@
-"""What a poll is compared with: the least that FastAPI and Redis need for a JSON answer, on the
-server's own uvicorn settings. `python -m tools.apibench.bare --port P`
+"""The baseline of a poll: a minimal FastAPI endpoint that reads Redis, with our uvicorn settings.
+
+Usage: python -m tools.apibench.bare --port P
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all figures share: the processes, a key, and requests as they look on the wire."""
+"""The objects that all figures share: the processes, a key, and raw HTTP requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BODY = {"image": "aGVsbG8=", "prompt": "a mountain lake in winter"}
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The api under test, a bare endpoint beside it, their Redis, and a key's secret and owner."""
+    """The api under test, the bare endpoint, their Redis, and a key's secret and owner."""
 
     api: Process
     bare: Process
@@ -31,7 +31,7 @@ class Bench:
 
     @property
     def polls(self) -> list[str]:
-        """One status request for each of as many requests that are being worked on."""
+        """One status call for each request that is being processed."""
         return [self.get(f"/v2/requests/{request}/status") for request in self._working()]
 
     @property

@@ -1,4 +1,4 @@
-"""Each figure of `scripts/bench api`: how it is measured, and what it may be at most or at least.
+"""The figures of `scripts/bench api`: how each is measured, and its limits.
 
 Starts no process.
 """
@@ -25,7 +25,7 @@ REQUESTS = 20_000
 
 
 def polls(bench: Bench, rounds: int, seconds: float) -> dict[str, Any]:
-    """Ours and the bare endpoint in turn; the ratios are medians over the rounds."""
+    """Alternate our api and the bare endpoint; the ratios are medians over the rounds."""
     ours, bare = [], []
     requests = bench.polls
     for _ in range(rounds):
@@ -47,7 +47,7 @@ def submits(bench: Bench, seconds: float) -> dict[str, Any]:
 
 
 def queue_depth(bench: Bench, rounds: int, each: int) -> dict[str, Any]:
-    """What a submission costs one client, behind nobody and behind QUEUED others, in turn."""
+    """The cost of a submission for one client, behind an empty queue and behind QUEUED others."""
     empty, full = [], []
     jobs, redis = Jobs(bench.redis, TTL_S), bench.redis
     for _ in range(QUEUED):
@@ -82,7 +82,7 @@ def memory(bench: Bench) -> dict[str, Any]:
 
 
 def synchronous(bench: Bench, runs: int) -> dict[str, Any]:
-    """What v1 with an inline picture of 512x512 takes beyond its x-generation-time."""
+    """The overhead of v1 with an inline picture of 512x512 over its x-generation-time."""
     body = {"image": _picture(), "prompt": "a lighthouse", "cn_type": "canny", "steps": 15}
     beyond = []
     connection = http.client.HTTPConnection("127.0.0.1", bench.api.port)
@@ -104,7 +104,7 @@ def synchronous(bench: Bench, runs: int) -> dict[str, Any]:
 
 
 def _picture() -> str:
-    """A PNG as base64 that is about as large as one of a photograph."""
+    """A PNG as base64, about as large as that of a photograph."""
     size, buffer = (512, 512), io.BytesIO()
     noise = Image.effect_noise(size, 60).convert("RGB")
     shape = Image.radial_gradient("L").resize(size).convert("RGB")
@@ -118,7 +118,7 @@ def _middle(figures: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _empty(bench: Bench) -> None:
-    """Forget all submissions; keys, and what is being worked on, stay."""
+    """Delete all submissions; keys and the requests being processed stay."""
     for pattern in ("rq:job:*", "rq:queue:*", "turns:*", "blob:*"):
         names = list(bench.redis.scan_iter(pattern, count=5000))
         for start in range(0, len(names), 1000):

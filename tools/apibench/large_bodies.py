@@ -1,5 +1,6 @@
-"""How long large bodies keep the api from answering others: the longest wait for /health/live while
-they arrive, one after another, in each form in which a picture can be sent.
+"""Measures how long large bodies block the api: the longest wait for /health/live meanwhile.
+
+The bodies arrive one after another, in each form in which a picture can be sent.
 
 Starts no server process.
 """
@@ -28,7 +29,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def large_bodies(bench: Bench, rounds: int) -> dict[str, Any]:
-    """body_waits_ms: by what is sent, the longest wait beside each body, of which the median.
+    """body_waits_ms: form of the body -> median of the longest wait during each body.
     body_stall_ms: the largest of these."""
     waits: dict[str, list[float]] = {"nothing": []}
     bodies = _bodies()
@@ -78,14 +79,14 @@ def _polled(bench: Bench, waits: list[float]) -> Iterator[None]:
     ) as poller:
         assert poller.stdin is not None
         assert poller.stdout is not None
-        poller.stdout.readline()  # it has begun
+        poller.stdout.readline()  # the probe has started
         yield
         poller.stdin.close()
         waits.append(float(poller.stdout.readline()))
 
 
 def _forget(bench: Bench) -> None:
-    """What was stored, so that Redis does not grow by it."""
+    """Delete the stored bodies, so that Redis does not grow."""
     for pattern in ("rq:job:*", "rq:queue:*", "turns:*", "blob:*", "uploads:*"):
         for name in bench.redis.scan_iter(pattern, count=5000):
             bench.redis.unlink(name)

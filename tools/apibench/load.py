@@ -1,9 +1,8 @@
-"""A load of keep-alive connections, in a process of its own so that it takes nothing from what it
-measures: `python -m tools.apibench.load PORT CONNECTIONS (--seconds S | --requests N)`.
+"""A load generator with keep-alive connections, in its own process to leave the api alone.
 
-Reads a JSON list of raw requests from standard input, sends them in turn, and writes the figures
-as JSON. A few lines of asyncio rather than a client library, which would take longer for a request
-than the server does.
+Usage: python -m tools.apibench.load PORT CONNECTIONS (--seconds S | --requests N)
+Reads a JSON list of raw requests from standard input, sends them in turn, and writes the figures as
+JSON. It uses asyncio directly: a client library would need more time per request than the server.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _LENGTH = b"content-length:"
 
 
 class Connection(asyncio.Protocol):
-    """Sends the next request as soon as the last one is answered, until there is none left."""
+    """Sends the next request as soon as the last one is answered, until all are sent."""
 
     def __init__(self, requests: Iterator[bytes], deadline: float) -> None:
         self.seconds: list[float] = []
@@ -73,7 +72,7 @@ def _length(head: bytes) -> int:
 async def run(
     port: int, connections: int, requests: Iterator[bytes], seconds: float
 ) -> dict[str, Any]:
-    """Figures of `connections` clients that ask for `seconds`, or until the requests run out."""
+    """Figures of `connections` clients that run for `seconds`, or until all requests are sent."""
     loop = asyncio.get_running_loop()
     started = time.perf_counter()
     made = []

@@ -1,4 +1,4 @@
-"""What is measured: a Redis, single server processes on free ports, and a load on one of them."""
+"""Starts the measured processes: a Redis, single server processes on free ports, and a load."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Process:
     port: int
 
     def load(self, connections: int, raw: Sequence[str], **bound: float) -> dict[str, Any]:
-        """Figures of a load on it (see load.py), with its own CPU time for a request."""
+        """Figures of a load on this server (see load.py), with its CPU time per request."""
         [(name, value)] = bound.items()
         before = self.cpu_s
         command = [sys.executable, "-m", "tools.apibench.load", str(self.port), str(connections)]
@@ -107,7 +107,7 @@ def _answers(port: int, path: str) -> bool:
 
 
 def wait_until_ready(process: Process) -> None:
-    """Until a request to this api would succeed: its workers are there."""
+    """Wait until a request to this api would succeed: its workers are registered."""
     _wait_for(lambda: _answers(process.port, "/health/ready"))
 
 

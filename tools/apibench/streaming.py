@@ -1,5 +1,6 @@
-"""The figure of `scripts/bench api` about open event streams: do they hear everything and soon, and
-what do they leave of the polls.
+"""The figure of `scripts/bench api` about open event streams.
+
+It measures whether streams get every event, with which delay, and how much they slow down polls.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ _EVENTS = STEPS + 2  # started, every step, completed
 
 
 def streams(bench: Bench, seconds: float) -> dict[str, Any]:
-    """STREAMS clients, each of whom follows a request of its own; a stub makes all of them, one
-    after another, in that time. First by themselves, then beside as many polls as go through."""
+    """STREAMS clients that each follow their own request, while a stub completes the requests one
+    after another within `seconds`. First alone, then with as many polls as possible."""
     polls = bench.polls
     quiet = _followed(bench, seconds, polls=None)
     alone = bench.api.load(CONNECTIONS, polls, seconds=seconds)
@@ -55,11 +56,11 @@ def _followed(bench: Bench, seconds: float, polls: list[str] | None) -> dict[str
     stub = threading.Thread(target=_make, args=(bench, made, seconds))
     stub.start()
     figures = {"polls": bench.api.load(CONNECTIONS, polls, seconds=seconds)} if polls else {}
-    told = json.loads(clients.stdout.read())
+    event_figures = json.loads(clients.stdout.read())
     stub.join()
     clients.wait()
     share = (bench.api.cpu_s - before) / (time.monotonic() - began)
-    return {**told, **figures, "cpu_share": share}
+    return {**event_figures, **figures, "cpu_share": share}
 
 
 def _submitted(bench: Bench) -> list[str]:
@@ -71,7 +72,7 @@ def _submitted(bench: Bench) -> list[str]:
 
 
 def _make(bench: Bench, made: list[str], seconds: float) -> None:
-    """What workers do to the records, evenly over the time."""
+    """Write the records as workers do, evenly over the time."""
     store, began = RequestStore(bench.redis, TTL_S), time.monotonic()
     size = {"width": 1024, "height": 1024, "work": 20.0, "profile": "exact"}
     outputs = {"outputs": [], "inference_s": 1.0}

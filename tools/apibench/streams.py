@@ -1,8 +1,8 @@
-"""Clients that follow requests, in a process of its own: `python -m tools.apibench.streams PORT`.
+"""Clients of event streams, in their own process: `python -m tools.apibench.streams PORT`.
 
-Reads a JSON list of raw requests from standard input, opens a connection for each, says `open` once
-all are answered, and when all streams have ended writes as JSON how many events came and how long
-after they had happened: an event's id is the time at which Redis wrote it.
+Reads a JSON list of raw requests from standard input, opens a connection for each, prints `open`
+once all are answered, and when all streams have ended writes the number and the delay of the events
+as JSON. The id of an event is the time at which Redis wrote it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import time
 
 _LIVE = (b"started", b"step", b"completed")
-"""The first event was there before the stream, and moves in the queue have no id."""
+"""The first event is older than the stream, and events of queue positions have no id."""
 
 
 class Stream(asyncio.Protocol):

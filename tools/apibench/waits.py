@@ -1,6 +1,7 @@
-"""The longest wait for an answer of /health/live until standard input ends, in a process of its own
-so that nothing else holds it up: `python -m tools.apibench.waits PORT`. Prints a line once it has
-begun, and milliseconds at the end.
+"""Measures the longest wait for /health/live until standard input ends, in its own process.
+
+Usage: python -m tools.apibench.waits PORT
+Prints a line when it has started, and the milliseconds at the end.
 """
 
 from __future__ import annotations

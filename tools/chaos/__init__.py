@@ -1,1 +1,1 @@
-"""What `scripts/chaos` is made of: a stack of real processes, clients, faults, and a verdict."""
+"""The fault injection of `scripts/chaos`: a stack of real processes, clients, faults, a verdict."""

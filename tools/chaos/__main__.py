@@ -1,4 +1,4 @@
-"""Faults under load, and whether every accepted request still has exactly one end, the true one.
+"""Injects faults under load and checks that every accepted request ends exactly once, correctly.
 
 Usage: scripts/chaos [--only NAME] [--requests N] [--seed S] [--list] [--hosts]
 Real processes and a stub of the model, no GPU; all scenarios take less than ten minutes. Prints the
@@ -65,7 +65,7 @@ def row(scenario: Scenario, outcome: Outcome) -> str:
 
 
 def report(name: str, outcome: Outcome) -> None:
-    """What does not belong into the table, to stderr; with the logs when something is amiss."""
+    """Print the details to stderr, with the logs of the processes when a check failed."""
     print(f"{name}: {outcome.seconds:.0f} s, {outcome.refused} refusals", file=sys.stderr)
     if not outcome.verdict.good:
         print("\n".join([*outcome.verdict.faults, "log:", outcome.log]), file=sys.stderr)

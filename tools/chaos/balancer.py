@@ -1,5 +1,6 @@
-"""A load balancer before the api processes: every connection goes to one that is ready, and
-/health/ready is asked often, as such machines do. Knows no request.
+"""A load balancer for the api processes. It polls /health/ready and forwards to a ready process.
+
+Knows no requests.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Balancer:
 
 
 def _pass(one: socket.socket, other: socket.socket) -> None:
-    with suppress(OSError):  # either side may leave at any time
+    with suppress(OSError):  # either side may disconnect at any time
         while data := one.recv(1 << 16):
             other.sendall(data)
     with suppress(OSError):
@@ -64,7 +65,7 @@ def _pass(one: socket.socket, other: socket.socket) -> None:
 
 
 def is_ready(port: int) -> bool:
-    """Whether the api on this port of the machine would carry a request through."""
+    """Whether the api on this port of the machine is ready."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", "/health/ready")

@@ -1,7 +1,7 @@
-"""Clients of the server under fault: they order pictures, wait for each to end, and look at it.
+"""Clients of the server under fault: they submit requests, wait for their end and check pictures.
 
-What the server refused (503, or no answer at all) is no promise and is ordered again; what it
-accepted must end. Knows the wire only.
+A call that the server refused (503, or no response) is repeated. A request that it accepted must
+end. Knows only the HTTP API.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _POLL_S = 0.2
 
 
 class Clients:
-    """Clients, one a thread, take orders one after another until finish() is called and they have
-    taken `least`. refused: calls answered with 503 or not at all."""
+    """Clients, one per thread, submit orders one after another until finish() is called and they
+    have submitted `least`. refused: calls that got a 503 or no response."""
 
     def __init__(
         self, url: str, key: str, orders: list[Order], least: int, threads: int = THREADS
@@ -42,7 +42,7 @@ class Clients:
             thread.start()
 
     def finish(self, patience_s: float) -> None:
-        """Return when all that was taken has ended, or when patience has."""
+        """Return when every accepted request has ended, or at the time limit."""
         self._deadline = time.monotonic() + patience_s
         self._enough.set()
         for thread in self._threads:
@@ -50,12 +50,12 @@ class Clients:
 
     @property
     def satisfied(self) -> bool:
-        """Whether they have taken as many orders as they should."""
+        """Whether they have submitted `least` orders."""
         return len(self.taken) >= self._least
 
     @property
     def accepted(self) -> set[str]:
-        """The requests that the server has promised to carry through."""
+        """The requests that the server has accepted."""
         return {order.id for order in list(self.taken) if order.id}
 
     def serve(self, orders: Iterable[Order]) -> None:
@@ -93,19 +93,19 @@ class Clients:
                 order.status = "LOST"
                 return
             if answer is not None and answer.status_code in (200, 422):
-                said = answer.json()
-                order.status = said["status"]
+                status_body = answer.json()
+                order.status = status_body["status"]
                 if order.status in ("COMPLETED", "FAILED"):
-                    order.error = said.get("error") or ""
+                    order.error = status_body.get("error") or ""
                     if order.status == "COMPLETED":
-                        order.wrong = self._look(http, order, said["images"])
+                        order.wrong = self._look(http, order, status_body["images"])
                     return
             time.sleep(_POLL_S)
 
     def _asked(
         self, http: httpx.Client, method: str, url: str, body: dict[str, Any] | None
     ) -> httpx.Response | None:
-        """The answer; None when there was none or it is 503."""
+        """The response; None for no response or a 503."""
         try:
             answer = http.request(method, url, json=body)
         except httpx.TransportError:

@@ -1,4 +1,4 @@
-"""The picture host of a trial: honest pictures, one that trickles, one that never comes."""
+"""The picture host of a trial: normal pictures, a slow one, and one that never ends."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def running_host(address: str) -> Iterator[Host]:
 
 
 def _delayed(picture: Image.Image) -> Respond:
-    """The picture after a moment, as over a network, so that its download can be interrupted."""
+    """Send the picture after a delay, so that its download can be interrupted."""
     file = io.BytesIO()
     picture.save(file, "PNG")
 
@@ -64,7 +64,7 @@ def _delayed(picture: Image.Image) -> Respond:
 
 
 def _trickle(handler: BaseHTTPRequestHandler) -> None:
-    """A picture that comes byte by byte and never ends."""
+    """Send a picture byte by byte without end."""
     handler.send_response(200)
     handler.send_header("Content-Length", "100000")
     handler.end_headers()

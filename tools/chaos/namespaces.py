@@ -1,5 +1,6 @@
-"""Real hosts of a kind: network namespaces on a bridge of this machine, the api in one and workers
-in the others. Cutting one off takes its link down. Needs root and iproute2.
+"""Network namespaces as hosts: the api runs in one and the workers in the others, on a bridge.
+
+Cutting a host off takes its link down. Needs root and iproute2.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ class NamespaceHosts(Network):
     def __init__(self, redis_url: str, hosts: int) -> None:
         """Raises SystemExit with one line where namespaces must not be made."""
         super().__init__(redis_url)
-        # Of documentation's own network, with a part that two runs at once hardly share.
+        # In a documentation network, with a random part so that concurrent runs rarely collide.
         self._subnet = f"198.18.{os.getpid() % 250}"
         self.outside = f"{self._subnet}.1"
         self._name = f"chaos{os.getpid() % 100_000}"
@@ -32,8 +33,8 @@ class NamespaceHosts(Network):
             self.api, *self.hosts = (self._host(number, url) for number in range(hosts + 1))
         except subprocess.CalledProcessError as error:
             self.close()
-            said = error.stderr.strip().partition("\n")[0]
-            raise SystemExit(f"chaos: --hosts needs root and namespaces: {said}") from None
+            message = error.stderr.strip().partition("\n")[0]
+            raise SystemExit(f"chaos: --hosts needs root and namespaces: {message}") from None
 
     def cut(self, host: int) -> None:
         self._ip("link", "set", f"{self._name}-{host + 1}", "down")

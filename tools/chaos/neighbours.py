@@ -1,5 +1,7 @@
-"""What one key's pictures cost another key: its v1 requests, timed on a quiet server and again
-beside a host that never answers, or beside pictures that take long to decode.
+"""Measures how one key's requests delay another key's v1 requests.
+
+The v1 requests are timed on an idle server, then while the other key names a silent host, or sends
+pictures that take long to decode.
 """
 
 from __future__ import annotations
@@ -28,13 +30,13 @@ _LARGE = (8000, 8000)
 
 
 def beside_slow_host(trial: Trial) -> None:
-    """Six pictures on a host that accepts connections and answers nothing."""
+    """Six pictures on a host that accepts connections and never responds."""
     attack = [ordered(trial.host.origin + STUCK, number, hostile=True) for number in range(6)]
     _compare(trial, attack, FETCH)
 
 
 def beside_bombs(trial: Trial) -> None:
-    """Four JPEGs that keep a decoder busy until its time is over, and four honest pictures of 64
+    """Four JPEGs that keep a decoder busy until its time limit, and four valid pictures of 64
     megapixels."""
     large = base64_of(Image.linear_gradient("L").resize(_LARGE))
     bomb = "data:image/jpeg;base64," + b64encode(slow_jpeg()).decode()

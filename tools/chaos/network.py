@@ -1,6 +1,7 @@
-"""Where the processes of a stack run and how each of them reaches Redis: all on one machine, or on
-hosts that can be cut off. A host is cut without a word, as by a pulled cable: nothing is closed,
-and what was under way arrives when it is mended.
+"""The network of a stack: one machine, or hosts that can be cut off from Redis.
+
+A cut works like a pulled cable: no connection is closed, and in-flight data arrives after the
+repair.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tests.support.servers import free_port
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """redis_url: what a process there is told. prefix: what its command begins with. address: where
+    """redis_url: the REDIS_URL of a process there. prefix: of its command line. address: where
     it listens, for clients."""
 
     redis_url: str
@@ -105,7 +106,7 @@ class Wire:
             threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
 
     def _pass(self, one: socket.socket, other: socket.socket) -> None:
-        with suppress(OSError):  # either side may leave at any time
+        with suppress(OSError):  # either side may disconnect at any time
             while data := one.recv(1 << 16):
                 self.open.wait()
                 other.sendall(data)

@@ -1,5 +1,6 @@
-"""What clients order: small pictures, inline or behind a URL, each with a seed of its own that is
-also the colour of what has to come back.
+"""The requests of the clients: small pictures, inline or behind a URL, each with its own seed.
+
+The seed is also the colour of the expected picture.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ SIZES = ((64, 64), (72, 88), (128, 80))
 
 @dataclass(slots=True)
 class Order:
-    """One request, and what became of it: status is what the server last said, or LOST."""
+    """One request and its result. status: the last status from the server, or LOST."""
 
     body: dict[str, Any]
     seed: int
@@ -44,10 +45,10 @@ def inline_pictures() -> Pictures:
 def orders(
     rng: random.Random, inline: Pictures, urls: Pictures, hostile_url: str = ""
 ) -> list[Order]:
-    """More than are ever taken: one in four twofold, one in three named by a URL; with hostile_url
-    one in five names that instead.
+    """More orders than are ever used: one in four has two pictures, one in three a URL; with
+    hostile_url one in five uses that URL.
     """
-    made = []
+    orders = []
     for number in range(_MOST):
         size = rng.choice(SIZES)
         # Seeds of different requests never meet, and each is a colour of 24 bits.
@@ -55,12 +56,12 @@ def orders(
         samples = 2 if rng.random() < 0.25 else 1
         hostile = bool(hostile_url) and number % 5 == 2
         image = hostile_url if hostile else (urls if number % 3 == 1 else inline)[size]
-        made.append(Order(_body(image, seed, samples), seed, samples, size, hostile))
-    return made
+        orders.append(Order(_body(image, seed, samples), seed, samples, size, hostile))
+    return orders
 
 
 def ordered(image: str, seed: int, *, hostile: bool = False) -> Order:
-    """One picture of 64x64, whatever size `image` has."""
+    """A request for one picture of 64x64, for every size of `image`."""
     body = _body(image, seed, samples=1)
     body |= {"use_input_img_dimension": False, "custom_width": 64, "custom_height": 64}
     return Order(body, seed, 1, (64, 64), hostile)
@@ -80,7 +81,7 @@ def _body(image: str, seed: int, samples: int) -> dict[str, Any]:
 
 
 def fault_of(data: bytes, size: tuple[int, int], seed: int) -> str:
-    """What is wrong with a picture; empty when it is the one that was ordered."""
+    """The errors of a picture; empty when it is the expected one."""
     try:
         picture = Image.open(io.BytesIO(data)).convert("RGB")
     except OSError:

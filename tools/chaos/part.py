@@ -1,4 +1,4 @@
-"""One process of the stack: started, watched, started again when it died, ended."""
+"""Supervises one process of the stack: start, restart after its death, stop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PATIENCE_S = 20.0
 
 
 class Part:
-    """One process of the stack, by name; the next one takes its place when it dies."""
+    """One process of the stack, by name. It is replaced when it dies."""
 
     def __init__(self, name: str, command: Sequence[str], settings: dict[str, str], log: Path):
         self.name = name
@@ -33,7 +33,7 @@ class Part:
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
-                # SIGXFSZ stays ignored, as it is in Python: a full disk is an error, not a death.
+                # SIGXFSZ stays ignored, as in Python: a full disk is an error and kills no process.
                 restore_signals=False,
                 preexec_fn=die_with_parent,
             )

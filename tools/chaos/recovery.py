@@ -1,5 +1,6 @@
-"""How long requests stand still after a fault: from the fault to the next change of each record
-that the victim had in hand. Looks only, at RQ's own books and at the records.
+"""Measures the recovery time: from a fault to the next change of each record of the victim's jobs.
+
+It only reads RQ's registries and the records.
 """
 
 from __future__ import annotations
@@ -19,57 +20,63 @@ _POLL_S = 0.02
 _FIELDS = ["stage", "execution", "step", "status"]
 
 
-def in_hand(redis: Redis, pid: int) -> set[str]:
-    """The requests whose jobs the worker of this process id has begun and not ended."""
+def in_flight(redis: Redis, pid: int) -> set[str]:
+    """The requests whose jobs the worker with this process id is running."""
     for worker in Worker.all(connection=redis, serializer=JSONSerializer):
         if worker.pid == pid:
             executions = worker.get_current_executions(refresh=True)
             carried = (carried_by(execution.job_id) for execution in executions)
-            return {one[0] for one in carried if one is not None}
+            return {request_id[0] for request_id in carried if request_id is not None}
     return set()
 
 
-def until_in_hand(redis: Redis, pid: int, patience_s: float = 20) -> set[str]:
-    """Wait for the worker to have something in hand; empty when it never had."""
+def until_in_flight(redis: Redis, pid: int, patience_s: float = 20) -> set[str]:
+    """Wait until the worker runs a job; empty at the time limit."""
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
-        if found := in_hand(redis, pid):
-            return found
+        if request_ids := in_flight(redis, pid):
+            return request_ids
         time.sleep(_POLL_S)
     return set()
 
 
 def open_requests(redis: Redis) -> set[str]:
-    """Every request that has not ended."""
+    """Every unfinished request."""
     keys = [cast(bytes, key) for key in redis.scan_iter("req:*", _type="hash")]
     ids = {key.decode().removeprefix("req:") for key in keys}
-    return {one for one in ids if redis.hget(f"req:{one}", "status") in (b"QUEUED", b"PROCESSING")}
+    return {
+        request_id
+        for request_id in ids
+        if redis.hget(f"req:{request_id}", "status") in (b"QUEUED", b"PROCESSING")
+    }
 
 
-class Stillstand:
+class RecoveryTimer:
     """Begins when made; to be made right after the fault."""
 
     def __init__(self, redis: Redis, request_ids: Iterable[str], since: float) -> None:
         """since: time.monotonic() of the fault."""
         self._redis, self._since = redis, since
-        before = {one: self._state(one) for one in request_ids}
+        before = {request_id: self._state(request_id) for request_id in request_ids}
         ended = (b"COMPLETED", b"FAILED")
-        self._before = {one: state for one, state in before.items() if state[3] not in ended}
+        self._before = {
+            request_id: state for request_id, state in before.items() if state[3] not in ended
+        }
 
     def seconds(self, patience_s: float = 120) -> list[float]:
-        """For each request that stood, how long; infinity when it still does."""
-        waiting, found = dict(self._before), []
+        """The recovery time of each request; infinity when it has not moved yet."""
+        waiting, recovery_times_s = dict(self._before), []
         while waiting and time.monotonic() - self._since < patience_s:
-            for one, before in list(waiting.items()):
+            for request_id, before in list(waiting.items()):
                 try:
-                    moved = self._state(one) != before
+                    moved = self._state(request_id) != before
                 except RedisError:
                     continue
                 if moved:
-                    found.append(time.monotonic() - self._since)
-                    del waiting[one]
+                    recovery_times_s.append(time.monotonic() - self._since)
+                    del waiting[request_id]
             time.sleep(_POLL_S)
-        return found + [float("inf")] * len(waiting)
+        return recovery_times_s + [float("inf")] * len(waiting)
 
     def _state(self, request_id: str) -> list[bytes | None]:
         return cast(list[bytes | None], self._redis.hmget(f"req:{request_id}", _FIELDS))

@@ -1,4 +1,4 @@
-"""The faults: what is done to a running stack, and when."""
+"""The scenarios: which fault is injected into a running stack, and when."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from tools.chaos.host import TRICKLE
 from tools.chaos.neighbours import beside_bombs, beside_slow_host
-from tools.chaos.recovery import in_hand, until_in_hand
+from tools.chaos.recovery import in_flight, until_in_flight
 from tools.chaos.stack import Shape
 from tools.chaos.trial import Scenario, Trial
 from worker.lease import LEASE_S
@@ -63,17 +63,17 @@ def _kill_redis(trial: Trial) -> None:
 
 def _stall_gpu(trial: Trial) -> None:
     part = trial.stack.part("gpu-0")
-    held = trial.strike(part, signal.SIGSTOP)
-    trial.measure(held, time.monotonic())
+    request_ids = trial.strike(part, signal.SIGSTOP)
+    trial.measure(request_ids, time.monotonic())
     trial.wait(LEASE_S, LEASE_S + 3)
     part.signal(signal.SIGCONT)
 
 
 def _stall_then_kill_successor(trial: Trial) -> None:
-    """The one that wakes up must not sign off the job that its successor holds."""
+    """The resumed worker must not end the job that its successor holds."""
     first, second = trial.stack.part("gpu-0"), trial.stack.part("gpu-1")
-    held = trial.strike(first, signal.SIGSTOP)
-    trial.measure(held, time.monotonic())
+    request_ids = trial.strike(first, signal.SIGSTOP)
+    trial.measure(request_ids, time.monotonic())
     first.signal(signal.SIGCONT)
     trial.wait(0.8, 1.2)
     second.signal(signal.SIGKILL)
@@ -89,20 +89,20 @@ def _stop_under_load(trial: Trial) -> None:
 
 
 def _stop_during_a_job(trial: Trial) -> None:
-    """Finish it when asked once; put it back at once when asked twice."""
+    """One signal: the worker finishes its job. Two signals: it re-queues the job at once."""
     first = trial.stack.part("gpu-0")
-    asked = first.pid
+    stopped_pid = first.pid
     trial.strike(first, signal.SIGTERM)
-    while first.pid == asked or not until_in_hand(trial.redis, first.pid):
+    while first.pid == stopped_pid or not until_in_flight(trial.redis, first.pid):
         time.sleep(0.1)
     part = trial.stack.part("gpu-1")
-    before = held = in_hand(trial.redis, part.pid)
-    while held <= before:  # at the beginning of a job, so that it does not end meanwhile
-        held = in_hand(trial.redis, part.pid)
+    before = request_ids = in_flight(trial.redis, part.pid)
+    while request_ids <= before:  # at the start of a job, so that it does not end first
+        request_ids = in_flight(trial.redis, part.pid)
     part.signal(signal.SIGTERM)
-    time.sleep(1.1)  # RQ takes a second signal within a second for the first one's echo
+    time.sleep(1.1)  # RQ ignores a second signal within a second
     part.signal(signal.SIGTERM)
-    trial.measure(held, time.monotonic())
+    trial.measure(request_ids, time.monotonic())
 
 
 def _redis_full(trial: Trial) -> None:
@@ -127,7 +127,7 @@ def _redis_paused(trial: Trial) -> None:
 
 
 def _disk_full(trial: Trial) -> None:
-    """No file of Redis may grow any more: what a full disk is to it."""
+    """Limit the file size of Redis, which has the effect of a full disk."""
     trial.wait(1.0, 2.0)
     pid, size = trial.stack.part("redis").pid, trial.stack.append_only_size()
     unlimited = resource.RLIM_INFINITY
@@ -135,7 +135,7 @@ def _disk_full(trial: Trial) -> None:
     time.sleep(_OUTAGE_S)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (unlimited, unlimited))
     since = time.monotonic()
-    _until_redis_answers(trial)  # until it has written it refuses even to be read
+    _until_redis_answers(trial)  # until a write succeeds it refuses reads too
     trial.measure(trial.standing_requests(), since)
 
 
@@ -149,7 +149,7 @@ def _until_redis_answers(trial: Trial) -> None:
 
 
 def _clock_jumps(trial: Trial) -> None:
-    """Ahead the worker takes everybody else's leases for expired; back, its own last too long."""
+    """Ahead, the worker treats other workers' leases as expired; behind, its own last too long."""
     part = trial.stack.part("gpu-0")
     for signum in (signal.SIGUSR1, signal.SIGUSR2):
         trial.strike(part, signum)
@@ -157,7 +157,7 @@ def _clock_jumps(trial: Trial) -> None:
 
 
 def _everything(trial: Trial) -> None:
-    """One process after another, until the clients have had their fill."""
+    """Kill one process after another, until the clients have submitted their orders."""
     while not trial.clients.satisfied:
         trial.wait(2.0, 6.0)
         kind = trial.rng.choice(["gpu", "cpu", "fetch", "finish", "api", "redis"])
@@ -168,26 +168,26 @@ def _everything(trial: Trial) -> None:
 
 
 def _cut_host(trial: Trial) -> None:
-    """Until long after others have its jobs; what it says when it is back must not count."""
-    held = trial.until_in_hand(trial.stack.part("gpu-0"))
+    """Cut a host off until others have taken its jobs over; its later writes must be refused."""
+    request_ids = trial.until_in_flight(trial.stack.part("gpu-0"))
     trial.stack.network.cut(0)
-    trial.measure(held, time.monotonic())
+    trial.measure(request_ids, time.monotonic())
     trial.wait(_CUT_S - LEASE_S, _CUT_S - LEASE_S + 2)
     trial.stack.network.mend(0)
 
 
 def _rolling_restart(trial: Trial) -> None:
-    """Each process is asked to leave and is back before the next one is asked."""
+    """Restart each process gracefully, one after another."""
     for kind in ("gpu", "cpu", "fetch", "finish", "api", "redis"):
         for part in trial.stack.workers(kind):
-            asked = part.pid
+            stopped_pid = part.pid
             part.signal(signal.SIGTERM)
-            while part.pid == asked or not trial.stack.whole():
+            while part.pid == stopped_pid or not trial.stack.whole():
                 time.sleep(0.1)
 
 
 def _nothing(_trial: Trial) -> None:
-    """The fault is in the requests or in the shape."""
+    """No fault: the scenario is in the requests or in the shape."""
 
 
 SCENARIOS = {

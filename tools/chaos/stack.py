@@ -1,5 +1,7 @@
-"""Real processes of one server: Redis with its append-only file, api, cpu workers, gpu workers with
-a stub of the model. Starts them, restarts what dies as a supervisor would, ends them all.
+"""The stack: the real processes of one server, with a stub of the model in the gpu workers.
+
+Starts Redis with its append-only file, the api and the workers, restarts a process that dies as a
+supervisor does, and stops all of them.
 """
 
 from __future__ import annotations
@@ -143,7 +145,7 @@ class Stack:
         self.parts[name] = Part(name, [*place.prefix, *command], settings, log)
 
     def _keep(self) -> None:
-        # A child dies with the thread that started it, so this one lives as long as the stack.
+        # A child dies with the thread that started it, so this thread lives as long as the stack.
         while not self._over.wait(_POLL_S):
             for part in list(self.parts.values()):
                 part.revive()

@@ -1,9 +1,9 @@
 """The gpu worker of `scripts/chaos`: the real process around a stub of the model.
 
 Usage: python -m tools.chaos.stub_worker SECONDS
-A picture takes SECONDS and no CPU. Its pixels all have the colour that its seed is as a number, and
-the seed has gone through the real tape, so what was kept of a dead worker's picture is seen in it.
-At SIGUSR1 the clock that leases are written by jumps ahead, at SIGUSR2 back.
+A picture takes SECONDS and no CPU. The colour of its pixels is its seed as a number. The seed
+passes through the real evaluation log, so the picture shows whether a resumed run replayed it.
+SIGUSR1 moves the clock of the leases forwards, SIGUSR2 backwards.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from PIL import Image
 
 import worker.generate
 from models.denoiser import ControlledDenoiser
-from models.evaluation_log import EvaluationLog, Made, Memory
+from models.evaluation_log import EvaluationLog, GeneratedImage, ResumeStore
 from models.pipeline import Generation, OnStep
 from models.spec import GenerationSpec, image_seed
 from worker.meter import Device
@@ -32,10 +32,10 @@ JUMP_S = 20.0
 
 
 class StubDenoiser:
-    """Answers with the seed of the picture, slowly."""
+    """Returns the seed of the picture as every velocity, slowly."""
 
-    def __init__(self, seed: int, answer_s: float) -> None:
-        self._seed, self._answer_s = seed, answer_s
+    def __init__(self, seed: int, evaluation_s: float) -> None:
+        self._seed, self._evaluation_s = seed, evaluation_s
         self.evaluations = 0
 
     def count(self, _sigma: float) -> None:
@@ -43,12 +43,12 @@ class StubDenoiser:
 
     def velocity(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
         self.count(sigma)
-        time.sleep(self._answer_s)
+        time.sleep(self._evaluation_s)
         return torch.full_like(x, self._seed)
 
 
 class Stub:
-    """In place of models.pipeline.generate."""
+    """A stub of models.pipeline.generate."""
 
     def __init__(self, picture_s: float) -> None:
         self._picture_s = picture_s
@@ -59,30 +59,32 @@ class Stub:
         spec: GenerationSpec,
         control: Image.Image,
         on_step: OnStep,
-        memory: Memory,
+        store: ResumeStore,
         **_more: Any,
     ) -> Generation:
-        made = []
+        images = []
         for index in range(spec.samples):
-            kept = memory.made(index)
-            made.append(kept or self._picture(spec, index, on_step, memory))
-        return Generation(tuple(made), control, spec.profile)
+            finished = store.finished_image(index)
+            images.append(finished or self._image(spec, index, on_step, store))
+        return Generation(tuple(images), control, spec.profile)
 
-    def _picture(self, spec: GenerationSpec, index: int, on_step: OnStep, memory: Memory) -> Made:
+    def _image(
+        self, spec: GenerationSpec, index: int, on_step: OnStep, store: ResumeStore
+    ) -> GeneratedImage:
         denoiser = StubDenoiser(image_seed(spec.seed, index), self._picture_s / spec.steps)
-        recorded = memory.answers(index)
-        tape = EvaluationLog(cast(ControlledDenoiser, denoiser), torch.float64, recorded)
-        answers = set()
+        recorded = store.recorded(index)
+        log = EvaluationLog(cast(ControlledDenoiser, denoiser), torch.float64, recorded)
+        seeds = set()
         for step in range(1, spec.steps + 1):
-            answers.add(int(tape.velocity(torch.zeros(1, dtype=torch.float64), 0.5).item()))
-            memory.after_step(index, tape)
+            seeds.add(int(log.velocity(torch.zeros(1, dtype=torch.float64), 0.5).item()))
+            store.after_step(index, log)
             on_step(index * spec.steps + step, spec.samples * spec.steps)
-        colour = answers.pop() if len(answers) == 1 else 0
+        colour = seeds.pop() if len(seeds) == 1 else 0
         pixels = np.empty((spec.height, spec.width, 3), np.uint8)
         pixels[:] = [colour >> 16 & 255, colour >> 8 & 255, colour & 255]
-        made = Made(pixels, denoiser.evaluations, 0)
-        memory.after_picture(index, made)
-        return made
+        image = GeneratedImage(pixels, denoiser.evaluations, 0)
+        store.after_image(index, image)
+        return image
 
 
 class JumpingClock:
@@ -111,12 +113,12 @@ def main(picture_s: float) -> int:
         dtype="float64",
         weights={},
     )
-    # The modules that load diffusers, transformers and controlnet_aux: five seconds of a start.
+    # These modules load diffusers, transformers and controlnet_aux, which takes five seconds.
     _replace("worker.library_logging", silence_libraries=lambda: None)
     _replace(
         "worker.model",
         load_checkpoint=lambda _settings: checkpoint,
-        measured=lambda _loaded: Device("stub", "cpu", lambda: (0, 0)),
+        metered_device=lambda _loaded: Device("stub", "cpu", lambda: (0, 0)),
     )
     vars(worker.generate)["generate_pictures"] = Stub(picture_s)
     from worker.main import run_gpu

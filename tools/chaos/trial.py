@@ -1,5 +1,6 @@
-"""One scenario from start to verdict: a stack, clients under way, a fault at a drawn moment, and
-what is left when every accepted request has ended.
+"""Runs one scenario from start to verdict: a stack, its clients, and a fault at a random moment.
+
+The verdict follows when every accepted request has ended.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tools.chaos.clients import THREADS, Clients
 from tools.chaos.host import Host, running_host
 from tools.chaos.orders import inline_pictures, orders
 from tools.chaos.part import Part
-from tools.chaos.recovery import Stillstand, open_requests, until_in_hand
+from tools.chaos.recovery import RecoveryTimer, open_requests, until_in_flight
 from tools.chaos.stack import Shape, Stack, running_stack
 from tools.chaos.verdict import Verdict, judge
 
@@ -47,16 +48,16 @@ class Trial:
         """Until a moment drawn at random."""
         time.sleep(self.rng.uniform(least_s, most_s))
 
-    def until_in_hand(self, part: Part) -> set[str]:
+    def until_in_flight(self, part: Part) -> set[str]:
         """Wait for a drawn moment at which a worker has requests in hand; says which."""
         self.wait(0.3, 1.5)
-        return until_in_hand(self.redis, part.pid)
+        return until_in_flight(self.redis, part.pid)
 
     def strike(self, part: Part, signum: int) -> set[str]:
         """Signal a worker at a drawn moment while it has requests in hand; says which."""
-        held = self.until_in_hand(part)
+        request_ids = self.until_in_flight(part)
         part.signal(signum)
-        return held
+        return request_ids
 
     def until_begun(self, queue: str) -> None:
         """Wait until a worker of this queue has a job."""
@@ -69,16 +70,16 @@ class Trial:
         return open_requests(self.redis) & self.clients.accepted
 
     def measure(self, requests: Iterable[str], since: float) -> None:
-        self.standing += Stillstand(self.redis, requests, since).seconds()
+        self.standing += RecoveryTimer(self.redis, requests, since).seconds()
 
     def strike_and_measure(self, part: Part, signum: int) -> None:
-        held = self.strike(part, signum)
-        self.measure(held, time.monotonic())
+        request_ids = self.strike(part, signum)
+        self.measure(request_ids, time.monotonic())
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """may_fail: what the reasons of the requests to a hostile host match; no other may fail.
+    """may_fail: a pattern for the errors of requests to a hostile host; no other may fail.
     least: how many requests there are, whatever the command line says. may_refuse: whether a call
     may be answered with 503 or not at all. clients: how many there are beside the fault.
     """

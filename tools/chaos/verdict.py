@@ -1,4 +1,4 @@
-"""What must hold after any fault: of every accepted request exactly one end, and the true one."""
+"""The verdict after a fault: every accepted request must have ended exactly once, correctly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Events = list[tuple[bytes, dict[bytes, bytes]]]
 
 @dataclass(slots=True)
 class Verdict:
-    """Counts of one scenario, and a sentence for each thing that is not as it must be."""
+    """The counts of one scenario, and a sentence for each violation."""
 
     accepted: int = 0
     completed: int = 0

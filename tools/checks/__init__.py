@@ -1,1 +1,1 @@
-"""What scripts/check and scripts/audit run besides tools: checks of this project's own."""
+"""The project's own checks, run by scripts/check and scripts/audit."""

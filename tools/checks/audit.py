@@ -1,7 +1,7 @@
 """Asks a vulnerability service about every package of requirements.lock, through pip-audit.
 
 Usage: python -m tools.checks.audit [OPTION OF PIP-AUDIT ...]
-The exit code is 1 when a vulnerability is known. Where no service answers it is 0, after one line.
+The exit code is 1 when a vulnerability is known. If no service responds it is 0, after one line.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _UNREACHABLE = re.compile("connect|timed out|timeout|serviceerror", re.IGNORECAS
 
 
 def verdict(report: Mapping[str, Any]) -> tuple[list[str], bool]:
-    """What to print for a report of pip-audit, and whether a vulnerability is in it."""
+    """The output for a report of pip-audit, and whether it contains a vulnerability."""
     packages = report["dependencies"]
     skipped = [package["name"] for package in packages if "skip_reason" in package]
     if len(skipped) == len(packages):

@@ -1,5 +1,6 @@
-"""Finds links in the Markdown files that lead nowhere: to a file that is not there, or to a heading
-that has another name. Asks no network: links to other hosts are left alone.
+"""Finds broken links in the Markdown files: to a missing file or to a missing heading.
+
+Uses no network: links to other hosts are ignored.
 
 Usage: python -m tools.checks.links [FOLDER]
 """
@@ -26,7 +27,7 @@ _UNDEFINED = re.compile(r"\[[^\[\]]+\]\[[^\[\]]*\]")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """links: (line, target), in order. anchors: what may stand behind its #."""
+    """A page. links: (line, target), in order. anchors: its valid fragments."""
 
     links: tuple[tuple[int, str], ...]
     anchors: frozenset[str]
@@ -50,7 +51,7 @@ def read(path: Path) -> Page:
                 links += [(line, target) for target in _HTML_TARGET.findall(part.content)]
                 anchors += _HTML_ANCHOR.findall(part.content)
             elif part.type == "text":
-                # A reference that is defined nowhere is no link, but text.
+                # A reference without a definition is text, not a link.
                 links += [(line, text) for text in _UNDEFINED.findall(part.content)]
         if in_heading:
             words = (part.content for part in token.children or () if part.type != "html_inline")
@@ -62,12 +63,12 @@ def read(path: Path) -> Page:
 
 
 def anchor_of(heading: str) -> str:
-    """As GitHub makes it of a heading's text."""
+    """The anchor that GitHub derives from a heading's text."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
 def fault(page: Path, target: str, root: Path) -> str | None:
-    """Why a link on this page leads nowhere; None when it does not."""
+    """Why a link on this page is broken; None when it is valid."""
     if _UNDEFINED.fullmatch(target):
         return "the reference is not defined"
     url = urlsplit(target)

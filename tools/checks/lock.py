@@ -1,8 +1,10 @@
-"""Compares the lock files with pyproject.toml: what is needed but not locked, locked in a version
-that is not allowed, or locked and needed by nothing.
+"""Compares the lock files with pyproject.toml.
+
+Reports packages that are required but not locked, locked in a forbidden version, or locked but not
+required.
 
 Usage: python -m tools.checks.lock [FOLDER]
-Asks no registry. What a package needs is read from the installed one, which came from the lock.
+Uses no registry. The requirements of a package are read from the installed one.
 """
 
 from __future__ import annotations
@@ -25,10 +27,10 @@ LOCKS: dict[str, tuple[str, ...] | None] = {
     "requirements-api.lock": ("api", *_FOR_AN_IMAGE),
     "requirements-worker.lock": ("worker", *_FOR_AN_IMAGE),
 }
-"""Each lock file and the extras that it is made from; None: all of them."""
+"""Each lock file and its extras; None: all of them."""
 
 _PIN = re.compile(r"^([\w.-]+)(?:\[[\w,.-]*\])?==([^\s;\\]+)", re.MULTILINE)
-# A lock is for every machine, so a package that only one of them needs belongs there, too.
+# A lock is for every platform, so it contains packages that only one platform needs.
 _MACHINES: tuple[dict[str, str], ...] = tuple(
     {**machine, "python_version": python, "python_full_version": f"{python}.{patch}"}
     for machine in (
@@ -44,7 +46,7 @@ _MACHINES: tuple[dict[str, str], ...] = tuple(
 def requirements_of(
     project: Mapping[str, dict[str, list[str]]], extras: Sequence[str] | None
 ) -> list[Requirement]:
-    """What [project] of pyproject.toml names itself."""
+    """The requirements in [project] of pyproject.toml."""
     optional = project["optional-dependencies"]
     groups = optional.values() if extras is None else [optional[extra] for extra in extras]
     texts = [*project["dependencies"], *(text for group in groups for text in group)]
@@ -73,7 +75,7 @@ def faults(requirements: Sequence[Requirement], pins: Mapping[str, list[Version]
 
 
 def _needed(requirements: Sequence[Requirement]) -> dict[str, str]:
-    """The names of everything that these need, on any machine, each with one that needs it."""
+    """The transitive requirements on any platform, each with one package that requires it."""
     waiting = [(requirement, "pyproject.toml") for requirement in requirements]
     seen: dict[tuple[str, str], str] = {}
     while waiting:
@@ -91,7 +93,7 @@ def _needed(requirements: Sequence[Requirement]) -> dict[str, str]:
 def _requires(name: str) -> list[Requirement]:
     try:
         return [Requirement(text) for text in distribution(name).requires or []]
-    except PackageNotFoundError:  # for another system, or not locked yet
+    except PackageNotFoundError:  # for another platform, or not locked yet
         return []
 
 

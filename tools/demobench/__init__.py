@@ -1,1 +1,1 @@
-"""Measures whether the demo obeys its control pictures and its prompts."""
+"""Measures how well the demo model follows its control pictures and prompts."""

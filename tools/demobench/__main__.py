@@ -1,4 +1,4 @@
-"""Measures how well the demo obeys, on held-out scenes: the tables of docs/demo-model.md.
+"""Measures how well the demo model follows its input, on held-out scenes (docs/demo-model.md).
 
 Usage: scripts/bench demo [--scenes 64] [--controls canny depth ...] [--weights FOLDER] [--json
 FILE] scripts/bench demo --sheets FOLDER [--photograph FILE] [--weights FOLDER]

@@ -1,7 +1,7 @@
-"""One row of figures for a control type: means over held-out scenes, by strength, by chance, with
-the control's window cut short, and how often the named colour is right.
+"""Computes one row of figures for a control type, as means over held-out scenes.
 
-Owns what is compared with what. Knows neither files nor a command line.
+The columns are the strengths, chance level, a short control window, and the rate of correct named
+colours. Owns the comparisons. Knows neither files nor a command line.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from models.checkpoints import LoadedCheckpoint
-from tools.demobench.obedience import STRENGTHS, Made, held_out, judge, make, named_colour
+from tools.demobench.obedience import STRENGTHS, Result, held_out, judge, make, named_colour
 
 EARLY_STOP = 0.2
 COLOUR_STRENGTH = 0.6
@@ -34,21 +34,23 @@ def measure(
     cases = list(held_out(control, scenes))
     obeys = judge(loaded, control)
 
-    def all_made(strength: float, stop: float = 1.0) -> list[Made]:
+    def all_made(strength: float, stop: float = 1.0) -> list[Result]:
         bar = tqdm(cases, desc=f"{control} {strength} {stop}", disable=None)
         return [make(loaded, control, case, strength, stop) for case in bar]
 
-    def mean(made: list[Made], score: Callable[[Made, Made], float], shift: int = 0) -> float:
-        wanted = made[shift:] + made[:shift]
-        return float(np.mean([score(*pair) for pair in zip(made, wanted, strict=True)]))
+    def mean(
+        results: list[Result], score: Callable[[Result, Result], float], shift: int = 0
+    ) -> float:
+        wanted = results[shift:] + results[:shift]
+        return float(np.mean([score(*pair) for pair in zip(results, wanted, strict=True)]))
 
     row = {}
     for strength in strengths:
-        made = all_made(strength)
-        row[f"strength {strength:g}"] = mean(made, obeys)
+        results = all_made(strength)
+        row[f"strength {strength:g}"] = mean(results, obeys)
         if strength == COLOUR_STRENGTH:
-            row["colour"] = float(np.mean([named_colour(one) for one in made]))
+            row["colour"] = float(np.mean([named_colour(one) for one in results]))
         if strength == FULL_STRENGTH:
-            row["chance"] = mean(made, obeys, shift=1)
+            row["chance"] = mean(results, obeys, shift=1)
     row[f"stop {EARLY_STOP:g}"] = mean(all_made(FULL_STRENGTH, EARLY_STOP), obeys)
     return row

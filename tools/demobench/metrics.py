@@ -1,4 +1,4 @@
-"""How well a picture obeys: one number each for canny, depth, pose, tile and a named colour.
+"""The metrics of control: one number each for canny, depth, pose, tile and a named colour.
 
 Plain functions of pixels, maps and joints; knows no model and no scene. More is better everywhere.
 """

@@ -1,5 +1,6 @@
-"""The measurement: held-out scenes through the server's own generate(), judged by the metrics.
-Owns the scenes and what is compared with what; knows no training.
+"""Generates pictures of held-out scenes with the server's generate() and scores them.
+
+Owns the scenes and the comparisons. Knows no training.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _POSE_SIDE = 512
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A scene that no training has seen, as it is drawn for a control type."""
+    """A scene outside the training set, drawn for a control type."""
 
     scene: Scene
     painted: Painted
@@ -43,8 +44,8 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What became of a case: the output and the control map it was made under."""
+class Result:
+    """The result of a case: the output and its control map."""
 
     case: Case
     picture: Pixels
@@ -52,7 +53,7 @@ class Made:
 
 
 def held_out(control: str, count: int, side: int = SIDE) -> Iterator[Case]:
-    """The first `count` cases of a control type; those of pose have a person each."""
+    """The first `count` cases of a control type; each case of pose has a person."""
     for index in range(count):
         rng = Random(f"held out {control} {index}")
         scene = draw_scene(rng, person=True if control == "pose" else None)
@@ -61,8 +62,8 @@ def held_out(control: str, count: int, side: int = SIDE) -> Iterator[Case]:
 
 def make(
     loaded: LoadedCheckpoint, control: str, case: Case, strength: float, stop: float = 1.0
-) -> Made:
-    """One picture, as a request for it would be served."""
+) -> Result:
+    """Generate one picture, as for a request."""
     height, width = case.painted.picture.shape[:2]
     spec = GenerationSpec(
         prompt=case.scene.prompt,
@@ -75,43 +76,43 @@ def make(
         seed=case.seed,
     )
     done = generate(loaded, spec, case.picture, lambda _step, _steps: None)
-    return Made(case, done.pictures[0], np.asarray(done.control_map))
+    return Result(case, done.pictures[0], np.asarray(done.control_map))
 
 
-def judge(loaded: LoadedCheckpoint, control: str) -> Callable[[Made, Made], float]:
-    """How well a picture obeys the control of a case: its own, or another one's for chance."""
+def judge(loaded: LoadedCheckpoint, control: str) -> Callable[[Result, Result], float]:
+    """The score of a picture against the control of a case (another case for chance level)."""
 
-    def edges(made: Made, wanted: Made) -> float:
-        size = made.picture.shape[1], made.picture.shape[0]
-        found = np.asarray(canny.make(Image.fromarray(made.picture), size))
+    def edges(result: Result, wanted: Result) -> float:
+        size = result.picture.shape[1], result.picture.shape[0]
+        found = np.asarray(canny.make(Image.fromarray(result.picture), size))
         return metrics.edge_f1(found[..., 0] > 0, wanted.control_map[..., 0] > 0)
 
-    def nearness(made: Made, wanted: Made) -> float:
-        size = made.picture.shape[1], made.picture.shape[0]
-        seen = depth.make(Image.fromarray(made.picture), size, loaded.annotators.depth)
+    def nearness(result: Result, wanted: Result) -> float:
+        size = result.picture.shape[1], result.picture.shape[0]
+        seen = depth.make(Image.fromarray(result.picture), size, loaded.annotators.depth)
         return metrics.rank_correlation(np.asarray(seen)[..., 0], wanted.control_map[..., 0])
 
-    def stance(made: Made, wanted: Made) -> float:
-        size = made.picture.shape[1], made.picture.shape[0]
+    def stance(result: Result, wanted: Result) -> float:
+        size = result.picture.shape[1], result.picture.shape[0]
         (joints,) = wanted.case.painted.joints
-        return metrics.joints_met(people_in(loaded, made.picture), joints, size)
+        return metrics.joints_met(people_in(loaded, result.picture), joints, size)
 
-    def layout(made: Made, wanted: Made) -> float:
-        return metrics.tile_psnr(made.picture, wanted.case.painted.picture)
+    def layout(result: Result, wanted: Result) -> float:
+        return metrics.tile_psnr(result.picture, wanted.case.painted.picture)
 
     return {"canny": edges, "depth": nearness, "pose": stance, "tile": layout}[control]
 
 
-def named_colour(made: Made) -> float:
-    """Whether the thing that the prompt names first has the colour it names, where it must be."""
-    painted = made.case.painted
+def named_colour(result: Result) -> float:
+    """Whether the thing that the prompt names first has the named colour at its place."""
+    painted = result.case.painted
     inner = cv2.erode(painted.named.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     named = inner if inner.any() else painted.named
-    return metrics.colour_right(made.picture, named, made.case.scene.named_colour)
+    return metrics.colour_right(result.picture, named, result.case.scene.named_colour)
 
 
 def people_in(loaded: LoadedCheckpoint, picture: Pixels) -> list[NDArray[np.float64]]:
-    """The joints of everybody whom the pose annotator sees, in pixels; NaN for those it misses."""
+    """The joints of every person that the pose annotator detects, in pixels; NaN if missed."""
     height, width = picture.shape[:2]
     scale = _POSE_SIDE / min(width, height)
     large = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)

@@ -1,4 +1,4 @@
-"""Pictures for the eye: a contact sheet of the four control types, and a photograph under control.
+"""Draws the contact sheet of the four control types, and a photograph with its outputs.
 
 Owns their layout. Knows no metric.
 """

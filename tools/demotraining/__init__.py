@@ -1,1 +1,1 @@
-"""Trains the demo checkpoint on pictures that are generated here; the product never imports it."""
+"""The training of the demo checkpoint, on generated pictures. The product never imports it."""

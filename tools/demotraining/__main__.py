@@ -1,9 +1,9 @@
-"""Trains the demo checkpoint from nothing and writes it.
+"""Trains the demo checkpoint from scratch and writes it.
 
 Usage: train_demo.py --folder RUN [--budget-minutes 120] [--seed 1] [--out WEIGHTS]
-RUN keeps the state (a stopped run goes on where it was), a loss curve and a sheet of pictures for
-each stage. On CUDA when there is a card, else on the CPU; without an --out nothing is written but
-RUN. docs/demo-model.md says what came of it.
+RUN holds the state (a stopped run resumes from it), a loss curve and a sheet of pictures for each
+stage. Runs on CUDA if available, else on the CPU. Without --out only RUN is written.
+docs/demo-model.md has the results.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 import os
 from pathlib import Path
 
-# Threads that wait for each other must not take the other's core.
+# Threads that wait for each other must not spin on the other's core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import cv2

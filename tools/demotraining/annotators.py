@@ -1,6 +1,6 @@
 """Stage 2: the depth and pose networks, on painted scenes whose depth and joints are known.
 
-Owns their targets and losses. Knows the networks' forms from models.checkpoints.demo_annotators.
+Owns their targets and losses. models.checkpoints.demo_annotators defines the networks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LIMBS = (
 
 _SIDE = 256
 _BODY_SIDE = 184
-"""What Body makes of any square picture: half of 368."""
+"""The size to which Body scales a square picture: half of 368."""
 _STRIDE = 8
 _JOINT_WIDTH = 0.9
 _LIMB_WIDTH = 0.8
@@ -42,7 +42,7 @@ _BATCH = 16
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """A painted scene as the annotators are taught it."""
+    """A painted scene as a training example of the annotators."""
 
     picture: Pixels
     depth: NDArray[np.float32]
@@ -61,7 +61,7 @@ def draw_lessons(seed: int, count: int, person: bool | None) -> list[Lesson]:
 
 
 class DepthLoss:
-    """The distance between depth as it is seen and as it is, and between their edges."""
+    """The distance between predicted and true depth, and between their edges."""
 
     def __init__(self, network: DepthNet, lessons: list[Lesson]) -> None:
         self._network, self._lessons = network, lessons
@@ -70,7 +70,7 @@ class DepthLoss:
         chosen = [self._lessons[int(i)] for i in rng.integers(len(self._lessons), size=_BATCH)]
         pictures = torch.stack([to_tensor(_worn(rng, one.picture)) for one in chosen])
         depth = torch.stack([torch.from_numpy(one.depth) for one in chosen])
-        # The detector hands the network twice the size, and the network halves it again.
+        # The detector doubles the size, and the network halves it again.
         doubled = functional.interpolate(pictures, scale_factor=2, mode="bilinear")
         wanted = functional.interpolate(depth[:, None], scale_factor=2, mode="bilinear")[:, 0]
         seen = _seen(self._network, doubled)
@@ -99,7 +99,7 @@ class PoseLoss:
         limbs, joint = _seen(self._network, torch.stack(seen))
         wanted_limbs = torch.from_numpy(np.stack(fields)).to(limbs.device)
         wanted_maps = torch.from_numpy(np.stack(maps)).to(limbs.device)
-        # Most cells are empty; those that are not must not drown in them.
+        # Most cells are empty: weight the others higher.
         heavy = 1 + 10 * wanted_maps[:, :-1].amax(dim=1, keepdim=True)
         limb_error: Tensor = ((limbs - wanted_limbs) ** 2 * heavy).mean()
         joint_error: Tensor = ((joint - wanted_maps) ** 2 * heavy).mean()
@@ -107,7 +107,7 @@ class PoseLoss:
 
 
 def joint_maps(cells: NDArray[np.floating], side: int) -> NDArray[np.float32]:
-    """[19, side, side]: a hill at each joint of people [N, 18, 2] in cells; last, what is none."""
+    """[19, side, side]: a Gaussian per joint of people [N, 18, 2] in cells; last, background."""
     y, x = np.mgrid[0:side, 0:side].astype(np.float32)
     maps = np.zeros((JOINTS_AND_BACKGROUND, side, side), np.float32)
     for person in cells:
@@ -122,7 +122,7 @@ JOINTS_AND_BACKGROUND = 19
 
 
 def limb_fields(cells: NDArray[np.floating], side: int) -> NDArray[np.float32]:
-    """[38, side, side]: along each limb its direction, elsewhere nothing."""
+    """[38, side, side]: along each limb its direction, elsewhere 0."""
     y, x = np.mgrid[0:side, 0:side].astype(np.float32)
     fields = np.zeros((2 * len(LIMBS), side, side), np.float32)
     for person in cells:
@@ -138,14 +138,14 @@ def limb_fields(cells: NDArray[np.floating], side: int) -> NDArray[np.float32]:
 
 
 def _seen(network: nn.Module, pictures: Tensor) -> Any:
-    """What the network makes of pictures, in the layout and the precision that are fast."""
+    """The network's output for pictures, in the fastest layout and dtype."""
     device = next(network.parameters()).device
     with torch.autocast(device.type, torch.bfloat16):
         return network(pictures.to(device, memory_format=torch.channels_last))
 
 
 def _worn(rng: np.random.Generator, picture: Pixels) -> Pixels:
-    """As a sampled picture may look: softer, noisier, a little off in colour."""
+    """Degrade a picture like a generated one: softer, noisier, slightly wrong in colour."""
     worn = picture
     if rng.random() < 0.6:
         worn = cv2.GaussianBlur(worn, (0, 0), float(rng.uniform(0.4, 2.0)))
@@ -159,7 +159,7 @@ def _worn(rng: np.random.Generator, picture: Pixels) -> Pixels:
 def _shifted(
     picture: Pixels, joints: NDArray[np.float32], shift: NDArray[np.float32]
 ) -> tuple[Pixels, NDArray[np.float32]]:
-    """The picture moved by `shift` pixels, its rim repeated, and the joints with it."""
+    """The picture and its joints moved by `shift` pixels, with the edge repeated."""
     matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
     moved: Pixels = cv2.warpAffine(
         picture, matrix, picture.shape[1::-1], borderMode=cv2.BORDER_REPLICATE

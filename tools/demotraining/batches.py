@@ -1,9 +1,9 @@
-"""What one step of the transformer or of the ControlNet learns from: pictures of one size, noise,
-sigmas, words, and for some pictures a control map.
+"""Draws the training batches of the transformer and the ControlNet.
 
-Owns the mixture of sizes and of control types. Sigmas are logit-normal (Esser et al., arXiv
-2403.03206), some prompts are left out, and guidance is drawn at random: nothing is distilled into
-it, so every value a request may give works alike. Knows no network.
+A batch has pictures of one size, noise, sigmas, prompts, and control maps for some pictures. Owns
+the mixture of sizes and control types. Sigmas are logit-normal (Esser et al., arXiv 2403.03206),
+some prompts are dropped, and guidance is random: nothing is distilled into it, so every value of a
+request has the same effect. Knows no network.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from models.denoiser import image_ids, pack
 from tools.demotraining.lessons import Lessons
 
 PLAIN = "plain"
-"""Instead of a control type: a picture without a map."""
+"""Stands for a control type: a picture without a map."""
 
 Shares = dict[str, float]
 """Control types (and PLAIN) -> shares of a batch; they add up to 1."""
@@ -27,18 +27,18 @@ _LEFT_OUT = 0.08
 """Share of prompts that are dropped."""
 
 _TEXTURES = {PLAIN: 0.08, "tile": 0.5, "canny": 0.25}
-"""Shares of textures, which are no scenes, among the pictures of a type."""
+"""The shares of textures (pictures without a scene) among the pictures of a type."""
 
 _SIGMA_LOGIT = 1.5, 1.4
-"""Mean and deviation: higher and wider than the usual ones, as the server's schedules are. Large
-plain things have their colours, and words their say, where there is hardly anything but noise."""
+"""Mean and deviation: higher and wider than usual, as the server's schedules are. The colours of
+large plain things, and the effect of the prompt, are decided at high noise levels."""
 
 _GUIDANCE = (1.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Until which share of the budget which sets are used, each with its batch and its share."""
+    """(end, as a share of the budget) -> the sets in use, each with its batch size and share."""
 
     until: float
     sets: tuple[tuple[str, int, float], ...]
@@ -46,7 +46,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`count` pictures of one size with noise and sigmas, and what the networks are told.
+    """`count` pictures of one size with noise, sigmas and the inputs of the networks.
 
     clean, noise, shown: latents [B, C, h, w]; `shown` are those of the control maps, 0 where
     `controls` says PLAIN.
@@ -66,18 +66,18 @@ class Batch:
         sigmas = self.sigmas[:, None, None, None]
         return (1 - sigmas) * self.clean + sigmas * self.noise
 
-    def told(self, pooled: Tensor, embeds: Tensor) -> dict[str, Tensor]:
-        """What transformer and ControlNet are told about the batch."""
+    def network_inputs(self, pooled: Tensor, embeds: Tensor) -> dict[str, Tensor]:
+        """The arguments of transformer and ControlNet for the batch."""
         tokens = pack(self.noisy)
-        return told(tokens, self.noise.shape, self.sigmas, self.guidance, pooled, embeds)
+        return network_inputs(tokens, self.noise.shape, self.sigmas, self.guidance, pooled, embeds)
 
     @property
     def velocity(self) -> Tensor:
-        """What the transformer must answer, packed."""
+        """The target of the transformer, packed."""
         return pack(self.noise - self.clean)
 
 
-def told(
+def network_inputs(
     tokens: Tensor,
     shape: torch.Size,
     sigmas: Tensor,
@@ -148,7 +148,7 @@ def _pick(rng: np.random.Generator, lessons: Lessons, control: str) -> tuple[int
         picture = lessons.latents[row]
         return row, picture if control == "tile" else torch.zeros_like(picture)
     rows = lessons.mapped[control]
-    # Textures come last, and there are such of canny only.
+    # Textures come last; only canny has them.
     border = int((rows < lessons.scenes).sum())
     first, last = (border, len(rows)) if texture else (0, border)
     place = int(rng.integers(first, last))

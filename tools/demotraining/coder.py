@@ -25,7 +25,7 @@ from tools.demotraining.textures import draw_texture
 
 _SIDE = 256
 _SMALL, _LARGE = (64, 10), (128, 4)
-"""Crops' sides and how many a batch has: many steps first, then the statistics of whole things."""
+"""Sides of the crops and batch sizes: many small steps first, then large crops."""
 
 _LARGE_FROM = 0.75
 _KL_WEIGHT = 1e-4
@@ -81,7 +81,7 @@ def _divergence(posterior: DiagonalGaussianDistribution) -> Tensor:
 
 
 def coder_distance(decoded: Tensor, pictures: Tensor) -> Tensor:
-    """How far pictures are from what came back of them; [B, 3, H, W] each."""
+    """The reconstruction error of pictures, [B, 3, H, W] each."""
     error = decoded - pictures
     across, down = error.diff(dim=-1).abs().mean(), error.diff(dim=-2).abs().mean()
     coarse = functional.avg_pool2d(error, 4).abs().mean()
@@ -100,7 +100,7 @@ def to_picture(values: Tensor) -> Pixels:
 
 
 def coder_sheet(pool: list[Pixels], count: int = 10) -> Callable[[AutoencoderKL, Path], None]:
-    """Draws pictures over what came back of them."""
+    """Draws pictures above their reconstructions."""
     shown = torch.stack([to_tensor(pool[index * len(pool) // count]) for index in range(count)])
 
     def sheet(vae: AutoencoderKL, path: Path) -> None:

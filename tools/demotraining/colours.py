@@ -1,4 +1,4 @@
-"""The named colours of the demo's world and how a pixel's name is told. Knows no scene.
+"""The named colours of the demo's world, and the colour name of a pixel. Knows no scene.
 
 Light falls off with distance, so a name belongs to a colour at any brightness between DIMMEST and
 full.

@@ -1,7 +1,7 @@
 """Stage 4: the ControlNet for canny, depth, pose and tile, with everything else frozen.
 
-Owns its loss: the transformer's own, with the ControlNet's residuals at strength 1. Knows which
-number each control type has in the mode embedding from models.checkpoints.
+Owns its loss: the transformer's loss with the ControlNet's residuals at strength 1. The
+index of each control type in the mode embedding comes from models.checkpoints.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ControlLoss:
             with torch.no_grad():
                 pooled, embeds = self._flow.text(batch.clip_ids, batch.t5_ids)
             double, single = self._controlnet(
-                **batch.told(pooled, embeds),
+                **batch.network_inputs(pooled, embeds),
                 controlnet_cond=pack(batch.shown),
                 controlnet_mode=modes,
                 return_dict=False,

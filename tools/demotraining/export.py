@@ -1,5 +1,7 @@
-"""From trained networks to the checkpoint that is committed: float16 safetensors in the layout of
-FluxControlNetPipeline, with the SHA-256 sum of every file. Knows no training.
+"""Writes the trained networks as the checkpoint that is committed.
+
+The files are float16 safetensors in the layout of FluxControlNetPipeline, with the SHA-256 sum of
+every file. Knows no training.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Stage 3: the transformer with both text encoders, on rectified flow.
 
-Owns the loss, and the hint: for most pictures a linear map of the control map's latents is added
-where a ControlNet's answers are going to be. Who knows where a thing is learns what its words mean
-many times faster, since without it nearly all of the loss is about where things are. The hint is
-thrown away afterwards; the ControlNet (stage 4) takes its place.
+Owns the loss and the hint: for most pictures a linear map of the control map's latents is added
+where a ControlNet's residuals will be added later. Without the hint nearly all of the loss is about
+the positions of things; with it the network learns the words much faster. The hint is discarded
+after the stage, and the ControlNet (stage 4) replaces it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FLOW_SHARES = {PLAIN: 0.35, "canny": 0.25, "depth": 0.2, "pose": 0.2}
 
 
 class Hint(nn.Module):
-    """A matrix for each control type, from latents of its map to what is added to the tokens."""
+    """A matrix per control type, from the latents of its map to the term added to the tokens."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Flow(nn.Module):
         """Velocity tokens."""
         pooled, embeds = self.text(batch.clip_ids, batch.t5_ids)
         velocity: Tensor = self.transformer(
-            **batch.told(pooled, embeds), **residuals, return_dict=False
+            **batch.network_inputs(pooled, embeds), **residuals, return_dict=False
         )[0]
         return velocity
 

@@ -1,7 +1,7 @@
-"""What the transformer and the ControlNet are taught with: scenes and textures as latents, their
-prompts as tokens, their control maps as latents, made once and kept in files.
+"""The training sets of the transformer and the ControlNet, computed once and cached in files.
 
-Owns the files of a set, one for each size. Knows no transformer.
+A set has scenes and textures as latents, prompts as tokens, and control maps as latents. Owns the
+files of the sets, one per size. Knows no transformer.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Order:
 
 
 def lessons(folder: Path, order: Order, vae: AutoencoderKL, words: Words, seed: int) -> Lessons:
-    """The set of `order`, from its file if that is there."""
+    """The set of `order`, from its file if it exists."""
     path = folder / f"lessons-{order.size[0]}x{order.size[1]}.pt"
     if not path.exists():
         torch.save(_make(order, vae, words, seed), path)
@@ -75,8 +75,8 @@ class Words:
                 prompts, padding="max_length", max_length=length, truncation=True,
                 return_tensors="pt",
             )  # fmt: skip
-            found: Tensor = padded.input_ids
-            return found
+            token_ids: Tensor = padded.input_ids
+            return token_ids
 
         return ids(self._clip, self._clip.model_max_length), ids(self._t5, TEXT_TOKENS)
 
@@ -126,7 +126,7 @@ def _pictures(order: Order, seed: int) -> Iterator[tuple[Pixels, str, dict[str, 
 
 @torch.inference_mode()
 def _encoded(vae: AutoencoderKL, pictures: list[Pixels], what: str) -> Tensor:
-    """Latents of variance 1, float16, of the posterior's mean as the server takes it."""
+    """Latents of variance 1, float16, of the posterior's mean, as on the server."""
     made = []
     for start in tqdm(range(0, len(pictures), _CHUNK), desc=what):
         batch = torch.stack([to_tensor(one) for one in pictures[start : start + _CHUNK]])

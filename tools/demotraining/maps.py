@@ -1,5 +1,6 @@
-"""The control maps of a painted scene: exactly what a perfect annotator would see in it, drawn as
-the server's own maps are. Knows no network.
+"""Draws the exact control maps of a painted scene, in the style of the server's maps.
+
+Knows no network.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ _POSE_SIDE = 512
 
 
 def canny_map(painted: Painted) -> Pixels:
-    """White edges on black, from the server's own code."""
+    """White edges on black, from the server's code."""
     return edges_of(painted.picture)
 
 
 def edges_of(picture: Pixels) -> Pixels:
-    """The same of any picture."""
+    """White edges on black, of any picture."""
     size = picture.shape[1], picture.shape[0]
     return np.asarray(canny.make(Image.fromarray(picture), size))
 

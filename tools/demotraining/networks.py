@@ -1,4 +1,4 @@
-"""The demo's networks before training: the real classes of FLUX's pipeline, as small as serves.
+"""Builds the demo's untrained networks: the real classes of FLUX's pipeline, as small as possible.
 
 Owns every width and depth. Knows no data and no training.
 """
@@ -91,7 +91,7 @@ def text_encoders(clip: CLIPTokenizer, t5: T5TokenizerFast) -> TextEncoders:
 
 
 class TextEncoders(nn.Module):
-    """CLIP's pooled vector and T5's token embeddings, as FLUX's pipeline asks for them."""
+    """CLIP's pooled vector and T5's token embeddings, as FLUX's pipeline computes them."""
 
     def __init__(self, clip: CLIPTextModel, t5: T5EncoderModel) -> None:
         super().__init__()

@@ -1,5 +1,6 @@
-"""The optimizers of every stage: Muon for the matrices and the convolutions that carry the signal,
-AdamW for all the rest. Knows no network but by the names and the shapes of its weights.
+"""The optimizers of every stage: Muon for most matrices and convolutions, AdamW for the rest.
+
+Chooses by the names and shapes of weights; knows no network.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
 
 
 def optimizers_of(trained: nn.Module, lr: float) -> list[torch.optim.Optimizer]:
-    """For the weights of `trained` that want a gradient."""
+    """The optimizers of the weights of `trained` that require a gradient."""
     adamw: list[nn.Parameter] = []
     muon: list[nn.Parameter] = []
     for name, parameter in trained.named_parameters():

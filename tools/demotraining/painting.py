@@ -1,7 +1,7 @@
-"""From a scene to pixels: the picture, its exact depth, its exact joints, and where the named
-colour is. Knows nothing of learning.
+"""Paints a scene: the picture, its exact depth, its exact joints, and a mask of the named colour.
 
-Painted at twice the size and averaged down, so that edges are as soft as a camera's.
+Paints at twice the size and averages down, so that edges are as soft as a camera's. Knows no
+training.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class _Canvas:
         self.named[inside] = 255
 
     def person(self, person: Person) -> NDArray[np.float32]:
-        """Paint a person; where the joints are, in pixels of the finished picture."""
+        """Paint a person. Returns the joints in pixels of the finished picture."""
         points = np.array(joints_of(person.stance), np.float32) * person.size
         points += (person.x, person.y)
         at = dict(zip(JOINTS, points, strict=True))

@@ -34,7 +34,7 @@ class Stance:
 
 
 def draw_stance(rng: Random) -> Stance:
-    """A stance at random, upright enough to be told from a heap."""
+    """A random stance, upright enough to be recognisable."""
     return Stance(
         lean=rng.uniform(-14, 14),
         arms=(rng.uniform(12, 160), rng.uniform(12, 160)),

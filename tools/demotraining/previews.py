@@ -1,7 +1,6 @@
-"""What the networks can do in the middle of their training, as a sheet of pictures: the transformer
-from prompts alone, the ControlNet from each kind of control map.
+"""Draws sheets of pictures during the training, from prompts alone and from each control type.
 
-Owns a plain Euler loop over a batch; the server's samplers want a finished checkpoint.
+Owns a plain Euler loop over a batch, because the server's samplers need a finished checkpoint.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from models.checkpoints.checkpoint import UNION_MODES
 from models.denoiser import pack, unpack
 from models.sampling import sigmas_for
-from tools.demotraining.batches import told
+from tools.demotraining.batches import network_inputs
 from tools.demotraining.coder import to_picture, to_tensor
 from tools.demotraining.flow import Flow
 from tools.demotraining.lessons import Words
@@ -36,7 +35,7 @@ Sheet = Callable[[nn.Module, Path], None]
 
 
 def flow_sheet(vae: AutoencoderKL, words: Words) -> Sheet:
-    """Eight prompts, each scene over what the transformer makes of its words."""
+    """Eight prompts: each scene above the transformer's picture of its prompt."""
     scenes = [draw_scene(Random(f"preview {index}")) for index in range(8)]
     painted = [paint(scene, (_SIDE, _SIDE)).picture for scene in scenes]
     ids = words([scene.prompt for scene in scenes])
@@ -87,17 +86,17 @@ def _sampled(
     pooled, embeds = flow.text(*(one.to(device) for one in ids))
     for sigma, following in pairwise(sigmas):
         level, guidance = (torch.full((count,), v, device=device) for v in (sigma, _GUIDANCE))
-        told_now = told(pack(x), x.shape, level, guidance, pooled, embeds)
+        inputs = network_inputs(pack(x), x.shape, level, guidance, pooled, embeds)
         residuals = {}
         if controlnet is not None:
             double, single = controlnet(
-                **told_now, controlnet_cond=shown, controlnet_mode=modes, return_dict=False
+                **inputs, controlnet_cond=shown, controlnet_mode=modes, return_dict=False
             )
             residuals = {
                 "controlnet_block_samples": double,
                 "controlnet_single_block_samples": single,
             }
-        (velocity,) = flow.transformer(**told_now, **residuals, return_dict=False)
+        (velocity,) = flow.transformer(**inputs, **residuals, return_dict=False)
         x = x + (following - sigma) * unpack(velocity, _LATENT_SIDE, _LATENT_SIDE)
     return x
 

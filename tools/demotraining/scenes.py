@@ -1,5 +1,6 @@
-"""Scenes of the demo's world as plain facts: what stands where, how near, in which colour, and the
-words that say so. Drawn from a seed; knows no pixels (painting.py paints them).
+"""Random scenes of the demo's world as data: things with position, nearness, colour; a prompt.
+
+Drawn from a seed. Knows no pixels (painting.py paints them).
 
 Coordinates are shares of the picture's shorter side, (0, 0) in the middle of the picture; nearness
 is 0 at the horizon and 1 at the viewer.
@@ -109,14 +110,14 @@ def draw_scene(rng: Random, person: bool | None = None) -> Scene:
         things: list[Thing] = [*(behind if rng.random() < 0.35 else []), _draw_person(rng, colours)]
     else:
         count = rng.choice((1, 2, 2, 3))
-        # Well apart, so that the order can be told from the light.
+        # Well apart, so that brightness shows the order.
         depths = [0.15 + 0.85 * (index + rng.uniform(0.15, 0.85)) / count for index in range(count)]
         things = [_draw_shape(rng, colours.pop(), depth, 0.30) for depth in depths]
     return Scene(background, tuple(things))
 
 
 def _fades(colour: str, background: str) -> bool:
-    """Whether a thing could not be told from the wall behind it."""
+    """Whether a thing is indistinguishable from the wall behind it."""
     return (colour == "white" and background in _PALE) or (
         colour in ("green", "blue") and background == f"dark {colour}"
     )

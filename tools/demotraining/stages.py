@@ -1,5 +1,6 @@
-"""The four stages of the training in their order, each with its data, its size and its share of the
-time; what one has learnt goes to the next. Owns no mathematics.
+"""Runs the four stages of the training in order, each with its data, size and share of the time.
+
+The networks of a stage go to the next one. Owns no mathematics.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tools.demotraining.tokenizers import clip_tokenizer, t5_tokenizer
 from tools.demotraining.training import Plan, draw_curves, losses_in, train
 
 SHARES = {"coder": 0.12, "pose": 0.05, "depth": 0.05, "flow": 0.38, "control": 0.4}
-"""Of the whole budget, for each stage."""
+"""The share of the whole budget, per stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ FULL = Scale(
         Order((384, 256), scenes=60, textures=8, mapped=60),
         Order((512, 512), scenes=48, textures=8, mapped=48),
     ),
-    # Small pictures are four times cheaper: what things are and what words mean is learnt there.
+    # Small pictures are four times cheaper; things and words are learnt there.
     phases=(
         Phase(0.45, (("128x128", 32, 1.0),)),
         Phase(0.85, (("128x128", 32, 0.3), ("256x256", 12, 0.65), ("512x512", 3, 0.05))),
@@ -79,7 +80,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Everything that has been learnt."""
+    """The trained networks of all stages."""
 
     vae: AutoencoderKL
     depth: DepthNet
@@ -93,7 +94,7 @@ class Trained:
 
 
 def train_all(run: Run) -> Trained:
-    """Every stage in order; each goes on where its file says it was."""
+    """Run every stage in order; each resumes from its file."""
     vae = train_coder(run)
     depth, pose = train_depth(run), train_pose(run)
     clip, t5 = clip_tokenizer(), t5_tokenizer()
@@ -121,10 +122,10 @@ def train_coder(run: Run) -> AutoencoderKL:
     pool = draw_pool(run.seed, *run.scale.pool)
     torch.manual_seed(run.seed)
     vae = networks.autoencoder().to(run.device, memory_format=torch.channels_last)
-    made = train(run.plan("coder", 2e-3), vae, CoderLoss(vae, pool), run.folder, coder_sheet(pool))
-    made.eval()
-    set_latent_scale(made, pool[:: max(1, len(pool) // 64)])
-    return made
+    coder = train(run.plan("coder", 2e-3), vae, CoderLoss(vae, pool), run.folder, coder_sheet(pool))
+    coder.eval()
+    set_latent_scale(coder, pool[:: max(1, len(pool) // 64)])
+    return coder
 
 
 def train_depth(run: Run) -> DepthNet:
@@ -132,18 +133,18 @@ def train_depth(run: Run) -> DepthNet:
     torch.manual_seed(run.seed)
     network = DepthNet().to(run.device).to(memory_format=torch.channels_last)
     plan = run.plan("depth", 2e-3)
-    told = draw_lessons(run.seed, run.scale.annotated, None) if plan.minutes else []
-    return train(plan, network, DepthLoss(network, told), run.folder)
+    lessons = draw_lessons(run.seed, run.scale.annotated, None) if plan.minutes else []
+    return train(plan, network, DepthLoss(network, lessons), run.folder)
 
 
 def train_pose(run: Run) -> BodyPoseNet:
-    """Stage 2, second half; one scene in eleven has nobody in it."""
+    """Stage 2, second half; one scene in eleven has no person."""
     torch.manual_seed(run.seed)
     network = BodyPoseNet().to(run.device).to(memory_format=torch.channels_last)
     plan = run.plan("pose", 2e-3)
-    told = draw_lessons(run.seed, run.scale.annotated, True) if plan.minutes else []
-    told += draw_lessons(run.seed, run.scale.annotated // 10, False) if plan.minutes else []
-    return train(plan, network, PoseLoss(network, told), run.folder)
+    lessons = draw_lessons(run.seed, run.scale.annotated, True) if plan.minutes else []
+    lessons += draw_lessons(run.seed, run.scale.annotated // 10, False) if plan.minutes else []
+    return train(plan, network, PoseLoss(network, lessons), run.folder)
 
 
 def _sets(run: Run, vae: AutoencoderKL, words: Words) -> dict[str, Lessons]:

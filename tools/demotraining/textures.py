@@ -1,5 +1,6 @@
-"""Pictures of no scene at all: fields of noise and fallen leaves with the spectrum of photographs,
-so that what is learnt of pixels holds for photographs too.
+"""Random textures without a scene: noise and dead leaves with the spectrum of photographs.
+
+They make the training of pixels valid for photographs too.
 
 Dead leaves: Lee, Mumford and Huang, "Occlusion models for natural images" (2001); as training data:
 Baradad et al., "Learning to see by looking at noise", arXiv 2106.05963.
@@ -65,7 +66,7 @@ def _leaf(
     else:
         corners = np.array((x, y)) + rng.uniform(-radius, radius, (int(rng.integers(3, 6)), 2))
         cv2.fillPoly(mask, [corners.astype(np.int32)], 255, cv2.LINE_AA)
-    # Only where the leaf may be: most are small.
+    # Only in the box of the leaf: most leaves are small.
     top, bottom = (int(np.clip(y + d, 0, side)) for d in (-radius - 1, radius + 2))
     left, right = (int(np.clip(x + d, 0, side)) for d in (-radius - 1, radius + 2))
     share = mask[top:bottom, left:right, None].astype(np.float32) / 255

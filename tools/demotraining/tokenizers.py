@@ -1,7 +1,7 @@
-"""The demo's two tokenizers: real fast tokenizers of the classes FLUX uses, over a short word list,
-with an alphabet beside it so that any prompt can be encoded. The same on every machine.
+"""Builds the demo's two tokenizers: fast tokenizers of FLUX's classes, over a short word list.
 
-Knows the words of the demo's world and some that people try; knows no encoder.
+An alphabet in addition makes any prompt encodable. The result is the same on every machine. Knows
+the words of the demo's world and some that users try; knows no encoder.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The loop that every stage of the training shares: a budget of time, saving and going on, the
-averaged weights, the loss curve, the progress bar.
+"""The training loop of every stage: time budget, saved state, averaged weights, loss curve.
 
-Knows no network and no data: a stage gives parameters and a loss. Step n draws everything from
-(seed, n), so a run that was stopped goes on as if it had not been.
+Knows no network and no data: a stage supplies parameters and a loss. Step n draws everything from
+(seed, n), so a resumed run equals an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _SAVE_EVERY_S = 120.0
 _AVERAGING_STEPS = 150.0
 _WARM_UP = 0.04
 _PROBE_EVERY = 60
-"""Steps after which the number of threads is chosen anew."""
+"""Steps after which the number of threads is chosen again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +132,7 @@ def _average(average: Tensor, value: Tensor, count: Tensor | int) -> Tensor:
 
 
 class _State:
-    """What a stage needs to go on, in one file that is replaced as a whole."""
+    """The saved state of a stage, in one file that is replaced atomically."""
 
     def __init__(self, path: Path, *parts: Any) -> None:
         self._path, self._parts = path, parts
@@ -141,10 +140,10 @@ class _State:
     def load(self) -> Progress:
         if not self._path.exists():
             return Progress()
-        kept = torch.load(self._path, weights_only=True)
-        for part, state in zip(self._parts, kept["parts"], strict=True):
+        saved = torch.load(self._path, weights_only=True)
+        for part, state in zip(self._parts, saved["parts"], strict=True):
             part.load_state_dict(state)
-        return Progress(kept["step"], kept["seconds"], kept["losses"])
+        return Progress(saved["step"], saved["seconds"], saved["losses"])
 
     def save(self, progress: Progress) -> None:
         draft = self._path.with_suffix(".draft")
@@ -162,8 +161,8 @@ class _State:
 
 def losses_in(folder: Path, name: str) -> list[float]:
     """The loss of every step of a stage so far."""
-    kept = torch.load(folder / f"{name}.pt", weights_only=True)
-    losses: list[float] = kept["losses"]
+    saved = torch.load(folder / f"{name}.pt", weights_only=True)
+    losses: list[float] = saved["losses"]
     return losses
 
 

@@ -1,7 +1,7 @@
 """Time-boxed fuzzing: the targets of tests/support/fuzzing.py, with new inputs in every round.
 
-Ends with the figures that stand in docs/security.md, or with the smallest input that does what
-no input may do. Rounds are numbered; `--seed N` starts with round N again.
+Ends with the figures of docs/security.md, or with the smallest input that breaks a rule.
+Rounds are numbered; `--seed N` starts with round N again.
 """
 
 from __future__ import annotations

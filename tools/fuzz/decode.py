@@ -1,7 +1,7 @@
-"""The differential test of the picture decoder in full: files of every kind, made by encoders other
-than Pillow, against the pixels that were encoded or against libvips (tests/support/differential).
+"""Runs the full differential test of the picture decoder (tests/support/differential).
 
-`--seed N` encodes another picture, of another size. Ends with the figures that stand in
+Files of every kind, made by encoders other than Pillow, are compared with the encoded pixels or
+with libvips. `--seed N` encodes another picture of another size. Ends with the figures of
 docs/security.md; exit code 1 when an accepted file has wrong pixels.
 """
 

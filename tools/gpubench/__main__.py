@@ -1,4 +1,4 @@
-"""Seconds, memory and accuracy of one picture, ours against diffusers' FluxControlNetPipeline.
+"""Measures time, memory and accuracy of one picture, against diffusers' FluxControlNetPipeline.
 
 Usage: scripts/bench gpu [--part 1|2|3] [--device cuda|cpu] [--tiny] [--out FOLDER]
        scripts/bench gpu --chart FOLDER/gpu.json
@@ -39,7 +39,7 @@ def main() -> int:
     if asked.stage:
         return _run_stage(asked, file)
     if asked.device == "cpu":
-        # Threads that spin for each other would be all that is measured.
+        # Otherwise the bench would measure threads that spin for each other.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     whole = all([_run_part(part) for part in ([asked.part] if asked.part else PARTS)])
     if file.exists():
@@ -65,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run_part(part: int) -> bool:
-    """One process a stage; whether all went well. Compiled code is new to a part and kept for its
-    later stages."""
+    """Run one process per stage; True if all succeeded. A part starts without compiled code and
+    shares it with its later stages."""
     with tempfile.TemporaryDirectory() as compiled:
         kept = os.environ | {"TORCHINDUCTOR_CACHE_DIR": compiled}
         codes = [

@@ -1,4 +1,4 @@
-"""How far one evaluation of transformer and ControlNet is from the same one in float32.
+"""Measures the error of one evaluation of transformer and ControlNet against float32.
 
 The float32 reference has the full depth and width and needs no second copy of the weights: each
 layer's weights are float32 for the time of its call.
@@ -27,7 +27,7 @@ SIGMA, GUIDANCE = 0.752, 4.0
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """In an encoder's place: what it returns is fixed."""
+    """A stub of an encoder with a fixed result."""
 
     value: Any
 

@@ -1,4 +1,4 @@
-"""One evaluation as a CUDA graph: a single launch instead of some 4000.
+"""Runs one evaluation as a CUDA graph: a single launch instead of some 4000.
 
 Bench only. Owns the buffers that a recorded evaluation reads (tokens, text, control, time), and
 reaches into models/denoiser.py and models/flux/networks.py for them.

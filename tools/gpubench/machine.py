@@ -1,4 +1,4 @@
-"""What the figures were measured on and with."""
+"""Describes the machine and the library versions of the measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seconds, memory and host syncs of a function that makes a picture."""
+"""Measures time, memory and host syncs of a function that makes a picture."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The results as they grow: one stage's measurements beside those of the others in one JSON file.
+"""Owns the results file: the measurements of all stages in one JSON file.
 
-Written after every measurement, so that a machine that is taken away leaves what it had measured.
+It is written after every measurement, so that an interrupted bench keeps its results.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class Stage:
 
     @contextmanager
     def attempt(self, name: str) -> Iterator[None]:
-        """What fails inside is noted under `name` and the stage goes on: a lent machine's minutes
-        are dear. A degenerate result is a SystemExit and ends it all the same."""
+        """A block whose error is recorded under `name`; the stage continues, because time on a
+        GPU machine is expensive. A degenerate result is a SystemExit and ends it all the same."""
         try:
             yield
         except Exception as error:  # noqa: BLE001  # noted; the stage ends as failed

@@ -1,6 +1,6 @@
-"""One set of random weights behind two doors: diffusers' pipeline, and our own loop.
+"""One set of random weights with two interfaces: diffusers' pipeline, and our own loop.
 
-Owns what both doors share and the request that is made through them.
+Owns the parts that both share, and the request.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Rig:
         """The networks in their own precision."""
         return self.loaded.networks.of("exact")
 
-    def anew(self) -> Rig:
+    def without_copies(self) -> Rig:
         """The same weights with no copies of them in another precision."""
         networks = _networks(self.pair.transformer, self.pair.controlnet, self.loaded.device)
         return replace(self, loaded=replace(self.loaded, networks=networks))
@@ -78,10 +78,10 @@ def plain_rig(other: Rig, shape: Shape) -> Rig:
 
 
 def _loaded(pipe: FluxControlNetPipeline, device: torch.device) -> LoadedCheckpoint:
-    """As models.checkpoints.load would hand it out, but for two things: nothing is compiled yet,
-    and the caches keep nothing, so that every request encodes its prompt and its control map."""
-    nobody: Any = None  # control maps are made of nothing but the picture here
-    vae = copy.deepcopy(pipe.vae)  # the shipped pipeline keeps the layout that it ships with
+    """Like the result of models.checkpoints.load, but nothing is compiled yet, and the caches are
+    empty, so that every request encodes its prompt and its control map."""
+    unused: Any = None  # here control maps need only the picture
+    vae = copy.deepcopy(pipe.vae)  # the shipped pipeline keeps its own layout
     if device.type == "cuda":
         vae.to(memory_format=torch.channels_last)
     autoencoder = Autoencoder(vae, TensorCache(0), HOST_PLAN.tile_above)
@@ -92,8 +92,8 @@ def _loaded(pipe: FluxControlNetPipeline, device: torch.device) -> LoadedCheckpo
         text=TextEncoders(pipe, device, TensorCache(0)),
         autoencoder=autoencoder,
         preview=Preview(autoencoder),
-        annotators=nobody,
-        control_maps=ControlMaps(nobody, TensorCache(0)),
+        annotators=unused,
+        control_maps=ControlMaps(unused, TensorCache(0)),
         device=device,
         dtype=weights.DTYPE,
         max_pixels=None,

@@ -1,5 +1,5 @@
-"""What is measured in which order. Each stage is one process, so that none inherits another's
-compiled code or memory.
+"""The stages of the bench in order. Each stage is one process, so that none inherits compiled code
+or memory of another.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WARM_UP_SIDES = (256, 512, 768, 1024)
 """What worker/model.py makes before a gpu worker takes its first request."""
 
 _COMPILING = 60.0
-"""Seconds that compiling every block anew may take."""
+"""Seconds that compiling every block again may take."""
 
 
 def eager(stage: Stage) -> None:
@@ -72,7 +72,7 @@ def compiled(stage: Stage) -> None:
     with stage.attempt("F"):
         _graphed(stage, rig, accuracy)
     with stage.attempt("I"):
-        _float8(stage, rig.anew(), accuracy)
+        _float8(stage, rig.without_copies(), accuracy)
     stage.note("graphs_at_end", compiled_graphs())
     with stage.attempt("D-static"):
         _static(stage, rig, accuracy)

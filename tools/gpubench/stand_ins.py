@@ -1,7 +1,7 @@
 """Stand-ins for packages that models/ imports and that no measurement calls.
 
-A lent GPU machine often has torch and transformers and little else. Making control maps and the
-noise of stochastic samplers is not measured here, so their packages may be missing.
+A GPU machine often has only torch and transformers. The bench measures neither control maps nor the
+noise of stochastic samplers, so their packages may be missing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The ways to make one picture: each takes (rig, spec, control map) and returns uint8 pixels.
 
-Owns what tells the configurations apart, but for compiling, which is done to a rig's blocks.
+Owns the differences between the configurations, except compilation, which changes a rig's blocks.
 """
 
 from __future__ import annotations

@@ -125,6 +125,6 @@ def _made(make: Callable[[], Network], shape: Shape, device: torch.device) -> Ne
             nn.init.normal_(parameter, std=shape.std)
     for name, buffer in network.named_buffers():
         if not name.endswith("position_ids"):  # CLIP's is the only buffer of all five
-            raise ValueError(f"{type(network).__name__} has a buffer {name} that nobody fills")
+            raise ValueError(f"{type(network).__name__} has a buffer {name} without values")
         buffer.copy_(torch.arange(buffer.shape[-1], device=device).expand_as(buffer))
     return network.eval().requires_grad_(False)

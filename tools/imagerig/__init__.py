@@ -1,1 +1,1 @@
-"""What scripts/test_images is made of: images built and run without a container engine."""
+"""Builds and runs the container images without a container engine, for scripts/test_images."""

@@ -1,5 +1,6 @@
-"""The command scripts/test_images: base, builds, inspection, trial, report. Owns the order and the
-folder; the work is in scripts/imagerig.
+"""The command scripts/test_images: base, builds, inspection, trial, report.
+
+Owns the order and the folder; the other modules of this package do the work.
 """
 
 from __future__ import annotations

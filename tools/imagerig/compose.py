@@ -1,5 +1,6 @@
-"""Services as docker-compose.yml describes them, with the defaults of its variables. Reads only
-what a run without an engine can follow.
+"""Reads the services of docker-compose.yml, with the defaults of its variables.
+
+Reads only the fields that a run without an engine supports.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""What must not be in an image, looked for in its root file system, its configuration and its
-history. Each finding is one line; none is what is wanted.
+"""Finds forbidden content of an image in its root file system, its configuration and its history.
+
+Each finding is one line.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""What this machine must have before anything is built, and how a tool is called. One line with the
-remedy for each thing that is missing.
+"""Checks the requirements of this machine before a build, and calls its tools.
+
+A missing requirement is reported in one line with its remedy.
 """
 
 from __future__ import annotations

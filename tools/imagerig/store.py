@@ -1,5 +1,6 @@
-"""An image store of its own in a folder, and buildah at work in it. Knows how images are built and
-mounted, not what is in them.
+"""An image store in its own folder, and the calls of buildah on it.
+
+Knows how images are built and mounted, not their content.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Store:
         """Name of the image built from this target of the Dockerfile."""
         name = f"localhost/flux-{target}"
         secrets = {"pip.conf": self.pip_conf, "ca.pem": self.ca}
-        given = [f"id={name},src={path}" for name, path in secrets.items() if path]
+        secret_flags = [f"id={name},src={path}" for name, path in secrets.items() if path]
         self.buildah(
             "bud",
             *("--isolation", "chroot", "--pull=never"),
@@ -88,7 +89,7 @@ class Store:
             # A layer an instruction is free with overlay and a whole copy each with vfs.
             *(["--layers"] if self.driver == "overlay" else []),
             *("--build-arg", f"BASE={BASE}"),
-            *(part for secret in given for part in ("--secret", secret)),
+            *(part for secret in secret_flags for part in ("--secret", secret)),
             *("--target", target, "--tag", name, source),
             quiet=False,
         )

@@ -1,5 +1,6 @@
-"""The server of docker-compose.yml, profile cpu, from the built images on a network of its own (no
-way out), and what a user would do with it. Raises SystemExit or AssertionError with what is wrong.
+"""Runs the server of docker-compose.yml, profile cpu, from the built images, and sends requests.
+
+The network is isolated from outside. Raises SystemExit or AssertionError with the error.
 """
 
 from __future__ import annotations

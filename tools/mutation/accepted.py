@@ -1,4 +1,4 @@
-"""Survivors that are no hole: accepted.toml names each with its reason."""
+"""Reads accepted.toml: the survivors that are no gap in the tests, each with its reason."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Puts a mutated text in the place of a module, in this process and in the Python processes that it
-starts. The file on disk stays as it is."""
+"""Replaces a module by a mutated text, in this process and in the Python processes that it starts.
+
+The file on disk does not change.
+"""
 
 from __future__ import annotations
 

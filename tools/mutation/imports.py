@@ -1,5 +1,4 @@
-"""What files import, read from their text: which tests see a module, and which libraries a process
-loads before it forks."""
+"""Reads the imports of files: the tests of a module, and the libraries to load before a fork."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Which tests should notice a fault in a module.
+"""Maps a module to the tests that should notice a fault in it.
 
-A module's own test file, by its path: app/core/x.py -> tests/unit/app/core/test_x.py. Beside it
-whatever MORE_TESTS names for it or for its folder. With neither, the unit tests that import it;
-with none of these, the own tests of the modules that import it.
+These are the module's own test file by its path (app/core/x.py -> tests/unit/app/core/test_x.py)
+and the files in MORE_TESTS for it or its folder. If there are none, the unit tests that import it;
+if there are none of these, the own tests of the modules that import it.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ MORE_TESTS: dict[str, tuple[str, ...]] = {
 
 
 def mapped_tests(root: Path, path: str) -> tuple[str, ...]:
-    """The test files for a module, its own first; () when none sees it."""
+    """The test files for a module, its own first; () when no test covers it."""
     tests = [mirror] if (root / (mirror := _mirror(path))).is_file() else []
     for place, more in MORE_TESTS.items():
         if place == path or (place.endswith("/") and path.startswith(place)):

@@ -1,4 +1,4 @@
-"""What a person reads: survivors as differences, and the table by module."""
+"""Formats the report: survivors as diffs, and the table by module."""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
-"""What became of mutants that were run: one JSON object a line in .mutation/results.jsonl, found by
-the content of the module, of its tests and by the edit. A line says enough to be read by itself."""
+"""Owns the stored results of mutants, one JSON object a line in .mutation/results.jsonl.
+
+The key is the content of the module, the content of its tests, and the edit. Each line is readable
+by itself.
+"""
 
 from __future__ import annotations
 

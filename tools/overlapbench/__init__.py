@@ -1,1 +1,1 @@
-"""How busy the gpu worker is kept under a full queue."""
+"""The benchmark `scripts/bench overlap`: the load of the gpu worker under a full queue."""

@@ -1,4 +1,4 @@
-"""How busy the gpu worker is kept under a full queue: real processes around a stub of the model.
+"""Measures the load of the gpu worker under a full queue: real processes around a stub model.
 
 Usage: scripts/bench overlap [--pictures N] [--cpu-workers N] [--json FILE]
 Redis, the api, a fetch worker, two finish workers, several cpu workers and a gpu worker. All

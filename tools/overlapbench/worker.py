@@ -1,9 +1,9 @@
 """The gpu worker of `scripts/bench overlap`: the real process around a stub of the model.
 
 Usage: bench_overlap_worker.py MARKS SECONDS
-All but the model, which takes SECONDS for a picture, is what `python -m app.cli worker gpu` runs.
-When it is told to leave it writes to the file MARKS what the thread that drives the device had
-just done and when: a list of [name, seconds].
+Everything except the model, which takes SECONDS for a picture, is the code of
+`python -m app.cli worker gpu`. On shutdown it writes the trace of the thread that drives the device
+to the file MARKS: a list of [name, seconds], one entry per finished call.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from app.core.queueing.jobs import Jobs
 from app.core.requests.store import RequestStore
 from app.core.settings import Settings
 from app.core.storage.base import RedisBlobs
-from models.evaluation_log import Made, Memory
+from models.evaluation_log import GeneratedImage, ResumeStore
 from models.pipeline import Generation, OnStep
 from models.spec import GenerationSpec
 from worker.gpu_worker import GpuWorker
@@ -52,15 +52,15 @@ _BETWEEN_CALLS = (
 
 
 class Marks:
-    """What the main thread, which drives the device, has done and when."""
+    """The trace of the main thread, which drives the device."""
 
     def __init__(self) -> None:
-        self.made: list[tuple[str, float]] = []
+        self.entries: list[tuple[str, float]] = []
 
     def mark(self, name: str) -> float:
         now = time.perf_counter()
         if threading.current_thread() is threading.main_thread():
-            self.made.append((name, now))
+            self.entries.append((name, now))
         return now
 
     def after(self, owner: Any, method: str, name: str) -> None:
@@ -77,15 +77,16 @@ class Marks:
 
 
 class Stub:
-    """In place of models.pipeline.generate: takes `seconds`, and no CPU, for one picture. As on a
-    GPU the CPU is ahead of the device, so reporting a step does not hold the device up.
+    """A stub of models.pipeline.generate: takes `seconds` per picture and no CPU.
+
+    The CPU runs ahead of the device, as with a GPU, so reporting a step does not delay the device.
     """
 
     def __init__(self, marks: Marks, seconds: float) -> None:
         self._marks = marks
         self._seconds = seconds
         noise = np.random.default_rng(0).integers(0, 256, (_SIDE, _SIDE, 3), np.uint8)
-        self._made = Made(noise, _STEPS, _STEPS)  # noise: the largest and slowest PNG
+        self._image = GeneratedImage(noise, _STEPS, _STEPS)  # noise: the largest and slowest PNG
 
     def __call__(
         self,
@@ -93,7 +94,7 @@ class Stub:
         spec: GenerationSpec,
         control: Image.Image,
         on_step: OnStep,
-        memory: Memory | None = None,
+        store: ResumeStore | None = None,
         **_more: Any,
     ) -> Generation:
         started = self._marks.mark(CALLED)
@@ -101,13 +102,13 @@ class Stub:
             on_step(step, _STEPS)
             time.sleep(max(0.0, started + self._seconds * step / _STEPS - time.perf_counter()))
         self._marks.mark(RETURNED)
-        if memory is not None:
-            memory.after_picture(0, self._made)
-        return Generation((self._made,), control, spec.profile)
+        if store is not None:
+            store.after_image(0, self._image)
+        return Generation((self._image,), control, spec.profile)
 
 
 def stub_checkpoint(_settings: Settings) -> SimpleNamespace:
-    """In place of worker.model.load_checkpoint: as much of a checkpoint as the worker asks for."""
+    """A stub of worker.model.load_checkpoint, with the attributes that the worker reads."""
     return SimpleNamespace(
         max_pixels=None,
         checkpoint=SimpleNamespace(name="stub"),
@@ -131,7 +132,7 @@ def main(path: Path, seconds: float) -> int:
     try:
         return run_gpu()
     finally:
-        path.write_text(json.dumps(marks.made))
+        path.write_text(json.dumps(marks.entries))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""How scripts/record_state makes the state that it records."""
+"""Creates and records the state of a server, for scripts/record_state."""

@@ -1,10 +1,11 @@
-"""Records what a server of this version leaves in Redis, in its folder of pictures and in its
-database, with work of every kind in hand. The next version must carry that on, which
-tests/compatibility looks at.
+"""Records the state of a server of this version with in-flight work of every kind.
+
+The state is in Redis, in the folder of pictures and in the database. The next version must continue
+from it, which tests/compatibility checks.
 
 Usage: scripts/record_state OUT
-Real processes and the demo model. A request comes to wait in a queue because the workers of that
-queue have been stopped, and the worker of one is dead because it was killed.
+Runs real processes and the demo model. A request waits in a queue because the tool has stopped the
+workers of that queue; one worker is dead because the tool has killed it.
 """
 
 from __future__ import annotations

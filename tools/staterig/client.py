@@ -1,4 +1,4 @@
-"""A client of one API key, and what the server answered it about each request that has ended."""
+"""A client with one API key that records the responses about each ended request."""
 
 from __future__ import annotations
 

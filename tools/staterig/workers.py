@@ -1,6 +1,4 @@
-"""Worker processes that are started and stopped kind by kind, so that requests wait where they
-should.
-"""
+"""Starts and stops worker processes by kind, so that requests wait in the intended queues."""
 
 from __future__ import annotations
 

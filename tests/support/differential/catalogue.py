@@ -1,4 +1,4 @@
-"""All cases of the differential test, and the bounded choice of them that runs with the tests."""
+"""All cases of the differential test, and the bounded subset that runs with the tests."""
 
 from __future__ import annotations
 

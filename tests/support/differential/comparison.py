@@ -1,4 +1,4 @@
-"""A file decoded by the server, and how far its pixels are from what they have to be."""
+"""Decodes a file with the server's decoder and measures the error of its pixels."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def _extent(size: tuple[int, int]) -> bytes:
 
 
 def _clean_aperture(shown: tuple[int, int], stored: tuple[int, int]) -> bytes:
-    """Its place is told by how far its centre is from that of the picture."""
+    """Its position is stored as the distance of its centre from the picture's centre."""
     numbers = [part for side in shown for part in (side, 1)]
     for side, whole in zip(shown, stored, strict=True):
         numbers += [side - whole, 2]

@@ -1,4 +1,4 @@
-"""The pixels that are encoded, and what a viewer shows of them: upright RGB of 8 bits on white."""
+"""The encoded pixels, and their display: upright RGB of 8 bits on white."""
 
 from __future__ import annotations
 

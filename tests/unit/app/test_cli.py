@@ -1,4 +1,4 @@
-"""What cannot work ends with one line that names it and the remedy, and a code that is not 0."""
+"""The command line: a failure prints one line with cause and remedy and returns a code above 0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`doctor`: what it finds about Redis, the disk, the store of pictures and the image hosts."""
+"""`doctor`: its findings about Redis, the disk, the blob store and the image hosts."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def test_a_redis_that_does_not_write_down_what_it_is_given(
     level: Level,
     remedy: str,
 ) -> None:
-    told = {**redis.info(), **info}
-    monkeypatch.setattr(Redis, "info", lambda _self: told)
+    server_info = {**redis.info(), **info}
+    monkeypatch.setattr(Redis, "info", lambda _self: server_info)
     found = of_redis(redis_server)["redis persistence"]
     assert found.level is level
     assert remedy in found.remedy
@@ -148,7 +148,7 @@ def test_the_disk_and_the_store_of_pictures(
     assert found("redis")["disk"].level is Level.FAIL
 
 
-def test_the_database_is_asked_where_there_is_one(redis_server: str, tmp_path: Path) -> None:
+def test_the_database_is_checked_if_one_is_configured(redis_server: str, tmp_path: Path) -> None:
     def found(url: str) -> Finding:
         settings = Settings(redis_url=redis_server, database_url=url, data_dir=tmp_path)
         return {one.what: one for one in examine_machine(settings)}["database"]

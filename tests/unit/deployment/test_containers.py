@@ -1,4 +1,4 @@
-"""The files that make containers agree with the code, with each other and with their formats."""
+"""The container files agree with the code, with each other and with their formats."""
 
 from __future__ import annotations
 
@@ -114,11 +114,11 @@ def test_each_image_is_built_by_one_service(services: dict[str, Any]) -> None:
         # With a profile it would not be there for those without.
         assert "profiles" not in building
         assert f"controlnet-{building['build']['target']}:" in image
-        # Whoever asked a registry for it would be told that there is none.
+        # No registry has such a tag.
         assert {service["pull_policy"] for service in using} == {"never"}
 
 
-def test_one_key_cannot_occupy_all_that_decode(services: dict[str, Any]) -> None:
+def test_one_key_cannot_occupy_all_prepare_workers(services: dict[str, Any]) -> None:
     assert services["cpu-worker"]["deploy"]["replicas"] >= 2
 
 
@@ -147,7 +147,9 @@ def test_redis_is_reached_from_inside_only(services: dict[str, Any]) -> None:
             assert service["depends_on"]["redis"]["condition"] == "service_healthy"
 
 
-def test_whoever_is_told_to_stop_may_finish_its_job(services: dict[str, Any]) -> None:
+def test_a_stopped_container_has_the_grace_period_to_finish_its_job(
+    services: dict[str, Any],
+) -> None:
     def grace_s(name: str) -> int:
         minutes = re.fullmatch(r"(\d+)m", services[name]["stop_grace_period"])
         assert minutes is not None
@@ -235,7 +237,7 @@ def test_the_demos_weights_have_a_layer_of_their_own_below_the_source() -> None:
         assert modules <= set(above), modules - set(above)
 
 
-def test_nothing_is_sent_to_a_build_but_what_is_named() -> None:
+def test_only_listed_files_are_sent_to_a_build() -> None:
     rules = (ROOT / ".dockerignore").read_text().split("\n")
     rules = [rule for rule in rules if rule and rule[0] != "#"]
     assert rules[0] == "*"
@@ -244,7 +246,7 @@ def test_nothing_is_sent_to_a_build_but_what_is_named() -> None:
             assert (ROOT / rule[1:]).exists(), rule
 
 
-def test_both_images_run_as_nobody_and_are_asked_how_they_are() -> None:
+def test_both_images_run_without_root_and_have_health_checks() -> None:
     for image in IMAGES:
         said = {words[0]: " ".join(words[1:]) for words in stages()[image]}
         assert said["USER"] == "10001:10001"

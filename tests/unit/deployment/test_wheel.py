@@ -1,4 +1,4 @@
-"""What is installed from a wheel is complete: code, types, the demo's weights; and nothing else."""
+"""The content of an installed wheel: code, types, the demo's weights, and nothing else."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_every_file_is_named_once() -> None:
     assert sorted(kustomization()["resources"]) == sorted(files)
 
 
-def test_what_selects_pods_finds_them() -> None:
+def test_every_selector_matches_pods() -> None:
     labels = {name: pod["metadata"]["labels"] for name, pod in pods().items()}
     for one in of_kind("Deployment", "StatefulSet"):
         assert one["spec"]["selector"]["matchLabels"] == labels[one["metadata"]["name"]]
@@ -78,7 +78,7 @@ def test_the_settings_are_settings() -> None:
     assert Settings(**given).checkpoint == "flux-dev-union-pro"
 
 
-def test_a_process_that_is_asked_to_leave_has_the_time_for_it() -> None:
+def test_the_termination_grace_period_covers_a_graceful_shutdown() -> None:
     needed = float(settings()["DRAIN_S"]) + float(settings()["GRACE_S"])
     for name in pods().keys() - {"redis"}:
         assert pods()[name]["spec"]["terminationGracePeriodSeconds"] > needed
@@ -93,7 +93,7 @@ def test_probes_ask_what_is_answered() -> None:
     assert "/health/live" in routes
 
 
-def test_a_balancer_is_told_to_look_for_what_an_api_says_when_it_leaves() -> None:
+def test_the_documented_balancer_check_detects_a_draining_api() -> None:
     page = (ROOT / "docs" / "operations.md").read_text()
     [text] = re.findall(r"^http-check expect ! string '(.*)'$", page, re.MULTILINE)
     for leaving in (True, False):
@@ -116,7 +116,7 @@ def test_the_command_line_knows_the_arguments() -> None:
             assert name == f"{parsed.kind.removesuffix('s')}-worker"
 
 
-def test_one_card_one_pod_and_a_list_that_rq_writes(redis_server: str) -> None:
+def test_each_card_has_one_pod_and_scaling_reads_the_list_that_rq_writes(redis_server: str) -> None:
     from app.core.redis.connection import connect
 
     assert dict(containers())["gpu-worker"]["resources"]["limits"]["nvidia.com/gpu"] == "1"

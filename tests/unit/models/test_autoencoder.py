@@ -96,7 +96,9 @@ def test_a_picture_is_tiled_from_one_pixel_too_many(
 
 @pytest.mark.parametrize("size", [(80, 48), (48, 80)])
 @torch.inference_mode()
-def test_sides_are_not_swapped(stand_in: LoadedCheckpoint, size: tuple[int, int]) -> None:
+def test_width_and_height_are_not_swapped(
+    stand_in: LoadedCheckpoint, size: tuple[int, int]
+) -> None:
     """With an odd number of tokens: 5 x 3."""
     width, height = size
     coder = of(stand_in)
@@ -106,7 +108,7 @@ def test_sides_are_not_swapped(stand_in: LoadedCheckpoint, size: tuple[int, int]
     assert made.shape == (height, width, 3)
 
 
-def test_equal_pixels_of_another_shape_are_encoded_anew(stand_in: LoadedCheckpoint) -> None:
+def test_equal_pixels_of_another_shape_are_encoded_again(stand_in: LoadedCheckpoint) -> None:
     coder = Autoencoder(stand_in.pipe.vae, TensorCache(1024**2), 2048**2)
     with torch.inference_mode():
         wide, tall = (coder.encode(Image.new("RGB", size)) for size in ((96, 32), (32, 96)))

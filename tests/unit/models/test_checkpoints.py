@@ -75,7 +75,7 @@ def copied(tmp_path: Path) -> Path:
     return Path(shutil.copytree(DEMO, tmp_path / "copied"))
 
 
-def test_a_changed_byte_is_found_and_named(copied: Path) -> None:
+def test_a_changed_byte_is_detected_and_its_file_named(copied: Path) -> None:
     weights = copied / "base/transformer/diffusion_pytorch_model.safetensors"
     changed = bytearray(weights.read_bytes())
     changed[-1] ^= 1
@@ -147,7 +147,7 @@ def test_the_real_checkpoint_loads_by_the_same_path(hub: dict[str, Path]) -> Non
     assert loaded.weights["annotators"] == "lllyasviel/Annotators@annotators"
 
 
-def test_local_weights_are_known_by_their_bytes(tmp_path: Path) -> None:
+def test_the_revision_of_local_weights_is_their_digest(tmp_path: Path) -> None:
     part = Part(licence="none", folder="base")
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.bin").write_bytes(b"1")
@@ -167,7 +167,7 @@ def test_every_checkpoint_states_licences_and_modes(name: str) -> None:
         assert bool(part.repository) != bool(part.folder)
 
 
-def test_the_names_are_those_that_settings_accept() -> None:
+def test_the_checkpoints_are_those_that_settings_accept() -> None:
     assert tuple(CHECKPOINTS) == CHECKPOINT_NAMES
 
 

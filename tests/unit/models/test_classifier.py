@@ -1,4 +1,4 @@
-"""The content filter's question to a classifier."""
+"""The classifier of the content filter."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def test_the_score_is_the_probability_of_the_label(folder: Path) -> None:
         assert nsfw.score(picture) + safe.score(picture) == pytest.approx(1)
 
 
-def test_the_likeliest_of_several_labels_counts(folder: Path) -> None:
+def test_the_score_is_that_of_the_likeliest_of_several_labels(folder: Path) -> None:
     both = Classifier(str(folder), ["nsfw", "safe"])
     assert both.score(Image.new("RGB", (32, 32), "black")) == pytest.approx(1, abs=0.01)
 
 
-def test_a_label_that_the_model_does_not_know_is_an_error(folder: Path) -> None:
+def test_an_unknown_label_of_a_classifier_is_an_error(folder: Path) -> None:
     with pytest.raises(CheckpointError, match=r"labels safe, nsfw and not \['gore'\]"):
         Classifier(str(folder), ["nsfw", "gore"])
 
 
-def test_a_model_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_classifier_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         Classifier(str(tmp_path / "nothing"), ["nsfw"])

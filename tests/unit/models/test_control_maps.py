@@ -1,4 +1,4 @@
-"""A detector is not shown the same picture twice."""
+"""The cache of control maps: a detector runs once per picture."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def maps(stand_in: LoadedCheckpoint) -> ControlMaps:
     return ControlMaps(stand_in.annotators, TensorCache(2 * 128 * 128 * 3))
 
 
-def test_a_repeated_picture_costs_one_run(maps: ControlMaps, stand_in: LoadedCheckpoint) -> None:
+def test_a_repeated_picture_runs_the_detector_once(
+    maps: ControlMaps, stand_in: LoadedCheckpoint
+) -> None:
     first = maps.make("depth", astronaut(SIZE), SIZE)
     again = maps.make("depth", astronaut(SIZE), SIZE)
     assert maps.detected == 1
@@ -32,7 +34,7 @@ def test_a_repeated_picture_costs_one_run(maps: ControlMaps, stand_in: LoadedChe
     assert first.tobytes() == again.tobytes() == expected.tobytes()
 
 
-def test_type_size_and_every_pixel_count(maps: ControlMaps) -> None:
+def test_the_cache_distinguishes_type_size_and_every_pixel(maps: ControlMaps) -> None:
     other = astronaut(SIZE)
     other.putpixel((0, 0), (1, 2, 3))
     maps.make("depth", astronaut(SIZE), SIZE)
@@ -43,13 +45,13 @@ def test_type_size_and_every_pixel_count(maps: ControlMaps) -> None:
     assert maps.detected == 5
 
 
-def test_plain_maps_ask_no_detector(maps: ControlMaps) -> None:
+def test_plain_maps_run_no_detector(maps: ControlMaps) -> None:
     for control in ("canny", "tile"):
         maps.make(control, astronaut(SIZE), SIZE)
     assert maps.detected == 0
 
 
-def test_a_map_made_alone_is_the_one_of_the_picture(stand_in: LoadedCheckpoint) -> None:
+def test_a_map_made_alone_equals_the_map_of_a_generation(stand_in: LoadedCheckpoint) -> None:
     """Preview, then generate: one run of the detector for both."""
     picture = astronaut(SIZE).rotate(7)
     before = stand_in.control_maps.detected

@@ -1,4 +1,4 @@
-"""Every control map has the exact size asked for and shows what its name says."""
+"""Every control map has the exact size and the content of its type."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_depth_uses_the_whole_range(stand_in: LoadedCheckpoint) -> None:
     assert depth.max() > 235
 
 
-def test_a_flat_picture_has_a_depth_too(stand_in: LoadedCheckpoint) -> None:
+def test_a_picture_of_constant_depth_has_a_depth_map(stand_in: LoadedCheckpoint) -> None:
     flat = Image.new("RGB", (128, 128), "grey")
     assert make_control_map("depth", flat, (128, 128), stand_in.annotators).size == (128, 128)
 

@@ -31,9 +31,7 @@ def test_tokens_are_packed_as_diffusers_packs_them(height: int, width: int) -> N
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("height", "width"), [*SIZES, (8, 512), (512, 8)])
-def test_places_are_numbered_as_diffusers_numbers_them(
-    height: int, width: int, dtype: torch.dtype
-) -> None:
+def test_image_ids_equal_those_of_diffusers(height: int, width: int, dtype: torch.dtype) -> None:
     """Up to 4096 pixels, whose 256 rows bfloat16 still tells apart."""
     made = image_ids(height, width, CPU, dtype)
     theirs = FluxControlNetPipeline._prepare_latent_image_ids(
@@ -43,7 +41,7 @@ def test_places_are_numbered_as_diffusers_numbers_them(
     assert torch.equal(made.float(), theirs)
 
 
-def test_the_places_of_six_tokens() -> None:
+def test_the_image_ids_of_six_tokens() -> None:
     assert image_ids(4, 6, CPU, torch.float32).tolist() == [
         [0, 0, 0],
         [0, 0, 1],
@@ -92,7 +90,7 @@ def test_the_last_sigma_of_the_window_is_controlled(
 
 
 @pytest.mark.parametrize("stop", [1.0, 1.5])
-def test_the_window_of_a_whole_request_has_no_end(
+def test_the_control_window_of_a_whole_request_has_no_end(
     networks: tuple[Transformer, ControlNet], stop: float
 ) -> None:
     assert denoiser_of(networks, stop, 1.15).controls(0.0)

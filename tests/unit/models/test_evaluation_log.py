@@ -1,4 +1,4 @@
-"""Going on after a crash: the picture is byte for byte that of an undisturbed run."""
+"""Resuming after a crash: the picture equals that of an undisturbed run, byte for byte."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from models.checkpoints import LoadedCheckpoint
-from models.evaluation_log import EvaluationLog, Made
+from models.evaluation_log import EvaluationLog, GeneratedImage
 from models.pipeline import generate
 from models.sampling import SAMPLERS, initial_noise, noise_for, sigmas_for
 from models.spec import SAMPLER_NAMES, GenerationSpec
@@ -38,27 +38,27 @@ class Crash(Exception):
 
 
 @dataclass
-class Kept:
-    """A Memory in the test's own memory; takes from the tape after every `every` steps."""
+class StubResumeStore:
+    """A ResumeStore in memory; drains the log after every `every` steps."""
 
     every: int = 1
-    pictures: dict[int, Made] = field(default_factory=dict)
-    tapes: dict[int, list[bytes]] = field(default_factory=dict)
+    images: dict[int, GeneratedImage] = field(default_factory=dict)
+    logs: dict[int, list[bytes]] = field(default_factory=dict)
     steps: int = 0
 
-    def made(self, index: int) -> Made | None:
-        return self.pictures.get(index)
+    def finished_image(self, index: int) -> GeneratedImage | None:
+        return self.images.get(index)
 
-    def answers(self, index: int) -> Sequence[bytes]:
-        return self.tapes.get(index, [])
+    def recorded(self, index: int) -> Sequence[bytes]:
+        return self.logs.get(index, [])
 
-    def after_step(self, index: int, tape: EvaluationLog) -> None:
+    def after_step(self, index: int, log: EvaluationLog) -> None:
         self.steps += 1
         if self.steps % self.every == 0:
-            self.tapes.setdefault(index, []).extend(tape.take())
+            self.logs.setdefault(index, []).extend(log.drain())
 
-    def after_picture(self, index: int, made: Made) -> None:
-        self.pictures[index] = made
+    def after_image(self, index: int, image: GeneratedImage) -> None:
+        self.images[index] = image
 
 
 def crash_at(step: int):  # type: ignore[no-untyped-def]
@@ -82,8 +82,8 @@ def model_calls(stand_in: LoadedCheckpoint) -> tuple[list[None], torch.utils.hoo
 LATENTS = (1, 16, 4, 6)
 
 
-def sampled(sampler: str, tape: EvaluationLog, stop_after: int = 100) -> Tensor:
-    """A picture of 15 steps along `tape`; Crash once `stop_after` of them are done."""
+def sampled(sampler: str, log: EvaluationLog, stop_after: int = 100) -> Tensor:
+    """A picture of 15 steps along `log`; Crash once `stop_after` of them are done."""
     sigmas = sigmas_for("simple", 15, sampler=sampler)
     x = sigmas[0] * initial_noise(3, LATENTS)
 
@@ -92,111 +92,119 @@ def sampled(sampler: str, tape: EvaluationLog, stop_after: int = 100) -> Tensor:
             raise Crash
 
     noise = noise_for(sampler, 3, x, sigmas)
-    return SAMPLERS[sampler](tape, x, sigmas, noise=noise, callback=callback)
+    return SAMPLERS[sampler](log, x, sigmas, noise=noise, callback=callback)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("sampler", SAMPLER_NAMES)
-def test_every_sampler_goes_on_where_it_was(sampler: str, dtype: torch.dtype) -> None:
-    """Through two crashes, what was recorded between them included."""
+def test_every_sampler_resumes_after_a_crash(sampler: str, dtype: torch.dtype) -> None:
+    """After two crashes, with the evaluations recorded between them."""
     undisturbed, resumed = Gaussian(dtype), Gaussian(dtype)
     whole = analytic_denoiser(undisturbed)
     expected = sampled(sampler, EvaluationLog(whole, dtype))
     recorded: list[bytes] = []
     for step in (3, 5):
-        tape = EvaluationLog(analytic_denoiser(resumed), dtype, recorded)
+        log = EvaluationLog(analytic_denoiser(resumed), dtype, recorded)
         with pytest.raises(Crash):
-            sampled(sampler, tape, stop_after=step)
-        recorded += tape.take()
+            sampled(sampler, log, stop_after=step)
+        recorded += log.drain()
         assert len(recorded) == len(resumed.sigmas)
     assert len(recorded) >= 3
     last = analytic_denoiser(resumed)
-    made = sampled(sampler, EvaluationLog(last, dtype, recorded))
-    assert torch.equal(made, expected)
+    latents = sampled(sampler, EvaluationLog(last, dtype, recorded))
+    assert torch.equal(latents, expected)
     assert resumed.sigmas == undisturbed.sigmas
     assert (last.evaluations, last.controlled) == (whole.evaluations, whole.controlled)
     assert 0 < last.controlled < last.evaluations
 
 
 @pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_sde", "dpm_adaptive"])
-def test_a_generation_goes_on_where_it_was(stand_in: LoadedCheckpoint, sampler: str) -> None:
+def test_a_generation_resumes_after_a_crash(stand_in: LoadedCheckpoint, sampler: str) -> None:
     spec = replace(SPEC, sampler=sampler)
     whole = generate(stand_in, spec, astronaut(), undisturbed)
-    kept = Kept()
+    store = StubResumeStore()
     with pytest.raises(Crash):
-        generate(stand_in, spec, astronaut(), crash_at(4), kept)
-    recorded = len(kept.tapes[0])
+        generate(stand_in, spec, astronaut(), crash_at(4), store)
+    recorded = len(store.logs[0])
     assert recorded >= 4
     calls, handle = model_calls(stand_in)
     try:
-        made = generate(stand_in, spec, astronaut(), undisturbed, kept)
+        resumed_generation = generate(stand_in, spec, astronaut(), undisturbed, store)
     finally:
         handle.remove()
-    assert np.array_equal(made.pictures[0], whole.pictures[0])
+    assert np.array_equal(resumed_generation.pictures[0], whole.pictures[0])
     assert len(calls) == whole.evaluations - recorded
-    assert (made.evaluations, made.controlled) == (whole.evaluations, whole.controlled)
+    assert (resumed_generation.evaluations, resumed_generation.controlled) == (
+        whole.evaluations,
+        whole.controlled,
+    )
 
 
 @pytest.mark.parametrize("profile", ["fast", "turbo"])
-def test_the_other_profiles_go_on_too(stand_in: LoadedCheckpoint, profile: str) -> None:
+def test_the_fast_and_turbo_profiles_resume_after_a_crash(
+    stand_in: LoadedCheckpoint, profile: str
+) -> None:
     spec = replace(SPEC, profile=profile, steps=20)
     whole = generate(stand_in, spec, astronaut(), undisturbed)
-    kept = Kept(every=3)
+    store = StubResumeStore(every=3)
     for step in (5, 11, 17):
         with pytest.raises(Crash):
-            generate(stand_in, spec, astronaut(), crash_at(step), kept)
-    made = generate(stand_in, spec, astronaut(), undisturbed, kept)
-    assert np.array_equal(made.pictures[0], whole.pictures[0])
-    assert made.evaluations == whole.evaluations
+            generate(stand_in, spec, astronaut(), crash_at(step), store)
+    resumed_generation = generate(stand_in, spec, astronaut(), undisturbed, store)
+    assert np.array_equal(resumed_generation.pictures[0], whole.pictures[0])
+    assert resumed_generation.evaluations == whole.evaluations
 
 
-def test_finished_samples_are_not_made_again(stand_in: LoadedCheckpoint) -> None:
+def test_finished_samples_are_not_generated_again(stand_in: LoadedCheckpoint) -> None:
     spec = replace(SPEC, samples=3, sampler="euler_ancestral")
     whole = generate(stand_in, spec, astronaut(), undisturbed)
-    kept = Kept()
+    store = StubResumeStore()
     with pytest.raises(Crash):
-        generate(stand_in, spec, astronaut(), crash_at(2 * 8 + 5), kept)
-    assert set(kept.pictures) == {0, 1}
+        generate(stand_in, spec, astronaut(), crash_at(2 * 8 + 5), store)
+    assert set(store.images) == {0, 1}
     calls, handle = model_calls(stand_in)
     try:
-        made = generate(stand_in, spec, astronaut(), undisturbed, kept)
+        resumed_generation = generate(stand_in, spec, astronaut(), undisturbed, store)
     finally:
         handle.remove()
     assert len(calls) == 8 - 5
-    assert all(map(np.array_equal, made.pictures, whole.pictures))
-    assert (made.evaluations, made.controlled) == (whole.evaluations, whole.controlled)
+    assert all(map(np.array_equal, resumed_generation.pictures, whole.pictures))
+    assert (resumed_generation.evaluations, resumed_generation.controlled) == (
+        whole.evaluations,
+        whole.controlled,
+    )
 
 
-def test_answers_are_taken_once_and_in_order() -> None:
-    tape = EvaluationLog(analytic_denoiser(Gaussian()), torch.float32)
+def test_evaluations_are_drained_once_and_in_order() -> None:
+    log = EvaluationLog(analytic_denoiser(Gaussian()), torch.float32)
     x = initial_noise(3, LATENTS)
-    answers = [tape.velocity(x, sigma) for sigma in (1.0, 0.8)]
-    assert tape.take() == [answer.numpy().tobytes() for answer in answers]
-    assert tape.take() == []
-    third = tape.velocity(x, 0.5)
-    assert tape.take() == [third.numpy().tobytes()]
+    velocities = [log.velocity(x, sigma) for sigma in (1.0, 0.8)]
+    assert log.drain() == [velocity.numpy().tobytes() for velocity in velocities]
+    assert log.drain() == []
+    third = log.velocity(x, 0.5)
+    assert log.drain() == [third.numpy().tobytes()]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("latents", [torch.float32, torch.float64])
-def test_an_answer_played_back_has_the_shape_and_precision_of_the_latents(
+def test_a_replayed_evaluation_has_the_shape_and_precision_of_the_latents(
     latents: torch.dtype, dtype: torch.dtype
 ) -> None:
     x = initial_noise(3, LATENTS).to(latents)
     first = EvaluationLog(analytic_denoiser(Gaussian(dtype)), dtype)
-    answer = first.velocity(x, 0.7)
+    velocity = first.velocity(x, 0.7)
     model = Gaussian(dtype)
-    again = EvaluationLog(analytic_denoiser(model), dtype, first.take())
-    played = again.velocity(x, 0.7)
-    assert played.dtype == answer.dtype == latents
-    assert torch.equal(played, answer)
+    second = EvaluationLog(analytic_denoiser(model), dtype, first.drain())
+    replayed = second.velocity(x, 0.7)
+    assert replayed.dtype == velocity.dtype == latents
+    assert torch.equal(replayed, velocity)
     assert model.sigmas == []
-    assert again.take() == []  # what is kept already is not recorded once more
-    assert torch.equal(again.velocity(x, 0.7), answer)
+    assert second.drain() == []  # replayed evaluations are not recorded again
+    assert torch.equal(second.velocity(x, 0.7), velocity)
     assert model.sigmas == [0.7]
 
 
-def test_the_window_is_that_of_the_denoiser() -> None:
-    tape = EvaluationLog(analytic_denoiser(Gaussian(), stop=0.5, mu=0.0), torch.float32)
-    assert tape.controls(0.5)
-    assert not tape.controls(0.49)
+def test_the_control_window_of_a_log_is_that_of_its_denoiser() -> None:
+    log = EvaluationLog(analytic_denoiser(Gaussian(), stop=0.5, mu=0.0), torch.float32)
+    assert log.controls(0.5)
+    assert not log.controls(0.49)

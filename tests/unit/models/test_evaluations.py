@@ -1,4 +1,4 @@
-"""What a request is said to cost is what the samplers really ask of the model."""
+"""The computed number of evaluations equals the number that the samplers make."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def counted(sampler: str, schedule: str, steps: int) -> int:
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "dpm_adaptive"])
-def test_the_samplers_do_what_is_said(sampler: str, schedule: str) -> None:
+def test_the_samplers_make_the_computed_number_of_evaluations(sampler: str, schedule: str) -> None:
     said = [evaluations_of(sampler, schedule, steps) for steps in STEPS]
     assert said == [counted(sampler, schedule, steps) for steps in STEPS]
 
@@ -61,15 +61,17 @@ def test_dpm_adaptive_is_estimated(schedule: str) -> None:
         ("dpm_fast", "ddim_uniform", 15, 16),
     ],
 )
-def test_some_counts_in_numbers(sampler: str, schedule: str, steps: int, evaluations: int) -> None:
+def test_evaluations_of_some_requests_in_numbers(
+    sampler: str, schedule: str, steps: int, evaluations: int
+) -> None:
     assert evaluations_of(sampler, schedule, steps) == evaluations
 
 
-def test_an_unknown_sampler_is_answered_with_the_known_ones() -> None:
+def test_an_error_about_an_unknown_sampler_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"'eular'.*euler_ancestral"):
         evaluations_of("eular", "simple", 20)
 
 
-def test_it_needs_no_torch() -> None:
+def test_the_module_evaluations_imports_no_torch() -> None:
     command = "import sys, models.evaluations; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0

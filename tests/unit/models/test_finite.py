@@ -1,4 +1,4 @@
-"""Where the latents stop being numbers, the error names the step."""
+"""The check for NaN and infinity names the step in which they appear."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_result_that_alone_is_not_finite_names_the_last_step() -> None:
         watched(0.0, 0.0, 0.0, 0.0, 0.0).raise_for(SPEC, X / 0)
 
 
-def test_large_numbers_are_numbers() -> None:
+def test_large_numbers_are_finite() -> None:
     watched(1e38, -1e38, 0.0).raise_for(SPEC, X * 1e38)
 
 
@@ -71,6 +71,6 @@ def test_the_steps_are_those_of_sampler_and_schedule(spec: GenerationSpec, steps
         watched(torch.nan).raise_for(spec, X)
 
 
-def test_the_velocity_is_handed_on() -> None:
+def test_the_finite_watch_returns_the_velocity() -> None:
     velocity = FiniteWatch(Scripted(3.0)).velocity(X, 0.5)
     assert float(velocity.sum()) == 3.0

@@ -1,4 +1,4 @@
-"""Sizes: bounds hold, nothing grows, crops are centred."""
+"""Sizes: limits hold, nothing is scaled up, crops are centred."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_work_is_counted_on_the_generated_size() -> None:
     assert work_units((2048, 512), 39) == 39.0
 
 
-def test_the_bounds_of_sizes() -> None:
+def test_the_limits_of_sizes() -> None:
     assert (MULTIPLE, MIN_SIDE, MAX_SIDE, MEGAPIXEL) == (16, 64, 4096, 1_048_576)
 
 

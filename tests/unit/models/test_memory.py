@@ -1,4 +1,4 @@
-"""Memory plans by card size: what is chosen, and that it fits."""
+"""Memory plans by card size: the chosen plan, and that it fits."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_plan_of_usual_cards(card_gib: float, name: str) -> None:
 
 
 @pytest.mark.parametrize("card_gib", [12, 16, 24, 32, 40, 48, 80, 140])
-def test_a_plan_leaves_room_to_work_and_takes_1024_by_1024(card_gib: float) -> None:
+def test_a_plan_leaves_working_memory_and_allows_1024_by_1024(card_gib: float) -> None:
     plan = plan_of(card_gib)
     assert plan.weights + 4_000_000_000 <= card_gib * GIB
     assert plan.max_pixels is not None
@@ -47,13 +47,13 @@ def test_a_plan_leaves_room_to_work_and_takes_1024_by_1024(card_gib: float) -> N
     assert plan.tile_above > 0
 
 
-def test_80_gigabytes_take_every_size_with_all_weights_in_place() -> None:
+def test_80_gigabytes_allow_every_size_with_all_weights_resident() -> None:
     plan = plan_of(80)
     assert plan.max_pixels == 4096 * 4096
-    assert [plan.encoders_wait, plan.float8, plan.blocks_wait] == [False, False, False]
+    assert [plan.encoders_streamed, plan.float8, plan.blocks_streamed] == [False, False, False]
 
 
-def test_a_larger_card_never_takes_less() -> None:
+def test_a_larger_card_never_allows_smaller_pictures() -> None:
     plans = [choose_plan(gib * GIB, FOOTPRINT) for gib in range(10, 144)]  # type: ignore[arg-type]
     by_name: dict[str, list[int]] = {}
     for plan in plans:
@@ -67,9 +67,9 @@ def test_a_card_that_is_too_small_has_no_plan() -> None:
     assert choose_plan(4 * GIB, FOOTPRINT) is None  # type: ignore[arg-type]
 
 
-def test_a_plan_says_what_it_does() -> None:
+def test_a_plan_describes_itself() -> None:
     assert "weights in 8 bits" in str(plan_of(24))
-    assert "text encoders visit" in str(plan_of(40))
+    assert "text encoders streamed" in str(plan_of(40))
     assert "pixels" not in str(HOST_PLAN)
 
 
@@ -97,7 +97,7 @@ def test_a_plan_needs_its_weights_and_4_gigabytes(
 
 
 @pytest.mark.parametrize(
-    ("name", "encoders_wait", "float8", "blocks_wait", "free"),
+    ("name", "encoders_streamed", "float8", "blocks_streamed", "free"),
     [
         ("resident", False, False, False, 19),
         ("text-visits", True, False, False, 16),
@@ -105,13 +105,13 @@ def test_a_plan_needs_its_weights_and_4_gigabytes(
         ("float8-visits", True, True, True, 7),
     ],
 )
-def test_what_waits_on_the_host_in_each_plan(
-    name: str, encoders_wait: bool, float8: bool, blocks_wait: bool, free: int
+def test_the_weights_that_each_plan_streams_from_the_host(
+    name: str, encoders_streamed: bool, float8: bool, blocks_streamed: bool, free: int
 ) -> None:
     plan = choose_plan(free * 1_000_000_000, ROUND)
     assert plan is not None
-    waits = plan.encoders_wait, plan.float8, plan.blocks_wait
-    assert (plan.name, *waits) == (name, encoders_wait, float8, blocks_wait)
+    waits = plan.encoders_streamed, plan.float8, plan.blocks_streamed
+    assert (plan.name, *waits) == (name, encoders_streamed, float8, blocks_streamed)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_what_waits_on_the_host_in_each_plan(
         (99_000_000_000, 4_194_304, 16_777_216),
     ],
 )
-def test_sizes_follow_the_room_beside_the_weights(
+def test_the_largest_size_follows_the_memory_beside_the_weights(
     room: int, tile_above: int, max_pixels: int
 ) -> None:
     plan = choose_plan(15_000_000_000 + room, ROUND)

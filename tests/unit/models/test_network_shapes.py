@@ -25,7 +25,7 @@ SPEC = GenerationSpec(
     prompt="a red house", control="tile", width=80, height=48, seed=7, strength=1.3, steps=10
 )
 IN_8_BITS = MemoryPlan("float8", float8=True)
-STREAMED = MemoryPlan("float8-visits", float8=True, blocks_wait=True)
+STREAMED = MemoryPlan("float8-visits", float8=True, blocks_streamed=True)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def run(loaded: LoadedCheckpoint, spec: GenerationSpec) -> Generation:
     return generate(loaded, spec, astronaut(), lambda _step, _steps: None)
 
 
-def test_turbo_is_fast_until_it_skips(real_ratio: LoadedCheckpoint) -> None:
+def test_turbo_equals_fast_until_it_skips_an_evaluation(real_ratio: LoadedCheckpoint) -> None:
     """Its first two evaluations are always run, so that two steps are the same picture."""
     fast, turbo = (
         run(real_ratio, replace(SPEC, steps=2, profile=profile)) for profile in ("fast", "turbo")

@@ -1,4 +1,4 @@
-"""The whole mathematics on a stand-in of random weights, against itself."""
+"""The whole pipeline on a stand-in of random weights, compared with itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A preview shows what the decoder would show, without the decoder."""
+"""A preview resembles the decoded picture, without the decoder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def likeness(one: Image.Image, other: Image.Image) -> float:
     return float(np.corrcoef(*levels)[0, 1])
 
 
-def test_a_picture_is_known_by_its_latents(demo: LoadedCheckpoint) -> None:
+def test_a_preview_resembles_its_picture(demo: LoadedCheckpoint) -> None:
     picture = astronaut((256, 128))
     latents = unpack(demo.autoencoder.encode(picture), 16, 32)
     made = demo.preview(latents)
@@ -44,7 +44,7 @@ def test_a_large_picture_has_no_larger_preview(demo: LoadedCheckpoint) -> None:
     assert made.size == (96, 128)
 
 
-def test_it_is_fitted_once_and_to_its_own_autoencoder(demo: LoadedCheckpoint) -> None:
+def test_a_preview_is_fitted_once_and_to_its_own_autoencoder(demo: LoadedCheckpoint) -> None:
     asked = []
 
     class Watched:
@@ -59,7 +59,7 @@ def test_it_is_fitted_once_and_to_its_own_autoencoder(demo: LoadedCheckpoint) ->
     assert len(asked) == 1
 
 
-def test_latents_that_are_not_finite_are_shown_all_the_same(demo: LoadedCheckpoint) -> None:
+def test_latents_that_are_not_finite_have_a_preview(demo: LoadedCheckpoint) -> None:
     latents = torch.full((1, demo.autoencoder.channels, 8, 8), torch.nan)
     assert demo.preview(latents).size == (8, 8)
 
@@ -80,15 +80,15 @@ def test_previews_become_the_picture(demo: LoadedCheckpoint) -> None:
     shown: list[Image.Image] = []
     steps: list[int] = []
 
-    def on_seen(denoised: Tensor) -> None:
-        assert len(shown) == len(steps)  # before the step is told
+    def on_prediction(denoised: Tensor) -> None:
+        assert len(shown) == len(steps)  # before the step is reported
         shown.append(demo.preview(denoised))
 
     def on_step(step: int, _steps: int) -> None:
         steps.append(step)
 
     source = astronaut((64, 64))
-    watched = generate(demo, spec, source, on_step, on_seen=on_seen)
+    watched = generate(demo, spec, source, on_step, on_prediction=on_prediction)
     alone = generate(demo, spec, source, lambda _step, _steps: None)
     for one, other in zip(watched.pictures, alone.pictures, strict=True):
         assert np.array_equal(one, other)

@@ -69,12 +69,12 @@ def test_turbo_makes_the_same_picture_twice(stand_in: LoadedCheckpoint) -> None:
     assert np.array_equal(first.pictures[1], single.pictures[0])
 
 
-@pytest.mark.parametrize("blocks_wait", [False, True])
-def test_a_card_without_room_for_exact_serves_fast_and_says_so(
-    stand_in: LoadedCheckpoint, blocks_wait: bool
+@pytest.mark.parametrize("blocks_streamed", [False, True])
+def test_a_card_too_small_for_exact_serves_fast_and_reports_it(
+    stand_in: LoadedCheckpoint, blocks_streamed: bool
 ) -> None:
     fast = run(stand_in, replace(SPEC, profile="fast"))
-    plan = MemoryPlan("small", encoders_wait=True, float8=True, blocks_wait=blocks_wait)
+    plan = MemoryPlan("small", encoders_streamed=True, float8=True, blocks_streamed=blocks_streamed)
     card = with_networks(stand_in, network_pair(SMALL), plan=plan, text_tokens=8)
     made = run(card, SPEC)
     assert made.profile == "fast"

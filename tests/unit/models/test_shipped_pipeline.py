@@ -1,4 +1,4 @@
-"""Against diffusers' FluxControlNetPipeline: the same numbers, and not its bugs."""
+"""Compared with diffusers' FluxControlNetPipeline: the same numbers, without its bugs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_four_samples_are_bit_for_bit_four_calls_of_the_shipped_pipeline(
     assert float((torch.cat(made) - batch).abs().max()) < 2e-5
 
 
-def test_bfloat16_strays_no_further_than_the_shipped_pipeline(
+def test_bfloat16_deviates_no_more_than_in_the_shipped_pipeline(
     stand_in: LoadedCheckpoint, stand_in_checkpoint: Checkpoint
 ) -> None:
     half = load(stand_in_checkpoint, torch.device("cpu"), torch.bfloat16)
@@ -92,7 +92,7 @@ def test_an_encoded_prompt_serves_several_samples(stand_in: LoadedCheckpoint) ->
 
 @pytest.mark.parametrize("mode", ["RGBA", "L", "P", "LA"])
 @pytest.mark.parametrize("control", CONTROL_NAMES)
-def test_pictures_of_other_modes_are_taken(
+def test_pictures_of_other_modes_are_accepted(
     stand_in: LoadedCheckpoint, mode: str, control: str
 ) -> None:
     """Upstream hands their channels to the autoencoder as they are and stops."""
@@ -103,7 +103,9 @@ def test_pictures_of_other_modes_are_taken(
 
 
 @pytest.mark.parametrize("size", [(8, 8), (67, 93), (104, 200), (801, 40)])
-def test_pictures_of_odd_sizes_are_taken(stand_in: LoadedCheckpoint, size: tuple[int, int]) -> None:
+def test_pictures_of_odd_sizes_are_accepted(
+    stand_in: LoadedCheckpoint, size: tuple[int, int]
+) -> None:
     """Upstream stops at a tensor whose side is 8 mod 16."""
     spec = replace(SPEC, width=80, height=112, steps=4)
     made = generate(stand_in, spec, astronaut().resize(size), lambda _step, _steps: None)

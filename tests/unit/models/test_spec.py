@@ -1,4 +1,4 @@
-"""The numbers of a request, and the seeds of its pictures."""
+"""The defaults and limits of a GenerationSpec, and the seeds of its pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_the_limits_of_a_request() -> None:
     assert PROFILE_NAMES == ("exact", "fast", "turbo")
 
 
-def test_what_a_request_means_that_names_only_what_it_must() -> None:
+def test_the_defaults_of_a_generation_spec() -> None:
     spec = GenerationSpec(prompt="", control="canny", width=64, height=64)
     assert (spec.strength, spec.stop, spec.guidance) == (0.45, 0.5, 3.5)
     assert (spec.steps, spec.sampler, spec.schedule) == (20, "euler", "simple")

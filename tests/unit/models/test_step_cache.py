@@ -1,4 +1,4 @@
-"""The step cache: what it skips, what it never skips, and that it is exact where it can be."""
+"""The step cache: what it skips, what it never skips, and where it is exact."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def ran(*sigmas: float) -> list[bool]:
     ],
     ids=["below 0.97", "at 0.97", "above 0.1", "at 0.1"],
 )
-def test_evaluations_are_spared_between_two_sigmas(sigmas: tuple[float], spared: bool) -> None:
+def test_evaluations_are_skipped_between_two_sigmas(sigmas: tuple[float], spared: bool) -> None:
     assert ran(*sigmas) == [True, True, not spared]
 
 
@@ -73,7 +73,7 @@ def test_a_prediction_reaches_one_and_a_half_distances(sigmas: tuple[float], spa
     assert ran(*sigmas) == [True, True, not spared]
 
 
-def test_an_evaluation_out_of_reach_does_not_end_the_sparing() -> None:
+def test_an_evaluation_out_of_reach_does_not_disable_the_cache() -> None:
     assert ran(0.75, 0.5, 0.12, 0.11) == [True, True, True, False]
     assert ran(0.9, 0.8, 0.7, 0.6, 0.5, 0.4) == [True, True, False, True, False, True]
 
@@ -84,7 +84,7 @@ def test_two_predictions_at_one_sigma_count_as_one(gap: float, spared: bool) -> 
     assert ran(0.5, 0.5 - gap, 0.5 - 2 * gap) == [True, True, not spared]
 
 
-def test_of_two_predictions_at_one_sigma_the_newer_one_is_carried_on() -> None:
+def test_the_newer_of_two_predictions_at_one_sigma_is_extrapolated() -> None:
     class Corrected(Straight):
         """Its first answer is another than all later ones."""
 
@@ -118,7 +118,7 @@ def run(sampler: str, stop: float, steps: int = 20) -> tuple[Straight, StepCache
 
 
 @pytest.mark.parametrize("stop", [0.0, 0.5, 0.76, 2.0])
-def test_a_third_or_more_of_the_evaluations_is_spared(stop: float) -> None:
+def test_a_third_or_more_of_the_evaluations_is_skipped(stop: float) -> None:
     model, cache, _ = run("euler", stop)
     assert len(model.ran) + cache.skipped == 20
     assert cache.skipped >= 6
@@ -134,7 +134,7 @@ def test_both_sides_of_the_window_begin_with_two_evaluations(stop: float) -> Non
     assert set(after[:2]) <= set(model.ran)
 
 
-def test_two_neighbours_are_never_both_spared() -> None:
+def test_two_consecutive_evaluations_are_never_both_skipped() -> None:
     model, _, _ = run("euler", 0.5)
     ran = [sigma in model.ran for sigma in sigmas_for("simple", 20).tolist()[:-1]]
     assert all(first or second for first, second in pairwise(ran))
@@ -148,7 +148,7 @@ def test_the_first_two_and_the_last_evaluation_are_run() -> None:
 
 
 @pytest.mark.parametrize("stop", [0.5, 2.0])
-def test_a_prediction_linear_in_sigma_is_carried_on_exactly(stop: float) -> None:
+def test_a_prediction_linear_in_sigma_is_extrapolated_exactly(stop: float) -> None:
     """Also across the window's end: nothing of one side is carried over to the other."""
     x = torch.randn(1, 4)
     model = Straight(stop)
@@ -160,6 +160,6 @@ def test_a_prediction_linear_in_sigma_is_carried_on_exactly(stop: float) -> None
 
 
 @pytest.mark.parametrize("sampler", SAMPLER_NAMES)
-def test_every_sampler_ends_with_it(sampler: str) -> None:
+def test_every_sampler_runs_with_the_step_cache(sampler: str) -> None:
     _, _, final = run(sampler, 0.5)
     assert bool(torch.isfinite(final).all())

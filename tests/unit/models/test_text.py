@@ -1,4 +1,4 @@
-"""Prompts of any length: what each encoder sees of them, and that each prompt is encoded once."""
+"""Prompts of any length: the tokens of each encoder, and one encoding per prompt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights from a hub: downloaded, gone on with, checked, and refused with one line."""
+"""Weights from a hub: download, resume, verification, and errors of one line."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def test_the_files_of_a_part_and_no_others_are_downloaded_once() -> None:
     assert damaged(folder) == []
 
 
-def test_a_download_that_broke_off_goes_on_where_it_stopped(hub: Hub) -> None:
+def test_an_interrupted_download_resumes(hub: Hub) -> None:
     hub.cut_after = 100_000
     folder = fetch(PART)
     assert (folder / "large.bin").read_bytes() == LARGE
     assert "bytes=100000-" in hub.ranges
 
 
-def test_a_file_that_is_not_what_its_hash_says_is_found_and_fetched_again(hub: Hub) -> None:
+def test_a_damaged_file_is_found_and_downloaded_again(hub: Hub) -> None:
     hub.lie = True
     folder = fetch(PART)
     wrong = damaged(folder)
@@ -86,7 +86,7 @@ def test_a_file_that_is_not_what_its_hash_says_is_found_and_fetched_again(hub: H
     assert damaged(fetch(PART)) == []
 
 
-def test_a_gated_repository_says_where_its_licence_is(
+def test_the_error_of_a_gated_repository_names_its_licence_page(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.gated = "hf_right"
@@ -98,14 +98,14 @@ def test_a_gated_repository_says_where_its_licence_is(
     assert (fetch(PART) / "config.json").exists()
 
 
-def test_a_hub_out_of_reach_is_said(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_reported(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _s: None)
-    nobody = "http://127.0.0.1:9"
-    point_at(nobody, monkeypatch)
+    unreachable = "http://127.0.0.1:9"
+    point_at(unreachable, monkeypatch)
     assert "the hub cannot be reached" in refusal()
     point_at(hub.origin, monkeypatch)
     folder = fetch(PART)
-    point_at(nobody, monkeypatch)
+    point_at(unreachable, monkeypatch)
     assert fetch(PART) == folder
 
 
@@ -121,7 +121,7 @@ def test_a_hub_out_of_reach_is_said(hub: Hub, monkeypatch: pytest.MonkeyPatch) -
     ],
     ids=str,
 )
-def test_the_whole_command_says_in_one_line_what_the_hub_answered(
+def test_the_download_command_prints_an_error_of_the_hub_in_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     hub: Hub,
@@ -143,7 +143,7 @@ def test_the_whole_command_says_in_one_line_what_the_hub_answered(
 
 
 @pytest.mark.usefixtures("hub")
-def test_a_disk_without_room_is_said_before_the_download_and_during_it(
+def test_a_full_disk_is_reported_before_and_during_the_download(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def full(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""What is made of a report of pip-audit, and of its absence."""
+"""The reading of a report of pip-audit, and of a missing report."""
 
 from __future__ import annotations
 

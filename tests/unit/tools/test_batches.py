@@ -1,4 +1,4 @@
-"""What a step of the demo's training is made of: each picture comes with its own map and words."""
+"""The training batches of the demo: each picture has its own map and prompt."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def test_a_picture_comes_with_its_own_map_and_words(control: str) -> None:
     batch, pictures, maps = drawn({control: 1.0})
     assert set(pictures.tolist()) == {1, 3, 5}
     assert torch.equal(maps, pictures + 100)
-    told = batch.t5_ids[:, 0]
-    assert ((told == pictures + 1) | (told == 0)).all()  # or nothing, now and then
-    assert (told > 0).sum() > len(told) / 2
+    tokens = batch.t5_ids[:, 0]
+    assert ((tokens == pictures + 1) | (tokens == 0)).all()  # or nothing, now and then
+    assert (tokens > 0).sum() > len(tokens) / 2
 
 
 def test_a_tile_is_the_picture_itself() -> None:

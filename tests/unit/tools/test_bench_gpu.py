@@ -1,5 +1,6 @@
-"""`scripts/bench gpu` on the CPU with tiny networks: that each configuration runs and makes the
-picture it says it makes. Its seconds mean nothing here and are not looked at.
+"""`scripts/bench gpu` on the CPU with tiny networks: each configuration runs and makes its picture.
+
+Its times are not checked.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def test_every_configuration_is_measured(
         assert entry["levels_from_a"] < (8 if entry["id"] in ("I", "J") else 2)
 
 
-def test_a_cuda_graph_is_left_out_on_the_cpu_and_that_is_said(results: Results) -> None:
+def test_a_cuda_graph_is_skipped_on_the_cpu_and_reported(results: Results) -> None:
     (entry,) = [
         entry for entry in results["stages"]["compiled"]["measurements"] if entry["id"] == "F"
     ]
@@ -97,7 +98,7 @@ def test_the_evaluation_is_compared_with_float32(results: Results) -> None:
     assert errors["A"] < errors["I"] < 0.1
 
 
-def test_nothing_is_compiled_after_the_warm_up(results: Results) -> None:
+def test_the_bench_compiles_nothing_after_the_warm_up(results: Results) -> None:
     for stage, last in (("compiled", "start_fast"), ("shapes", "start_exact")):
         figures = results["stages"][stage]
         assert figures["graphs_at_end"] == figures[last]["graphs"]

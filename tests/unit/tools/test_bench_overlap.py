@@ -1,4 +1,4 @@
-"""`scripts/bench overlap`: its processes run, and its figures are what they are called."""
+"""`scripts/bench overlap`: its processes run, and its figures are defined as named."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_pictures_go_all_the_way_through(tmp_path: Path) -> None:
     assert 0 < figures["busy"] < 1
 
 
-def test_what_is_not_the_models_own_time_is_a_gap() -> None:
+def test_time_outside_the_model_is_a_gap() -> None:
     marks, now = [], 7.0
     for gap in (0.010, 0.020, 0.030, 0.0):
         marks += [("model called", now), ("model returned", now + MODEL_S + 0.001)]

@@ -1,4 +1,4 @@
-"""The counts of `scripts/bench pipeline` are gates: what a request costs must not creep up."""
+"""The counts of `scripts/bench pipeline` as gates: the cost of a request must not grow."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_calls_and_copies(counts: Counts, gauge: str, ours: float, shipped: floa
     assert counts["shipped"][gauge] == shipped
 
 
-def test_nothing_asks_the_device_in_the_middle_of_a_request(counts: Counts) -> None:
+def test_a_request_never_reads_from_the_device_before_its_end(counts: Counts) -> None:
     assert counts["ours"]["syncs_per_request"] == 0
     assert counts["shipped"]["syncs_per_request"] >= 2
 
@@ -51,7 +51,7 @@ def test_a_step_takes_fewer_operators_than_the_shipped_one(counts: Counts) -> No
     assert counts["ours"]["aten_ops_per_step"] < counts["shipped"]["aten_ops_per_step"]
 
 
-def test_nothing_is_compiled_once_everything_is_warm(counts: Counts) -> None:
+def test_a_warm_process_compiles_nothing(counts: Counts) -> None:
     ours = counts["ours"]
     assert 0 < ours["compiled_graphs"] == ours["compiled_graphs_when_warm"]
 

@@ -1,4 +1,4 @@
-"""scripts/check beside stand-ins of the tools that it runs."""
+"""scripts/check with stubs of the tools that it runs."""
 
 from __future__ import annotations
 

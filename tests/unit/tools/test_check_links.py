@@ -42,7 +42,7 @@ def root(tmp_path: Path) -> Path:
         "[letter](docs/other%20page.md#größe)",
         "# Own heading\n\n[it](#own-heading)",
         "[reference][one]\n\n[one]: docs",
-        "[another host](https://example.org/nowhere) <nobody@example.org>",
+        "[another host](https://example.org/nowhere) <someone@example.org>",
         "`[code](nowhere.md)` and `row[0][1]`",
         "```\n[code](nowhere.md)\n```",
         '<img src="picture.png">',

@@ -56,7 +56,7 @@ def test_a_lock_without_the_last_change_of_pyproject_is_a_fault(
     assert f"requirements.lock: {fault}" in faults(folder, capsys)
 
 
-def test_what_another_package_needs_may_stay_in_the_lock(
+def test_a_package_that_another_one_needs_may_stay_in_the_lock(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     change(folder / "pyproject.toml", '    "httpx>=0.28,<0.29",\n', "")  # segmind needs it

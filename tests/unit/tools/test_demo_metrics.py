@@ -1,4 +1,4 @@
-"""Each metric of the demo says 1 (or many dB) of a perfect answer and chance of a random one."""
+"""The demo's metrics: 1 (or many dB) for a perfect result, chance level for a random one."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_joints_are_met_within_eight_pixels() -> None:
     assert metrics.joints_met(guesses, wanted, (256, 256)) < 0.2
 
 
-def test_joints_outside_the_picture_are_not_asked_for() -> None:
+def test_joints_outside_the_picture_do_not_count() -> None:
     wanted = RNG.uniform(20, 230, (len(JOINTS), 2))
     seen = wanted.copy()
     wanted[0] = (-30, 10)

@@ -1,4 +1,4 @@
-"""The demo's world: what a scene says is what is painted, and a seed is a scene."""
+"""The demo's scenes: the picture shows what the scene says, and a seed gives one scene."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scripts/test_images looks for it also finds, and what it needs it asks for in one line."""
+"""scripts/test_images finds forbidden content, and reports a missing requirement in one line."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_an_image_as_it_should_be_is_left_in_peace(tmp_path: Path) -> None:
         ("srv/other", b"", 0o666, "writable"),
     ],
 )
-def test_what_must_not_be_there_is_found(
+def test_forbidden_content_of_an_image_is_found(
     tmp_path: Path, place: str, content: bytes, mode: int, fault: str
 ) -> None:
     put(tmp_path, place, content, mode)
@@ -111,7 +111,9 @@ def test_a_missing_tool_is_named_with_its_remedy(
         machine.require(["api"], tmp_path)
 
 
-def test_nobody_else_than_root_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_user_other_than_root_gets_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(SystemExit, match="needs root"):
         machine.require(["api"], tmp_path)

@@ -1,5 +1,7 @@
-"""The training of the demo: a run of seconds goes through every stage, stops, goes on, and writes a
-checkpoint that the server's loader reads."""
+"""The training of the demo: a short run passes all stages, stops, resumes, writes a checkpoint.
+
+The server's loader reads the checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,7 @@ class Counted:
         return ((self._network(seen) - seen.sum(dim=1, keepdim=True)) ** 2).mean()
 
 
-def test_a_stopped_stage_goes_on_where_it_was_saved(
+def test_a_stopped_stage_resumes_from_its_saved_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tools.demotraining.training._SAVE_EVERY_S", 0.0)

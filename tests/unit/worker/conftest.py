@@ -1,4 +1,4 @@
-"""This process as a worker on an empty Redis."""
+"""The runtime of a worker process on an empty Redis."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def worker_runtime(
 ) -> Iterator[Runtime]:
     monkeypatch.setenv("REDIS_URL", redis_server)
     runtime.cache_clear()
-    made = runtime()
-    yield made
-    made.redis.close()
+    context = runtime()
+    yield context
+    context.redis.close()
     runtime.cache_clear()

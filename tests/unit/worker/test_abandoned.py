@@ -1,4 +1,4 @@
-"""The end of a request whose job RQ has given up."""
+"""The failure of a request whose job RQ has given up."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def context(worker_runtime: Runtime) -> Runtime:
 
 
 def record(context: Runtime) -> RequestRecord:
-    found = context.requests.get(ID)
-    assert found is not None
-    return found
+    stored = context.requests.get(ID)
+    assert stored is not None
+    return stored
 
 
 def queued(context: Runtime) -> Job:
@@ -57,8 +57,10 @@ def test_a_request_ends_when_its_job_has_no_retries_left(
     assert record(context).error_status == 500
 
 
-def test_a_job_that_was_given_up_after_its_work_was_done_ends_nothing(context: Runtime) -> None:
-    """Its last execution died between opening the next stage and RQ's own books."""
+def test_an_abandoned_job_whose_stage_had_advanced_does_not_end_its_request(
+    context: Runtime,
+) -> None:
+    """Its last execution advanced the request, then died before RQ recorded the job's success."""
     job = queued(context)
     run_stage(ID, Stage.PREPARE, lambda *_: {})
     job.retries_left = 0
@@ -69,19 +71,21 @@ def test_a_job_that_was_given_up_after_its_work_was_done_ends_nothing(context: R
 @pytest.fixture
 def worker(context: Runtime, monkeypatch: pytest.MonkeyPatch) -> Iterator[GpuWorker]:
     monkeypatch.setitem(sys.modules, "worker.generate", ModuleType("worker.generate"))
-    made = GpuWorker([context.jobs.queue(GPU)], connection=context.redis, serializer=JSONSerializer)
-    yield made
-    made.teardown()
+    worker = GpuWorker(
+        [context.jobs.queue(GPU)], connection=context.redis, serializer=JSONSerializer
+    )
+    yield worker
+    worker.teardown()
 
 
 def die_with_a_job(context: Runtime, worker: GpuWorker) -> None:
-    """Take a job and begin with it; then its lease runs out."""
-    found = worker.dequeue_job_and_maintain_ttl(None)
-    assert found is not None
-    worker.prepare_execution(found[0])
-    worker.prepare_job_execution(found[0], remove_from_intermediate_queue=True)
+    """Take and start a job; then its lease expires."""
+    job_and_queue = worker.dequeue_job_and_maintain_ttl(None)
+    assert job_and_queue is not None
+    worker.prepare_execution(job_and_queue[0])
+    worker.prepare_job_execution(job_and_queue[0], remove_from_intermediate_queue=True)
     worker.executions.clear()
-    leases = found[1].started_job_registry.key
+    leases = job_and_queue[1].started_job_registry.key
     names = cast(list[bytes], context.redis.zrange(leases, 0, -1))
     context.redis.zadd(leases, dict.fromkeys(names, 1))
     worker.clean_registries()

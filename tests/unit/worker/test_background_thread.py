@@ -1,4 +1,4 @@
-"""What is done beside the device: in order, once, and never two things at a time."""
+"""The background thread runs each task once, in order, and one at a time."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from collections.abc import Callable
 from worker.background_thread import BackgroundThread
 
 
-def test_what_is_left_waits_until_it_is_begun_and_comes_first() -> None:
-    aside, done = BackgroundThread(), list[str]()
-    aside.leave(lambda: done.append("left"))
-    assert aside.pending
+def test_a_deferred_task_waits_for_start_and_runs_first() -> None:
+    background, done = BackgroundThread(), list[str]()
+    background.defer(lambda: done.append("deferred"))
+    assert background.pending
     assert done == []
-    aside.begin(lambda: done.append("then"))
-    assert not aside.pending
-    aside.settle()
-    assert done == ["left", "then"]
+    background.start(lambda: done.append("then"))
+    assert not background.pending
+    background.flush()
+    assert done == ["deferred", "then"]
 
 
-def test_it_is_done_in_another_thread() -> None:
-    aside, threads = BackgroundThread(), list[threading.Thread]()
-    aside.leave(lambda: threads.append(threading.current_thread()))
-    aside.settle()
+def test_a_task_runs_on_another_thread() -> None:
+    background, threads = BackgroundThread(), list[threading.Thread]()
+    background.defer(lambda: threads.append(threading.current_thread()))
+    background.flush()
     assert threads != [threading.current_thread()]
 
 
-def test_leaving_something_first_does_what_was_left_before() -> None:
-    aside, done = BackgroundThread(), list[int]()
+def test_defer_first_runs_the_task_deferred_before() -> None:
+    background, done = BackgroundThread(), list[int]()
     for number in range(3):
-        aside.leave(lambda number=number: done.append(number))  # type: ignore[misc]
+        background.defer(lambda number=number: done.append(number))  # type: ignore[misc]
         assert done == list(range(number))
-    aside.settle()
-    aside.settle()
+    background.flush()
+    background.flush()
     assert done == [0, 1, 2]
 
 
-def test_a_second_start_does_nothing_while_the_first_is_at_work() -> None:
-    aside, begun, go = BackgroundThread(), threading.Event(), threading.Event()
+def test_a_second_start_does_nothing_while_the_first_task_runs() -> None:
+    background, started, go = BackgroundThread(), threading.Event(), threading.Event()
     done = list[str]()
 
     def first() -> None:
-        begun.set()
+        started.set()
         go.wait()
         done.append("first")
 
     second: Callable[[], None] = lambda: done.append("second")  # noqa: E731
-    aside.begin(first)
-    begun.wait()
-    aside.begin(second)
+    background.start(first)
+    started.wait()
+    background.start(second)
     go.set()
-    aside.settle()
+    background.flush()
     assert done == ["first"]

@@ -1,4 +1,4 @@
-"""A request that is cancelled while the model works on it, a hundred times at random moments."""
+"""Cancelling a request while the model works on it, a hundred times at random steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.core.errors import Cancelled
 from app.core.lifecycle.cancellation import cancel
 from app.core.queueing.jobs import GPU
 from app.core.requests.record import Stage, Status
-from models.evaluation_log import Made, Memory
+from models.evaluation_log import GeneratedImage, ResumeStore
 from models.pipeline import Generation, OnStep
 from models.spec import GenerationSpec
 from worker import generate as job
@@ -40,11 +40,11 @@ PARAMS = {
     "samples": 1,
 }
 VICTIM, NEXT = 0, 1
-"""Seeds, by which the stub of the model tells the two requests apart."""
+"""Seeds by which the stub of the model distinguishes the two requests."""
 
 
 class Canceller:
-    """Cancels the victim from another thread at a step of it, while the steps go on."""
+    """Cancels the victim from another thread at a given step, while the model keeps stepping."""
 
     def __init__(self, context: Runtime) -> None:
         self._context = context
@@ -60,7 +60,7 @@ class Canceller:
         self._thread = threading.Thread(target=self._cancel)
 
     def model_step(self, step: int) -> None:
-        """What the model does: knows nothing of being cancelled."""
+        """Called by the model, which does not know of the cancellation."""
         if self._done.is_set():
             self.steps_after += 1
         if step == self.step:
@@ -80,26 +80,26 @@ class Canceller:
 
 @pytest.fixture
 def canceller(worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Canceller:
-    made = Canceller(worker_runtime)
+    canceller = Canceller(worker_runtime)
 
     def generate(
         _loaded: Any,
         spec: GenerationSpec,
         picture: Image.Image,
         on_step: OnStep,
-        memory: Memory,
+        resume_store: ResumeStore,
         **_more: Any,
     ) -> Generation:
         for step in range(1, STEPS + 1):
             if spec.seed == VICTIM:
-                made.model_step(step)
+                canceller.model_step(step)
             on_step(step, STEPS)
-        pixels = Made(np.full((16, 16, 3), spec.seed, np.uint8), STEPS, STEPS)
-        memory.after_picture(0, pixels)
+        pixels = GeneratedImage(np.full((16, 16, 3), spec.seed, np.uint8), STEPS, STEPS)
+        resume_store.after_image(0, pixels)
         return Generation((pixels,), picture, "exact")
 
     monkeypatch.setattr(job, "generate_pictures", generate)
-    worker_runtime.checkpoint = SimpleNamespace(  # type: ignore[assignment]  # all that is looked at
+    worker_runtime.checkpoint = SimpleNamespace(  # type: ignore[assignment]  # only what is read
         checkpoint=SimpleNamespace(name="stub"),
         networks=SimpleNamespace(profile=lambda asked: asked),
         dtype="float32",
@@ -107,15 +107,15 @@ def canceller(worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Cance
         weights={},
         max_pixels=None,
     )
-    return made
+    return canceller
 
 
 @pytest.fixture
 def worker(worker_runtime: Runtime) -> Iterator[GpuWorker]:
     queue = worker_runtime.jobs.queue(GPU)
-    made = GpuWorker([queue], connection=worker_runtime.redis, serializer=JSONSerializer)
-    yield made
-    made.teardown()
+    worker = GpuWorker([queue], connection=worker_runtime.redis, serializer=JSONSerializer)
+    yield worker
+    worker.teardown()
 
 
 def prepared(context: Runtime, request_id: str, seed: int) -> None:
@@ -128,7 +128,7 @@ def prepared(context: Runtime, request_id: str, seed: int) -> None:
     context.jobs.enqueue(request_id, Stage.GENERATE)
 
 
-def test_it_frees_the_worker_within_a_step_and_the_next_job_is_untouched(
+def test_cancelling_frees_the_worker_within_a_step_and_leaves_the_next_job_untouched(
     worker: GpuWorker, worker_runtime: Runtime, canceller: Canceller
 ) -> None:
     draw = random.Random(1)
@@ -138,21 +138,23 @@ def test_it_frees_the_worker_within_a_step_and_the_next_job_is_untouched(
         prepared(worker_runtime, following, NEXT)
         canceller.begin(victim, draw.randint(1, STEPS))
         for _ in range(2):
-            found = worker.dequeue_job_and_maintain_ttl(None)
-            assert found is not None
-            worker.execute_job(*found)
+            job_and_queue = worker.dequeue_job_and_maintain_ttl(None)
+            assert job_and_queue is not None
+            worker.execute_job(*job_and_queue)
         canceller.join()
-        worker_runtime.background_thread.settle()
+        worker_runtime.background_thread.flush()
         assert canceller.steps_after <= 1
-        ended, made = (worker_runtime.requests.get(each) for each in (victim, following))
-        assert ended is not None
-        assert made is not None
-        assert (ended.status, ended.error) == (Status.FAILED, "cancelled")
-        assert (made.status, made.step) == (Status.PROCESSING, STEPS)
+        cancelled, generated = (
+            worker_runtime.requests.get(request_id) for request_id in (victim, following)
+        )
+        assert cancelled is not None
+        assert generated is not None
+        assert (cancelled.status, cancelled.error) == (Status.FAILED, "cancelled")
+        assert (generated.status, generated.step) == (Status.PROCESSING, STEPS)
         assert worker_runtime.blobs.get(f"{following}:pixels:0") == bytes([NEXT]) * 16 * 16 * 3
         assert worker_runtime.redis.keys(f"blob:{victim}:*") == []
     assert worker_runtime.jobs.queue(GPU).job_ids == []
-    # One that was cancelled between its last step and the hand-on may have a job there, too, which
-    # finds it ended.
+    # A request cancelled between its last step and the next stage may have a finish job too; that
+    # job finds the request ended.
     finish = set(worker_runtime.jobs.queue("finish").job_ids)
     assert finish >= {f"{number + 1000:032x}-finish" for number in range(100)}

@@ -1,4 +1,4 @@
-"""Everybody is told of every request that has ended, whatever dies in between."""
+"""The notifier: every listener gets every ended request at least once, whatever crashes."""
 
 from __future__ import annotations
 
@@ -29,36 +29,38 @@ def submit(context: Runtime, number: int = 0, webhook: dict[str, str] | None = N
     return request_id
 
 
-def kept(context: Runtime) -> list[str]:
+def history_ids(context: Runtime) -> list[str]:
     page = context.history.page(Query(OWNER, since=0, until=2**33))
     return sorted(row.request_id for row in page.rows)
 
 
 @pytest.mark.parametrize("good", [True, False])
-def test_who_ends_a_request_calls_for_the_telling(worker_runtime: Runtime, good: bool) -> None:
+def test_ending_a_request_enqueues_the_notifier(worker_runtime: Runtime, good: bool) -> None:
     request_id = submit(worker_runtime)
     for stage in Stage:
         run_stage(request_id, stage, lambda *_: {} if good else {}["a fault"])
     assert [name for name in worker_runtime.jobs.queue(FINISH).job_ids if name.startswith("tell-")]
     job.notify()
-    assert kept(worker_runtime) == [request_id]
+    assert history_ids(worker_runtime) == [request_id]
     row = worker_runtime.history.of_request(OWNER, request_id)[0]
     assert row.status == ("COMPLETED" if good else "FAILED")
     assert len(worker_runtime.outbox) == 0
 
 
-def test_a_crash_before_the_call_loses_nothing(worker_runtime: Runtime) -> None:
+def test_a_crash_before_the_notifier_is_enqueued_loses_no_notification(
+    worker_runtime: Runtime,
+) -> None:
     request_id = submit(worker_runtime)
-    worker_runtime.requests.fail(request_id, GenerationFailed("no"))  # and nobody calls
+    worker_runtime.requests.fail(request_id, GenerationFailed("no"))  # no notifier is enqueued
     waiting = worker_runtime.jobs.queue(FINISH)
     assert waiting.count == 0
     sweep_outbox(worker_runtime.outbox, worker_runtime.background_jobs)
     assert waiting.count == 1
     waiting.jobs[0].perform()
-    assert kept(worker_runtime) == [request_id]
+    assert history_ids(worker_runtime) == [request_id]
 
 
-def test_a_crash_while_telling_tells_again_and_nobody_minds(
+def test_a_crash_during_a_notification_repeats_it(
     worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request_id = submit(worker_runtime, webhook=HOOK)
@@ -72,17 +74,17 @@ def test_a_crash_while_telling_tells_again_and_nobody_minds(
         with pytest.raises(SystemExit):
             job.notify()
     job.notify()
-    assert kept(worker_runtime) == [request_id]
+    assert history_ids(worker_runtime) == [request_id]
     assert worker_runtime.deliveries.take(10) == [request_id]
     assert len(worker_runtime.outbox) == 0
 
 
-def test_one_listener_that_fails_is_told_later_and_keeps_nobody(
+def test_a_listener_that_fails_is_notified_later_and_blocks_no_other_listener(
     worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     request_id = submit(worker_runtime)
     worker_runtime.requests.fail(request_id, GenerationFailed("no"))
-    told: list[str] = []
+    notified: list[str] = []
     away = True
 
     def first(_context: Runtime, _ended: Sequence[RequestRecord]) -> None:
@@ -90,34 +92,36 @@ def test_one_listener_that_fails_is_told_later_and_keeps_nobody(
             raise ConnectionError
 
     def second(_context: Runtime, ended: Sequence[RequestRecord]) -> None:
-        told.extend(record.id for record in ended)
+        notified.extend(record.id for record in ended)
 
     monkeypatch.setattr(job, "LISTENERS", (first, second))
     job.notify()
-    assert (told, worker_runtime.outbox.ids()) == ([request_id], [request_id])
-    assert caplog.messages == ["first: 1 ended requests wait"]
+    assert (notified, worker_runtime.outbox.ids()) == ([request_id], [request_id])
+    assert caplog.messages == ["first failed: 1 ended requests wait"]
     away = False
     job.notify()
     assert len(worker_runtime.outbox) == 0
 
 
 @pytest.mark.parametrize(("ended", "batches"), [(100, [100]), (101, [100, 1])])
-def test_a_hundred_at_a_time_are_told(
+def test_listeners_get_batches_of_a_hundred_requests(
     worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, ended: int, batches: list[int]
 ) -> None:
-    told: list[int] = []
-    monkeypatch.setattr(job, "LISTENERS", (lambda _context, records: told.append(len(records)),))
+    notified: list[int] = []
+    monkeypatch.setattr(
+        job, "LISTENERS", (lambda _context, records: notified.append(len(records)),)
+    )
     for number in range(ended):
         worker_runtime.requests.fail(submit(worker_runtime, number), GenerationFailed("no"))
     job.notify()
-    assert told == batches
+    assert notified == batches
     assert len(worker_runtime.outbox) == 0
 
 
-def test_a_job_that_takes_too_long_has_told_nobody(
+def test_a_notifier_that_times_out_leaves_its_entries_in_the_outbox(
     worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RQ ends it in the middle of a listener; the next one tells again."""
+    """RQ interrupts it inside a listener; the next job notifies again."""
 
     def slow(_context: Runtime, _ended: Sequence[RequestRecord]) -> None:
         raise JobTimeoutException
@@ -130,7 +134,7 @@ def test_a_job_that_takes_too_long_has_told_nobody(
     assert worker_runtime.outbox.ids() == [request_id]
 
 
-def test_a_webhook_is_put_down_and_called_for(worker_runtime: Runtime) -> None:
+def test_a_webhook_is_stored_and_its_delivery_is_enqueued(worker_runtime: Runtime) -> None:
     request_id = submit(worker_runtime, webhook=HOOK)
     submit(worker_runtime, 1)
     worker_runtime.requests.fail(request_id, GenerationFailed("no"))
@@ -142,7 +146,7 @@ def test_a_webhook_is_put_down_and_called_for(worker_runtime: Runtime) -> None:
     assert len(worker_runtime.jobs.queue(WEBHOOKS).job_ids) == 1
 
 
-def test_a_webhook_that_cannot_be_written_keeps_no_other(
+def test_a_webhook_that_cannot_be_serialised_blocks_no_other(
     worker_runtime: Runtime, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken = submit(worker_runtime, 1, {**HOOK, "url": "https://a.example/\ud800"})
@@ -153,18 +157,20 @@ def test_a_webhook_that_cannot_be_written_keeps_no_other(
     assert worker_runtime.deliveries.get(sound) is not None
     assert worker_runtime.deliveries.get(broken) is None
     assert len(worker_runtime.outbox) == 0
-    assert caplog.messages == [f"request {broken}: its webhook cannot be made"]
+    assert caplog.messages == [f"request {broken}: its webhook message cannot be built"]
 
 
-def test_no_days_no_history(worker_runtime: Runtime) -> None:
+def test_history_days_of_zero_write_no_history(worker_runtime: Runtime) -> None:
     worker_runtime.settings = worker_runtime.settings.model_copy(update={"history_days": 0})
     worker_runtime.requests.fail(submit(worker_runtime), GenerationFailed("no"))
     job.notify()
-    assert kept(worker_runtime) == []
+    assert history_ids(worker_runtime) == []
     assert len(worker_runtime.outbox) == 0
 
 
-def test_what_ends_while_one_tells_calls_for_another(worker_runtime: Runtime) -> None:
+def test_a_request_that_ends_during_a_notification_enqueues_another_notifier(
+    worker_runtime: Runtime,
+) -> None:
     worker_runtime.background_jobs.request(BackgroundJob.NOTIFY)
     job.notify()
     worker_runtime.background_jobs.request(BackgroundJob.NOTIFY)

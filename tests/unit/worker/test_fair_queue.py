@@ -1,4 +1,4 @@
-"""Which job a worker takes: no key occupies all workers of a queue."""
+"""The fair queue: which job a worker takes, so that no key occupies all workers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Rig:
     def take(
         self, queue: type[FairQueue] = FairQueue, timeout: int | None = None, start: bool = True
     ) -> str | None:
-        """The request whose job a worker takes next; start: and begins with."""
+        """The request whose job a worker takes next. start: the worker also starts the job."""
         taken = queue.dequeue_any(
             [self.queue], timeout, self.context.redis, serializer=JSONSerializer
         )
@@ -79,13 +79,13 @@ class Rig:
 
 @pytest.fixture
 def rig(worker_runtime: Runtime) -> Iterator[Rig]:
-    made = Rig(worker_runtime)
-    yield made
-    for worker in made.workers:
+    rig = Rig(worker_runtime)
+    yield rig
+    for worker in rig.workers:
         worker.register_death()
 
 
-def test_a_key_that_runs_nothing_comes_first(rig: Rig) -> None:
+def test_a_key_without_running_jobs_comes_first(rig: Rig) -> None:
     rig.hire(4)
     for number in range(3):
         rig.submit("a", number)
@@ -105,7 +105,7 @@ STARTED = [(1, 1), (2, 1), (3, 1), (4, 2), (7, 3)]
 def test_a_key_gets_at_most_half_of_the_workers(
     rig: Rig, workers: int, bound: int, start: bool
 ) -> None:
-    """Also while those that took its jobs have not begun (start: False)."""
+    """Also while the workers that took its jobs have not started them (start: False)."""
     rig.hire(workers)
     for number in range(9):
         rig.submit("a", number)
@@ -115,14 +115,14 @@ def test_a_key_gets_at_most_half_of_the_workers(
     assert rig.take(start=start) == "b0"
 
 
-def test_what_one_worker_does_at_the_same_time_counts(rig: Rig) -> None:
+def test_the_slots_of_a_worker_count_for_the_bound_of_a_key(rig: Rig) -> None:
     rig.hire(2)
     for number in range(6):
         rig.submit("a", number)
     assert [rig.take(FourAtATime) for _ in range(5)] == ["a0", "a1", "a2", "a3", None]
 
 
-def test_a_worker_that_is_silent_does_not_count(rig: Rig, redis: Redis) -> None:
+def test_a_silent_worker_does_not_count_for_the_bound_of_a_key(rig: Rig, redis: Redis) -> None:
     rig.hire(4)
     silent_since = utcformat(now() - timedelta(seconds=16))
     for worker in rig.workers[:2]:
@@ -132,7 +132,7 @@ def test_a_worker_that_is_silent_does_not_count(rig: Rig, redis: Redis) -> None:
     assert [rig.take(), rig.take()] == ["a0", None]
 
 
-def test_a_key_goes_on_when_one_of_its_jobs_has_ended(rig: Rig) -> None:
+def test_a_key_runs_its_next_job_when_one_of_its_jobs_has_ended(rig: Rig) -> None:
     rig.hire(2)
     rig.submit("a", 0)
     rig.submit("a", 1)
@@ -141,10 +141,10 @@ def test_a_key_goes_on_when_one_of_its_jobs_has_ended(rig: Rig) -> None:
     assert rig.take() == "a1"
 
 
-def test_a_job_that_comes_while_a_worker_waits_is_left_if_its_key_is_at_its_bound(
+def test_a_waiting_worker_leaves_a_new_job_of_a_key_at_its_bound(
     rig: Rig,
 ) -> None:
-    """And taken as soon as the key has room; meanwhile another key's job passes."""
+    """It is taken once the key is below its bound; until then another key's job overtakes it."""
     rig.hire(2)
     rig.submit("a", 0)
     assert rig.take() == "a0"
@@ -161,7 +161,7 @@ def test_a_job_that_comes_while_a_worker_waits_is_left_if_its_key_is_at_its_boun
 
 
 @pytest.mark.parametrize("at_bound", [False, True], ids=["empty", "only of a key at its bound"])
-def test_waiting_ends_after_its_time(rig: Rig, at_bound: bool) -> None:
+def test_waiting_for_a_job_ends_after_the_timeout(rig: Rig, at_bound: bool) -> None:
     rig.hire(2)
     if at_bound:
         rig.submit("a", 0)
@@ -172,7 +172,7 @@ def test_waiting_ends_after_its_time(rig: Rig, at_bound: bool) -> None:
     assert rig.waiting() == (["a1"] if at_bound else [])
 
 
-def test_a_job_of_no_request_is_taken(rig: Rig) -> None:
+def test_a_background_job_is_taken(rig: Rig) -> None:
     rig.hire(2)
     for name in ("tell-1", "unknown"):
         rig.queue.enqueue("worker.ended.tell", job_id=name)
@@ -180,7 +180,7 @@ def test_a_job_of_no_request_is_taken(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(("before", "taken"), [(1023, "b0"), (1024, None)])
-def test_the_first_thousand_and_twenty_four_jobs_are_looked_at(
+def test_a_worker_examines_the_first_1024_jobs(
     rig: Rig, redis: Redis, before: int, taken: str | None
 ) -> None:
     rig.hire(2)
@@ -195,8 +195,8 @@ def test_the_first_thousand_and_twenty_four_jobs_are_looked_at(
     assert (last in rig.queue.job_ids) is (taken is None)
 
 
-def test_a_job_between_being_taken_and_being_started_counts_once(rig: Rig) -> None:
-    """RQ enters it among the started ones before it takes it out of those that were taken."""
+def test_a_job_that_is_both_taken_and_started_counts_once(rig: Rig) -> None:
+    """RQ adds it to the started jobs before it removes it from the intermediate queue."""
     rig.hire(4)
     for number in range(3):
         rig.submit("a", number)
@@ -211,7 +211,7 @@ class WithDownstream(FairQueue):
     downstream = GPU
 
 
-def test_jobs_that_wait_downstream_count_as_if_they_ran(rig: Rig) -> None:
+def test_jobs_that_wait_downstream_count_as_running(rig: Rig) -> None:
     rig.hire(4)
     for number in range(3):
         rig.submit("a", number)
@@ -223,33 +223,33 @@ def test_jobs_that_wait_downstream_count_as_if_they_ran(rig: Rig) -> None:
     assert rig.take(WithDownstream) == "a0"
 
 
-def test_a_job_that_is_put_back_is_first_again(
+def test_a_job_that_is_put_back_is_first_in_the_queue_again(
     rig: Rig, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that waited is given the next job without a look at its key; another one comes
-    before it has put it back."""
+    """BLMOVE gives a waiting worker the next job whatever its key; another job arrives before the
+    worker has put it back."""
     rig.hire(4)
     rig.submit("a", 0)
     rig.submit("a", 1)
     assert [rig.take(), rig.take()] == ["a0", "a1"]
     block = redis.blmove
 
-    def comes_meanwhile(*given: Any) -> Any:
+    def comes_meanwhile(*args: Any) -> Any:
         rig.submit("a", 2)
-        taken = block(*given)
+        job = block(*args)
         rig.submit("a", 3)
         rig.submit("b", 0)
-        return taken
+        return job
 
     monkeypatch.setattr(redis, "blmove", comes_meanwhile)
-    found = FairQueue.lmove(redis, rig.queue.key, 60)
-    assert found is not None
-    assert found[1].startswith(b"b0")
+    queue_and_job = FairQueue.lmove(redis, rig.queue.key, 60)
+    assert queue_and_job is not None
+    assert queue_and_job[1].startswith(b"b0")
     assert rig.waiting() == ["a2", "a3"]
 
 
 class Clock:
-    """Stands still but for those who sleep."""
+    """A clock that advances only in sleep()."""
 
     def __init__(self) -> None:
         self.slept: list[float] = []
@@ -261,7 +261,7 @@ class Clock:
         self.slept.append(seconds)
 
 
-def test_a_free_worker_looks_again_ten_times_a_second(
+def test_a_free_worker_polls_ten_times_a_second(
     rig: Rig, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()

@@ -1,4 +1,4 @@
-"""The job that downloads: what it stores, and what the settings allow."""
+"""The fetch job: what it stores, and the limits of the settings."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def fetched(context: Runtime, url: str, field: str = "image") -> RequestRecord:
 
 
 def record(context: Runtime) -> RequestRecord:
-    found = context.requests.get(ID)
-    assert found is not None
-    return found
+    stored = context.requests.get(ID)
+    assert stored is not None
+    return stored
 
 
-def test_what_was_downloaded_waits_to_be_prepared(context: Runtime, host: PictureHost) -> None:
-    found = fetched(context, host.serve("/a.png", b"the file"))
-    assert (found.status, found.stage) == (Status.QUEUED, Stage.PREPARE)
+def test_a_downloaded_picture_is_prepared_next(context: Runtime, host: PictureHost) -> None:
+    fetched_record = fetched(context, host.serve("/a.png", b"the file"))
+    assert (fetched_record.status, fetched_record.stage) == (Status.QUEUED, Stage.PREPARE)
     assert context.blobs.get(f"{ID}:source") == b"the file"
-    left = cast(int, context.redis.ttl(f"blob:{ID}:source"))
-    assert abs(left - cast(int, context.redis.ttl(f"req:{ID}"))) <= 1
+    blob_ttl_s = cast(int, context.redis.ttl(f"blob:{ID}:source"))
+    assert abs(blob_ttl_s - cast(int, context.redis.ttl(f"req:{ID}"))) <= 1
     assert context.jobs.carried_stages() == {(ID, Stage.PREPARE)}
 
 
@@ -59,12 +59,12 @@ def test_what_was_downloaded_waits_to_be_prepared(context: Runtime, host: Pictur
         ({"max_image_bytes": 7}, "the URL cannot be used: it holds more than 7 bytes"),
     ],
 )
-def test_a_download_has_the_bounds_of_the_settings(
+def test_a_download_is_bounded_by_the_settings(
     context: Runtime, host: PictureHost, settings: dict[str, Any], reason: str, field: str
 ) -> None:
     with_settings(context, **settings)
-    found = fetched(context, host.serve("/a.png", b"the file"), field)
-    assert (found.status, found.error, found.error_status) == (
+    fetched_record = fetched(context, host.serve("/a.png", b"the file"), field)
+    assert (fetched_record.status, fetched_record.error, fetched_record.error_status) == (
         Status.FAILED,
         f"{field}: {reason}",
         400,
@@ -73,10 +73,12 @@ def test_a_download_has_the_bounds_of_the_settings(
     assert context.jobs.carried_stages() == set()
 
 
-def test_a_download_has_its_time(context: Runtime, host: PictureHost) -> None:
+def test_a_download_times_out(context: Runtime, host: PictureHost) -> None:
     with_settings(context, fetch_timeout_s=0.05)
-    found = fetched(context, host.answer("/slow", lambda handler: handler.connection.recv(1)))
-    assert found.error == "image: the URL did not deliver within 0.05 s"
+    fetched_record = fetched(
+        context, host.answer("/slow", lambda handler: handler.connection.recv(1))
+    )
+    assert fetched_record.error == "image: the URL did not deliver within 0.05 s"
 
 
 def test_a_request_that_has_ended_is_not_downloaded(context: Runtime, host: PictureHost) -> None:

@@ -1,4 +1,4 @@
-"""Downloads: many at the same time, and no key and no host holds up the others."""
+"""The fetch worker: concurrent downloads; no key and no host delays the others."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def context(worker_runtime: Runtime) -> Runtime:
 
 @pytest.fixture
 def worker(context: Runtime) -> Iterator[FetchWorker]:
-    made = FetchWorker([FETCH], connection=context.redis, serializer=JSONSerializer)
-    made.register_birth()
-    yield made
-    made.teardown()
+    worker = FetchWorker([FETCH], connection=context.redis, serializer=JSONSerializer)
+    worker.register_birth()
+    yield worker
+    worker.teardown()
 
 
 def submit(context: Runtime, url: str, key: str = "a", field: str = "image") -> str:
@@ -47,7 +47,7 @@ def submit(context: Runtime, url: str, key: str = "a", field: str = "image") -> 
 
 
 def step(worker: FetchWorker) -> bool:
-    """One round of RQ's loop; False: there was nothing to take."""
+    """One round of RQ's loop; False when the queue was empty."""
     found = worker.dequeue_job_and_maintain_ttl(None)
     if found is not None:
         worker.execute_job(*found)
@@ -61,11 +61,11 @@ def record(context: Runtime, request_id: str) -> RequestRecord:
 
 
 SLOTS = 16
-"""Downloads that one process has in hand at the same time."""
+"""Concurrent downloads of one process."""
 
 
 class SlowHost:
-    """Answers each request only once the test says so."""
+    """Answers requests only after the test sets `go`."""
 
     def __init__(self, host: PictureHost) -> None:
         self.arrived = threading.Semaphore(0)
@@ -87,12 +87,12 @@ class SlowHost:
 
 @pytest.fixture
 def slow(host: PictureHost) -> Iterator[SlowHost]:
-    made = SlowHost(host)
-    yield made
-    made.go.set()
+    slow_host = SlowHost(host)
+    yield slow_host
+    slow_host.go.set()
 
 
-def test_what_was_downloaded_is_prepared_next(
+def test_a_downloaded_picture_is_prepared_next(
     context: Runtime, worker: FetchWorker, host: PictureHost
 ) -> None:
     request_id = submit(context, host.serve("/a.png", b"the file"))
@@ -107,7 +107,7 @@ def test_what_was_downloaded_is_prepared_next(
 
 
 @pytest.mark.parametrize("field", ["image", "control_image"])
-def test_a_url_that_fails_ends_its_request_with_the_name_of_its_field(
+def test_a_url_that_fails_fails_its_request_and_names_its_field(
     context: Runtime, worker: FetchWorker, host: PictureHost, field: str
 ) -> None:
     request_id = submit(context, host.origin + "/missing.png", field=field)
@@ -119,10 +119,10 @@ def test_a_url_that_fails_ends_its_request_with_the_name_of_its_field(
     assert context.jobs.queue(CPU).job_ids == []
 
 
-def test_downloads_run_at_the_same_time_and_another_key_passes(
+def test_downloads_run_concurrently_and_another_key_is_not_delayed(
     context: Runtime, worker: FetchWorker, host: PictureHost, slow: SlowHost
 ) -> None:
-    """Half of the slots are all that one key gets, whatever its hosts do."""
+    """One key gets at most half of the slots, whatever its hosts do."""
     for _ in range(SLOTS):
         submit(context, slow.url)
     for _ in range(SLOTS // 2):
@@ -152,10 +152,10 @@ def test_no_job_is_taken_while_all_slots_are_in_use(
     assert set(context.jobs.queue(CPU).job_ids) == {f"{one}-prepare" for one in made}
 
 
-def test_a_key_downloads_no_more_than_its_decoders_keep_up_with(
+def test_a_key_whose_files_wait_for_a_decoder_downloads_no_more(
     context: Runtime, worker: FetchWorker, host: PictureHost
 ) -> None:
-    """What waits to be decoded takes room in Redis."""
+    """Files that wait for a decoder occupy memory of Redis."""
     url = host.serve("/a.png", b"the file")
     for _ in range(SLOTS):
         submit(context, url)
@@ -172,18 +172,18 @@ def test_a_key_downloads_no_more_than_its_decoders_keep_up_with(
     assert step(worker)
 
 
-def test_told_to_leave_at_once_it_puts_its_downloads_back(
+def test_an_immediate_shutdown_re_queues_the_downloads(
     context: Runtime, worker: FetchWorker, slow: SlowHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request_id = submit(context, slow.url)
     assert step(worker)
     slow.wait_for(1)
 
-    def told_twice() -> None:
+    def signalled_twice() -> None:
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr(worker, "_settle", told_twice)
+        patched.setattr(worker, "_wait_for_downloads", signalled_twice)
         with pytest.raises(SystemExit):
             worker.teardown()
     assert context.jobs.queue(FETCH).job_ids == [f"{request_id}-fetch"]

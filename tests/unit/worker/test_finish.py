@@ -1,4 +1,4 @@
-"""The last job: what is delivered, and what a file says of itself."""
+"""The finish job: the outputs of a request, and the metadata of their files."""
 
 from __future__ import annotations
 
@@ -83,17 +83,17 @@ def delivered(context: Runtime, name: str) -> Any:
 
 
 @pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
-def test_the_setting_decides_whether_pictures_say_what_made_them(
+def test_the_setting_output_metadata_decides_whether_files_have_metadata(
     worker_runtime: Runtime, image_format: str
 ) -> None:
     finished(worker_runtime, image_format=image_format)
     telling = delivered(worker_runtime, "1")
     text = embedded(telling)
     assert text is not None
-    said = json.loads(text)
-    assert said["parameters"]["prompt"] == "a lighthouse"
-    assert (said["parameters"]["seed"], said["parameters"]["samples"]) == (10, 1)
-    assert "base64" not in said["parameters"]
+    metadata = json.loads(text)
+    assert metadata["parameters"]["prompt"] == "a lighthouse"
+    assert (metadata["parameters"]["seed"], metadata["parameters"]["samples"]) == (10, 1)
+    assert "base64" not in metadata["parameters"]
     if image_format == "png":
         assert telling.info["parameters"].startswith("a lighthouse\nSteps: 17, Sampler: DEIS, ")
         assert "Seed: 10, Size: 100x60, Model: stub, " in telling.info["parameters"]
@@ -105,12 +105,12 @@ def test_the_setting_decides_whether_pictures_say_what_made_them(
     assert "exif" not in silent.info
     assert silent.tobytes() == telling.tobytes()
     assert b"lighthouse" not in (worker_runtime.blobs.get(f"{ID}:output:1") or b"")
-    assert record.outputs[1]["pixels_sha256"] == said["pixels_sha256"]
+    assert record.outputs[1]["pixels_sha256"] == metadata["pixels_sha256"]
 
 
 @pytest.mark.parametrize("annotated", [True, False])
-def test_the_map_is_delivered_whole(worker_runtime: Runtime, annotated: bool) -> None:
-    """Of prepare where it made one, else of the gpu worker; with the rim that the picture loses."""
+def test_the_control_map_is_delivered_uncropped(worker_runtime: Runtime, annotated: bool) -> None:
+    """The map of prepare, or of the gpu worker; with the padding that the picture loses."""
     record = finished(worker_runtime, annotated)
     control_map = delivered(worker_runtime, "map")
     assert control_map.size == (112, 64)
@@ -121,8 +121,8 @@ def test_the_map_is_delivered_whole(worker_runtime: Runtime, annotated: bool) ->
         assert worker_runtime.blobs.get(f"{ID}:{name}") is None
 
 
-class Judge:
-    """Stands for a classifier that has seen enough."""
+class StubFilter:
+    """A stub classifier with a fixed score."""
 
     def __init__(self, score: float) -> None:
         self._score = score
@@ -133,10 +133,12 @@ class Judge:
 
 
 @pytest.mark.parametrize(("score", "status"), [(0.7, Status.FAILED), (0.69, Status.COMPLETED)])
-def test_the_threshold_decides(worker_runtime: Runtime, score: float, status: Status) -> None:
+def test_the_content_filters_threshold_decides(
+    worker_runtime: Runtime, score: float, status: Status
+) -> None:
     settings = Settings(content_filter="any", content_filter_threshold=0.7)
     worker_runtime.settings = settings
-    worker_runtime.content_filter = Judge(score)  # type: ignore[assignment]
+    worker_runtime.content_filter = StubFilter(score)  # type: ignore[assignment]
     record = ended(worker_runtime)
     assert record.status is status
     if status is Status.FAILED:
@@ -145,7 +147,7 @@ def test_the_threshold_decides(worker_runtime: Runtime, score: float, status: St
         assert worker_runtime.redis.keys(f"blob:{ID}:*") == []
 
 
-def test_a_filter_that_is_not_there_lets_nothing_pass(
+def test_a_missing_content_filter_lets_no_picture_pass(
     worker_runtime: Runtime, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker_runtime.settings = Settings(content_filter="any")
@@ -155,10 +157,10 @@ def test_a_filter_that_is_not_there_lets_nothing_pass(
     assert "the content filter is configured but not loaded" in caplog.text
 
 
-def test_every_picture_is_judged_and_the_worst_one_decides(
+def test_the_content_filter_scores_every_picture_and_the_highest_score_decides(
     worker_runtime: Runtime, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Harsh(Judge):
+    class StrictFilter(StubFilter):
         def score(self, picture: Image.Image) -> float:
             seen.append(picture)
             return len(seen) * 0.4
@@ -166,7 +168,7 @@ def test_every_picture_is_judged_and_the_worst_one_decides(
     seen: list[Image.Image] = []
     caplog.set_level("INFO", "worker.finish")
     worker_runtime.settings = Settings(content_filter="any", content_filter_threshold=0.8)
-    worker_runtime.content_filter = Harsh(0)  # type: ignore[assignment]
+    worker_runtime.content_filter = StrictFilter(0)  # type: ignore[assignment]
     assert ended(worker_runtime).error == ContentWithheld.sentence
     assert seen[0].tobytes() != seen[1].tobytes()
     assert caplog.messages == [
@@ -175,7 +177,7 @@ def test_every_picture_is_judged_and_the_worst_one_decides(
     ]
 
 
-def test_what_was_delivered_is_in_the_record(worker_runtime: Runtime) -> None:
+def test_the_outputs_are_described_in_the_record(worker_runtime: Runtime) -> None:
     record = finished(worker_runtime, image_format="png")
     for number, made in enumerate(record.outputs):
         data = worker_runtime.blobs.get(f"{ID}:output:{number}")
@@ -192,16 +194,16 @@ def test_what_was_delivered_is_in_the_record(worker_runtime: Runtime) -> None:
         }
         pixels = astronaut((112, 64)).rotate(number * 90).crop((6, 2, 106, 62))
         assert opened(data).tobytes() == pixels.tobytes()
-        left = cast(int, worker_runtime.redis.ttl(f"blob:{ID}:output:{number}"))
-        assert abs(left - cast(int, worker_runtime.redis.ttl(f"req:{ID}"))) <= 1
+        blob_ttl_s = cast(int, worker_runtime.redis.ttl(f"blob:{ID}:output:{number}"))
+        assert abs(blob_ttl_s - cast(int, worker_runtime.redis.ttl(f"req:{ID}"))) <= 1
     assert [made["seed"] for made in record.outputs] == [9, 10]
 
 
 @pytest.mark.parametrize("image_format", ["jpeg", "webp"])
-def test_the_pixels_of_a_picture_are_those_of_its_file(
+def test_the_pixel_digest_is_of_the_decoded_file(
     worker_runtime: Runtime, image_format: str
 ) -> None:
-    """These formats change them."""
+    """These formats are lossy."""
     record = finished(worker_runtime, image_format=image_format, samples=1)
     [made] = record.outputs
     pixels = delivered(worker_runtime, "0").tobytes()
@@ -209,7 +211,7 @@ def test_the_pixels_of_a_picture_are_those_of_its_file(
     assert made["content_type"] == f"image/{image_format}"
 
 
-def test_the_quality_is_that_of_the_request(worker_runtime: Runtime) -> None:
+def test_a_picture_has_the_quality_of_its_request(worker_runtime: Runtime) -> None:
     sizes = []
     for quality in (20, 90):
         record = finished(worker_runtime, quality=quality, samples=1)
@@ -225,7 +227,7 @@ def test_a_picture_that_is_lost_is_a_failure_with_a_reason(worker_runtime: Runti
 
 
 def test_a_map_that_is_lost_is_left_out(worker_runtime: Runtime) -> None:
-    """Of a gpu worker that kept none; alone it is a failure."""
+    """As with an older gpu worker. A request for the map alone fails."""
     record = finished(worker_runtime, lost=("map",))
     assert (len(record.outputs), record.control_map) == (2, None)
     worker_runtime.requests.forget(ID)
@@ -234,27 +236,27 @@ def test_a_map_that_is_lost_is_left_out(worker_runtime: Runtime) -> None:
 
 
 @pytest.mark.parametrize(("only_map", "measured"), [(False, b"1"), (True, None)])
-def test_pictures_teach_how_long_the_next_ones_take(
+def test_a_finished_picture_updates_the_throughput(
     worker_runtime: Runtime, only_map: bool, measured: bytes | None
 ) -> None:
     finished(worker_runtime, **({"only_map": True} if only_map else {}))
     assert worker_runtime.redis.hget("measured", "requests:exact") == measured
 
 
-def test_only_results_are_kept(worker_runtime: Runtime) -> None:
+def test_only_the_outputs_stay_after_finish(worker_runtime: Runtime) -> None:
     finished(worker_runtime)
     names = {key.decode().partition(":output:")[2] for key in worker_runtime.redis.keys("blob:*")}
     assert names == {"0", "1", "map"}
 
 
-def test_a_request_that_has_ended_is_finished_by_nobody(worker_runtime: Runtime) -> None:
+def test_a_request_that_has_ended_is_not_finished(worker_runtime: Runtime) -> None:
     finished(worker_runtime)
     before = dump(worker_runtime.redis)
     job.finish(ID)
     assert dump(worker_runtime.redis) == before
 
 
-def test_a_map_alone_is_the_whole_result(worker_runtime: Runtime) -> None:
+def test_a_request_for_a_map_alone_has_the_map_as_its_output(worker_runtime: Runtime) -> None:
     record = finished(worker_runtime, only_map=True)
     [made] = record.outputs
     assert (made["file_name"], made["seed"], made["width"], made["height"]) == ("0.png", 0, 112, 64)

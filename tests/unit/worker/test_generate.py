@@ -1,4 +1,4 @@
-"""The gpu job around the mathematics: what goes in, what is kept, what a failed model becomes."""
+"""The generate job around the model: its input, what it stores, and how it reports failures."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from app import VERSION
 from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.settings import Settings
 from models.errors import NonFiniteLatents
-from models.evaluation_log import Made, Memory
+from models.evaluation_log import GeneratedImage, ResumeStore
 from models.geometry import resolution_mu
-from models.pipeline import Generation, OnSeen, OnStep
+from models.pipeline import Generation, OnPrediction, OnStep
 from models.spec import GenerationSpec
 from worker import generate as job
 from worker.runtime import Runtime
@@ -42,68 +42,68 @@ PARAMS = {
 @pytest.fixture
 def context(worker_runtime: Runtime) -> Runtime:
     """A gpu worker whose next job is a prepared request of 100x60."""
-    made = worker_runtime
-    made.checkpoint = SimpleNamespace(  # type: ignore[assignment]  # all that is looked at here
+    context = worker_runtime
+    context.checkpoint = SimpleNamespace(  # type: ignore[assignment]  # only what the job reads
         checkpoint=SimpleNamespace(name="stub"),
         networks=SimpleNamespace(profile=lambda asked: asked),
         dtype="float32",
         device=torch.device("cpu"),
         weights={"base": "owner/name@commit"},
     )
-    expires_at = made.requests.expiry()
-    made.requests.submit(ID, "a", PARAMS, {}, expires_at)
-    made.requests.claim(ID, Stage.PREPARE, "e1")
-    made.requests.advance(ID, Stage.PREPARE, "e1", {"width": 100, "height": 60})
-    made.blobs.put(f"{ID}:control", Image.new("RGB", (112, 64), "red").tobytes(), expires_at)
-    return made
+    expires_at = context.requests.expiry()
+    context.requests.submit(ID, "a", PARAMS, {}, expires_at)
+    context.requests.claim(ID, Stage.PREPARE, "e1")
+    context.requests.advance(ID, Stage.PREPARE, "e1", {"width": 100, "height": 60})
+    context.blobs.put(f"{ID}:control", Image.new("RGB", (112, 64), "red").tobytes(), expires_at)
+    return context
 
 
 def record(context: Runtime) -> RequestRecord:
-    found = context.requests.get(ID)
-    assert found is not None
-    return found
+    stored = context.requests.get(ID)
+    assert stored is not None
+    return stored
 
 
 def run() -> None:
-    """The job to its end, as on a gpu worker that has no other."""
-    rest = job.generate(ID)
-    if rest is not None:
-        rest()
+    """Run the job and its deferred work, as a gpu worker without a next job does."""
+    deferred = job.generate(ID)
+    if deferred is not None:
+        deferred()
 
 
 def model(monkeypatch: pytest.MonkeyPatch, generate: Any) -> None:
     monkeypatch.setattr(job, "generate_pictures", generate)
 
 
-def test_the_model_gets_the_request_and_its_pixels_are_kept(
+def test_the_model_gets_the_request_and_its_pixels_are_stored(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[GenerationSpec] = []
+    specs: list[GenerationSpec] = []
 
     def generate(
         _loaded: Any,
         spec: GenerationSpec,
         picture: Image.Image,
         on_step: OnStep,
-        memory: Memory,
+        resume_store: ResumeStore,
         *,
         annotated: bool,
-        on_seen: OnSeen | None,
+        on_prediction: OnPrediction | None,
     ) -> Generation:
         assert not annotated
-        assert on_seen is None
-        asked.append(spec)
+        assert on_prediction is None
+        specs.append(spec)
         assert picture.getpixel((0, 0)) == (255, 0, 0)
         on_step(5, 34)
         assert (record(context).step, record(context).steps) == (5, 34)
-        made = tuple(Made(np.full((64, 112, 3), shade, np.uint8), 17, 10) for shade in (1, 2))
-        for index, each in enumerate(made):
-            memory.after_picture(index, each)
-        return Generation(made, picture, "exact")
+        generation = makes(picture, 1, 2)
+        for index, image in enumerate(generation.images):
+            resume_store.after_image(index, image)
+        return generation
 
     model(monkeypatch, generate)
     run()
-    assert asked == [
+    assert specs == [
         GenerationSpec("x", "canny", 112, 64, 0.7, 0.6, 4.0, 17, "deis", "beta", 9, 2, 1.15)
     ]
     assert context.blobs.get(f"{ID}:pixels:1") == bytes([2]) * (64 * 112 * 3)
@@ -117,7 +117,9 @@ def test_the_model_gets_the_request_and_its_pixels_are_kept(
     assert context.jobs.queue("finish").job_ids == [f"{ID}-finish"]
 
 
-def test_a_map_alone_asks_for_no_picture(context: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_for_a_map_alone_generates_no_picture(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def make(_loaded: Any, control: str, picture: Image.Image) -> Image.Image:
         assert (control, picture.size) == ("canny", (112, 64))
         return Image.new("RGB", picture.size, "blue")
@@ -152,31 +154,31 @@ def test_latents_that_are_not_finite_fail_with_sampler_schedule_and_step(
 def test_a_lost_device_ends_the_process_and_not_the_request(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Left(BaseException):
+    class Exited(BaseException):
         pass
 
     def leave(code: int) -> None:
         assert code == 71
-        raise Left
+        raise Exited
 
     def generate(*_: Any, **__: Any) -> Generation:
-        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+        raise torch.AcceleratorError("CUDA error: an illegal resume_store access was encountered")
 
     model(monkeypatch, generate)
     monkeypatch.setattr(job.os, "_exit", leave)
-    with pytest.raises(Left):
+    with pytest.raises(Exited):
         run()
     assert record(context).status is Status.PROCESSING
 
 
-def test_a_request_that_was_taken_over_is_left_at_the_next_step(
+def test_a_request_taken_over_by_another_worker_stops_at_the_next_step(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def generate(*given: Any, **_: Any) -> Generation:
-        on_step: OnStep = given[3]
+    def generate(*args: Any, **_: Any) -> Generation:
+        on_step: OnStep = args[3]
         context.requests.claim(ID, Stage.GENERATE, "other worker")
         on_step(1, 34)
-        raise AssertionError("it went on")
+        raise AssertionError("the job did not stop")
 
     model(monkeypatch, generate)
     run()
@@ -185,31 +187,31 @@ def test_a_request_that_was_taken_over_is_left_at_the_next_step(
 
 
 @pytest.mark.usefixtures("context")
-@pytest.mark.parametrize(("version", "goes_on"), [(VERSION, True), ("99.0.0", False)])
-def test_what_a_dead_worker_kept_is_for_workers_of_its_version_only(
-    monkeypatch: pytest.MonkeyPatch, version: str, goes_on: bool
+@pytest.mark.parametrize(("version", "resumed"), [(VERSION, True), ("99.0.0", False)])
+def test_resume_state_is_used_by_workers_of_the_same_version_only(
+    monkeypatch: pytest.MonkeyPatch, version: str, resumed: bool
 ) -> None:
-    """The samplers of another version may ask the model other questions."""
+    """The samplers of another version may evaluate the model at other points."""
 
     class Killed(BaseException):
         pass
 
-    def dies(*given: Any, **_: Any) -> Generation:
-        given[4].after_picture(0, Made(np.zeros((64, 112, 3), np.uint8), 17, 10))
+    def dies(*args: Any, **_: Any) -> Generation:
+        args[4].after_image(0, GeneratedImage(np.zeros((64, 112, 3), np.uint8), 17, 10))
         raise Killed
 
-    def looks(*given: Any, **_: Any) -> Generation:
-        found.append(given[4].made(0) is not None)
+    def looks(*args: Any, **_: Any) -> Generation:
+        images_found.append(args[4].finished_image(0) is not None)
         raise NonFiniteLatents("deis", "beta", 4, 17)
 
-    found: list[bool] = []
+    images_found: list[bool] = []
     model(monkeypatch, dies)
     with pytest.raises(Killed):
         run()
     monkeypatch.setattr(job, "VERSION", version)
     model(monkeypatch, looks)
     run()
-    assert found == [goes_on]
+    assert images_found == [resumed]
 
 
 def test_mu_auto_follows_the_size(context: Runtime) -> None:
@@ -220,7 +222,7 @@ def test_mu_auto_follows_the_size(context: Runtime) -> None:
 @pytest.mark.parametrize(
     ("asked", "used"), [({}, "fast"), ({"profile": ""}, "fast"), ({"profile": "exact"}, "exact")]
 )
-def test_the_workers_profile_is_for_requests_that_name_none(
+def test_requests_without_a_profile_get_the_workers_profile(
     context: Runtime, asked: dict[str, str], used: str
 ) -> None:
     params = {**PARAMS, **asked}
@@ -228,14 +230,16 @@ def test_the_workers_profile_is_for_requests_that_name_none(
     assert spec.profile == used
 
 
-def test_the_profile_that_was_served_is_kept(
+def test_the_profile_that_was_served_is_recorded(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def generate(
         _loaded: Any, spec: GenerationSpec, picture: Any, *_: Any, **__: Any
     ) -> Generation:
         assert spec.profile == "exact"
-        return Generation((Made(np.zeros((64, 112, 3), np.uint8), 1, 1),), picture, "fast")
+        return Generation(
+            (GeneratedImage(np.zeros((64, 112, 3), np.uint8), 1, 1),), picture, "fast"
+        )
 
     model(monkeypatch, generate)
     run()
@@ -258,14 +262,16 @@ def test_a_worker_without_a_model_makes_nothing(
 
 
 def makes(picture: Image.Image, *shades: int) -> Generation:
-    made = tuple(Made(np.full((64, 112, 3), shade, np.uint8), 17, 10) for shade in shades)
-    return Generation(made, picture, "exact")
+    images = tuple(
+        GeneratedImage(np.full((64, 112, 3), shade, np.uint8), 17, 10) for shade in shades
+    )
+    return Generation(images, picture, "exact")
 
 
-def test_what_was_measured_says_how_long_it_will_take(
+def test_the_predicted_time_comes_from_the_measured_throughput(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model(monkeypatch, lambda *given, **_: makes(given[2], 1))
+    model(monkeypatch, lambda *args, **_: makes(args[2], 1))
     context.requests.forget(ID)
     context.requests.submit(ID, "a", PARAMS, {}, context.requests.expiry())
     context.requests.claim(ID, Stage.PREPARE, "e1")
@@ -276,42 +282,42 @@ def test_what_was_measured_says_how_long_it_will_take(
     assert record(context).predicted_s == 17.0
 
 
-def test_nothing_is_predicted_before_anything_was_measured(
+def test_no_time_is_predicted_before_any_request_was_measured(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model(monkeypatch, lambda *given, **_: makes(given[2], 1))
+    model(monkeypatch, lambda *args, **_: makes(args[2], 1))
     run()
     assert record(context).predicted_s is None
 
 
-def test_the_next_control_picture_is_read_meanwhile(
+def test_the_next_control_picture_is_prefetched_during_the_job(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     following = "f" * 32
     context.blobs.put(f"{following}:control", b"the next one", context.requests.expiry())
     context.jobs.enqueue(following, Stage.GENERATE)
-    model(monkeypatch, lambda *given, **_: makes(given[2], 1))
+    model(monkeypatch, lambda *args, **_: makes(args[2], 1))
     run()
-    context.background_thread.settle()
+    context.background_thread.flush()
     context.blobs.delete(f"{following}:control")
-    assert context.prefetch.control(following) == b"the next one"
+    assert context.prefetch.control_picture(following) == b"the next one"
 
 
-class Answers:
-    """In the place of a tape."""
+class StubLog:
+    """Stands for an EvaluationLog."""
 
-    def take(self) -> list[bytes]:
+    def drain(self) -> list[bytes]:
         return [b"answer"]
 
 
-def test_answers_are_kept_with_what_they_depend_on(
+def test_evaluations_are_saved_with_their_source(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context.settings = context.settings.model_copy(update={"resume_every_s": 1e-9})
 
-    def generate(*given: Any, **_: Any) -> Generation:
-        given[4].after_step(0, Answers())
-        return makes(given[2], 1)
+    def generate(*args: Any, **_: Any) -> Generation:
+        args[4].after_step(0, StubLog())
+        return makes(args[2], 1)
 
     model(monkeypatch, generate)
     run()
@@ -322,37 +328,37 @@ def test_answers_are_kept_with_what_they_depend_on(
 def test_a_map_that_prepare_has_made_is_not_stored_again(
     context: Runtime, monkeypatch: pytest.MonkeyPatch, annotated: bool
 ) -> None:
-    asked: list[bool] = []
+    flags: list[bool] = []
 
-    def generate(*given: Any, annotated: bool, **_: Any) -> Generation:
-        asked.append(annotated)
-        return makes(given[2], 1)
+    def generate(*args: Any, annotated: bool, **_: Any) -> Generation:
+        flags.append(annotated)
+        return makes(args[2], 1)
 
     model(monkeypatch, generate)
     context.redis.hset(f"req:{ID}", "annotated", "true" if annotated else "false")
     run()
-    assert asked == [annotated]
+    assert flags == [annotated]
     assert (context.blobs.get(f"{ID}:map") is None) is annotated
 
 
-def test_a_device_that_is_lost_is_left_when_the_last_picture_is_stored(
+def test_a_worker_that_lost_its_device_stores_the_last_picture_before_it_exits(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Left(BaseException):
+    class Exited(BaseException):
         pass
 
     def leave(_code: int) -> None:
         done.append("left")
-        raise Left
+        raise Exited
 
     def generate(*_: Any, **__: Any) -> Generation:
-        context.background_thread.settle()
-        context.background_thread.leave(lambda: done.append("stored"))
-        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+        context.background_thread.flush()
+        context.background_thread.defer(lambda: done.append("stored"))
+        raise torch.AcceleratorError("CUDA error: an illegal resume_store access was encountered")
 
     done: list[str] = []
     model(monkeypatch, generate)
     monkeypatch.setattr(job.os, "_exit", leave)
-    with pytest.raises(Left):
+    with pytest.raises(Exited):
         run()
     assert done == ["stored", "left"]

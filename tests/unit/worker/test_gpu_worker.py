@@ -1,4 +1,4 @@
-"""The gpu worker: what it says of itself, and the end of a job beside the next one."""
+"""The gpu worker: the fields it publishes, and deferred work that runs during the next job."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ pytestmark = pytest.mark.torch
 
 FIRST, SECOND = "a" * 32, "b" * 32
 
-Rest = Callable[[], None]
+DeferredWork = Callable[[], None]
 
 
 @pytest.fixture
 def worker(worker_runtime: Runtime) -> Iterator[GpuWorker]:
     queue = worker_runtime.jobs.queue(GPU)
-    made = GpuWorker([queue], connection=worker_runtime.redis, serializer=JSONSerializer)
-    yield made
-    made.teardown()
+    worker = GpuWorker([queue], connection=worker_runtime.redis, serializer=JSONSerializer)
+    yield worker
+    worker.teardown()
 
 
 @pytest.mark.parametrize("pixels", [None, 4_000_000])
-def test_it_says_what_its_card_can_do_as_long_as_it_lives(
+def test_a_gpu_worker_publishes_the_largest_picture_of_its_card_while_registered(
     worker_runtime: Runtime, pixels: int | None
 ) -> None:
     jobs, checkpoint = worker_runtime.jobs, SimpleNamespace(max_pixels=pixels)
@@ -52,20 +52,22 @@ def test_it_says_what_its_card_can_do_as_long_as_it_lives(
 
 
 @pytest.fixture
-def rests(worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> dict[str, Rest | None]:
-    """Two jobs wait; each returns what the test puts here for its request."""
-    found: dict[str, Rest | None] = {FIRST: None, SECOND: None}
-    monkeypatch.setattr(generate, "generate", found.__getitem__)
+def deferred(
+    worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, DeferredWork | None]:
+    """Two jobs wait; each returns the deferred work that the test sets here for its request."""
+    by_request: dict[str, DeferredWork | None] = {FIRST: None, SECOND: None}
+    monkeypatch.setattr(generate, "generate", by_request.__getitem__)
     for request_id in (FIRST, SECOND):
         worker_runtime.jobs.enqueue(request_id, Stage.GENERATE)
-    return found
+    return by_request
 
 
 def step(worker: GpuWorker) -> None:
     """One round of RQ's loop."""
-    found = worker.dequeue_job_and_maintain_ttl(None)
-    if found is not None:
-        worker.execute_job(*found)
+    job_and_queue = worker.dequeue_job_and_maintain_ttl(None)
+    if job_and_queue is not None:
+        worker.execute_job(*job_and_queue)
 
 
 def status(context: Runtime, request_id: str) -> JobStatus:
@@ -74,66 +76,66 @@ def status(context: Runtime, request_id: str) -> JobStatus:
     return job.get_status()
 
 
-def in_hand(worker: GpuWorker) -> list[str]:
+def in_flight(worker: GpuWorker) -> list[str]:
     return [execution.job_id[:32] for execution in worker.executions.values()]
 
 
-def test_a_job_without_a_rest_ends_at_once(
-    worker: GpuWorker, worker_runtime: Runtime, rests: dict[str, Rest | None]
+def test_a_job_without_deferred_work_ends_at_once(
+    worker: GpuWorker, worker_runtime: Runtime, deferred: dict[str, DeferredWork | None]
 ) -> None:
-    assert rests[FIRST] is None
+    assert deferred[FIRST] is None
     step(worker)
     assert status(worker_runtime, FIRST) is JobStatus.FINISHED
-    assert in_hand(worker) == []
+    assert in_flight(worker) == []
 
 
-def test_a_job_is_not_finished_before_its_rest_is(
-    worker: GpuWorker, worker_runtime: Runtime, rests: dict[str, Rest | None]
+def test_a_job_is_not_finished_before_its_deferred_work_is(
+    worker: GpuWorker, worker_runtime: Runtime, deferred: dict[str, DeferredWork | None]
 ) -> None:
-    begun, go, last = threading.Event(), threading.Event(), threading.Event()
+    started, go, last = threading.Event(), threading.Event(), threading.Event()
 
-    def rest() -> None:
-        begun.set()
+    def first_part() -> None:
+        started.set()
         go.wait()
 
-    def last_rest() -> None:
+    def second_part() -> None:
         last.wait()
 
-    rests[FIRST], rests[SECOND] = rest, last_rest
+    deferred[FIRST], deferred[SECOND] = first_part, second_part
     step(worker)
-    assert not begun.is_set()
+    assert not started.is_set()
     assert status(worker_runtime, FIRST) is JobStatus.STARTED
-    found = worker.dequeue_job_and_maintain_ttl(None)
-    assert found is not None
-    worker_runtime.background_thread.begin()  # as the second job does once it has the device
-    begun.wait()
+    job_and_queue = worker.dequeue_job_and_maintain_ttl(None)
+    assert job_and_queue is not None
+    worker_runtime.background_thread.start()  # as the second job does once it has the device
+    started.wait()
     assert status(worker_runtime, FIRST) is JobStatus.STARTED
-    assert in_hand(worker) == [FIRST]
+    assert in_flight(worker) == [FIRST]
     go.set()
-    worker.execute_job(*found)
+    worker.execute_job(*job_and_queue)
     assert status(worker_runtime, FIRST) is JobStatus.FINISHED
     assert status(worker_runtime, SECOND) is JobStatus.STARTED
     last.set()
     worker.teardown()
     assert status(worker_runtime, SECOND) is JobStatus.FINISHED
-    assert in_hand(worker) == []
+    assert in_flight(worker) == []
 
 
-def test_without_a_next_job_the_rest_is_done_at_once(
-    worker: GpuWorker, rests: dict[str, Rest | None]
+def test_without_a_next_job_deferred_work_starts_at_once(
+    worker: GpuWorker, deferred: dict[str, DeferredWork | None]
 ) -> None:
     done = threading.Event()
-    rests[SECOND] = done.set
+    deferred[SECOND] = done.set
     step(worker)
     step(worker)
     assert done.wait(60)
 
 
-def test_when_another_worker_took_the_next_job_the_rest_is_done(
-    worker: GpuWorker, worker_runtime: Runtime, rests: dict[str, Rest | None]
+def test_deferred_work_starts_when_another_worker_took_the_next_job(
+    worker: GpuWorker, worker_runtime: Runtime, deferred: dict[str, DeferredWork | None]
 ) -> None:
     done = threading.Event()
-    rests[FIRST] = done.set
+    deferred[FIRST] = done.set
     step(worker)
     assert not done.is_set()
     worker_runtime.jobs.queue(GPU).empty()
@@ -141,27 +143,27 @@ def test_when_another_worker_took_the_next_job_the_rest_is_done(
     assert done.wait(60)
 
 
-def test_a_job_that_never_has_the_device_does_not_hold_up_the_last_one(
-    worker: GpuWorker, rests: dict[str, Rest | None]
+def test_a_job_that_never_uses_the_device_starts_the_deferred_work_of_the_last_one(
+    worker: GpuWorker, deferred: dict[str, DeferredWork | None]
 ) -> None:
     done = threading.Event()
-    rests[FIRST] = done.set
+    deferred[FIRST] = done.set
     step(worker)
     step(worker)
     assert done.wait(60)
 
 
-def test_a_rest_that_fails_leaves_the_job_to_the_next_worker(
-    worker: GpuWorker, worker_runtime: Runtime, rests: dict[str, Rest | None]
+def test_deferred_work_that_fails_leaves_the_job_to_the_next_worker(
+    worker: GpuWorker, worker_runtime: Runtime, deferred: dict[str, DeferredWork | None]
 ) -> None:
-    def rest() -> None:
+    def first_part() -> None:
         raise RedisConnectionError("away")
 
-    rests[FIRST] = rest
+    deferred[FIRST] = first_part
     step(worker)
-    worker_runtime.background_thread.settle()
+    worker_runtime.background_thread.flush()
     assert status(worker_runtime, FIRST) is JobStatus.STARTED
-    assert in_hand(worker) == []  # nobody renews its lease
+    assert in_flight(worker) == []  # its lease is no longer renewed
     queue, redis = worker_runtime.jobs.queue(GPU), worker_runtime.redis
     (lease,) = redis.zrange(queue.started_job_registry.key, 0, -1)
     redis.zadd(queue.started_job_registry.key, {lease: 1})
@@ -169,13 +171,13 @@ def test_a_rest_that_fails_leaves_the_job_to_the_next_worker(
     assert queue.job_ids == [f"{FIRST}-generate", f"{SECOND}-generate"]
 
 
-def test_the_lease_of_every_job_in_hand_is_renewed(
+def test_the_lease_of_every_in_flight_job_is_renewed(
     worker: GpuWorker,
     worker_runtime: Runtime,
-    rests: dict[str, Rest | None],
+    deferred: dict[str, DeferredWork | None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of one whose rest is being done, too."""
+    """Including the lease of a job whose deferred work is running."""
     renewed = {FIRST: threading.Event(), SECOND: threading.Event()}
 
     def heartbeat(job: Job, _execution: object) -> None:
@@ -183,14 +185,14 @@ def test_the_lease_of_every_job_in_hand_is_renewed(
 
     monkeypatch.setattr(worker, "maintain_heartbeats", heartbeat)
     monkeypatch.setattr(in_process_worker, "BEAT_S", 0.01)
-    rests[FIRST] = lambda: None
+    deferred[FIRST] = lambda: None
 
     def second(_request_id: str) -> None:
         assert renewed[FIRST].wait(60)
         assert renewed[SECOND].wait(60)
 
-    def job(request_id: str) -> Rest | None:
-        return second(request_id) if request_id == SECOND else rests[request_id]
+    def job(request_id: str) -> DeferredWork | None:
+        return second(request_id) if request_id == SECOND else deferred[request_id]
 
     monkeypatch.setattr(generate, "generate", job)
     assert worker.work(burst=True, logging_level="WARNING")
@@ -200,9 +202,9 @@ def test_the_lease_of_every_job_in_hand_is_renewed(
 def test_a_job_that_outlasts_the_grace_period_is_put_back(
     worker: GpuWorker, worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One SIGTERM is enough: the worker asks itself a second time."""
+    """One SIGTERM is enough: the worker signals itself after the grace period."""
     worker_runtime.settings = worker_runtime.settings.model_copy(update={"grace_s": 3})
-    handlers = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)}
 
     def endless(_request_id: str) -> None:
         os.kill(os.getpid(), signal.SIGTERM)

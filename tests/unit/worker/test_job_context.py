@@ -1,4 +1,4 @@
-"""Whom lines are about while a job runs: in a forked work horse, and beside the device."""
+"""The log context of a job: in a forked work horse, and on the background thread."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.core.telemetry import logs, tracing
 from worker import generate, prepare
 from worker.forking_worker import PrepareWorker
 from worker.gpu_worker import GpuWorker
-from worker.job_context import about_job
+from worker.job_context import log_context
 from worker.runtime import Runtime
 
 pytestmark = pytest.mark.torch
@@ -27,41 +27,41 @@ pytestmark = pytest.mark.torch
 ID = "0123456789abcdef0123456789abcdef"
 
 
-def say(path: Path, line: str) -> None:
-    """A file, so that what another process says can be read."""
+def write_request(path: Path, line: str) -> None:
+    """Write to a file, so that the test can read another process's output."""
     with path.open("a") as file:
         file.write(f"{line}: {logs.current_request()}\n")
 
 
-def test_a_work_horse_knows_its_request(
+def test_the_log_lines_of_a_work_horse_name_its_request(
     worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    said = tmp_path / "said"
-    monkeypatch.setattr(prepare, "prepare", lambda _: say(said, "horse"))
+    output = tmp_path / "said"
+    monkeypatch.setattr(prepare, "prepare", lambda _: write_request(output, "horse"))
     monkeypatch.setattr(
-        PrepareWorker, "set_state", lambda *_, **__: say(said, "parent"), raising=True
+        PrepareWorker, "set_state", lambda *_, **__: write_request(output, "parent"), raising=True
     )
     redis, jobs = worker_runtime.redis, worker_runtime.jobs
     worker = PrepareWorker([CPU], connection=redis, serializer=JSONSerializer)
     jobs.enqueue(ID, Stage.PREPARE)
-    found = worker.dequeue_job_and_maintain_ttl(None)
-    assert found is not None
-    said.unlink(missing_ok=True)
-    worker.execute_job(*found)
+    job_and_queue = worker.dequeue_job_and_maintain_ttl(None)
+    assert job_and_queue is not None
+    output.unlink(missing_ok=True)
+    worker.execute_job(*job_and_queue)
     worker.teardown()
-    assert set(said.read_text().splitlines()) == {f"horse: {ID}", f"parent: {ID}"}
+    assert set(output.read_text().splitlines()) == {f"horse: {ID}", f"parent: {ID}"}
     assert logs.current_request() == ""
 
 
-def test_what_is_done_beside_the_device_is_about_its_own_request(
+def test_the_log_lines_of_deferred_work_name_its_own_request(
     worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    said = tmp_path / "said"
+    output = tmp_path / "said"
     redis, jobs = worker_runtime.redis, worker_runtime.jobs
 
     def fake(request_id: str) -> object:
-        say(said, f"device {request_id}")
-        return lambda: say(said, f"rest {request_id}")
+        write_request(output, f"device {request_id}")
+        return lambda: write_request(output, f"rest {request_id}")
 
     monkeypatch.setattr(generate, "generate", fake)
     worker = GpuWorker([jobs.queue(GPU)], connection=redis, serializer=JSONSerializer)
@@ -69,12 +69,12 @@ def test_what_is_done_beside_the_device_is_about_its_own_request(
     for request_id in ids:
         jobs.enqueue(request_id, Stage.GENERATE)
     for _ in ids:
-        found = worker.dequeue_job_and_maintain_ttl(None)
-        assert found is not None
-        worker.execute_job(*found)
+        job_and_queue = worker.dequeue_job_and_maintain_ttl(None)
+        assert job_and_queue is not None
+        worker.execute_job(*job_and_queue)
     worker.teardown()
     lines = {f"{part} {one}: {one}" for one in ids for part in ("device", "rest")}
-    assert set(said.read_text().splitlines()) == lines
+    assert set(output.read_text().splitlines()) == lines
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def spans() -> Iterator[InMemorySpanExporter]:
     tracing.stop()
 
 
-def test_a_job_is_a_child_of_its_submission(
+def test_the_span_of_a_job_is_a_child_of_its_submission(
     worker_runtime: Runtime, spans: InMemorySpanExporter
 ) -> None:
     requests, jobs = worker_runtime.requests, worker_runtime.jobs
@@ -95,7 +95,7 @@ def test_a_job_is_a_child_of_its_submission(
     jobs.enqueue(ID, Stage.PREPARE)
     job = jobs.queue(CPU).fetch_job(f"{ID}-prepare")
     assert job is not None
-    with about_job(worker_runtime.redis, job):
+    with log_context(worker_runtime.redis, job):
         requests.fail(ID, ImageRejected("image: no picture"))
     submit, prepare_span = spans.get_finished_spans()
     assert submit.parent is not None
@@ -114,19 +114,19 @@ def test_a_request_from_before_tracing_has_a_trace_of_its_own(
     jobs.enqueue(ID, Stage.PREPARE)
     job = jobs.queue(CPU).fetch_job(f"{ID}-prepare")
     assert job is not None
-    with caplog.at_level(logging.INFO), about_job(worker_runtime.redis, job, "rest"):
+    with caplog.at_level(logging.INFO), log_context(worker_runtime.redis, job, "rest"):
         pass
     [span] = spans.get_finished_spans()
     assert (span.name, span.parent) == ("prepare rest", None)
     assert "prepare rest took" in caplog.text
 
 
-def test_a_background_job_is_about_nobody(
+def test_the_log_lines_of_a_background_job_name_no_request(
     worker_runtime: Runtime, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker_runtime.background_jobs.request(BackgroundJob.NOTIFY)
     [job] = worker_runtime.jobs.queue(FINISH).jobs
-    with caplog.at_level(logging.INFO), about_job(worker_runtime.redis, job):
+    with caplog.at_level(logging.INFO), log_context(worker_runtime.redis, job):
         assert logs.current_request() == ""
     [span] = spans.get_finished_spans()
     assert (span.name, span.parent) == ("tell", None)

@@ -1,4 +1,4 @@
-"""The lease of a job: which jobs wait again after the death of a worker, and when."""
+"""Leases: which jobs are re-queued after the death of a worker, and when."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ JOB, NEXT_JOB = f"{REQUEST}-generate", f"{NEXT}-generate"
 
 
 class Clock:
-    """The clocks by which leases are written and kept, and when a worker looks after them."""
+    """The clocks that leases and maintenance use; the test moves them."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.passed_s = 0.0
+        self.elapsed_s = 0.0
         self._began, self._began_s = now(), current_timestamp()
         patch.setattr(lease, "time", self)
         patch.setattr(rq.worker.base, "now", self.now)
@@ -46,13 +46,13 @@ class Clock:
             patch.setattr(module, "current_timestamp", self.timestamp)
 
     def monotonic(self) -> float:
-        return 1000 + self.passed_s
+        return 1000 + self.elapsed_s
 
     def now(self) -> object:
-        return self._began + timedelta(seconds=self.passed_s)
+        return self._began + timedelta(seconds=self.elapsed_s)
 
     def timestamp(self) -> int:
-        return int(self._began_s + self.passed_s)
+        return int(self._began_s + self.elapsed_s)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def job(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """In the place of worker.generate, whose function each test chooses."""
+    """A stub of worker.generate, whose function each test sets."""
     module = ModuleType("worker.generate")
     vars(module)["generate"] = lambda _request: None
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -79,10 +79,10 @@ Hire = Callable[[], GpuWorker]
 
 @pytest.fixture
 def hire(worker_runtime: Runtime, queue: Queue) -> Iterator[Hire]:
-    """A worker as worker.main makes them."""
+    """Make workers as worker.main does."""
     hired: list[GpuWorker] = []
 
-    def one() -> GpuWorker:
+    def new_worker() -> GpuWorker:
         worker = GpuWorker(
             [queue],
             connection=worker_runtime.redis,
@@ -93,36 +93,36 @@ def hire(worker_runtime: Runtime, queue: Queue) -> Iterator[Hire]:
         hired.append(worker)
         return worker
 
-    yield one
+    yield new_worker
     for worker in hired:
         worker.teardown()
 
 
 def take(worker: GpuWorker) -> Job:
-    """Take the next job, and be killed before it is started for all that anybody sees."""
-    found = worker.dequeue_job_and_maintain_ttl(None)
-    assert found is not None
-    return found[0]
+    """Take the next job without starting it, as a worker that is killed in between."""
+    job_and_queue = worker.dequeue_job_and_maintain_ttl(None)
+    assert job_and_queue is not None
+    return job_and_queue[0]
 
 
-def begin(worker: GpuWorker) -> Job:
-    """The same in the middle of the job."""
-    taken = take(worker)
-    worker.prepare_execution(taken)
-    worker.prepare_job_execution(taken, remove_from_intermediate_queue=True)
-    return taken
+def start(worker: GpuWorker) -> Job:
+    """Take and start the next job, as a worker that is killed during the job."""
+    job = take(worker)
+    worker.prepare_execution(job)
+    worker.prepare_job_execution(job, remove_from_intermediate_queue=True)
+    return job
 
 
 def run(worker: GpuWorker, queue: Queue) -> Job:
-    """The next job, from its beginning to its end."""
-    taken = take(worker)
-    worker.execute_job(taken, queue)
-    return taken
+    """Take the next job and run it to its end."""
+    job = take(worker)
+    worker.execute_job(job, queue)
+    return job
 
 
-def look(worker: GpuWorker, clock: Clock, passed_s: float) -> None:
-    """A worker's maintenance at that time."""
-    clock.passed_s = passed_s
+def maintain(worker: GpuWorker, clock: Clock, elapsed_s: float) -> None:
+    """Run a worker's maintenance at that time."""
+    clock.elapsed_s = elapsed_s
     worker.clean_registries()
 
 
@@ -137,54 +137,54 @@ def taken(worker_runtime: Runtime, queue: Queue, hire: Hire) -> Job:
 
 
 @pytest.mark.usefixtures("taken")
-@pytest.mark.parametrize(("passed_s", "waits"), [(0.0, False), (4.9, False), (5.0, True)])
-def test_a_job_that_was_never_started_is_first_again_after_five_seconds(
-    queue: Queue, hire: Hire, clock: Clock, passed_s: float, waits: bool
+@pytest.mark.parametrize(("elapsed_s", "waits"), [(0.0, False), (4.9, False), (5.0, True)])
+def test_a_job_that_was_never_started_is_re_queued_first_after_five_seconds(
+    queue: Queue, hire: Hire, clock: Clock, elapsed_s: float, waits: bool
 ) -> None:
     worker = hire()
-    look(worker, clock, 0)
-    look(worker, clock, passed_s)
+    maintain(worker, clock, 0)
+    maintain(worker, clock, elapsed_s)
     assert queue.job_ids == ([JOB, NEXT_JOB] if waits else [NEXT_JOB])
     assert queue.intermediate_queue.get_job_ids() == ([] if waits else [JOB])
 
 
 @pytest.mark.usefixtures("taken")
-def test_the_five_seconds_begin_when_a_worker_first_sees_the_job_taken(
+def test_the_time_of_an_unstarted_job_counts_from_the_first_maintenance_that_sees_it(
     queue: Queue, hire: Hire, clock: Clock
 ) -> None:
     worker = hire()
-    look(worker, clock, 100)
-    look(worker, clock, 104.9)
+    maintain(worker, clock, 100)
+    maintain(worker, clock, 104.9)
     assert queue.job_ids == [NEXT_JOB]
-    look(worker, clock, 105)
+    maintain(worker, clock, 105)
     assert queue.job_ids == [JOB, NEXT_JOB]
 
 
 def test_a_job_that_is_started_is_not_put_back(
     queue: Queue, hire: Hire, clock: Clock, taken: Job
 ) -> None:
-    """RQ enters it among the started ones before it takes it out of those that were taken."""
+    """RQ adds it to the started jobs before it removes it from the intermediate queue."""
     worker = hire()
-    look(worker, clock, 0)
+    maintain(worker, clock, 0)
     hire().prepare_execution(taken)
-    look(worker, clock, 5)
+    maintain(worker, clock, 5)
     assert queue.job_ids == [NEXT_JOB]
     assert queue.intermediate_queue.get_job_ids() == [JOB]
 
 
 @pytest.mark.usefixtures("taken")
-def test_each_time_a_job_is_taken_it_has_five_seconds(
+def test_an_unstarted_job_has_five_seconds_each_time_it_is_taken(
     queue: Queue, hire: Hire, clock: Clock
 ) -> None:
     worker = hire()
-    look(worker, clock, 0)
-    look(worker, clock, 5)
+    maintain(worker, clock, 0)
+    maintain(worker, clock, 5)
     take(hire())
-    look(worker, clock, 7)
+    maintain(worker, clock, 7)
     assert queue.job_ids == [NEXT_JOB]
-    look(worker, clock, 11.9)
+    maintain(worker, clock, 11.9)
     assert queue.job_ids == [NEXT_JOB]
-    look(worker, clock, 12)
+    maintain(worker, clock, 12)
     assert queue.job_ids == [JOB, NEXT_JOB]
 
 
@@ -204,7 +204,7 @@ def its_worker_starts_it(other: GpuWorker, taken: Job) -> None:
     ("meanwhile", "waiting"),
     [(another_puts_it_back, [JOB, NEXT_JOB]), (its_worker_starts_it, [NEXT_JOB])],
 )
-def test_a_job_that_changed_since_the_look_is_not_put_back_a_second_time(
+def test_a_job_that_changed_during_maintenance_is_not_put_back_a_second_time(
     queue: Queue,
     hire: Hire,
     clock: Clock,
@@ -214,11 +214,11 @@ def test_a_job_that_changed_since_the_look_is_not_put_back_a_second_time(
     meanwhile: Meanwhile,
     waiting: list[str],
 ) -> None:
-    """It waits once, and not at all when its worker was only slow."""
+    """It is queued once, and not at all when its worker was only slow."""
     worker, other = hire(), hire()
-    look(worker, clock, 0)
-    look(other, clock, 0)
-    clock.passed_s = 5
+    maintain(worker, clock, 0)
+    maintain(other, clock, 0)
+    clock.elapsed_s = 5
     started, looks = StartedJobRegistry.__contains__, iter([meanwhile])
 
     def look_then_wait(registry: StartedJobRegistry, item: str) -> bool:
@@ -230,19 +230,19 @@ def test_a_job_that_changed_since_the_look_is_not_put_back_a_second_time(
     worker.clean_registries()
     assert queue.job_ids == waiting
     assert queue.intermediate_queue.get_job_ids() == []
-    logged = f"job {JOB} was taken by a worker that died; it waits again"
+    logged = f"job {JOB}: its worker died before starting it; re-queued"
     assert caplog.messages.count(logged) == len(waiting) - 1
 
 
 @pytest.mark.usefixtures("taken")
-def test_a_job_that_was_put_back_is_as_if_never_taken(
+def test_a_job_that_was_put_back_has_no_trace_of_being_taken(
     queue: Queue, hire: Hire, clock: Clock, redis: Redis
 ) -> None:
-    """RQ would give up one that it has seen taken before, while its next worker starts it."""
+    """RQ would give up a job that it has seen taken before, while its next worker starts it."""
     worker = hire()
-    look(worker, clock, 0)
+    maintain(worker, clock, 0)
     assert any("first_seen" in key for key in mentions(redis, [REQUEST]))
-    look(worker, clock, 5)
+    maintain(worker, clock, 5)
     about = {key for key in mentions(redis, [REQUEST]) if not key.startswith("turns:")}
     assert about == {queue.key, f"rq:job:{JOB}"}
 
@@ -253,8 +253,8 @@ def test_a_job_that_has_expired_is_not_put_back(
 ) -> None:
     worker = hire()
     redis.delete(f"rq:job:{JOB}")
-    for passed_s in (0, 5, 10):
-        look(worker, clock, passed_s)
+    for elapsed_s in (0, 5, 10):
+        maintain(worker, clock, elapsed_s)
     assert queue.job_ids == [NEXT_JOB]
     assert queue.intermediate_queue.get_job_ids() == []
 
@@ -269,8 +269,8 @@ def test_a_job_of_a_request_that_has_ended_is_put_back_and_does_nothing(
     parts = requests, jobs, worker_runtime.blobs, worker_runtime.background_jobs
     assert cancel(*parts, REQUEST, Cancelled())
     worker = hire()
-    for passed_s in (0, 5):
-        look(worker, clock, passed_s)
+    for elapsed_s in (0, 5):
+        maintain(worker, clock, elapsed_s)
     claims: list[object] = []
     vars(job)["generate"] = lambda one: claims.append(requests.claim(one, Stage.GENERATE, "e"))
     assert run(worker, queue).get_status() is JobStatus.FINISHED
@@ -282,14 +282,14 @@ def test_a_job_of_a_request_that_has_ended_is_put_back_and_does_nothing(
 
 
 @pytest.mark.usefixtures("job")
-@pytest.mark.parametrize(("passed_s", "waits"), [(0, False), (6, False), (7, True)])
+@pytest.mark.parametrize(("elapsed_s", "waits"), [(0, False), (6, False), (7, True)])
 def test_the_lease_of_a_started_job_lasts_seven_seconds(
-    worker_runtime: Runtime, queue: Queue, hire: Hire, clock: Clock, passed_s: int, waits: bool
+    worker_runtime: Runtime, queue: Queue, hire: Hire, clock: Clock, elapsed_s: int, waits: bool
 ) -> None:
     worker_runtime.jobs.enqueue(REQUEST, Stage.GENERATE)
     worker_runtime.jobs.enqueue(NEXT, Stage.GENERATE)
-    begin(hire())
-    look(hire(), clock, passed_s)
+    start(hire())
+    maintain(hire(), clock, elapsed_s)
     assert queue.job_ids == ([JOB, NEXT_JOB] if waits else [NEXT_JOB])
 
 
@@ -304,17 +304,17 @@ def test_a_lease_does_not_depend_on_the_time_that_the_job_may_take(
 
 
 def waits_again_after(worker: GpuWorker, queue: Queue, clock: Clock, first_look_s: float) -> float:
-    """Seconds until a job waits, with an idle worker that looks first at that time. An idle
-    worker blocks for as long as RQ says and then looks, if it is time for it."""
+    """Seconds until a job is queued again, with an idle worker whose first maintenance is at that
+    time. An idle worker blocks as long as RQ says and then runs maintenance if it is due."""
     block_s = worker.dequeue_timeout + 0.01
-    clock.passed_s = first_look_s
+    clock.elapsed_s = first_look_s
     while not queue.job_ids:
-        assert clock.passed_s < 30
+        assert clock.elapsed_s < 30
         if worker.should_run_maintenance_tasks:
             worker.run_maintenance_tasks()
         if not queue.job_ids:
-            clock.passed_s += block_s
-    return clock.passed_s
+            clock.elapsed_s += block_s
+    return clock.elapsed_s
 
 
 @pytest.mark.usefixtures("job")
@@ -322,7 +322,7 @@ def waits_again_after(worker: GpuWorker, queue: Queue, clock: Clock, first_look_
     ("first_look_s", "started_s", "unstarted_s"), [(0.0, 8.04, 6.03), (1.5, 7.53, 7.53)]
 )
 @pytest.mark.parametrize("started", [True, False])
-def test_the_job_of_a_killed_worker_waits_again_within_ten_seconds(
+def test_the_job_of_a_killed_worker_is_re_queued_within_ten_seconds(
     worker_runtime: Runtime,
     queue: Queue,
     hire: Hire,
@@ -332,10 +332,10 @@ def test_the_job_of_a_killed_worker_waits_again_within_ten_seconds(
     unstarted_s: float,
     started: bool,
 ) -> None:
-    """After seven seconds or five and what an idle worker blocks at most, twice if the job was
-    not seen at once."""
+    """After seven seconds, or five, plus the longest block of an idle worker; twice that if the
+    first maintenance did not see the job."""
     worker_runtime.jobs.enqueue(REQUEST, Stage.GENERATE)
-    begin(hire()) if started else take(hire())
+    start(hire()) if started else take(hire())
     expected_s = started_s if started else unstarted_s
     assert waits_again_after(hire(), queue, clock, first_look_s) == pytest.approx(expected_s)
 
@@ -356,7 +356,7 @@ def expire_leases(redis: Redis, key: str) -> None:
 
 
 @pytest.mark.parametrize("has_a_rest", [True, False])
-def test_a_worker_that_lost_the_lease_does_not_sign_the_job_off(
+def test_a_worker_whose_lease_has_expired_does_not_end_the_job(
     hire: Hire, queue: Queue, worker_runtime: Runtime, job: ModuleType, has_a_rest: bool
 ) -> None:
     """Otherwise the job is lost when its second worker dies too."""
@@ -366,12 +366,12 @@ def test_a_worker_that_lost_the_lease_does_not_sign_the_job_off(
     def lose_the_lease() -> None:
         expire_leases(redis, leases)
         second.clean_registries()
-        begin(second)
+        start(second)
 
     vars(job)["generate"] = lambda _request: lose_the_lease if has_a_rest else lose_the_lease()
     worker_runtime.jobs.enqueue(REQUEST, Stage.GENERATE)
     done = run(first, queue)
-    worker_runtime.background_thread.settle()
+    worker_runtime.background_thread.flush()
     assert done.get_status() is JobStatus.STARTED
     assert not first.executions
     expire_leases(redis, leases)
@@ -380,22 +380,22 @@ def test_a_worker_that_lost_the_lease_does_not_sign_the_job_off(
 
 
 @pytest.mark.parametrize("has_a_rest", [True, False])
-def test_a_worker_that_has_the_lease_signs_the_job_off(
+def test_a_worker_that_holds_the_lease_ends_the_job(
     hire: Hire, queue: Queue, worker_runtime: Runtime, job: ModuleType, has_a_rest: bool
 ) -> None:
     vars(job)["generate"] = lambda _request: (lambda: None) if has_a_rest else None
     worker_runtime.jobs.enqueue(REQUEST, Stage.GENERATE)
     worker = hire()
     done = run(worker, queue)
-    worker_runtime.background_thread.settle()
+    worker_runtime.background_thread.flush()
     assert done.get_status() is JobStatus.FINISHED
     assert not worker.executions
     assert worker_runtime.redis.zcard(queue.started_job_registry.key) == 0
     assert done.id in queue.finished_job_registry
 
 
-def test_a_worker_that_was_struck_off_registers_again(hire: Hire, worker_runtime: Runtime) -> None:
-    """After a silence of its own or of Redis its hash is gone, and others have cleaned up."""
+def test_a_worker_that_was_removed_registers_again(hire: Hire, worker_runtime: Runtime) -> None:
+    """After a silence of the worker or of Redis its hash has expired and others have removed it."""
     worker, redis = hire(), worker_runtime.redis
     worker.register_birth()  # type: ignore[no-untyped-call]  # rq leaves it untyped
     before = redis.hgetall(worker.key)
@@ -410,7 +410,7 @@ def test_a_worker_that_was_struck_off_registers_again(hire: Hire, worker_runtime
 
 def test_the_registration_of_a_worker_expires(hire: Hire, redis: Redis) -> None:
     worker = hire()
-    worker.announce()  # before its birth there is nothing to say
+    worker.announce()  # a worker that is not registered yet writes nothing
     assert not redis.exists(worker.key)
     worker.register_birth()  # type: ignore[no-untyped-call]  # rq leaves it untyped
     redis.delete(worker.key)
@@ -419,7 +419,7 @@ def test_the_registration_of_a_worker_expires(hire: Hire, redis: Redis) -> None:
 
 
 def beats(worker: GpuWorker, redis: Redis) -> bool:
-    """Whether a heartbeat, as RQ asks for it between two jobs, is written."""
+    """Whether a heartbeat that RQ requests between two jobs is written."""
     redis.hset(worker.key, "last_heartbeat", "")
     worker.heartbeat()
     return redis.hget(worker.key, "last_heartbeat") != b""
@@ -462,5 +462,5 @@ def test_a_work_horse_does_not_register_its_worker_again(hire: Hire, redis: Redi
     assert redis.hkeys(worker.key) == [b"last_heartbeat"]
 
 
-def test_a_worker_waits_a_second_at_most_before_it_connects_again(hire: Hire) -> None:
+def test_a_workers_back_off_without_redis_is_a_second_at_most(hire: Hire) -> None:
     assert hire().max_connection_wait_time == 1.0

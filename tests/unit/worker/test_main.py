@@ -1,4 +1,4 @@
-"""The worker processes from the outside."""
+"""The worker processes, tested from the outside."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def worker_names(redis: Redis) -> set[bytes]:
     return cast(set[bytes], redis.smembers("rq:workers"))
 
 
-def until_it_begins_anew(redis: Redis, said: TextIO, process: subprocess.Popen[str]) -> None:
+def until_the_work_loop_restarts(redis: Redis, log: TextIO, process: subprocess.Popen[str]) -> None:
     redis.config_set("maxmemory", 1)
-    while "begins anew" not in said.readline():
+    while "it restarts in" not in log.readline():
         assert process.poll() is None
 
 
-def test_a_worker_outlives_a_redis_that_is_full(tmp_path: Path) -> None:
-    """With all that it has loaded; told to leave meanwhile, it leaves."""
+def test_a_worker_survives_a_full_redis(tmp_path: Path) -> None:
+    """The process stays alive, and it still ends on SIGTERM meanwhile."""
     command = [sys.executable, "-m", "app.cli", "worker", "cpu"]
     with running_redis(tmp_path / "redis") as url, connect(url) as redis:
         jobs = Jobs(redis, 3600)
@@ -41,22 +41,22 @@ def test_a_worker_outlives_a_redis_that_is_full(tmp_path: Path) -> None:
             command, cwd=ROOT, env=settings, stderr=subprocess.PIPE, text=True
         )
         assert process.stderr is not None
-        with cast(TextIO, process.stderr) as said:
+        with cast(TextIO, process.stderr) as log:
             until(lambda: jobs.workers(CPU) == 1)
-            until_it_begins_anew(redis, said, process)
+            until_the_work_loop_restarts(redis, log, process)
             before = worker_names(redis)
             redis.config_set("maxmemory", 0)
             until(lambda: bool(worker_names(redis) - before))
-            until_it_begins_anew(redis, said, process)
+            until_the_work_loop_restarts(redis, log, process)
             process.terminate()
-            said.read()
+            log.read()
         assert process.wait(60) == 0
 
 
 def test_a_content_filter_that_cannot_be_loaded_stops_the_worker(
     worker_runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rather no worker than one that lets every picture pass."""
+    """Fail closed: without its filter the worker would deliver every picture."""
     worker_runtime.settings = Settings(content_filter=str(tmp_path / "nothing"))
     monkeypatch.setattr(main.os, "nice", lambda _: None)  # the process is the tests'
     monkeypatch.setattr("models.classifier.torch.set_num_threads", lambda _: None)
@@ -64,8 +64,10 @@ def test_a_content_filter_that_cannot_be_loaded_stops_the_worker(
     assert main.run_finish() == EXIT_CONFIG
 
 
-def test_a_worker_beats_and_looks_for_dead_ones_every_two_seconds(worker_runtime: Runtime) -> None:
-    """RQ blocks on an idle queue for the time of a worker less fifteen seconds."""
+def test_a_worker_renews_leases_and_runs_maintenance_every_two_seconds(
+    worker_runtime: Runtime,
+) -> None:
+    """RQ blocks on an idle queue for worker_ttl - 15 s."""
     worker = main._worker(InProcessWorker, "gpu")
     assert (worker.worker_ttl, worker.dequeue_timeout) == (17, 2)
     assert (worker.maintenance_interval, worker.job_monitoring_interval) == (2, 2)

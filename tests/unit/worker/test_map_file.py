@@ -1,4 +1,4 @@
-"""The control map's file: made early where there is a map, once, and not for who has failed."""
+"""The control map's file: stored early if prepare made the map, once, not for failed requests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def pixels_of(file: bytes) -> bytes:
     return Image.open(io.BytesIO(file)).tobytes()
 
 
-def test_a_map_that_is_there_becomes_a_file_early(worker_runtime: Runtime) -> None:
+def test_a_map_that_prepare_has_made_is_stored_early(worker_runtime: Runtime) -> None:
     record = prepared(worker_runtime)
     store_early(worker_runtime, ID)
     early = worker_runtime.blobs.get(NAME)
@@ -44,7 +44,7 @@ def test_a_map_that_is_there_becomes_a_file_early(worker_runtime: Runtime) -> No
     assert map_file(worker_runtime, record, Image.new("RGB", (16, 16))) == b"as it was"
 
 
-def test_a_picture_that_a_detector_has_yet_to_see_does_not(worker_runtime: Runtime) -> None:
+def test_a_picture_that_still_needs_a_detector_is_not_stored_early(worker_runtime: Runtime) -> None:
     record = prepared(worker_runtime, annotated=False)
     store_early(worker_runtime, ID)
     assert worker_runtime.blobs.get(NAME) is None
@@ -52,7 +52,7 @@ def test_a_picture_that_a_detector_has_yet_to_see_does_not(worker_runtime: Runti
     assert pixels_of(map_file(worker_runtime, record, seen)) == PIXELS
 
 
-def test_a_request_that_fails_meanwhile_leaves_no_file(
+def test_a_request_that_fails_during_store_early_leaves_no_file(
     worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared(worker_runtime)

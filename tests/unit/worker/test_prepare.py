@@ -1,4 +1,4 @@
-"""The first job: which size a request gets, and what it will cost."""
+"""The prepare job: the size of a request, its control picture and its cost."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PARAMS = {
 
 @pytest.fixture(autouse=True)
 def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, tuple[int, int]]]:
-    """The bounds that the job sets for its own process, which here is the tests'."""
+    """The limits that the job sets for its process, which here is the test process."""
     asked: list[tuple[int, tuple[int, int]]] = []
     monkeypatch.setattr(job.resource, "setrlimit", lambda *given: asked.append(given))
     return asked
@@ -71,7 +71,7 @@ def prepared(
     return record
 
 
-def test_size_control_and_work_are_there_before_the_gpu_is_asked(worker_runtime: Runtime) -> None:
+def test_prepare_stores_size_control_picture_and_work(worker_runtime: Runtime) -> None:
     record = prepared(worker_runtime, (100, 60))
     assert (record.width, record.height) == (100, 60)
     control = worker_runtime.blobs.get(f"{ID}:control")
@@ -86,7 +86,7 @@ def test_size_control_and_work_are_there_before_the_gpu_is_asked(worker_runtime:
 @pytest.mark.parametrize(
     ("size", "target"), [((1, 1), (1, 1)), ((20_000, 1), (4096, 1)), ((1, 20_000), (1, 4096))]
 )
-def test_the_thinnest_pictures_have_a_size_too(
+def test_the_thinnest_pictures_get_a_valid_size(
     worker_runtime: Runtime, size: tuple[int, int], target: tuple[int, int]
 ) -> None:
     record = prepared(worker_runtime, size)
@@ -98,7 +98,9 @@ def test_the_thinnest_pictures_have_a_size_too(
 
 
 @pytest.mark.parametrize("control", ["canny", "tile"])
-def test_a_map_that_needs_no_detector_is_made_here(worker_runtime: Runtime, control: str) -> None:
+def test_a_map_that_needs_no_detector_is_made_by_prepare(
+    worker_runtime: Runtime, control: str
+) -> None:
     record = prepared(worker_runtime, (112, 64), cn_type=control)
     assert record.annotated
     expected = make_plain_map(control, astronaut((112, 64)), (112, 64))
@@ -107,7 +109,7 @@ def test_a_map_that_needs_no_detector_is_made_here(worker_runtime: Runtime, cont
 
 
 @pytest.mark.parametrize("control", ["depth", "pose"])
-def test_a_map_that_needs_one_is_left_to_the_gpu_worker(
+def test_a_map_that_needs_a_detector_is_left_to_the_gpu_worker(
     worker_runtime: Runtime, control: str
 ) -> None:
     record = prepared(worker_runtime, (112, 64), cn_type=control)
@@ -115,7 +117,7 @@ def test_a_map_that_needs_one_is_left_to_the_gpu_worker(
     assert worker_runtime.blobs.get(f"{ID}:control") == astronaut((112, 64)).tobytes()
 
 
-def test_a_custom_size_is_taken_as_it_is(worker_runtime: Runtime) -> None:
+def test_a_custom_size_is_used_unchanged(worker_runtime: Runtime) -> None:
     record = prepared(worker_runtime, (100, 60), use_input_img_dimension=False)
     assert (record.width, record.height) == (640, 480)
 
@@ -136,21 +138,21 @@ def test_an_input_is_scaled_down_to_what_the_smallest_card_can_do(worker_runtime
     [(0, 3.0), (2_000_000, 4.0), (83_999_998, 44.999999), (84_000_000, 45.0), (10**9, 45.0)],
 )
 def test_the_time_of_a_decoder_grows_with_the_pixels(pixels: int, seconds: float) -> None:
-    """64 megapixels take 11 s of a core at most; a job has 90 s, 20 of them to download."""
+    """64 megapixels take 11 s of a core at most; a job has 90 s, 20 of them for the download."""
     assert job._decode_seconds(pixels) == pytest.approx(seconds, abs=1e-9)
 
 
 def test_a_decoder_that_takes_too_long_fails_its_request(
     worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The header and the pixels each have their time; after it the process ends."""
+    """The header and the pixels have a time limit each; after it the process ends."""
     allowed: list[float] = []
     errors: list[str | None] = []
 
     @contextmanager
-    def elapsed(seconds: float, last_words: Callable[[], None]) -> Iterator[None]:
+    def elapsed(seconds: float, on_timeout: Callable[[], None]) -> Iterator[None]:
         allowed.append(seconds)
-        last_words()
+        on_timeout()
         record = worker_runtime.requests.get(ID)
         assert record is not None
         errors.append(record.error)
@@ -168,7 +170,7 @@ GIB = 1024**3
 
 
 @pytest.mark.parametrize(("hard", "bound"), [(-1, 4 * GIB), (5 * GIB, 4 * GIB), (3 * GIB, 3 * GIB)])
-def test_a_work_horse_may_take_four_gibibytes(
+def test_a_work_horse_may_use_four_gibibytes(
     worker_runtime: Runtime,
     monkeypatch: pytest.MonkeyPatch,
     limits: list[tuple[int, tuple[int, int]]],
@@ -181,7 +183,7 @@ def test_a_work_horse_may_take_four_gibibytes(
     assert limits == [(resource.RLIMIT_AS, (bound, bound))]
 
 
-def test_what_it_costs_is_settled_when_the_size_is_known(worker_runtime: Runtime) -> None:
+def test_the_cost_is_settled_when_the_size_is_known(worker_runtime: Runtime) -> None:
     ledger = Ledger(worker_runtime.redis)
     ledger.open("k", 10.0)
     account = Account("k", price=2.0, reserved=to_amount(5.0))
@@ -191,7 +193,7 @@ def test_what_it_costs_is_settled_when_the_size_is_known(worker_runtime: Runtime
     assert ledger.balances() == {"k": pytest.approx(10.0 - cost)}
 
 
-def test_a_request_that_is_too_dear_fails(worker_runtime: Runtime) -> None:
+def test_a_request_that_exceeds_the_credits_fails(worker_runtime: Runtime) -> None:
     Ledger(worker_runtime.redis).open("k", 0.5)
     account = Account("k", price=2.0, reserved=to_amount(0.5))
     record = ended(worker_runtime, {"kind": "file"}, encoded(astronaut((100, 60))), account)
@@ -200,7 +202,7 @@ def test_a_request_that_is_too_dear_fails(worker_runtime: Runtime) -> None:
     assert worker_runtime.blobs.get(f"{ID}:control") is None
 
 
-def test_who_lost_the_request_charges_nobody(
+def test_an_execution_that_lost_its_claim_charges_no_credits(
     worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fits = job.fit_within
@@ -216,10 +218,10 @@ def test_who_lost_the_request_charges_nobody(
     record = ended(worker_runtime, {"kind": "file"}, encoded(astronaut((100, 60))), account)
     assert (record.status, record.width, record.cost) == (Status.QUEUED, None, 0.0)
     assert ledger.balances() == {"k": 5.0}
-    assert worker_runtime.blobs.get(f"{ID}:source") is not None  # the other one needs it
+    assert worker_runtime.blobs.get(f"{ID}:source") is not None  # the other execution needs it
 
 
-def test_a_map_alone_is_no_work_and_costs_nothing(worker_runtime: Runtime) -> None:
+def test_a_request_for_a_map_alone_has_no_work_and_no_cost(worker_runtime: Runtime) -> None:
     account = Account("k", price=2.0)
     record = prepared(worker_runtime, (100, 60), account, only_map=True)
     assert (record.work, record.cost) == (0.0, 0.0)
@@ -250,7 +252,7 @@ def link(context: Runtime, path: str) -> dict[str, str]:
     ],
 )
 @pytest.mark.parametrize("there", [True, False])
-def test_a_picture_of_ours_is_read_where_it_lies(
+def test_a_picture_behind_our_own_link_is_read_from_the_store(
     worker_runtime: Runtime, blob: str, path: str, lost: str, there: bool
 ) -> None:
     if there:
@@ -289,9 +291,9 @@ def test_a_picture_may_be_as_large_as_the_settings_say(
 
 
 @pytest.mark.parametrize(
-    ("size", "kept"), [((112, 64), True), ((100, 60), False)], ids=["with its rim", "without"]
+    ("size", "kept"), [((112, 64), True), ((100, 60), False)], ids=["padded", "not padded"]
 )
-def test_a_ready_map_of_the_generated_size_is_left_as_it_is(
+def test_a_ready_map_of_the_generated_size_is_used_unchanged(
     worker_runtime: Runtime, size: tuple[int, int], kept: bool
 ) -> None:
     picture = astronaut(size)
@@ -313,7 +315,7 @@ def test_a_ready_map_of_the_generated_size_is_left_as_it_is(
 @pytest.mark.parametrize(
     ("control", "early"), [("canny", True), ("tile", True), ("depth", False), ("pose", False)]
 )
-def test_the_file_of_a_map_is_made_at_once(
+def test_the_file_of_a_map_is_stored_by_prepare(
     worker_runtime: Runtime, control: str, early: bool
 ) -> None:
     prepared(worker_runtime, (112, 64), cn_type=control)

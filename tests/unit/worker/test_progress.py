@@ -1,4 +1,4 @@
-"""What a gpu worker says of each step."""
+"""The progress that a gpu worker reports for each step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ID = "0123456789abcdef0123456789abcdef"
 @pytest.fixture
 def context(worker_runtime: Runtime) -> Runtime:
     checkpoint = SimpleNamespace(preview=lambda _latents: Image.new("RGB", (8, 6), "red"))
-    worker_runtime.checkpoint = checkpoint  # type: ignore[assignment]  # all that is looked at here
+    worker_runtime.checkpoint = checkpoint  # type: ignore[assignment]  # only what is read here
     return worker_runtime
 
 
@@ -43,20 +43,20 @@ def last_event(context: Runtime) -> dict[bytes, bytes]:
     return dict(fields)
 
 
-def test_nobody_looks_unless_asked(context: Runtime) -> None:
+def test_a_request_without_preview_has_no_prediction_callback(context: Runtime) -> None:
     for params in ({}, {"preview": False}):
-        told = progress(context, **params)
-        assert told.on_seen is None
-        told.on_step(3, 20)
+        reporter = progress(context, **params)
+        assert reporter.on_prediction is None
+        reporter.on_step(3, 20)
         assert last_event(context) == {b"event": b"step", b"step": b"3", b"steps": b"20"}
         context.requests.forget(ID)
 
 
 def test_a_preview_comes_with_its_step(context: Runtime) -> None:
-    told = progress(context, preview=True)
-    assert told.on_seen is not None
-    told.on_seen(torch.zeros(1, 16, 6, 8))
-    told.on_step(1, 20)
+    reporter = progress(context, preview=True)
+    assert reporter.on_prediction is not None
+    reporter.on_prediction(torch.zeros(1, 16, 6, 8))
+    reporter.on_step(1, 20)
     head, _, data = last_event(context)[b"preview"].decode().partition(",")
     assert head == "data:image/jpeg;base64"
     expected = io.BytesIO()
@@ -66,24 +66,24 @@ def test_a_preview_comes_with_its_step(context: Runtime) -> None:
         assert picture.quantization == Image.open(expected).quantization
 
 
-def test_each_step_is_measured(context: Runtime) -> None:
-    told = progress(context)
+def test_the_meter_counts_each_step(context: Runtime) -> None:
+    reporter = progress(context)
     context.meter.device = Device("demo", "card", lambda: (0, 0))
     with context.meter.working():
         for step in (1, 2, 3):
-            told.on_step(step, 20)
+            reporter.on_step(step, 20)
     status = context.meter.status()
     assert status is not None
     assert status.steps_per_s == pytest.approx(3 / status.busy_s)
 
 
-def test_nobody_sees_what_the_content_filter_has_not_judged(context: Runtime) -> None:
+def test_a_content_filter_turns_previews_off(context: Runtime) -> None:
     context.settings = context.settings.model_copy(update={"content_filter": "a/classifier"})
-    assert progress(context, preview=True).on_seen is None
+    assert progress(context, preview=True).on_prediction is None
 
 
-def test_a_step_of_a_lost_request_is_the_last(context: Runtime) -> None:
-    told = progress(context)
+def test_a_step_of_a_lost_request_raises_lost_claim(context: Runtime) -> None:
+    reporter = progress(context)
     context.requests.claim(ID, Stage.GENERATE, "another's")
     with pytest.raises(LostClaim):
-        told.on_step(1, 20)
+        reporter.on_step(1, 20)

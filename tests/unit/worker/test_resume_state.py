@@ -1,4 +1,4 @@
-"""A request whose worker dies is gone on with by the next one, byte for byte."""
+"""Resume state: the next worker continues the request of a dead one, byte for byte."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from app.core.lifecycle.temporary_blobs import delete_temporary_blobs
 from app.core.redis import keys
 from app.core.requests.record import Stage, Status
 from models.checkpoints import Checkpoint, LoadedCheckpoint, load
-from models.evaluation_log import EvaluationLog, Made
+from models.evaluation_log import EvaluationLog, GeneratedImage
 from tests.support.pictures import astronaut
 from worker import generate as job
-from worker import resume_state as memory_module
+from worker import resume_state as resume_state_module
 from worker.progress import Progress
 from worker.resume_state import ResumeState
 from worker.runtime import Runtime
@@ -44,7 +44,7 @@ PARAMS = {
 
 
 class Killed(BaseException):
-    """Nothing in the worker gets to handle it, like the process's end."""
+    """Like the death of the process: no code in the worker handles it."""
 
 
 @pytest.fixture
@@ -67,9 +67,9 @@ def context(worker_runtime: Runtime, stand_in: LoadedCheckpoint) -> Runtime:
 
 
 def run(request_id: str) -> None:
-    rest = job.generate(request_id)
-    if rest is not None:
-        rest()
+    deferred = job.generate(request_id)
+    if deferred is not None:
+        deferred()
 
 
 def killed_at(
@@ -77,10 +77,10 @@ def killed_at(
 ) -> None:
     """The next run ends after `step` steps of all its pictures."""
 
-    told = Progress.on_step
+    original = Progress.on_step
 
     def on_step(progress: Progress, done: int, steps: int) -> None:
-        told(progress, done, steps)
+        original(progress, done, steps)
         if done == step:
             raise error
 
@@ -108,12 +108,12 @@ def reported_steps(context: Runtime) -> list[int]:
     return [int(fields[b"step"]) for fields in events if b"step" in fields]
 
 
-def blobs_of_answers(context: Runtime) -> list[bytes]:
+def evaluation_blobs(context: Runtime) -> list[bytes]:
     return list(context.redis.scan_iter("blob:*:answers:*"))
 
 
 @pytest.mark.parametrize("steps", [[2], [6], [8], [13, 15], [1, 4, 7, 17]])
-def test_the_next_worker_goes_on(
+def test_the_next_worker_resumes_a_request(
     context: Runtime, stand_in: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch, steps: list[int]
 ) -> None:
     run(UNDISTURBED)
@@ -128,15 +128,15 @@ def test_the_next_worker_goes_on(
     record = context.requests.get(ID)
     assert record is not None
     assert (record.evaluations, record.controlled) == (whole.evaluations, whole.controlled)
-    # Saved after every step: not one evaluation is made twice, but for those of the killed step.
+    # The state is saved after every step, so only the evaluations of a killed step run twice.
     assert whole.evaluations <= len(calls) <= whole.evaluations + 2 * len(steps)
     assert reported_steps(context) == list(range(1, record.steps + 1))
     for request_id in (ID, UNDISTURBED):
         delete_temporary_blobs(context.requests, context.blobs, request_id)
-    assert blobs_of_answers(context) == []
+    assert evaluation_blobs(context) == []
 
 
-def test_being_told_to_leave_at_once_saves_what_there_is(
+def test_an_immediate_shutdown_saves_the_evaluations(
     context: Runtime, stand_in: LoadedCheckpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context.settings = context.settings.model_copy(update={"resume_every_s": 1000})
@@ -150,10 +150,12 @@ def test_being_told_to_leave_at_once_saves_what_there_is(
     assert before == 8  # dpmpp_sde evaluates twice a step
 
 
-def test_short_requests_leave_nothing(context: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_request_saves_no_evaluations(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     context.settings = context.settings.model_copy(update={"resume_every_s": 1000})
     killed_at(monkeypatch, 4)
-    assert blobs_of_answers(context) == []
+    assert evaluation_blobs(context) == []
     record = context.requests.get(ID)
     assert record is not None
     assert record.kept == {}
@@ -174,12 +176,12 @@ def test_a_worker_with_another_model_starts_over(
     assert replace(stand_in, dtype=torch.bfloat16).dtype is context.checkpoint.dtype
 
 
-def test_lost_answers_cost_time_and_nothing_else(
+def test_lost_evaluations_cost_time_and_nothing_else(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(UNDISTURBED)
     killed_at(monkeypatch, 8)
-    names = sorted(blobs_of_answers(context))
+    names = sorted(evaluation_blobs(context))
     context.redis.delete(names[len(names) // 2])
     run(ID)
     assert pixels(context, ID) == pixels(context, UNDISTURBED)
@@ -191,43 +193,43 @@ def test_a_worker_that_lost_the_request_saves_nothing(
     def on_step(_progress: Progress, done: int, _steps: int) -> None:
         if done == 3:
             context.requests.claim(ID, Stage.GENERATE, "another")
-            noted.append(context.requests.get(ID))
+            records.append(context.requests.get(ID))
 
-    noted: list[Any] = []
+    records: list[Any] = []
     monkeypatch.setattr(Progress, "on_step", on_step)
     assert job.generate(ID) is None
     record = context.requests.get(ID)
     assert record is not None
-    assert record.kept == noted[0].kept
+    assert record.kept == records[0].kept
     names = {f"blob:{name}".encode() for name, _ in record.kept["chunks"]}
-    assert set(blobs_of_answers(context)) == names
+    assert set(evaluation_blobs(context)) == names
     assert record.status is Status.PROCESSING
 
 
-class Answers:
-    """In the place of a tape: what the model has answered since it was asked last."""
+class StubLog:
+    """Stands for an EvaluationLog: drain() returns the evaluations once."""
 
-    def __init__(self, *answers: bytes) -> None:
-        self._answers = list(answers)
+    def __init__(self, *evaluations: bytes) -> None:
+        self._evaluations = list(evaluations)
 
-    def take(self) -> list[bytes]:
-        taken, self._answers = self._answers, []
-        return taken
+    def drain(self) -> list[bytes]:
+        drained, self._evaluations = self._evaluations, []
+        return drained
 
 
 class Clock:
     def __init__(self) -> None:
-        self.passed_s = 0.0
+        self.elapsed_s = 0.0
 
     def monotonic(self) -> float:
-        return 1000 + self.passed_s
+        return 1000 + self.elapsed_s
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(memory_module, "time", made)
-    return made
+    clock = Clock()
+    monkeypatch.setattr(resume_state_module, "time", clock)
+    return clock
 
 
 @pytest.fixture
@@ -241,164 +243,170 @@ def claimed(worker_runtime: Runtime) -> Runtime:
     return worker_runtime
 
 
-def remembering(context: Runtime, execution: str = "e1", source: str = "demo") -> ResumeState:
+def resume_state(context: Runtime, execution: str = "e1", source: str = "demo") -> ResumeState:
     record = context.requests.get(ID)
     assert record is not None
     return ResumeState(context, record, execution, source)
 
 
-def noted(context: Runtime) -> dict[str, Any]:
+def kept_state(context: Runtime) -> dict[str, Any]:
     record = context.requests.get(ID)
     assert record is not None
     return dict(record.kept)
 
 
-def tape(*answers: bytes) -> EvaluationLog:
-    return cast(EvaluationLog, Answers(*answers))
+def log_of(*evaluations: bytes) -> EvaluationLog:
+    return cast(EvaluationLog, StubLog(*evaluations))
 
 
-def picture(shade: int) -> Made:
-    return Made(np.full((16, 16, 3), shade, np.uint8), 10 + shade, shade)
+def image(shade: int) -> GeneratedImage:
+    return GeneratedImage(np.full((16, 16, 3), shade, np.uint8), 10 + shade, shade)
 
 
 def chunk(execution: str, number: int) -> str:
     return f"{ID}:answers:{execution}:{number}"
 
 
-@pytest.mark.parametrize(("passed_s", "saved"), [(9.99, False), (10.0, True)])
-def test_what_was_answered_is_saved_every_ten_seconds(
-    claimed: Runtime, clock: Clock, passed_s: float, saved: bool
+@pytest.mark.parametrize(("elapsed_s", "saved"), [(9.99, False), (10.0, True)])
+def test_evaluations_are_saved_every_ten_seconds(
+    claimed: Runtime, clock: Clock, elapsed_s: float, saved: bool
 ) -> None:
-    memory = remembering(claimed)
-    clock.passed_s = passed_s
-    memory.after_step(0, tape(b"ab", b"cd"))
+    state = resume_state(claimed)
+    clock.elapsed_s = elapsed_s
+    state.after_step(0, log_of(b"ab", b"cd"))
     assert claimed.blobs.get(chunk("e1", 0)) == (b"abcd" if saved else None)
     expected = {"source": "demo", "made": [], "chunks": [[chunk("e1", 0), 2]], "seconds": 10.0}
-    assert noted(claimed) == (expected if saved else {})
+    assert kept_state(claimed) == (expected if saved else {})
 
 
-def test_the_ten_seconds_count_from_the_last_time(claimed: Runtime, clock: Clock) -> None:
-    memory = remembering(claimed)
-    for clock.passed_s, answer in ((12.0, b"ab"), (21.9, b"cd"), (22.0, b"ef")):
-        memory.after_step(0, tape(answer))
+def test_the_save_interval_counts_from_the_last_save(claimed: Runtime, clock: Clock) -> None:
+    state = resume_state(claimed)
+    for clock.elapsed_s, evaluation in ((12.0, b"ab"), (21.9, b"cd"), (22.0, b"ef")):
+        state.after_step(0, log_of(evaluation))
     assert claimed.blobs.get(chunk("e1", 0)) == b"ab"
     assert claimed.blobs.get(chunk("e1", 1)) == b"ef"
-    assert noted(claimed)["chunks"] == [[chunk("e1", 0), 1], [chunk("e1", 1), 1]]
+    assert kept_state(claimed)["chunks"] == [[chunk("e1", 0), 1], [chunk("e1", 1), 1]]
 
 
-def test_a_time_without_answers_is_no_reason_to_write(claimed: Runtime, clock: Clock) -> None:
-    memory = remembering(claimed)
-    memory.save()
-    clock.passed_s = 10.0
-    memory.after_step(0, tape())
-    assert noted(claimed) == {}
-    clock.passed_s = 19.9
-    memory.after_step(0, tape(b"ab"))
-    assert noted(claimed) == {}
+def test_nothing_is_saved_without_new_evaluations(claimed: Runtime, clock: Clock) -> None:
+    state = resume_state(claimed)
+    state.save()
+    clock.elapsed_s = 10.0
+    state.after_step(0, log_of())
+    assert kept_state(claimed) == {}
+    clock.elapsed_s = 19.9
+    state.after_step(0, log_of(b"ab"))
+    assert kept_state(claimed) == {}
 
 
-def test_a_later_execution_finds_answers_pictures_and_time(claimed: Runtime, clock: Clock) -> None:
-    first = remembering(claimed)
-    first.after_picture(0, picture(1))
-    for clock.passed_s, answers in ((10.0, (b"ab", b"cd")), (20.0, (b"ef",))):
-        first.after_step(1, tape(*answers))
+def test_a_later_execution_finds_evaluations_images_and_time(
+    claimed: Runtime, clock: Clock
+) -> None:
+    first = resume_state(claimed)
+    first.after_image(0, image(1))
+    for clock.elapsed_s, evaluations in ((10.0, (b"ab", b"cd")), (20.0, (b"ef",))):
+        first.after_step(1, log_of(*evaluations))
     claimed.requests.claim(ID, Stage.GENERATE, "e2")
-    clock.passed_s = 100.0
-    second = remembering(claimed, "e2")
+    clock.elapsed_s = 100.0
+    second = resume_state(claimed, "e2")
     assert second.seconds == 20.0
-    clock.passed_s = 103.0
+    clock.elapsed_s = 103.0
     assert second.seconds == 23.0
-    found = second.made(0)
-    assert found is not None
-    assert (found.pixels.tobytes(), found.evaluations, found.controlled) == (
+    restored = second.finished_image(0)
+    assert restored is not None
+    assert (restored.pixels.tobytes(), restored.evaluations, restored.controlled) == (
         bytes([1]) * 768,
         11,
         1,
     )
-    assert second.made(1) is None
-    assert [list(second.answers(index)) for index in (0, 1, 2)] == [[], [b"ab", b"cd", b"ef"], []]
-    clock.passed_s = 110.0
-    second.after_step(1, tape(b"gh"))
-    assert [name for name, _ in noted(claimed)["chunks"]] == [
+    assert second.finished_image(1) is None
+    assert [list(second.recorded(index)) for index in (0, 1, 2)] == [[], [b"ab", b"cd", b"ef"], []]
+    clock.elapsed_s = 110.0
+    second.after_step(1, log_of(b"gh"))
+    assert [name for name, _ in kept_state(claimed)["chunks"]] == [
         chunk("e1", 0),
         chunk("e1", 1),
         chunk("e2", 2),
     ]
-    assert noted(claimed)["seconds"] == 30.0
+    assert kept_state(claimed)["seconds"] == 30.0
 
 
-def test_answers_of_another_model_are_not_gone_on_with(claimed: Runtime, clock: Clock) -> None:
-    first = remembering(claimed)
-    first.after_picture(0, picture(1))
-    clock.passed_s = 10.0
-    first.after_step(1, tape(b"ab"))
-    other = remembering(claimed, source="another")
-    assert (other.seconds, other.made(0), list(other.answers(0))) == (0.0, None, [])
+def test_evaluations_of_another_model_are_not_replayed(claimed: Runtime, clock: Clock) -> None:
+    first = resume_state(claimed)
+    first.after_image(0, image(1))
+    clock.elapsed_s = 10.0
+    first.after_step(1, log_of(b"ab"))
+    other = resume_state(claimed, source="another")
+    assert (other.seconds, other.finished_image(0), list(other.recorded(0))) == (0.0, None, [])
 
 
-def test_what_is_lost_ends_what_is_found(claimed: Runtime, clock: Clock) -> None:
-    """Answers are of use from the first on without a gap."""
-    first = remembering(claimed)
+def test_a_lost_chunk_ends_the_recorded_evaluations(claimed: Runtime, clock: Clock) -> None:
+    """Replay needs all evaluations from the first one, without a gap."""
+    first = resume_state(claimed)
     for number in range(3):
-        clock.passed_s += 10.0
-        first.after_step(0, tape(b"%d" % number))
+        clock.elapsed_s += 10.0
+        first.after_step(0, log_of(b"%d" % number))
     claimed.blobs.delete(chunk("e1", 1))
-    second = remembering(claimed)
-    assert list(second.answers(0)) == [b"0"]
-    clock.passed_s += 10.0
-    second.after_step(0, tape(b"new"))
-    assert noted(claimed)["chunks"] == [[chunk("e1", 0), 1], [chunk("e1", 1), 1]]
+    second = resume_state(claimed)
+    assert list(second.recorded(0)) == [b"0"]
+    clock.elapsed_s += 10.0
+    second.after_step(0, log_of(b"new"))
+    assert kept_state(claimed)["chunks"] == [[chunk("e1", 0), 1], [chunk("e1", 1), 1]]
     assert claimed.blobs.get(chunk("e1", 1)) == b"new"
 
 
-def test_a_picture_whose_pixels_are_lost_is_made_again(claimed: Runtime) -> None:
-    remembering(claimed).after_picture(0, picture(1))
+def test_an_image_whose_pixels_are_lost_is_generated_again(claimed: Runtime) -> None:
+    resume_state(claimed).after_image(0, image(1))
     claimed.blobs.delete(f"{ID}:pixels:0")
-    memory = remembering(claimed)
-    assert memory.made(0) is None
-    memory.after_picture(0, picture(2))
-    assert noted(claimed)["made"] == [[12, 2]]
+    state = resume_state(claimed)
+    assert state.finished_image(0) is None
+    state.after_image(0, image(2))
+    assert kept_state(claimed)["made"] == [[12, 2]]
 
 
-def test_a_picture_is_stored_and_its_answers_are_dropped(claimed: Runtime, clock: Clock) -> None:
-    memory = remembering(claimed)
-    clock.passed_s = 10.0
-    memory.after_step(0, tape(b"ab"))
-    memory.after_picture(0, picture(1))
-    assert blobs_of_answers(claimed) == []
-    assert claimed.blobs.get(f"{ID}:pixels:0") == bytes([1]) * 768
-    assert (noted(claimed)["made"], noted(claimed)["chunks"]) == ([[11, 1]], [])
-    clock.passed_s = 30.0
-    memory.save()  # there is no tape of another picture yet
-    assert blobs_of_answers(claimed) == []
-
-
-def test_the_last_picture_is_stored_at_the_end_and_its_answers_stay(
+def test_a_finished_image_is_stored_and_its_evaluations_are_deleted(
     claimed: Runtime, clock: Clock
 ) -> None:
-    """The request may be taken over until then."""
-    memory = remembering(claimed)
-    memory.finish()  # nothing is there yet
+    state = resume_state(claimed)
+    clock.elapsed_s = 10.0
+    state.after_step(0, log_of(b"ab"))
+    state.after_image(0, image(1))
+    assert evaluation_blobs(claimed) == []
+    assert claimed.blobs.get(f"{ID}:pixels:0") == bytes([1]) * 768
+    assert (kept_state(claimed)["made"], kept_state(claimed)["chunks"]) == ([[11, 1]], [])
+    clock.elapsed_s = 30.0
+    state.save()  # no log of another image exists yet
+    assert evaluation_blobs(claimed) == []
+
+
+def test_the_last_image_is_stored_by_finish_and_its_evaluations_stay(
+    claimed: Runtime, clock: Clock
+) -> None:
+    """Another worker may take the request over until it has ended."""
+    state = resume_state(claimed)
+    state.finish()  # no image is finished yet
     for index in (0, 1):
-        memory.after_picture(index, picture(index))
-    clock.passed_s = 10.0
-    memory.after_step(2, tape(b"ab"))
-    memory.after_picture(2, picture(2))
+        state.after_image(index, image(index))
+    clock.elapsed_s = 10.0
+    state.after_step(2, log_of(b"ab"))
+    state.after_image(2, image(2))
     assert claimed.blobs.get(f"{ID}:pixels:2") is None
-    memory.finish()
+    state.finish()
     assert claimed.blobs.get(f"{ID}:pixels:2") == bytes([2]) * 768
     assert claimed.blobs.get(chunk("e1", 0)) == b"ab"
-    left = cast(int, claimed.redis.ttl(f"blob:{ID}:pixels:2"))
-    assert abs(left - cast(int, claimed.redis.ttl(f"req:{ID}"))) <= 1
+    blob_ttl_s = cast(int, claimed.redis.ttl(f"blob:{ID}:pixels:2"))
+    assert abs(blob_ttl_s - cast(int, claimed.redis.ttl(f"req:{ID}"))) <= 1
 
 
-def test_who_lost_the_request_leaves_no_answers(claimed: Runtime, clock: Clock) -> None:
-    memory = remembering(claimed)
+def test_an_execution_that_lost_its_claim_saves_no_evaluations(
+    claimed: Runtime, clock: Clock
+) -> None:
+    state = resume_state(claimed)
     claimed.requests.claim(ID, Stage.GENERATE, "another")
-    clock.passed_s = 10.0
+    clock.elapsed_s = 10.0
     with pytest.raises(LostClaim):
-        memory.after_step(0, tape(b"ab"))
-    assert blobs_of_answers(claimed) == []
+        state.after_step(0, log_of(b"ab"))
+    assert evaluation_blobs(claimed) == []
     with pytest.raises(LostClaim):
-        memory.after_picture(0, picture(1))
-    assert noted(claimed) == {}
+        state.after_image(0, image(1))
+    assert kept_state(claimed) == {}

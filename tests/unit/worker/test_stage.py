@@ -1,4 +1,4 @@
-"""What an error inside a job means, and that a stage is safe to run twice."""
+"""A stage: what each error inside a job means, and running a stage twice is safe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.core.errors import BlobsUnavailable, Cancelled, ImageRejected
 from app.core.queueing.jobs import CPU, FINISH, GPU
 from app.core.requests.record import RequestRecord, Stage, Status
 from worker.runtime import Runtime
-from worker.stage import Fields, LostClaim, run_stage, run_stage_in_two
+from worker.stage import Fields, LostClaim, run_split_stage, run_stage
 
 ID = "c" * 32
 
@@ -27,9 +27,9 @@ def context(worker_runtime: Runtime) -> Runtime:
 
 
 def record(context: Runtime) -> RequestRecord:
-    found = context.requests.get(ID)
-    assert found is not None
-    return found
+    stored = context.requests.get(ID)
+    assert stored is not None
+    return stored
 
 
 def nothing(_context: Runtime, _record: RequestRecord, _execution: str) -> Fields:
@@ -43,20 +43,20 @@ def raising(error: BaseException) -> Any:
     return work
 
 
-def test_a_finished_stage_queues_the_next(context: Runtime) -> None:
+def test_a_finished_stage_enqueues_the_next(context: Runtime) -> None:
     assert run_stage(ID, Stage.PREPARE, nothing)
     assert record(context).width == 10
     assert context.jobs.carried_stages() == {(ID, Stage.GENERATE)}
 
 
-def test_the_last_stage_completes(context: Runtime) -> None:
+def test_the_last_stage_completes_the_request(context: Runtime) -> None:
     for stage in (Stage.PREPARE, Stage.GENERATE, Stage.FINISH):
         assert run_stage(ID, stage, nothing)
     assert record(context).status is Status.COMPLETED
-    assert calls_to_tell(context) == 1
+    assert notify_jobs(context) == 1
 
 
-def calls_to_tell(context: Runtime) -> int:
+def notify_jobs(context: Runtime) -> int:
     names = context.jobs.queue(FINISH).job_ids
     return sum(name.startswith("tell-") for name in names)
 
@@ -68,7 +68,7 @@ def test_a_fetched_picture_is_prepared_next(worker_runtime: Runtime) -> None:
     assert jobs.queue(CPU).job_ids == [f"{ID}-prepare"]
 
 
-def test_a_stage_that_died_before_handing_on_only_hands_on(context: Runtime) -> None:
+def test_a_finished_stage_whose_next_job_is_missing_only_enqueues_it(context: Runtime) -> None:
     context.requests.claim(ID, Stage.PREPARE, "died")
     context.requests.advance(ID, Stage.PREPARE, "died", {})
     assert not run_stage(ID, Stage.PREPARE, raising(AssertionError("must not run again")))
@@ -76,11 +76,13 @@ def test_a_stage_that_died_before_handing_on_only_hands_on(context: Runtime) -> 
     assert record(context).status is Status.QUEUED
 
 
-@pytest.mark.parametrize("died", [False, True], ids=["handed on", "died before"])
-def test_a_map_that_is_there_passes_the_gpu_by(worker_runtime: Runtime, died: bool) -> None:
+@pytest.mark.parametrize("advanced_before", [False, True], ids=["advances now", "advanced before"])
+def test_a_request_for_a_map_that_prepare_has_made_skips_the_gpu(
+    worker_runtime: Runtime, advanced_before: bool
+) -> None:
     requests = worker_runtime.requests
     requests.submit(ID, "a", {"only_map": True}, {}, requests.expiry())
-    if died:
+    if advanced_before:
         requests.claim(ID, Stage.PREPARE, "died")
         requests.advance(ID, Stage.GENERATE, "died", {"annotated": True})
     run_stage(ID, Stage.PREPARE, lambda *_: {"annotated": True})
@@ -112,13 +114,13 @@ def test_an_error_of_the_request_ends_it(
     assert (failed.status, failed.error, failed.error_status) == (Status.FAILED, text, status)
     assert context.jobs.queue(GPU).job_ids == []
     assert context.blobs.get(f"{ID}:source") is None
-    assert calls_to_tell(context) == 1
+    assert notify_jobs(context) == 1
     unexpected = f"request {ID}: PREPARE raised"
     assert caplog.messages == ([unexpected] if status == 500 else [])
 
 
 @pytest.mark.parametrize("error", [RedisConnectionError("away"), SystemExit()])
-def test_an_error_of_the_infrastructure_leaves_the_request_alone(
+def test_an_error_of_the_infrastructure_leaves_the_request_open(
     context: Runtime, error: BaseException
 ) -> None:
     with pytest.raises(type(error)):
@@ -127,18 +129,18 @@ def test_an_error_of_the_infrastructure_leaves_the_request_alone(
     assert run_stage(ID, Stage.PREPARE, nothing)
 
 
-def test_a_store_that_is_full_leaves_the_request_alone_and_is_not_asked_again_at_once(
+def test_an_unavailable_blob_store_leaves_the_request_open_and_the_worker_backs_off(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
     monkeypatch.setattr("worker.stage.time.sleep", waited.append)
     with pytest.raises(BlobsUnavailable):
         run_stage(ID, Stage.PREPARE, raising(BlobsUnavailable()))
-    assert waited == [10]  # RQ's four attempts outlast 40 s of it
+    assert waited == [10]  # RQ's four attempts cover an outage of 40 s
     assert record(context).status is Status.QUEUED
 
 
-def test_a_worker_that_lost_its_claim_writes_nothing(context: Runtime) -> None:
+def test_an_execution_that_lost_its_claim_writes_nothing(context: Runtime) -> None:
     def overtaken(context: Runtime, record: RequestRecord, _execution: str) -> Fields:
         context.requests.claim(record.id, Stage.PREPARE, "other")
         return {"width": 99}
@@ -155,7 +157,7 @@ def test_a_worker_that_lost_its_claim_writes_nothing(context: Runtime) -> None:
 )
 @pytest.mark.parametrize("noticed", [True, False], ids=["in its work", "at its end"])
 @pytest.mark.parametrize("stage", [Stage.PREPARE, Stage.FINISH])
-def test_what_was_stored_for_a_request_that_ended_meanwhile_is_dropped(
+def test_blobs_stored_after_a_request_has_ended_are_deleted(
     context: Runtime,
     caplog: pytest.LogCaptureFixture,
     stage: Stage,
@@ -164,7 +166,7 @@ def test_what_was_stored_for_a_request_that_ended_meanwhile_is_dropped(
     level: int,
     kept: bytes | None,
 ) -> None:
-    """That of one that another execution has is its own."""
+    """Blobs of a request that another execution holds stay."""
 
     def work(context: Runtime, record: RequestRecord, _execution: str) -> Fields:
         context.blobs.put(f"{ID}:control", b"x", record.expires_at)
@@ -180,45 +182,45 @@ def test_what_was_stored_for_a_request_that_ended_meanwhile_is_dropped(
     assert not run_stage(ID, stage, work)
     assert context.blobs.get(f"{ID}:control") == kept
     assert context.jobs.carried_stages() == set()
-    assert calls_to_tell(context) == 0
+    assert notify_jobs(context) == 0
     lost = (f"request {ID}: {stage.name} lost its claim", level)
-    assert [(one.message, one.levelno) for one in caplog.records] == ([lost] if noticed else [])
+    assert [(line.message, line.levelno) for line in caplog.records] == ([lost] if noticed else [])
 
 
-def in_two(end: Any) -> Any:
+def in_two_parts(end: Any) -> Any:
     def work(_context: Runtime, _record: RequestRecord, _execution: str) -> Any:
         return end
 
     return work
 
 
-def test_a_stage_in_two_parts_is_open_until_the_second_has_run(context: Runtime) -> None:
-    rest = run_stage_in_two(ID, Stage.PREPARE, in_two(lambda: {"width": 7}))
-    assert rest is not None
+def test_a_split_stage_is_open_until_its_deferred_work_has_run(context: Runtime) -> None:
+    deferred = run_split_stage(ID, Stage.PREPARE, in_two_parts(lambda: {"width": 7}))
+    assert deferred is not None
     assert (record(context).stage, context.jobs.carried_stages()) == (Stage.PREPARE, set())
-    rest()
+    deferred()
     assert (record(context).stage, record(context).width) == (Stage.GENERATE, 7)
     assert context.jobs.carried_stages() == {(ID, Stage.GENERATE)}
 
 
-def test_a_stage_in_two_parts_may_fail_in_either(context: Runtime) -> None:
-    assert run_stage_in_two(ID, Stage.PREPARE, raising(ImageRejected("image: bad"))) is None
+def test_a_split_stage_may_fail_in_either_part(context: Runtime) -> None:
+    assert run_split_stage(ID, Stage.PREPARE, raising(ImageRejected("image: bad"))) is None
     assert record(context).error == "image: bad"
-    assert run_stage_in_two(ID, Stage.PREPARE, raising(AssertionError("must not run"))) is None
+    assert run_split_stage(ID, Stage.PREPARE, raising(AssertionError("must not run"))) is None
     context.requests.forget(ID)
     context.requests.submit(ID, "a", {}, {}, context.requests.expiry())
 
     def end() -> Fields:
         raise ImageRejected("image: bad at its end")
 
-    rest = run_stage_in_two(ID, Stage.PREPARE, in_two(end))
-    assert rest is not None
-    rest()
+    deferred = run_split_stage(ID, Stage.PREPARE, in_two_parts(end))
+    assert deferred is not None
+    deferred()
     assert record(context).error == "image: bad at its end"
     assert context.jobs.carried_stages() == set()
 
 
-def test_an_ended_or_unknown_request_is_not_worked_on(context: Runtime) -> None:
+def test_an_ended_or_unknown_request_runs_no_work(context: Runtime) -> None:
     context.requests.fail(ID, ImageRejected())
     assert not run_stage(ID, Stage.PREPARE, raising(AssertionError("must not run")))
     assert not run_stage("d" * 32, Stage.PREPARE, raising(AssertionError("must not run")))

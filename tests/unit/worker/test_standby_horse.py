@@ -1,4 +1,4 @@
-"""A work horse that was forked before its job came."""
+"""The standby work horse, which is forked before its job is known."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIRST, SECOND = "a" * 32, "b" * 32
 
 @pytest.fixture
 def pids(worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Two jobs wait; each writes the id of its process here."""
+    """Two jobs are queued; each writes its process id to this file."""
     file = tmp_path / "pids"
 
     def job(_request_id: str) -> None:
@@ -40,9 +40,9 @@ def pids(worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 @pytest.fixture
 def worker(worker_runtime: Runtime) -> Iterator[PrepareWorker]:
-    made = PrepareWorker([CPU], connection=worker_runtime.redis, serializer=JSONSerializer)
-    yield made
-    made.teardown()
+    worker = PrepareWorker([CPU], connection=worker_runtime.redis, serializer=JSONSerializer)
+    yield worker
+    worker.teardown()
 
 
 def standby(worker: PrepareWorker) -> int:
@@ -56,35 +56,35 @@ def status(context: Runtime, request_id: str) -> JobStatus:
     return job.get_status()
 
 
-def test_each_job_runs_in_a_horse_of_its_own_that_stood_by(
+def test_each_job_runs_in_its_own_standby_horse(
     worker: PrepareWorker, worker_runtime: Runtime, pids: Path
 ) -> None:
     expected = []
     for request_id in (FIRST, SECOND):
-        found = worker.dequeue_job_and_maintain_ttl(None)
-        assert found is not None
+        job_and_queue = worker.dequeue_job_and_maintain_ttl(None)
+        assert job_and_queue is not None
         expected.append(standby(worker))
-        worker.execute_job(*found)
+        worker.execute_job(*job_and_queue)
         assert status(worker_runtime, request_id) is JobStatus.FINISHED
     assert pids.read_text().split() == [str(pid) for pid in expected]
     assert len({os.getpid(), *expected}) == 3
     assert not worker.executions
 
 
-def test_one_that_has_died_is_replaced_by_a_fork(
+def test_a_standby_horse_that_has_died_is_replaced_by_a_fork(
     worker: PrepareWorker, worker_runtime: Runtime, pids: Path
 ) -> None:
-    found = worker.dequeue_job_and_maintain_ttl(None)
-    assert found is not None
-    died = standby(worker)
-    os.kill(died, signal.SIGKILL)
-    until(lambda: "Z" in Path(f"/proc/{died}/stat").read_text().rpartition(")")[2])
-    worker.execute_job(*found)
+    job_and_queue = worker.dequeue_job_and_maintain_ttl(None)
+    assert job_and_queue is not None
+    dead_pid = standby(worker)
+    os.kill(dead_pid, signal.SIGKILL)
+    until(lambda: "Z" in Path(f"/proc/{dead_pid}/stat").read_text().rpartition(")")[2])
+    worker.execute_job(*job_and_queue)
     assert status(worker_runtime, FIRST) is JobStatus.FINISHED
-    assert pids.read_text().strip() not in ("", str(died))
+    assert pids.read_text().strip() not in ("", str(dead_pid))
 
 
-def test_none_is_left_when_the_worker_leaves(worker: PrepareWorker) -> None:
+def test_a_worker_dismisses_its_standby_horse_when_it_stops(worker: PrepareWorker) -> None:
     assert worker.dequeue_job_and_maintain_ttl(None) is None
     pid = standby(worker)
     assert Path(f"/proc/{pid}").exists()
@@ -92,7 +92,7 @@ def test_none_is_left_when_the_worker_leaves(worker: PrepareWorker) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_one_that_cannot_get_ready_ends(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_standby_horse_that_cannot_get_ready_exits(capfd: pytest.CaptureFixture[str]) -> None:
     def ready() -> None:
         raise OSError("no connection")
 

@@ -1,4 +1,4 @@
-"""A receiver gets every webhook, once it is there; the same one, signed, as often as it takes."""
+"""Webhooks: a receiver gets each one at least once, signed, with the same id in every attempt."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BODY = '{"type":"request.completed","timestamp":"2026-01-01T00:00:00Z","data":{}
 
 @pytest.fixture
 def context(worker_runtime: Runtime) -> Runtime:
-    """A worker that may reach 127.0.0.1 and is patient for no time: what fails is due at once."""
+    """A worker that may reach 127.0.0.1 and has no back-off: a failed delivery is due at once."""
     update = {"fetch_allow_hosts": ("127.0.0.1",)}
     worker_runtime.settings = worker_runtime.settings.model_copy(update=update)
     worker_runtime.deliveries = Deliveries(worker_runtime.redis, (0.0, 0.0), 10)
@@ -42,9 +42,9 @@ def listening() -> Iterator[Receiver]:
 
 
 def delivery(context: Runtime, request_id: str = ID) -> Delivery:
-    found = context.deliveries.get(request_id)
-    assert found is not None
-    return found
+    stored = context.deliveries.get(request_id)
+    assert stored is not None
+    return stored
 
 
 def verified(context: Runtime, posted: Posted) -> str:
@@ -55,7 +55,7 @@ def verified(context: Runtime, posted: Posted) -> str:
     return posted.headers["webhook-id"]
 
 
-def test_a_receiver_that_is_down_gets_it_later(
+def test_a_receiver_that_is_down_gets_the_webhook_later(
     context: Runtime, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "worker.webhooks")
@@ -69,33 +69,32 @@ def test_a_receiver_that_is_down_gets_it_later(
     with receiver(port) as up:
         job.deliver()
         assert verified(context, up.next()) == f"msg_{ID}"
-    found = delivery(context)
-    assert found.state is State.DELIVERED
-    assert [made.status for made in found.attempts] == [None, 204]
-    for made in found.attempts:
-        assert began <= made.at <= time.time()
-        assert made.duration_s is not None
-        assert made.duration_s < 60
+    stored = delivery(context)
+    assert stored.state is State.DELIVERED
+    assert [attempt.status for attempt in stored.attempts] == [None, 204]
+    for attempt in stored.attempts:
+        assert began <= attempt.at <= time.time()
+        assert attempt.duration_s is not None
+        assert attempt.duration_s < 60
     sent = [
-        f"webhook: {said}" for said in ("the receiver could not be reached", "answered with 204")
+        f"webhook: {outcome}"
+        for outcome in ("the receiver could not be reached", "answered with 204")
     ]
     assert caplog.messages == [f"{sent[0]}, pending", f"{sent[1]}, delivered"]
-    assert found.attempts[0].error == "the receiver could not be reached"
+    assert stored.attempts[0].error == "the receiver could not be reached"
     assert not context.deliveries.due()
 
 
-def test_duplicates_are_one_message(context: Runtime, listening: Receiver) -> None:
+def test_every_attempt_sends_the_same_message_id(context: Runtime, listening: Receiver) -> None:
     listening.statuses = [500, 302]
     context.deliveries.create(ID, OWNER, listening.url, BODY)
     for _ in range(3):
         job.deliver()
     assert {verified(context, listening.next()) for _ in range(3)} == {f"msg_{ID}"}
-    assert [made.status for made in delivery(context).attempts] == [500, 302, 204]
+    assert [attempt.status for attempt in delivery(context).attempts] == [500, 302, 204]
 
 
-def test_a_sender_that_is_killed_leaves_an_attempt_without_an_end(
-    context: Runtime, redis_server: str
-) -> None:
+def test_a_killed_sender_leaves_an_open_attempt(context: Runtime, redis_server: str) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -113,15 +112,17 @@ def test_a_sender_that_is_killed_leaves_an_attempt_without_an_end(
             assert connection.recv(4) == b"POST"
             sender.kill()
             sender.wait(60)
-    found = delivery(context)
-    [attempt] = found.attempts
+    stored = delivery(context)
+    [attempt] = stored.attempts
     assert not attempt.ended
-    assert (found.state, attempt.status, attempt.error) == (State.PENDING, None, None)
-    assert found.next_at is not None
-    assert found.next_at - attempt.at == pytest.approx(15, abs=1)
+    assert (stored.state, attempt.status, attempt.error) == (State.PENDING, None, None)
+    assert stored.next_at is not None
+    assert stored.next_at - attempt.at == pytest.approx(15, abs=1)
 
 
-def test_one_that_never_takes_it_is_given_up(context: Runtime, listening: Receiver) -> None:
+def test_a_delivery_that_is_never_accepted_is_given_up(
+    context: Runtime, listening: Receiver
+) -> None:
     listening.statuses = [500] * 4
     context.deliveries.create(ID, OWNER, listening.url, BODY)
     for _ in range(4):
@@ -130,7 +131,7 @@ def test_one_that_never_takes_it_is_given_up(context: Runtime, listening: Receiv
     assert len(delivery(context).attempts) == 3
 
 
-def test_what_leads_inside_is_not_sent_whatever_was_accepted(
+def test_a_url_of_an_internal_host_is_refused_at_delivery_too(
     context: Runtime, listening: Receiver
 ) -> None:
     context.settings = context.settings.model_copy(update={"fetch_allow_hosts": ()})
@@ -140,7 +141,7 @@ def test_what_leads_inside_is_not_sent_whatever_was_accepted(
     assert listening.idle
 
 
-def test_a_silent_receiver_keeps_no_other_waiting(context: Runtime, listening: Receiver) -> None:
+def test_a_silent_receiver_delays_no_other(context: Runtime, listening: Receiver) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -154,24 +155,24 @@ def test_a_silent_receiver_keeps_no_other_waiting(context: Runtime, listening: R
     assert delivery(context, first).attempts[0].error == "no answer within 3 s"
 
 
-@pytest.mark.parametrize(("due", "called"), [(16, 0), (17, 1)])
-def test_sixteen_go_at_once_and_the_others_are_called_for(
-    context: Runtime, listening: Receiver, due: int, called: int
+@pytest.mark.parametrize(("due", "enqueued"), [(16, 0), (17, 1)])
+def test_a_job_sends_sixteen_deliveries_and_enqueues_another_for_the_rest(
+    context: Runtime, listening: Receiver, due: int, enqueued: int
 ) -> None:
-    context.background_jobs.request(BackgroundJob.DELIVER)  # by whoever made them
+    context.background_jobs.request(BackgroundJob.DELIVER)  # as when a webhook is created
     waiting = context.jobs.queue(WEBHOOKS)
     waiting.empty()
     for number in range(due):
         context.deliveries.create(f"{number:032x}", OWNER, listening.url, BODY)
     job.deliver()
-    assert waiting.count == called
-    for left in waiting.jobs:
-        left.perform()
+    assert waiting.count == enqueued
+    for rest_job in waiting.jobs:
+        rest_job.perform()
     assert len({listening.next().headers["webhook-id"] for _ in range(due)}) == due
     assert not context.deliveries.due()
 
 
-def test_the_sweep_calls_only_when_one_is_due(context: Runtime) -> None:
+def test_the_sweep_enqueues_a_job_only_when_a_delivery_is_due(context: Runtime) -> None:
     sweep_deliveries(context.deliveries, context.background_jobs)
     assert context.jobs.waiting(WEBHOOKS) == 0
     context.deliveries.create(ID, OWNER, "https://a.example/", BODY)
@@ -180,7 +181,7 @@ def test_the_sweep_calls_only_when_one_is_due(context: Runtime) -> None:
     assert context.jobs.waiting(WEBHOOKS) == 1
 
 
-def test_a_log_that_has_expired_is_forgotten(context: Runtime) -> None:
+def test_an_expired_delivery_is_dropped(context: Runtime) -> None:
     context.deliveries.create(ID, OWNER, "https://a.example/", BODY)
     context.redis.delete(f"webhook:{ID}")
     job.deliver()

@@ -1,4 +1,4 @@
-"""A real cpu worker with real work horses: what a hostile picture breaks is its own request."""
+"""A real cpu worker with real work horses: a hostile picture fails only its own request."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ PARAMS = {
     "steps": 15,
     "samples": 1,
 }
-# The worker as it is, with less memory for a decoder, and time as given (whatever the size of a
-# picture): little exceeds them.
+# The real worker, with less memory for a decoder and the given time limit for every size, so that
+# small files exceed them.
 PROGRAM = """
 import sys
 import worker.prepare
@@ -55,7 +55,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
 
 @pytest.fixture
 def cpu_worker(worker_runtime: Runtime, redis_server: str, kind: str) -> Iterator[Runtime]:
-    """What this process shares with a cpu worker in another one."""
+    """The runtime of this process; a cpu worker runs in another process."""
     decode_s = "1" if kind == "time" else "60"
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, decode_s],
@@ -71,7 +71,7 @@ def cpu_worker(worker_runtime: Runtime, redis_server: str, kind: str) -> Iterato
 
 
 def ended(context: Runtime, picture: bytes) -> RequestRecord:
-    """The record of a request for this picture, once RQ is done with its first job."""
+    """The record of a request for this picture, after its prepare job."""
     request_id, expires_at = uuid.uuid4().hex, context.requests.expiry()
     context.requests.submit(request_id, "a", PARAMS, {"kind": "file"}, expires_at)
     context.blobs.put(f"{request_id}:source", picture, expires_at)
@@ -87,7 +87,7 @@ def ended(context: Runtime, picture: bytes) -> RequestRecord:
 
 
 @pytest.mark.parametrize("kind", BOMBS)
-def test_a_bomb_ends_its_own_request_and_the_worker_goes_on(cpu_worker: Runtime, kind: str) -> None:
+def test_a_decompression_bomb_fails_only_its_own_request(cpu_worker: Runtime, kind: str) -> None:
     bomb, reason = BOMBS[kind]
     failed = ended(cpu_worker, bomb())
     assert (failed.status, failed.error) == (Status.FAILED, reason)

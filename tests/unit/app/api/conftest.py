@@ -1,5 +1,4 @@
-"""What the endpoints share, on an empty Redis; and the application without workers, in this
-process."""
+"""Fixtures of the endpoint tests: services on an empty Redis, an application without workers."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def deepest() -> int:
 
 @pytest.mark.parametrize("brackets", ["[]", ('{"a":', "}")], ids=["lists", "objects"])
 def test_a_value_of_any_depth_is_refused(api: TestClient, brackets: tuple[str, str]) -> None:
-    """The reader of JSON has a limit; what passes just below it must not break whoever shows it."""
+    """The JSON parser has a limit; a body just below it must not break the error's text."""
     opening, closing = brackets
     answers, limit = set(), deepest()
     for depth in range(limit - 100, limit + 100):
@@ -346,7 +346,7 @@ def test_a_picture_that_is_too_large_is_refused_before_it_is_stored(
         assert api.post("/v2/flux-controlnet", headers=headers, **body).status_code == 200
 
 
-def test_what_an_owner_has_waiting_is_bounded_and_freed(redis_server: str) -> None:
+def test_the_waiting_pictures_of_an_owner_are_bounded_and_released(redis_server: str) -> None:
     client = connect(redis_server)
     key, other = mint(), mint()
     KeyStore(client).add(key, "hoarder")

@@ -39,7 +39,7 @@ def test_the_periods_of_the_duties(services: Services) -> None:
     assert 4000 < services.redis.pttl("housekeeping") <= 5000
 
 
-def test_one_replica_does_the_duties_of_a_period(
+def test_one_replica_runs_the_maintenance_of_a_period(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[Services] = []
@@ -51,7 +51,7 @@ def test_one_replica_does_the_duties_of_a_period(
 
 
 @pytest.mark.parametrize("error", [OutOfMemoryError("full"), ValueError("a fault of ours")])
-def test_one_duty_that_fails_does_not_keep_the_others(
+def test_a_maintenance_task_that_fails_does_not_block_the_others(
     services: Services, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     done: list[Services] = []
@@ -74,9 +74,7 @@ def test_expired_pictures_are_swept_once_a_minute(tmp_path: Path, redis_server: 
     assert [path.name for path in (tmp_path / "blobs").glob("*/*")] == ["b2"]
 
 
-def test_recovery_of_orphans_is_a_maintenance_task(
-    services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_maintenance_recovers_orphans(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintenance, "_RECHECK_S", 0)
     request_id = "a" * 32
     services.requests.submit(request_id, "x", {}, {"kind": "file"}, services.requests.expiry())
@@ -97,7 +95,7 @@ def test_history_is_pruned_once_an_hour_and_pictures_are_swept_once_a_minute(
     assert 58 <= services.redis.ttl("housekeeping:sweep") <= 60
 
 
-def test_what_is_too_old_leaves_the_history_once_an_hour(tmp_path: Path, redis_server: str) -> None:
+def test_old_history_is_deleted_once_an_hour(tmp_path: Path, redis_server: str) -> None:
     file = tmp_path / "history.db"
     services = make_services(Settings(redis_url=redis_server, database_url=f"sqlite:///{file}"))
     services.redis.flushall()
@@ -110,7 +108,7 @@ def test_what_is_too_old_leaves_the_history_once_an_hour(tmp_path: Path, redis_s
     assert left == [0, 1]
 
 
-def test_an_orphan_is_checked_twice_with_two_seconds_between(
+def test_an_orphan_is_checked_twice_two_seconds_apart(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
@@ -127,7 +125,7 @@ def submit(services: Services, request_id: str, **account: Any) -> None:
     services.jobs.enqueue(request_id, Stage.PREPARE)
 
 
-def test_what_a_request_reserved_that_expired_without_an_end_is_given_back(
+def test_the_credits_of_a_request_that_expired_unfinished_are_returned(
     services: Services,
 ) -> None:
     services.ledger.open("k", 5.0)
@@ -146,7 +144,7 @@ def test_a_request_is_let_go_whose_predecessor_expired(services: Services) -> No
     assert f"{'b' * 32}-prepare" in services.jobs.queue("cpu").job_ids
 
 
-def test_a_request_whose_time_is_nearly_over_is_ended_and_told(
+def test_a_request_that_is_about_to_expire_is_ended_and_reported(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submit(services, "a" * 32)
@@ -160,7 +158,7 @@ def test_a_request_whose_time_is_nearly_over_is_ended_and_told(
     assert call.startswith("tell-")
 
 
-def test_what_nobody_called_for_is_called_for(services: Services) -> None:
+def test_maintenance_enqueues_missing_background_jobs(services: Services) -> None:
     submit(services, "a" * 32)
     services.requests.fail("a" * 32, Cancelled())
     services.deliveries.create("a" * 32, "x", "https://a.example/", "{}")

@@ -135,7 +135,7 @@ def test_a_budget_that_is_too_small(
         ({"use_input_img_dimension": False, "custom_width": 512, "sampler": "heun"}, 19.5),
     ],
 )
-def test_what_is_reserved(
+def test_a_submission_reserves_the_credits_of_its_work(
     application: Make, redis: Redis, changes: dict[str, Any], reserved: float
 ) -> None:
     api, team = application(credits_per_work_unit=0.5), key(redis, credits=100)

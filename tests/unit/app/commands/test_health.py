@@ -37,7 +37,7 @@ def test_a_worker_of_this_host_is_well_whatever_its_queue(redis_server: str, que
             worker.register_death()
 
 
-def test_without_redis_nobody_knows() -> None:
+def test_health_without_redis_is_unknown() -> None:
     assert "Redis cannot be asked" in str(worker_illness("unix:///nowhere/redis.sock"))
 
 

@@ -37,7 +37,7 @@ def test_a_key_from_its_making_to_its_end(redis: Redis, capsys: pytest.CaptureFi
     assert KeyStore(redis).all() == []
 
 
-def test_what_is_not_there_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_key_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["keys", "revoke", "0" * 12]) == 1
     assert main(["keys", "topup", "0" * 12, "5"]) == 1
     assert capsys.readouterr().err.count("0" * 12) == 2

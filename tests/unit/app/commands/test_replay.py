@@ -65,13 +65,13 @@ def test_an_answer_is_read_from_a_path_or_a_url(address: str, slash: str) -> Non
 @pytest.mark.parametrize(
     ("body", "said"), [({"error": "no é"}, "no é"), (["no"], "Bad Request"), ({}, "Bad Request")]
 )
-def test_a_refusal_is_told_in_the_servers_words(host: PictureHost, body: Any, said: str) -> None:
+def test_a_refusal_is_printed_in_the_servers_words(host: PictureHost, body: Any, said: str) -> None:
     host.answer("/refused", answered(body, 400))
     with pytest.raises(ValueError, match=f"^the server answered 400: {said}$"):
         Api(host.origin, "SG_secret").call("/refused")
 
 
-def test_a_server_that_is_away_is_said_to_be() -> None:
+def test_an_unreachable_server_is_reported() -> None:
     with pytest.raises(ValueError, match="^http://127.0.0.1:9 cannot be reached: "):
         Api("http://127.0.0.1:9", "SG_secret").call("/x")
 

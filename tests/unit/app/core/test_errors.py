@@ -1,4 +1,4 @@
-"""Which HTTP status and which sentence each error has."""
+"""The HTTP status and the sentence of each error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text for image tools: what a reader of its form gets out of it."""
+"""The text for image tools, as a reader of its format parses it."""
 
 from __future__ import annotations
 

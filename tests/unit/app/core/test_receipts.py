@@ -1,4 +1,4 @@
-"""What a receipt and a picture's own text say, and what their signature covers."""
+"""The content of a receipt and of a picture's own text, and the scope of their signature."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_an_unknown_name_in_dotenv_stops_the_start() -> None:
         load_settings()
 
 
-def test_what_dotenv_holds_for_compose_and_libraries_stops_nothing() -> None:
+def test_entries_of_dotenv_for_compose_and_libraries_are_ignored() -> None:
     example = (ROOT / ".env.example").read_text()
     named = {name.lower() for name in re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE)}
     compose = (ROOT / "docker-compose.yml").read_text()

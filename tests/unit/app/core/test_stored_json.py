@@ -1,4 +1,4 @@
-"""What is stored as JSON is read by versions that know more fields, and by those that know less."""
+"""Stored JSON can be read by versions that know more fields and by versions that know fewer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the key of an installation comes from, and how little of it is said."""
+"""The key of an installation: its sources, and how it is masked in output."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_key_file_that_a_full_disk_left_empty(
     assert file.read_text() == f"{made.secret}\n"
 
 
-def test_what_is_printed_instead_of_a_key_is_one_word_and_no_key() -> None:
+def test_the_printed_placeholder_of_a_key_is_one_word_and_no_key() -> None:
     for secret in (CHOSEN, "SG_chosen", "x"):
         masked = InstallationKey(secret).masked
         assert len(masked.split()) == 1
@@ -68,7 +68,7 @@ def test_what_is_printed_instead_of_a_key_is_one_word_and_no_key() -> None:
     assert InstallationKey(CHOSEN).masked == "SG_5555..."
 
 
-def test_it_is_given_by_the_environment_or_a_file(
+def test_the_installation_key_comes_from_the_environment_or_a_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert given_key(settings()) == ""
@@ -84,7 +84,7 @@ def test_it_is_given_by_the_environment_or_a_file(
 
 
 @pytest.mark.parametrize("content", ["", " \n", "two words", "\x7f"])
-def test_a_text_that_cannot_be_a_key_is_refused_unsaid(content: str, tmp_path: Path) -> None:
+def test_an_invalid_key_is_refused_without_being_printed(content: str, tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text(content)
     with pytest.raises(ValueError, match="API") as refused:

@@ -1,4 +1,4 @@
-"""The append-only file of the embedded Redis, damaged, repaired by what is on this machine."""
+"""The damaged append-only file of the embedded Redis is repaired with local programs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def several(data_dir: Path) -> list[Path]:
     return [folder / name for name in parts]
 
 
-def test_what_comes_before_the_damage_is_kept(
+def test_the_data_before_the_damage_is_kept(
     data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = single(data_dir).read_bytes()

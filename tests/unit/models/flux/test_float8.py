@@ -1,4 +1,4 @@
-"""8-bit linears: how far they stray, what they share, and what they leave alone."""
+"""8-bit linears: their error, the tensors they share, and the layers they leave unchanged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def inference() -> Iterator[None]:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_linear_in_8_bits_strays_by_a_few_percent(dtype: torch.dtype, bias: bool) -> None:
+def test_a_linear_in_8_bits_deviates_by_a_few_percent(dtype: torch.dtype, bias: bool) -> None:
     torch.manual_seed(0)
     linear = nn.Linear(256, 128, bias=bias, dtype=dtype)
     x = torch.randn(2, 33, 256, dtype=dtype)
@@ -65,7 +65,9 @@ def test_accuracy_does_not_depend_on_the_level(level: float) -> None:
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(16, 24), (24, 16), (8, 16)])
-def test_layers_that_the_matrix_unit_cannot_take_stay(inputs: int, outputs: int) -> None:
+def test_layers_that_the_matrix_unit_cannot_multiply_keep_their_dtype(
+    inputs: int, outputs: int
+) -> None:
     """Both sides must be multiples of 16."""
 
     class Block(nn.Module):

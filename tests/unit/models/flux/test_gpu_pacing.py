@@ -1,4 +1,4 @@
-"""How far the host runs ahead: seen with events of torch that note when they are waited for."""
+"""GPU pacing: how far the host runs ahead, observed with stub events that record waits."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_each_step_waits_for_the_one_before(happened: list[str]) -> None:
     ]
 
 
-def test_a_cpu_is_not_waited_for(happened: list[str]) -> None:
+def test_pacing_does_not_wait_for_a_cpu(happened: list[str]) -> None:
     pace = Pace(torch.device("cpu"))
     pace.step()
     pace.step()

@@ -90,13 +90,13 @@ def test_the_kernel_of_attention_makes_no_difference_to_that(kernel: SDPBackend)
         compare(Case(), network_pair(UNEVEN))
 
 
-@pytest.mark.parametrize("blocks_wait", [False, True], ids=["resident", "streamed"])
+@pytest.mark.parametrize("blocks_streamed", [False, True], ids=["resident", "streamed"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_an_evaluation_in_8_bits_is_bit_for_bit_that_of_diffusers(
-    dtype: torch.dtype, blocks_wait: bool
+    dtype: torch.dtype, blocks_streamed: bool
 ) -> None:
     case = Case(dtype=dtype)
-    plan = MemoryPlan("small", float8=True, blocks_wait=blocks_wait)
+    plan = MemoryPlan("small", float8=True, blocks_streamed=blocks_streamed)
     compare(case, Networks(network_pair(case.shape, dtype), CPU, plan, compiled=False).of("fast"))
 
 

@@ -1,4 +1,4 @@
-"""Which networks serve a profile, where their weights live, and which are compiled."""
+"""Profiles: the networks of each, the place of their weights, and which are compiled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.torch
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 IN_8_BITS = MemoryPlan("float8", float8=True)
-STREAMED = MemoryPlan("float8-visits", float8=True, blocks_wait=True)
+STREAMED = MemoryPlan("float8-visits", float8=True, blocks_streamed=True)
 
 
 def networks(plan: MemoryPlan, device: torch.device = CPU, *, compiled: bool = False) -> Networks:
@@ -42,7 +42,7 @@ def compiled_blocks(pair: NetworkPair) -> list[bool]:
     ],
     ids=lambda value: value.name if isinstance(value, MemoryPlan) else "",
 )
-def test_a_card_without_room_for_exact_serves_fast(plan: MemoryPlan, served: list[str]) -> None:
+def test_a_card_too_small_for_exact_serves_fast(plan: MemoryPlan, served: list[str]) -> None:
     card = networks(plan)
     assert [card.profile(asked) for asked in ("exact", "fast", "turbo")] == served
 
@@ -57,7 +57,7 @@ def test_fast_and_turbo_share_networks_that_are_made_once() -> None:
 
 
 @pytest.mark.parametrize("plan", [IN_8_BITS, STREAMED])
-def test_exact_is_refused_where_its_weights_are_given_up(plan: MemoryPlan) -> None:
+def test_exact_is_refused_when_its_weights_are_freed(plan: MemoryPlan) -> None:
     card = networks(plan)
     assert card.loaded is None
     assert eight_bits(card.of("fast"))
@@ -75,7 +75,7 @@ def test_blocks_are_listed_in_the_order_they_run() -> None:
     assert blocks[10:] == list(pair.transformer.single_transformer_blocks)
 
 
-def test_what_visits_the_device_stays_on_the_host_between_calls() -> None:
+def test_streamed_weights_stay_on_the_host_between_calls() -> None:
     """Seen on the meta device, where tensors have a place and no numbers."""
     pair = networks(STREAMED, META).of("fast")
     for network in (pair.transformer, pair.controlnet):

@@ -1,6 +1,6 @@
-"""Modules that visit the device: at home between calls, the same results, also after an error.
+"""Weight streaming: tensors are on the host between calls, with equal results, also after an error.
 
-The visit itself is seen on the meta device, where tensors have a place and no numbers.
+The meta device shows the copies: its tensors have a device and no numbers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Watched(nn.Module):
         return made
 
 
-def test_results_are_those_of_a_module_that_stays() -> None:
+def test_a_streamed_module_has_the_results_of_a_resident_one() -> None:
     module, x = Watched(), torch.randn(2, 4)
     expected = module(x)
     stream_weights([module], torch.device("cpu"))
@@ -44,7 +44,7 @@ def test_tensors_are_on_the_device_during_the_call_only() -> None:
     assert torch.equal(module.linear.weight, weight)
 
 
-def test_tensors_come_home_after_an_error() -> None:
+def test_streamed_tensors_return_to_the_host_after_an_error() -> None:
     module = Watched()
     stream_weights([module], torch.device("meta"))
     with pytest.raises(RuntimeError):

@@ -27,7 +27,7 @@ def test_ties_at_every_shift(mu: float, steps: int) -> None:
         assert active == steps * part + 1
 
 
-def test_the_ends() -> None:
+def test_the_ends_of_the_control_window() -> None:
     sigmas = sigmas_for("simple", 20)
     assert [control_active(s, 0.0) for s in sigmas[:-1]] == [True] + [False] * 19
     assert all(control_active(s, 1.0) for s in sigmas)

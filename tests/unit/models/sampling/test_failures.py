@@ -1,4 +1,4 @@
-"""Samplers do not hide what goes wrong: missing noise, NaN, very few steps."""
+"""Samplers report errors: missing noise, NaN, very few steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def zero_noise(_sigma: Tensor, _sigma_next: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", [name for name, info in CATALOGUE.items() if info.stochastic])
-def test_a_stochastic_sampler_asks_for_noise(name: str) -> None:
+def test_a_stochastic_sampler_without_noise_is_an_error(name: str) -> None:
     with pytest.raises(ValueError, match="needs noise"):
         SAMPLERS[name](MODEL, X, sigmas_for("simple", 4))
 
@@ -57,7 +57,7 @@ def test_very_few_steps(name: str, steps: int) -> None:
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_the_start_and_the_list_are_left_as_they_are(name: str) -> None:
+def test_a_sampler_does_not_change_its_arguments(name: str) -> None:
     x, sigmas = X.clone(), sigmas_for("simple", 6, sampler=name)
     kept = sigmas.clone()
     SAMPLERS[name](MODEL, x, sigmas, noise=zero_noise)

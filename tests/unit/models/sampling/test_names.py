@@ -47,7 +47,7 @@ def test_progress_steps(sampler: str, schedule: str, steps: int) -> None:
     assert steps_of(sampler, sigmas_for(schedule, asked, sampler=sampler)) == steps
 
 
-def test_unknown_names_are_answered_with_the_known_ones() -> None:
+def test_an_error_about_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"'karas'.*karras"):
         sigmas_for("karas", 20)
     with pytest.raises(ValueError, match=r"'eular'.*euler_ancestral"):

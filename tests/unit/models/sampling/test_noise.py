@@ -1,4 +1,4 @@
-"""Which noise a sampler gets, and what a seed means."""
+"""The noise of each sampler, and its dependence on the seed."""
 
 from __future__ import annotations
 

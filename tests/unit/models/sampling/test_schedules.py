@@ -76,12 +76,12 @@ def test_the_shift_of_the_largest_picture_is_found() -> None:
 
 
 @pytest.mark.parametrize("mu", [-6.1, 12.1])
-def test_a_shift_that_no_picture_has_is_not_looked_for(mu: float) -> None:
+def test_a_shift_outside_the_search_range_is_not_found(mu: float) -> None:
     assert shift_of(sigmas_for("simple", 5, mu).tolist()) == 1.15
 
 
 @pytest.mark.parametrize(("off", "found"), [(5e-7, 0.5), (2e-6, 1.15)])
-def test_a_list_must_be_met_to_a_millionth(off: float, found: float) -> None:
+def test_a_list_must_match_a_schedule_to_a_millionth(off: float, found: float) -> None:
     sigmas = SCHEDULES["simple"](6, 0.5)
     sigmas[2] += off
     assert shift_of([*sigmas, 0.0]) == pytest.approx(found, abs=1e-5)

@@ -1,4 +1,4 @@
-"""Which tests a module's mutants are run against."""
+"""The tests that the mutants of a module run against."""
 
 from __future__ import annotations
 

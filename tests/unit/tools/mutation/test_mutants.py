@@ -1,4 +1,4 @@
-"""Which edits are made of a module, and which are not."""
+"""The edits that are made of a module."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_each_exception_type_of_a_clause_is_replaced(tmp_path: Path) -> None:
         'x = "a" + b\n',
     ],
 )
-def test_what_says_nothing_about_behaviour_is_left_alone(tmp_path: Path, text: str) -> None:
+def test_code_without_behaviour_is_not_mutated(tmp_path: Path, text: str) -> None:
     made = edits(tmp_path, text)
     assert {name for name, _ in made} <= {"DeleteStatement"}
     assert not any("raise" in after or "log" in after for _, after in made)

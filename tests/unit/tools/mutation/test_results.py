@@ -1,4 +1,4 @@
-"""What is kept of a run, and what is said of it."""
+"""The stored results of a mutation run, and their report."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def accepted_file(folder: Path, reason: str) -> Path:
 
 
 def test_an_accepted_survivor_is_found_by_its_lines(tmp_path: Path) -> None:
-    accepted = read_accepted(accepted_file(tmp_path, "nobody reads B"))
-    assert accepted == {place(MUTANT): "nobody reads B"}
+    accepted = read_accepted(accepted_file(tmp_path, "no caller reads B"))
+    assert accepted == {place(MUTANT): "no caller reads B"}
     assert stale(accepted, [MUTANT]) == []
 
 
@@ -60,7 +60,7 @@ def test_an_accepted_survivor_has_a_reason(tmp_path: Path) -> None:
 
 
 def test_an_entry_that_matches_no_mutant_any_more_is_reported(tmp_path: Path) -> None:
-    accepted = read_accepted(accepted_file(tmp_path, "nobody reads B"))
+    accepted = read_accepted(accepted_file(tmp_path, "no caller reads B"))
     changed = Mutant("app/x.py", "B = 4\n", Edit("Constant", 4, 5, "5"))
     assert stale(accepted, [changed]) == [Place("app/x.py", "Constant", "B = 2", "B = 3")]
     elsewhere = Mutant("app/y.py", "B = 4\n", Edit("Constant", 4, 5, "5"))

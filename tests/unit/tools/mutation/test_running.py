@@ -1,4 +1,4 @@
-"""A mutant in a forked process: seen by its tests, never on the disk, and nothing is left of it."""
+"""A mutant in a forked process: its tests see it, the disk never does, and no process is left."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def write(root: Path, tests: str) -> None:
 
 
 def run(root: Path, tests: str, edit: Edit | None = None, limit_s: float = 60) -> Outcome:
-    """What tests say of a mutant, the first one unless told otherwise."""
+    """The verdict of the tests on a mutant, by default the first one."""
     write(root, tests)
     mutant = mutants_of(root, "app/doubling.py")[0]
     if edit is not None:
@@ -114,7 +114,7 @@ def test_the_test_that_killed_a_mutant_runs_first_on_the_next(tmp_path: Path) ->
     assert (tmp_path / "order").read_text().split() == ["passes", "fails", "fails"]
 
 
-def test_what_hangs_has_timed_out(tmp_path: Path) -> None:
+def test_a_mutant_that_hangs_has_timed_out(tmp_path: Path) -> None:
     assert run(tmp_path, HANGS, limit_s=0.5).verdict == "timed out"
 
 

@@ -20,13 +20,15 @@ def test_a_key_without_a_budget_has_plenty(api: TestClient) -> None:
 
 
 @pytest.mark.parametrize("credits", [2.5, 1e-9, 1_000_000.0])
-def test_a_budget_is_told_to_the_billionth(api: TestClient, redis: Redis, credits: float) -> None:
+def test_a_budget_is_reported_to_the_billionth(
+    api: TestClient, redis: Redis, credits: float
+) -> None:
     headers = {"x-api-key": KeyStore(redis).create("team-b", Terms(credits=credits))[0]}
-    told = api.get(CREDITS, headers=headers).json()
-    assert told == {"credits": credits, "free-credits": 0.0, "unlimited": False}
+    balance = api.get(CREDITS, headers=headers).json()
+    assert balance == {"credits": credits, "free-credits": 0.0, "unlimited": False}
 
 
-def test_a_budget_that_was_taken_away_meanwhile_is_none(api: TestClient, redis: Redis) -> None:
+def test_a_budget_that_was_removed_during_the_call_is_none(api: TestClient, redis: Redis) -> None:
     secret, key = KeyStore(redis).create("team-b", Terms(credits=2.5))
     redis.hdel("credits", key.id)
     assert api.get(CREDITS, headers={"x-api-key": secret}).json()["unlimited"] is True

@@ -1,4 +1,4 @@
-"""What a stream says between the events, and when it ends without one."""
+"""Event streams: comments between the events, and streams that end without a final event."""
 
 from __future__ import annotations
 
@@ -54,8 +54,10 @@ async def stream(made: Services, record: RequestRecord) -> AsyncIterator[str]:
     return chunks
 
 
-def told(url: str, store: RequestStore, then: Callable[[Services, str], object]) -> list[str]:
-    """All that the second request's client is told; `then` is called after each text."""
+def streamed_texts(
+    url: str, store: RequestStore, then: Callable[[Services, str], object]
+) -> list[str]:
+    """All texts of the second request's stream; `then` is called after each one."""
 
     async def run() -> list[str]:
         made, texts = make_services(Settings(redis_url=url)), []
@@ -82,14 +84,14 @@ def data(text: str) -> dict[str, object]:
     return dict(json.loads(text.partition("data: ")[2]))
 
 
-def test_a_move_in_the_queue_is_told_without_an_id(redis_server: str, store: RequestStore) -> None:
+def test_an_event_of_a_queue_position_has_no_id(redis_server: str, store: RequestStore) -> None:
     def go_on(_made: Services, text: str) -> None:
         if data(text).get("queue_position") == 2:
             store.fail(FIRST, Cancelled())
         else:
             store.fail(SECOND, Cancelled())
 
-    queued, moved, failed = told(redis_server, store, go_on)
+    queued, moved, failed = streamed_texts(redis_server, store, go_on)
     assert queued.startswith("id: ")
     assert data(queued) == {"status": "QUEUED", "queue_position": 2, "eta_seconds": None}
     assert moved.startswith("event: queued\n")
@@ -107,23 +109,23 @@ def test_a_silent_stream_is_kept_alive(
         if text.startswith(":"):
             store.fail(SECOND, Cancelled())
 
-    texts = told(redis_server, store, end)
+    texts = streamed_texts(redis_server, store, end)
     kinds = "".join(text[0] for text in texts)
     assert re.fullmatch("i:+i", kinds), kinds
 
 
-def test_a_process_that_leaves_ends_its_streams(redis_server: str, store: RequestStore) -> None:
+def test_a_process_that_shuts_down_ends_its_streams(redis_server: str, store: RequestStore) -> None:
     def leave(made: Services, _text: str) -> None:
         made.drain.leaving = True
 
-    assert len(told(redis_server, store, leave)) == 1
+    assert len(streamed_texts(redis_server, store, leave)) == 1
 
 
 def test_a_request_that_expires_ends_its_stream(
     redis: Redis, redis_server: str, store: RequestStore
 ) -> None:
     redis.hset(f"req:{SECOND}", "expires_at", str(time.time() - 1))
-    assert len(told(redis_server, store, nothing)) == 1
+    assert len(streamed_texts(redis_server, store, nothing)) == 1
 
 
 def test_a_record_that_is_gone_ends_its_stream(redis_server: str, store: RequestStore) -> None:
@@ -131,7 +133,7 @@ def test_a_record_that_is_gone_ends_its_stream(redis_server: str, store: Request
         store.claim(SECOND, Stage.GENERATE, "e")
         store._redis.delete(f"req:{SECOND}")
 
-    assert len(told(redis_server, store, expire)) == 1
+    assert len(streamed_texts(redis_server, store, expire)) == 1
 
 
 @contextmanager
@@ -160,7 +162,7 @@ def test_redis_away_costs_no_event(redis_server: str, store: RequestStore) -> No
         elif "started" in text:
             store.fail(SECOND, Cancelled())
 
-    texts = told(redis_server, store, end)
+    texts = streamed_texts(redis_server, store, end)
     stack[0].__exit__(None, None, None)
     assert [text.split("\n")[1] for text in texts] == [
         "event: queued",
@@ -189,9 +191,9 @@ def test_the_stream_of_a_request_that_has_ended_is_its_whole_life(
     ids, names, bodies = zip(*(one.split("\n") for one in said), strict=True)
     assert all(re.fullmatch(r"id: \d+-\d+", one) for one in ids)
     assert names == ("event: queued", "event: started", "event: completed")
-    told = [json.loads(body.removeprefix("data: ")) for body in bodies]
-    assert told[:2] == [{"status": "QUEUED"}, {"status": "PROCESSING"}]
-    assert told[2] == api.get(f"/v2/requests/{REQUEST_ID}/status").json()
+    streamed_texts = [json.loads(body.removeprefix("data: ")) for body in bodies]
+    assert streamed_texts[:2] == [{"status": "QUEUED"}, {"status": "PROCESSING"}]
+    assert streamed_texts[2] == api.get(f"/v2/requests/{REQUEST_ID}/status").json()
     last = ids[-1].removeprefix("id: ")
     after = api.get(EVENTS, headers={"last-event-id": ids[0].removeprefix("id: ")})
     assert [line for line in after.text.split("\n") if line.startswith("id: ")] == [*ids[1:]]

@@ -1,4 +1,4 @@
-"""Files behind signed links: what opens them, until when, and what is said of how long to keep."""
+"""Files behind signed links: valid links, their expiry, and the caching headers."""
 
 from __future__ import annotations
 

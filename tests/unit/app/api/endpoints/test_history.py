@@ -1,4 +1,4 @@
-"""The history over HTTP: what may be asked, which days that is, and what is answered."""
+"""The history over HTTP: its parameters, its date ranges, and its responses."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_days_of_what_has_not_ended_begin_and_end_in_utc(api: TestClient, inside
 
 
 @pytest.mark.usefixtures("far_from_utc")
-def test_the_last_seven_days_and_today_are_asked_for_by_default(
+def test_the_default_range_is_the_last_seven_days_and_today(
     api: TestClient, inside: Services
 ) -> None:
     begin = today() - 7 * DAY_S
@@ -90,7 +90,7 @@ def test_the_last_seven_days_and_today_are_asked_for_by_default(
 
 
 @pytest.mark.usefixtures("far_from_utc")
-def test_what_was_made_just_now_is_among_the_recent(api: TestClient, inside: Services) -> None:
+def test_a_new_generation_is_among_the_recent_ones(api: TestClient, inside: Services) -> None:
     made = written(inside, today() + DAY_S + 1)  # by a clock that is ahead
     assert ids(api.get(GENERATIONS), "generations") == made
     recent = api.get(RECENT, params={"model_name": "flux"})
@@ -174,7 +174,9 @@ def test_the_history_needs_a_key(api: TestClient) -> None:
 # ---- pages
 
 
-def test_a_page_of_the_history_is_of_twenty_unless_asked(api: TestClient, inside: Services) -> None:
+def test_a_page_of_the_history_has_twenty_rows_by_default(
+    api: TestClient, inside: Services
+) -> None:
     made = written(inside, *(time.time() - 100 + number for number in range(41)))[::-1]
     answer = api.get(HISTORY)
     assert ids(answer) == made[:20]
@@ -196,7 +198,7 @@ def test_a_page_of_generations_is_of_twenty(api: TestClient, inside: Services) -
     assert ids(api.get(RECENT, params={"model_name": "FLUX"}), "generations") == made[:20]
 
 
-def test_what_has_not_ended_comes_first(api: TestClient, inside: Services) -> None:
+def test_unfinished_requests_come_first_in_the_history(api: TestClient, inside: Services) -> None:
     ended = written(inside, time.time() - 50, time.time() - 40)[::-1]
     waiting = [queued(inside.requests, f"{number:032x}") for number in (8, 9)][::-1]
     answer = api.get(HISTORY, params={"per_page": 3})
@@ -239,7 +241,7 @@ def test_only_the_owner_of_the_key_has_requests(
 # ---- one request
 
 
-def test_one_request_has_the_links_of_all_its_pictures(api: TestClient, inside: Services) -> None:
+def test_the_history_of_a_request_links_all_its_pictures(api: TestClient, inside: Services) -> None:
     """From the record until it is in the history, and from there as long as that is kept."""
     request_id = completed(inside.requests)
     found = inside.requests.get(request_id)

@@ -1,4 +1,4 @@
-"""The control map alone: what it takes, and what the picture and its headers are."""
+"""The control map alone: the accepted bodies, the picture and its headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The receipt of a request over HTTP: there once it has a picture, and signed."""
+"""The receipt of a request over HTTP: available once a picture exists, and signed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""POST /upload-asset: its shape, its bounds, and what is said of a picture that is none."""
+"""POST /upload-asset: its shape, its limits, and the errors of invalid pictures."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_links_are_in_the_order_of_the_pictures(api: TestClient) -> None:
 
 
 @pytest.mark.parametrize(("many", "taken"), [(0, False), (1, True), (16, True), (17, False)])
-def test_one_call_takes_one_to_sixteen_pictures(api: TestClient, many: int, taken: bool) -> None:
+def test_an_upload_takes_one_to_sixteen_pictures(api: TestClient, many: int, taken: bool) -> None:
     if taken:
         answer = api.post(PATH, json={"data_urls": [uri(PNG)] * many})
         assert len(answer.json()["file_urls"]) == many
@@ -61,7 +61,7 @@ def test_one_call_takes_one_to_sixteen_pictures(api: TestClient, many: int, take
 
 
 @pytest.mark.parametrize("data_urls", [None, "", uri(PNG), {}, 5, {"0": uri(PNG)}])
-def test_what_is_no_list_is_refused(api: TestClient, data_urls: Any) -> None:
+def test_data_urls_that_are_no_list_are_refused(api: TestClient, data_urls: Any) -> None:
     assert refused(api, data_urls) == "data_urls: a list of 1 to 16 data URIs is needed"
 
 

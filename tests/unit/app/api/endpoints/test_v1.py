@@ -1,4 +1,4 @@
-"""v1: one call, and its answer when the request has ended, is not waited for, or has no reader."""
+"""v1: the response when the request ends, when the wait times out, and after a disconnect."""
 
 from __future__ import annotations
 
@@ -60,18 +60,18 @@ def test_a_picture_is_the_answer(api: TestClient, ends: list[End], path: str) ->
 
 
 @pytest.mark.usefixtures("far_from_utc")
-def test_a_key_without_a_bound_is_told_the_next_minute_in_utc(
+def test_a_key_without_a_rate_limit_gets_the_next_minute_in_utc(
     api: TestClient, ends: list[End]
 ) -> None:
     ends.append(made(b"x"))
     before = datetime.now(UTC)
-    told = api.post(V1, json=BODY).headers["x-rate-limit-reset-at-utc"]
+    reset_at = api.post(V1, json=BODY).headers["x-rate-limit-reset-at-utc"]
     begin_of = [at.replace(second=0, microsecond=0) for at in (before, datetime.now(UTC))]
     expected = {(at + timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:00.000Z") for at in begin_of}
-    assert told in expected
+    assert reset_at in expected
 
 
-def test_a_key_with_bounds_is_told_what_is_left(
+def test_a_key_with_a_rate_limit_gets_the_remaining_calls(
     api: TestClient, ends: list[End], redis: Redis
 ) -> None:
     ends.append(made(b"x"))
@@ -135,7 +135,7 @@ def test_a_body_is_judged_before_it_is_queued(api: TestClient) -> None:
 # ---- no picture
 
 
-def test_a_request_that_takes_too_long_goes_on(redis: Redis, redis_server: str) -> None:
+def test_a_request_continues_after_its_v1_call_timed_out(redis: Redis, redis_server: str) -> None:
     app = create_app(Settings(redis_url=redis_server, sync_timeout_s=0.01))
     headers = {"x-api-key": KeyStore(redis).create("team-a", Terms())[0]}
     with TestClient(app, base_url="http://localhost", headers=headers) as api:
@@ -152,7 +152,7 @@ def waited(
     redis_url: str, receive: Callable[[], dict[str, str]] | None, **options: Any
 ) -> Response:
     """The answer to a call that waits for REQUEST_ID: with `receive`, of a client that says so;
-    without, of a process that is told to stop."""
+    without, of a process that shuts down."""
 
     async def run() -> Response:
         services = make_services(Settings(redis_url=redis_url, sync_timeout_s=60))

@@ -128,7 +128,7 @@ def test_a_failed_request_is_422_on_both(api: TestClient, inside: Services) -> N
 
 
 @pytest.mark.parametrize("path", [URL, f"{URL}/status", f"/v1/requests/{REQUEST_ID}"])
-def test_what_is_not_the_callers_is_404(
+def test_a_request_of_another_key_is_404(
     api: TestClient, inside: Services, redis: Redis, path: str
 ) -> None:
     assert (api.get(path).status_code, api.get(path).json()) == (404, NOT_FOUND)
@@ -146,7 +146,7 @@ def test_what_is_not_the_callers_is_404(
 @pytest.mark.parametrize(
     "request_id", ["x", "A" * 32, "a" * 31, "a" * 33, REQUEST_ID.upper(), "a" * 100]
 )
-def test_what_is_no_id_is_404(api: TestClient, request_id: str) -> None:
+def test_a_malformed_request_id_is_404(api: TestClient, request_id: str) -> None:
     answer = api.get(f"/v2/requests/{request_id}/status")
     assert answer.status_code == 404
     assert answer.json() == {"error": f"Request {request_id[:64]} not found"}
@@ -156,9 +156,7 @@ def test_what_is_no_id_is_404(api: TestClient, request_id: str) -> None:
 
 
 @pytest.mark.parametrize("reached", [queued, begun])
-def test_a_request_that_goes_on_is_cancelled(
-    api: TestClient, inside: Services, reached: Any
-) -> None:
+def test_a_running_request_is_cancelled(api: TestClient, inside: Services, reached: Any) -> None:
     reached(inside.requests)
     for _ in range(2):
         answer = api.delete(URL)
@@ -191,7 +189,7 @@ def test_a_request_that_expires_while_it_is_cancelled_is_404(
     assert (answer.status_code, answer.json()) == (404, NOT_FOUND)
 
 
-def test_nobody_else_cancels_a_request(api: TestClient, inside: Services) -> None:
+def test_another_key_cannot_cancel_a_request(api: TestClient, inside: Services) -> None:
     queued(inside.requests, owner="team-b")
     assert api.delete(URL).status_code == 404
     record = inside.requests.get(REQUEST_ID)
@@ -202,7 +200,7 @@ def test_nobody_else_cancels_a_request(api: TestClient, inside: Services) -> Non
 # ---- the older protocol
 
 
-def test_the_older_protocol_tells_of_every_stage(api: TestClient, inside: Services) -> None:
+def test_the_older_protocol_reports_every_stage(api: TestClient, inside: Services) -> None:
     path = f"/v1/requests/{REQUEST_ID}"
     queued(inside.requests)
     assert api.get(path).json() == {

@@ -73,7 +73,7 @@ def test_silence_is_no_error(
     assert ended.status is Status.FAILED
 
 
-def test_it_outlasts_a_redis_that_is_away(
+def test_a_waiting_call_survives_an_outage_of_redis(
     redis: Redis, redis_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For longer than the retries: the client would send the request again, and pay twice."""

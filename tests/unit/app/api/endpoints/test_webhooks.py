@@ -22,9 +22,9 @@ KEY = Key("abcdef012345", "team-a", 0.0)
 
 def test_a_webhook_that_is_due_is_pending(api: TestClient, inside: Services) -> None:
     inside.deliveries.create(REQUEST_ID, "team-a", "https://a.example/", "{}")
-    told = api.get(LOG).json()
-    assert told.pop("next_attempt_at") is not None
-    assert told == {
+    delivery_log = api.get(LOG).json()
+    assert delivery_log.pop("next_attempt_at") is not None
+    assert delivery_log == {
         "webhook_id": f"msg_{REQUEST_ID}",
         "request_id": REQUEST_ID,
         "webhook_url": "https://a.example/",
@@ -55,9 +55,9 @@ def test_each_attempt_is_in_the_log_with_its_moment_in_utc(
     expected = {"at": "2023-11-14T22:13:20.250Z", "duration_s": None}
     assert api.get(LOG).json()["attempts"] == [expected | {"status_code": None, "error": None}]
     inside.deliveries.settle(delivery, place, attempt)
-    told = api.get(LOG).json()
-    assert told["state"] == state
-    assert told["attempts"] == [
+    delivery_log = api.get(LOG).json()
+    assert delivery_log["state"] == state
+    assert delivery_log["attempts"] == [
         {
             "at": "2023-11-14T22:13:20.250Z",
             "duration_s": attempt.duration_s,
@@ -67,10 +67,10 @@ def test_each_attempt_is_in_the_log_with_its_moment_in_utc(
     ]
     after = inside.deliveries.get(REQUEST_ID)
     assert after is not None
-    assert (told["next_attempt_at"] is None) == (state != "pending")
+    assert (delivery_log["next_attempt_at"] is None) == (state != "pending")
     if after.next_at is not None:
         assert 4 < after.next_at - time.time() <= 5
-        assert told["next_attempt_at"].endswith("Z")
+        assert delivery_log["next_attempt_at"].endswith("Z")
 
 
 def test_the_log_of_another_or_no_request_is_404(api: TestClient, inside: Services) -> None:

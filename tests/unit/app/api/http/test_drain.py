@@ -35,7 +35,7 @@ def ready_checks(client: httpx.Client) -> tuple[int, bool]:
     return answer.status_code, answer.json()["checks"]["api"]
 
 
-def test_it_says_so_and_serves_on_before_it_leaves(redis_server: str) -> None:
+def test_a_draining_api_is_not_ready_and_still_serves(redis_server: str) -> None:
     with (
         api_process(redis_server, DRAIN_S="5") as (process, url),
         httpx.Client(base_url=url, timeout=10) as client,

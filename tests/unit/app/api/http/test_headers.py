@@ -1,4 +1,4 @@
-"""What the answers say about themselves: type, caching, and that nobody may guess or run them."""
+"""Response headers: content type, caching, and no MIME sniffing or script execution."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from app.core.storage.links import LinkSigner, output_path
 from app.main import create_app
 
 
-def test_what_every_answer_carries() -> None:
+def test_the_headers_of_every_response() -> None:
     assert SECURITY_HEADERS == {
         "x-content-type-options": "nosniff",
         "content-security-policy": "default-src 'none'; frame-ancestors 'none'; sandbox",

@@ -24,7 +24,7 @@ TOO_LARGE = "The head of the request is larger than 32768 bytes or has more than
 
 
 class Wire(asyncio.Transport):
-    """The other side, which takes what is written until it is told not to."""
+    """The peer of a connection, which accepts writes until the test stops it."""
 
     def __init__(self) -> None:
         super().__init__({"peername": ("10.0.0.9", 1234), "sockname": ("10.0.0.1", 80)})
@@ -173,7 +173,7 @@ def test_a_head_that_does_not_end_is_cut_off_at_32768_bytes() -> None:
 
 
 def test_framing_without_a_body_is_cut_off_at_32768_bytes() -> None:
-    """Trailers and chunk extensions; each byte of a body is progress, and counts anew."""
+    """Trailers and chunk extensions; each byte of a body is progress and restarts the timeout."""
     head = LINE + HOST + b"transfer-encoding: chunked\r\n\r\n"
 
     async def work(protocol: BoundedProtocol, wire: Wire, _app: Echo) -> None:

@@ -46,7 +46,7 @@ def test_a_host_is_split(host: str, parts: tuple[str, int | None]) -> None:
 
 
 @pytest.mark.parametrize("host", NO_HOSTS)
-def test_what_is_no_host_is_400(host: str) -> None:
+def test_an_invalid_host_header_is_400(host: str) -> None:
     assert split_host(host) is None
     fault = fault_of([(b"host", host.encode())], "1.1")
     assert fault is not None

@@ -38,7 +38,7 @@ def config(started: list[DrainingServer], **settings: Any) -> Any:
     return server.config
 
 
-def test_uvicorn_adds_nothing_and_believes_nobody(started: list[DrainingServer]) -> None:
+def test_uvicorn_adds_no_header_and_trusts_no_proxy(started: list[DrainingServer]) -> None:
     found = config(started)
     assert (found.host, found.port) == ("::1", 8123)
     assert (found.access_log, found.server_header, found.proxy_headers) == (False, False, False)
@@ -52,7 +52,7 @@ def test_its_protocol_has_our_bounds(started: list[DrainingServer]) -> None:
 
 
 @pytest.mark.parametrize(("grace_s", "waits_s"), [(2, 2), (2.1, 3), (10, 10)])
-def test_what_is_in_hand_has_its_grace(
+def test_in_flight_calls_get_the_grace_period(
     started: list[DrainingServer], grace_s: float, waits_s: int
 ) -> None:
     assert config(started, grace_s=grace_s).timeout_graceful_shutdown == waits_s

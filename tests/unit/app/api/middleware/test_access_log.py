@@ -41,7 +41,7 @@ def counted(redis: Redis) -> dict[str, float]:
     return {name: value for name, value in found.items() if not name.startswith("http_seconds")}
 
 
-def test_what_a_process_has_counted_outlives_it(redis: Redis, redis_server: str) -> None:
+def test_the_counts_of_a_process_outlive_it(redis: Redis, redis_server: str) -> None:
     with TestClient(create_app(Settings(redis_url=redis_server))) as client:
         client.get("/health/live")
         assert counted(redis) == {}

@@ -91,7 +91,7 @@ def refused(api: Api, key: str, size: int) -> httpx.Response | None:
     return None if answer.status_code == 200 else answer
 
 
-def test_a_key_that_sends_much_at_a_time_is_told_to_come_back(api: Api) -> None:
+def test_a_key_beyond_its_body_budget_gets_retry_after(api: Api) -> None:
     greedy, other, third = (a_key(api.redis) for _ in range(3))
     content = body(12 * MEGABYTE)
     with connected(api.url) as connection:
@@ -113,7 +113,7 @@ def test_a_key_that_sends_much_at_a_time_is_told_to_come_back(api: Api) -> None:
     assert refused(api, greedy, LARGEST) is None
 
 
-def test_who_hangs_up_leaves_nothing_behind(api: Api) -> None:
+def test_a_disconnected_client_releases_its_body_budget(api: Api) -> None:
     key = a_key(api.redis)
     with connected(api.url) as connection:
         connection.sendall(half_sent(key, body(LARGEST)))
@@ -121,7 +121,7 @@ def test_who_hangs_up_leaves_nothing_behind(api: Api) -> None:
     until(lambda: refused(api, key, LARGEST) is None, "its room to be free")
 
 
-def test_nothing_is_reserved_for_who_has_no_key(api: Api) -> None:
+def test_a_call_without_a_key_reserves_no_body_budget(api: Api) -> None:
     with ExitStack() as stack:
         for _ in range(4):
             connection = stack.enter_context(connected(api.url))
@@ -132,7 +132,7 @@ def test_nothing_is_reserved_for_who_has_no_key(api: Api) -> None:
 
 
 def waiting_call(api: Api, key: str, stack: ExitStack) -> socket.socket:
-    """A v1 call whose body has been sent; nobody makes its picture."""
+    """A v1 call whose body has been sent; no worker makes its picture."""
     content = body(LARGEST)
     connection = stack.enter_context(connected(api.url))
     path = "/v1/flux-controlnet"

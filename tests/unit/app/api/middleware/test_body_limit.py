@@ -14,7 +14,7 @@ from app.core.errors import BodyTooLarge
 from tests.support.asgi import Inner, call, no_answer, no_message
 
 
-def test_what_is_no_http_call_passes_as_it_is() -> None:
+def test_a_scope_that_is_not_http_passes_the_body_limit() -> None:
     inner = Inner()
     scope = {"type": "lifespan"}
     asyncio.run(BodyLimit(inner, 0)(scope, no_message, no_answer))
@@ -47,7 +47,7 @@ def test_a_body_that_becomes_larger_is_stopped(
         call(BodyLimit(Inner(), 10), pieces, headers=headers)
 
 
-def test_a_client_that_leaves_is_none_of_its_business() -> None:
+def test_the_body_limit_ignores_a_client_that_disconnects() -> None:
     async def receive() -> Message:
         return {"type": "http.disconnect"}
 

@@ -53,7 +53,7 @@ def test_the_caller_keeps_its_own_path() -> None:
     assert scope["path"] == "/x/"
 
 
-def test_what_is_no_http_call_passes_as_it_is() -> None:
+def test_a_scope_that_is_not_http_passes_the_path_forms() -> None:
     inner = Inner()
     scope = {"type": "lifespan"}
     asyncio.run(PathForms(inner, "/api")(scope, no_message, no_answer))

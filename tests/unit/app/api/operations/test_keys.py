@@ -1,4 +1,4 @@
-"""Keys over HTTP: made, listed, topped up and revoked, by an admin and by nobody else."""
+"""API keys over HTTP: only an admin may create, list, top up and revoke them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_key_from_its_making_to_its_end(api: TestClient) -> None:
     assert api.get("/v1/get-user-credits", headers=own).status_code == 401
 
 
-def test_nobody_else_may(api: TestClient, redis: Redis) -> None:
+def test_only_an_admin_key_may_manage_keys(api: TestClient, redis: Redis) -> None:
     plain = {"x-api-key": KeyStore(redis).create("team-a", Terms())[0]}
     for headers, status in ((plain, 403), ({"x-api-key": "SG_0"}, 401), ({"x-api-key": ""}, 401)):
         answers = [
@@ -83,14 +83,14 @@ def test_nobody_else_may(api: TestClient, redis: Redis) -> None:
         ([], "body: "),
     ],
 )
-def test_what_a_key_cannot_have_is_named(api: TestClient, order: Any, named: str) -> None:
+def test_an_invalid_field_of_a_key_is_named(api: TestClient, order: Any, named: str) -> None:
     refused = api.post("/admin/keys", json=order)
     assert refused.status_code == 400
     assert refused.json()["error"].startswith(named)
     assert len(api.get("/admin/keys").json()["keys"]) == 1
 
 
-def test_what_is_not_there_is_404(api: TestClient) -> None:
+def test_an_unknown_key_is_404(api: TestClient) -> None:
     unlimited = api.post("/admin/keys", json={"name": "a"}).json()["id"]
     for answer in (
         api.delete("/admin/keys/000000000000"),
@@ -108,7 +108,7 @@ def test_a_key_without_a_budget_has_plenty(api: TestClient) -> None:
 
 
 @pytest.mark.usefixtures("far_from_utc")
-def test_moments_are_read_and_told_in_utc(api: TestClient, redis: Redis) -> None:
+def test_timestamps_are_read_and_returned_in_utc(api: TestClient, redis: Redis) -> None:
     moment = "2099-12-31T23:30:00"
     made = api.post("/admin/keys", json={"name": "a", "expires": moment}).json()
     assert made["expires"] == f"{moment}.000Z"

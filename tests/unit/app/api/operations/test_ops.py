@@ -35,7 +35,7 @@ def checks(**other: bool) -> dict[str, bool]:
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics"])
-def test_they_need_no_key(api: TestClient, path: str) -> None:
+def test_the_operations_endpoints_need_no_key(api: TestClient, path: str) -> None:
     assert api.get(path, headers={"x-api-key": ""}).status_code in (200, 503)
 
 
@@ -66,7 +66,7 @@ def test_a_server_without_one_of_them_is_not(
 
 
 @pytest.mark.usefixtures("workers")
-def test_a_server_that_is_to_leave_is_not(api: TestClient, inside: Services) -> None:
+def test_a_server_that_is_shutting_down_is_not_ready(api: TestClient, inside: Services) -> None:
     inside.drain.leaving = True
     try:
         answer = api.get("/health/ready")

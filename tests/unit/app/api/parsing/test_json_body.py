@@ -51,7 +51,7 @@ def test_another_value_than_an_object_is_refused(raw: bytes) -> None:
         *(b'{"a": -Infinity}', b'{"a": 1} x', b'{"a": "\n"}', b'{"a": ' + b"[" * 100_000),
     ],
 )
-def test_what_is_no_json_is_refused(raw: bytes) -> None:
+def test_a_body_that_is_no_json_is_refused(raw: bytes) -> None:
     assert refusal(raw) == "body: not valid JSON; a JSON object is needed"
 
 

@@ -81,7 +81,7 @@ def test_the_longest_prompt_is_whole(ascii_only: bool) -> None:
 
 
 @pytest.mark.parametrize("start", ["https://example.com/", "é"])
-def test_what_can_be_no_base64(start: str) -> None:
+def test_text_that_cannot_be_base64(start: str) -> None:
     raw = json.dumps({"image": start + "a" * LONG}).encode()
     assert not scanned(raw)["image"].may_be_base64
 
@@ -135,7 +135,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
-def test_what_is_no_json(text: str | bytes) -> None:
+def test_text_that_is_no_json(text: str | bytes) -> None:
     with pytest.raises((json.JSONDecodeError, UnicodeDecodeError)):
         scanned(text.encode() if isinstance(text, str) else text)
 

@@ -50,25 +50,25 @@ def test_a_submission_that_failed_frees_the_key(
     assert requests(services) == 1
 
 
-def test_what_could_not_be_queued_is_kept_for_whoever_was_told_of_it(
+def test_a_request_that_was_not_enqueued_is_kept_for_clients_that_got_its_id(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another call may have had its id from the key already; it gets a job as a stray."""
-    told: list[str] = []
+    returned_ids: list[str] = []
 
     def full(*_: Any) -> None:
-        told.append(submitted(services))
+        returned_ids.append(submitted(services))
         raise RedisError("OOM")
 
     with monkeypatch.context() as patch:
         patch.setattr(type(services.jobs), "enqueue", full)
         first = submitted(services)
-    assert told == [first]
+    assert returned_ids == [first]
     recover_orphans(services.requests, services.jobs, lambda: None)
     assert services.jobs.carried_stages() == {(first, Stage.PREPARE)}
 
 
-def test_who_comes_second_waits_for_the_first_and_takes_over_when_it_fails(
+def test_a_second_call_waits_for_the_first_and_takes_over_when_it_fails(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first is held up in the middle until the second has come, and then fails."""
@@ -111,7 +111,7 @@ def test_a_process_that_died_on_the_way_leaves_the_key_usable(
     assert requests(services) == 1
 
 
-def test_who_was_too_slow_gets_the_request_of_who_took_over(
+def test_a_call_that_lost_its_idempotency_key_returns_the_request_of_the_successor(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Redis or the store of pictures stood still for longer than the second one's patience."""

@@ -198,7 +198,7 @@ def test_a_long_picture_is_kept_as_it_was_sent(api: TestClient, inside: Services
         ),
     ],
 )
-def test_what_cannot_be_used_makes_no_request(
+def test_a_body_that_cannot_be_used_makes_no_request(
     api: TestClient, inside: Services, changes: dict[str, Any], error: str
 ) -> None:
     answer = api.post(V2, json={**BODY, **changes})

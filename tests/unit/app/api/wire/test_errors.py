@@ -1,4 +1,4 @@
-"""Every error of an endpoint as one sentence of JSON, whoever raised it."""
+"""Every error of an endpoint is one sentence of JSON, wherever it was raised."""
 
 from __future__ import annotations
 

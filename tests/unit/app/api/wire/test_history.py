@@ -34,10 +34,10 @@ def assert_link(url: object) -> None:
 
 @pytest.mark.usefixtures("far_from_utc")
 def test_a_row_of_a_request(services: Services) -> None:
-    told = dict(request_row(services.links, row(), ORIGIN))
-    assert_link(told.pop("generation_url"))
-    assert json.loads(str(told.pop("request_body"))) == INPUTS
-    assert told == {
+    serialized = dict(request_row(services.links, row(), ORIGIN))
+    assert_link(serialized.pop("generation_url"))
+    assert json.loads(str(serialized.pop("request_body"))) == INPUTS
+    assert serialized == {
         "request_id": REQUEST_ID,
         "model_name": "flux-controlnet",
         "model_status": "COMPLETED",
@@ -68,9 +68,9 @@ def test_a_row_of_a_request(services: Services) -> None:
 
 @pytest.mark.usefixtures("far_from_utc")
 def test_a_row_of_a_generation(services: Services) -> None:
-    told = dict(generation(services.links, row(), ORIGIN))
-    assert_link(told.pop("generation_url"))
-    assert told == {
+    serialized = dict(generation(services.links, row(), ORIGIN))
+    assert_link(serialized.pop("generation_url"))
+    assert serialized == {
         "request_id": REQUEST_ID,
         "model_name": "flux-controlnet",
         "status": "COMPLETED",
@@ -86,18 +86,27 @@ def test_a_row_of_a_generation(services: Services) -> None:
 
 def test_a_row_without_a_picture_has_null_for_all_of_it(services: Services) -> None:
     [failed] = rows_of(record(status=Status.FAILED, error="no", outputs=(), inference_s=None))
-    told = request_row(services.links, failed, ORIGIN)
+    serialized = request_row(services.links, failed, ORIGIN)
     of_a_picture = ("generation_url", "seed", "file_name", "file_size", "content_type", "width")
-    assert [told[name] for name in (*of_a_picture, "height")] == [None] * 7  # type: ignore[literal-required]  # names of a TypedDict
-    assert (told["model_status"], told["error"], told["output"]) == ("FAILED", "no", 0)
-    assert (told["credits_deduction"], told["metrics"]["inference_time"]) == (0.0, None)
+    assert [serialized[name] for name in (*of_a_picture, "height")] == [None] * 7  # type: ignore[literal-required]  # names of a TypedDict
+    assert (serialized["model_status"], serialized["error"], serialized["output"]) == (
+        "FAILED",
+        "no",
+        0,
+    )
+    assert (serialized["credits_deduction"], serialized["metrics"]["inference_time"]) == (0.0, None)
 
 
 def test_a_row_that_has_not_ended_is_pending(services: Services) -> None:
     queued = record(status=Status.QUEUED, outputs=(), started_at=None, ended_at=None)
-    told = request_row(services.links, rows_of(queued)[0], ORIGIN)
-    assert told["model_status"] == "PENDING"
-    ends = (told["model_updated"], told["latency_ms"], told["started_at"], told["error"])
+    serialized = request_row(services.links, rows_of(queued)[0], ORIGIN)
+    assert serialized["model_status"] == "PENDING"
+    ends = (
+        serialized["model_updated"],
+        serialized["latency_ms"],
+        serialized["started_at"],
+        serialized["error"],
+    )
     assert ends == (None, None, None, None)
 
 

@@ -177,7 +177,7 @@ def test_the_errors_of_the_framework_are_not_announced(document: dict[str, Any])
         ("POST /v2/flux-controlnet", {"application/json"}),
     ],
 )
-def test_what_is_no_json_has_its_content_types(
+def test_responses_that_are_no_json_have_their_content_types(
     operations: dict[str, Any], operation: str, types: set[str]
 ) -> None:
     content = answer(operations, operation, 200)["content"]

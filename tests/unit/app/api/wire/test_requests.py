@@ -229,7 +229,7 @@ def test_every_fault_is_named_in_one_sentence() -> None:
 
 
 @pytest.mark.parametrize("name", ["sampler", "steps", "image", "prompt", "webhook_url"])
-def test_an_empty_text_is_said_to_be_empty(name: str) -> None:
+def test_an_empty_text_is_reported_as_empty(name: str) -> None:
     allowed = {**PARAMETERS, **REQUIRED}[name].allowed
     for blank in ("", " \t\n"):
         if blank and name in ("image", "webhook_url"):  # of spaces they are no URL, later on

@@ -102,7 +102,7 @@ def test_there_are_four_words_for_where_a_request_stands() -> None:
     assert [word for word in Status if word.terminal] == [Status.COMPLETED, Status.FAILED]
 
 
-def test_what_is_made_is_what_was_announced() -> None:
+def test_a_result_has_the_announced_fields() -> None:
     made = record(control_map=CONTROL_MAP)
     failed = record(status=Status.FAILED, error="no")
     for name, body in (

@@ -123,7 +123,7 @@ def test_a_key_from_before_there_were_terms_still_works(redis: Redis) -> None:
     assert KeyStore(redis).all()[0].live(time.time())
 
 
-def test_a_key_may_do_what_is_said_of_it_and_no_more() -> None:
+def test_a_key_has_exactly_the_permissions_of_its_record() -> None:
     assert asdict(Key("a", "team-a", 5.0)) == {
         "id": "a",
         "name": "team-a",
@@ -170,7 +170,7 @@ def test_revoking_forgets_all_of_a_key(redis: Redis) -> None:
 def test_revoking_forgets_what_a_request_has_spent_since_its_key_was_revoked(
     redis: Redis,
 ) -> None:
-    """Its end comes after, and is counted where nobody would look for it any more."""
+    """The request ends after the revocation, and its end must not recreate the counters."""
     store, requests = KeyStore(redis), RequestStore(redis, 60)
     _, first = store.create("team-a", Terms(credits=3.0))
     _, second = store.create("team-a", Terms())

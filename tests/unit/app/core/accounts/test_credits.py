@@ -58,7 +58,9 @@ def test_amounts_are_exact() -> None:
     assert sum([to_amount(0.1)] * 10) == to_amount(1.0)
 
 
-def test_it_is_reserved_at_once_and_spent_at_the_end(store: RequestStore, ledger: Ledger) -> None:
+def test_credits_are_reserved_at_submission_and_spent_at_the_end(
+    store: RequestStore, ledger: Ledger
+) -> None:
     ledger.open(KEY, 50.0)
     made = submit(store, 20.0)
     assert ledger.balances() == {KEY: 30.0}
@@ -69,7 +71,7 @@ def test_it_is_reserved_at_once_and_spent_at_the_end(store: RequestStore, ledger
 
 
 @pytest.mark.parametrize("cost", [5.0, 20.0, 50.0])
-def test_what_it_costs_is_settled_when_its_size_is_known(
+def test_the_cost_is_settled_when_the_size_is_known(
     store: RequestStore, ledger: Ledger, cost: float
 ) -> None:
     ledger.open(KEY, 50.0)
@@ -89,7 +91,7 @@ def test_settling_twice_is_settling_once(store: RequestStore, ledger: Ledger) ->
     assert ledger.balances() == {KEY: 20.0}
 
 
-def test_one_that_costs_more_than_is_left_fails_and_is_given_back(
+def test_a_request_that_costs_more_than_is_left_fails_and_its_credits_are_returned(
     store: RequestStore, ledger: Ledger
 ) -> None:
     ledger.open(KEY, 50.0)
@@ -106,7 +108,9 @@ def test_one_that_costs_more_than_is_left_fails_and_is_given_back(
     complete(store, other, 10.0)
 
 
-def test_what_failed_is_given_back_once(store: RequestStore, ledger: Ledger) -> None:
+def test_the_credits_of_a_failed_request_are_returned_once(
+    store: RequestStore, ledger: Ledger
+) -> None:
     ledger.open(KEY, 50.0)
     made = submit(store, 20.0)
     for _ in range(3):
@@ -114,7 +118,9 @@ def test_what_failed_is_given_back_once(store: RequestStore, ledger: Ledger) -> 
     assert (ledger.balances(), ledger.spent()) == ({KEY: 50.0}, {})
 
 
-def test_what_was_never_accepted_is_given_back(store: RequestStore, ledger: Ledger) -> None:
+def test_the_credits_of_a_request_that_was_not_accepted_are_returned(
+    store: RequestStore, ledger: Ledger
+) -> None:
     ledger.open(KEY, 50.0)
     made = submit(store, 20.0)
     for _ in range(2):
@@ -122,7 +128,7 @@ def test_what_was_never_accepted_is_given_back(store: RequestStore, ledger: Ledg
     assert ledger.balances() == {KEY: 50.0}
 
 
-def test_what_expired_is_given_back_once(
+def test_the_credits_of_an_expired_request_are_returned_once(
     store: RequestStore, ledger: Ledger, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger.open(KEY, 50.0)
@@ -235,7 +241,7 @@ def test_a_key_that_is_closed_is_forgotten(store: RequestStore, ledger: Ledger) 
     assert (ledger.balances(), ledger.spent()) == ({other: 30.0}, {other: 20.0})
 
 
-def test_nothing_is_said_to_be_left_of_a_budget_that_came_after_the_request(
+def test_a_request_from_before_the_budget_reports_no_remaining_credits(
     store: RequestStore, ledger: Ledger
 ) -> None:
     """Nothing was taken from it."""

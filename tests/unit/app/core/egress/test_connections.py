@@ -173,7 +173,7 @@ def test_a_name_that_changes_its_answer_between_hops_is_checked_again(
     ],
     ids=["public A, loopback AAAA", "public A, private AAAA", "loopback A", "last of three"],
 )
-def test_one_private_address_among_public_ones_refuses_all(
+def test_a_host_with_one_private_address_among_public_ones_is_refused(
     dialled: list[str], answer: list[str]
 ) -> None:
     assert refusal("http://a.example/", NOBODY, Answers(answer)) == "its host is not allowed"
@@ -296,7 +296,7 @@ def test_an_allowed_address_allows_no_other_one(
         ("2606:4700::/32", "[2606:4700:4700::1111]", "did not deliver within 5 s"),
     ],
 )
-def test_what_the_operator_allows_is_known_in_every_spelling(
+def test_an_allowed_host_is_recognised_in_every_spelling(
     dialled: list[str], entry: str, host: str, reason: str
 ) -> None:
     assert refusal(f"http://{host}:9000/", (entry,), Answers([PUBLIC_V6])) == reason

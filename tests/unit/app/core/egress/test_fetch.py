@@ -228,7 +228,7 @@ def test_tls_asks_for_no_name_of_an_address(monkeypatch: pytest.MonkeyPatch) -> 
         assert running.server_names == [None]
 
 
-def test_a_certificate_that_nobody_vouches_for(
+def test_a_certificate_of_an_unknown_authority_is_refused(
     tls_host: PictureHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
@@ -318,7 +318,7 @@ def test_a_web_page_is_named(host: PictureHost, head: bytes, body: bytes) -> Non
 
 @pytest.mark.parametrize("body", [b"<svg xmlns='x'/>", b"%PDF-1.4\n", b"\x1f\x8b\x08\0", b"GIF"])
 @pytest.mark.parametrize("head", [b"", b"Content-Type: text/html\r\n"])
-def test_what_is_no_page_is_left_to_the_decoder(
+def test_a_response_that_is_no_html_is_left_to_the_decoder(
     host: PictureHost, head: bytes, body: bytes
 ) -> None:
     if body == b"GIF":
@@ -417,6 +417,6 @@ def test_other_statuses_are_named(host: PictureHost, status: int) -> None:
         fetch(host.answer(f"/status{status}", raw(answer)))
 
 
-def test_nobody_listening_is_unreachable() -> None:
+def test_a_port_without_a_listener_is_unreachable() -> None:
     with pytest.raises(ImageRejected, match="could not be reached"):
         fetch("http://127.0.0.1:9/x.png")

@@ -1,4 +1,4 @@
-"""Hosts and ports in one spelling, whoever wrote them."""
+"""Hosts and ports have one normal form, for every spelling."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_host_has_one_spelling(written: str, canonical: str) -> None:
         *("a" * 64, "[::1]", ":", ":::", "1::2::3", "fe80::1%eth0", "::1.", "\ud800"),
     ],
 )
-def test_what_is_no_host_has_none(written: str) -> None:
+def test_an_invalid_host_has_no_normal_form(written: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # its callers have sentences of their own
         canonical_host(written)
 

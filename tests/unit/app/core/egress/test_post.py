@@ -1,4 +1,4 @@
-"""A POST goes only where the fetcher could go, once, and waits for nobody."""
+"""POST: only to hosts that the fetcher may reach, once, with a deadline."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_address_itself_is_refused(listening: Receiver) -> None:
     assert listening.idle
 
 
-def test_a_receiver_that_is_away_is_said_to_be() -> None:
+def test_an_unreachable_receiver_is_reported() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/"

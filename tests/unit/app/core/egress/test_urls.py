@@ -1,4 +1,4 @@
-"""The text of a URL: what is taken, in which spelling, and what is refused before any look-up."""
+"""The text of a URL: accepted spellings, and refusals before any look-up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept of finished requests: the same answers from each store, over each restart."""
+"""The history of finished requests: the same results from each store, also after a restart."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.postgres import find_postgres, running_postgres
 DAYS = 30
 
 Open = Callable[[], History]
-"""The store anew, as a process that starts finds it."""
+"""Opens the store again, as a new process does."""
 
 
 @pytest.fixture(scope="module")
@@ -64,17 +64,17 @@ def asked(owner: str, **changes: object) -> Query:
     return replace(Query(owner, since=0, until=NOW + 86_400), **changes)  # type: ignore[arg-type]
 
 
-def test_what_is_written_is_there_after_a_restart_and_only_once(reopen: Open, owner: str) -> None:
+def test_a_written_row_survives_a_restart_and_is_stored_once(reopen: Open, owner: str) -> None:
     rows = [a_row(owner, 1), replace(a_row(owner, 1), output=1)]
     reopen().write(rows)
-    reopen().write(rows)  # told twice
+    reopen().write(rows)  # written twice
     history = reopen()
     assert history.of_request(owner, rows[0].request_id) == rows
     page = history.page(asked(owner))
     assert (list(page.rows), page.total) == (rows, 2)
 
 
-def test_nobody_sees_anothers(reopen: Open, owner: str) -> None:
+def test_an_owner_sees_only_its_own_history(reopen: Open, owner: str) -> None:
     history, row = reopen(), a_row(owner, 1)
     history.write([row])
     assert history.of_request("another", row.request_id) == []
@@ -104,7 +104,7 @@ def test_pages_filters_and_orders(reopen: Open, owner: str) -> None:
     assert history.page(asked(owner, offset=3)).rows == []
 
 
-def test_what_is_too_old_is_neither_seen_nor_kept(reopen: Open, owner: str) -> None:
+def test_old_rows_are_neither_listed_nor_kept(reopen: Open, owner: str) -> None:
     history = reopen()
     old = a_row(owner, 1, created_at=NOW - 30 * 86_400 - 60)
     history.write([old, a_row(owner, 2)])

@@ -1,4 +1,4 @@
-"""The history in Redis: it forgets by itself, and its index says what queries ask for."""
+"""The history in Redis: its expiry, and the index of its queries."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_writing_a_row_takes_out_of_the_index_what_is_too_old(
     assert redis.zcard("history:of:x") == kept
 
 
-def test_the_index_has_all_that_is_asked_for(history: RedisHistory, redis: Redis) -> None:
+def test_the_index_has_all_queried_fields(history: RedisHistory, redis: Redis) -> None:
     row = a_row("x", 1)
     history.write([row])
     [(member, score)] = redis.zrange("history:of:x", 0, -1, withscores=True)
@@ -73,7 +73,7 @@ def test_a_row_that_has_expired_is_left_out_of_its_page(
 
 
 def test_a_page_of_nothing_is_empty(history: RedisHistory) -> None:
-    page = history.page(everything("nobody"))
+    page = history.page(everything("unknown"))
     assert (page.rows, page.total) == ([], 0)
 
 
@@ -84,7 +84,7 @@ def test_a_row_is_its_owners(history: RedisHistory, redis: Redis) -> None:
     assert redis.keys("history:of:*") == [b"history:of:x"]
 
 
-def test_it_is_there_after_a_restart_of_redis(tmp_path: Path) -> None:
+def test_the_history_survives_a_restart_of_redis(tmp_path: Path) -> None:
     row = a_row("x", 1)
     for started in range(2):
         with running_redis(tmp_path / "redis") as url:

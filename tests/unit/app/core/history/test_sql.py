@@ -1,4 +1,4 @@
-"""The history in a database: its table, what it forgets, and a database that is away."""
+"""The history in a database: its table, its expiry, and an unavailable database."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_table_is_made_at_the_first_call_and_only_then(file: Path, history: 
         history.page(everything())
 
 
-def test_what_queries_ask_for_is_in_columns_beside_the_row(file: Path, history: SqlHistory) -> None:
+def test_the_fields_of_queries_are_columns_beside_the_row(file: Path, history: SqlHistory) -> None:
     row = a_row("x", 1)
     history.write([row])
     query = "select request_id, output, owner, model, status, created_at, cost, row from history"

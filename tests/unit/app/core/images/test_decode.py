@@ -1,4 +1,4 @@
-"""Decoding: every kind of file becomes plain upright pixels, or is refused for a true reason."""
+"""Decoding: every kind of file becomes upright RGB pixels, or is refused with the right reason."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_every_kind_becomes_plain_rgb(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("reason", NO_PICTURES)
-def test_what_is_no_picture_is_refused_by_its_name(reason: str) -> None:
+def test_a_file_that_is_no_picture_is_refused_by_its_kind(reason: str) -> None:
     with pytest.raises(ImageRejected) as refused:
         decoded(NO_PICTURES[reason])
     read = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC are read"
@@ -64,7 +64,7 @@ def test_what_is_no_picture_is_refused_by_its_name(reason: str) -> None:
 @pytest.mark.parametrize(
     "start", [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0"]
 )
-def test_what_begins_as_a_picture_is_called_damaged(start: bytes) -> None:
+def test_a_file_that_begins_as_a_picture_is_reported_as_damaged(start: bytes) -> None:
     with pytest.raises(ImageRejected, match="^image: the picture is damaged or truncated$"):
         decoded(start + bytes(40))
 
@@ -98,7 +98,7 @@ def test_sizes_up_to_the_bound_are_read(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", [(1001, 1000), (1_000_001, 1)])
-def test_one_pixel_too_many_is_not(size: tuple[int, int]) -> None:
+def test_a_picture_of_one_pixel_too_many_is_refused(size: tuple[int, int]) -> None:
     with pytest.raises(ImageRejected, match=f"{size[0]}x{size[1]} pixels"):
         decoded(saved(filled("1", 0, size), "PNG"))
 

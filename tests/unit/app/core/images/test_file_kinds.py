@@ -1,4 +1,4 @@
-"""Kinds of files by their beginning: those that are read, and those that are only named."""
+"""File kinds by their first bytes: those that are decoded, and those that are only named."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_other_kinds_are_named(head: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", bytes(100), b"\x80\x81", b"RIFF\0\0\0\0abcd", b"\xff\xd8"])
-def test_what_nobody_knows_has_no_name(data: bytes) -> None:
+def test_an_unknown_file_kind_has_no_name(data: bytes) -> None:
     assert picture_kind(data) is None
     assert other_kind(data) is None
 

@@ -1,4 +1,4 @@
-"""The size of a picture from the first bytes of its file, against the decoder's own word."""
+"""The size of a picture from the first bytes of its file, compared with the decoder's."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_only_the_beginning_of_a_long_text_is_read() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", b"\xff\xd8\xff", b"II*\0" + bytes(99)])
-def test_what_cannot_be_told_is_none(data: bytes) -> None:
+def test_an_unknown_header_size_is_none(data: bytes) -> None:
     assert size_of(data) is None
     assert size_of_base64(base64.b64encode(data).decode()) is None
 

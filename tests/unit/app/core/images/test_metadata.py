@@ -1,4 +1,4 @@
-"""A text in a picture file: any viewer's library finds it, and no pixel changes."""
+"""A text in a picture file: common libraries can read it, and no pixel changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ USER_COMMENT = 0x9286
 @pytest.mark.parametrize("size", [(1, 1), (33, 17), (200, 133)], ids=str)
 @pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
 @pytest.mark.parametrize("text", ['{"a": 1}', "odd", "x" * 60_000], ids=len)
-def test_it_is_found_and_changes_no_pixel(
+def test_embedded_metadata_can_be_read_and_changes_no_pixel(
     image_format: str, size: tuple[int, int], text: str
 ) -> None:
     plain = encode(astronaut(size), image_format, 80)

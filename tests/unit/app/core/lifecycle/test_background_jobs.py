@@ -1,4 +1,4 @@
-"""Jobs that carry no request: one waits at a time, first in its queue, and none stays."""
+"""Background jobs: at most one waits, first in its queue, and it is deleted after it ran."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cancelled request leaves its queue and its blobs."""
+"""Cancellation: the request is removed from its queue, and its blobs are deleted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def cancelled(redis: Redis, store: RequestStore, **options: bool) -> bool:
 
 
 @pytest.mark.parametrize(("stage", "queue"), [(Stage.PREPARE, CPU), (Stage.GENERATE, GPU)])
-def test_it_takes_no_place_any_more(
+def test_a_cancelled_request_takes_no_place_in_the_queue(
     redis: Redis, store: RequestStore, stage: Stage, queue: str
 ) -> None:
     jobs, blobs = Jobs(redis, 60), RedisBlobs(redis)
@@ -47,13 +47,13 @@ def test_it_takes_no_place_any_more(
     assert store.unfinished().keys() == {OTHER}
 
 
-def test_its_end_is_told_at_once(redis: Redis, store: RequestStore) -> None:
+def test_a_cancellation_enqueues_the_notifier_at_once(redis: Redis, store: RequestStore) -> None:
     assert cancelled(redis, store)
     [called] = Jobs(redis, 60).queue(FINISH).job_ids
     assert called.startswith(f"{BackgroundJob.NOTIFY}-")
 
 
-def test_it_is_cancelled_once(redis: Redis, store: RequestStore) -> None:
+def test_a_request_is_cancelled_once(redis: Redis, store: RequestStore) -> None:
     assert cancelled(redis, store)
     assert not cancelled(redis, store)
     record = store.get(ID)
@@ -61,7 +61,9 @@ def test_it_is_cancelled_once(redis: Redis, store: RequestStore) -> None:
     assert (record.status, record.error, record.error_status) == (Status.FAILED, "cancelled", 409)
 
 
-def test_one_that_has_begun_is_left_if_so_asked(redis: Redis, store: RequestStore) -> None:
+def test_a_started_request_is_not_cancelled_if_only_queued_ones_may_be(
+    redis: Redis, store: RequestStore
+) -> None:
     store.claim(ID, Stage.GENERATE, "e")
     assert not cancelled(redis, store, only_queued=True)
     assert cancelled(redis, store)

@@ -1,4 +1,4 @@
-"""Requests whose time is over are ended before their records go."""
+"""Expiry: a request is ended before its record expires."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def end(redis: Redis, store: RequestStore) -> None:
     fail_expiring(store, jobs, RedisBlobs(redis), BackgroundJobs(redis, jobs))
 
 
-def test_who_waits_is_told(redis: Redis, store: RequestStore) -> None:
+def test_waiting_clients_get_the_expiry_of_their_request(redis: Redis, store: RequestStore) -> None:
     """FAILED, in the outbox for history and webhooks, its budget given back, its job gone."""
     end(redis, store)
     record = store.get(OLD)

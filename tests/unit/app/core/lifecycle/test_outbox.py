@@ -1,4 +1,4 @@
-"""A request that ends is in the outbox by the same call, and stays until everybody was told."""
+"""The outbox: ending a request adds it atomically; it stays until every listener has it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def complete(requests: RequestStore) -> bool:
 
 
 @pytest.mark.parametrize("good", [True, False])
-def test_an_end_is_there_whole_though_its_record_is_gone(
+def test_an_outbox_entry_is_complete_without_its_record(
     redis: Redis, requests: RequestStore, outbox: Outbox, good: bool
 ) -> None:
     assert outbox.ids() == []
@@ -51,7 +51,9 @@ def test_an_end_is_there_whole_though_its_record_is_gone(
     assert record.status is (Status.COMPLETED if good else Status.FAILED)
 
 
-def test_it_is_there_once_and_leaves_for_good(requests: RequestStore, outbox: Outbox) -> None:
+def test_an_ended_request_is_in_the_outbox_once_and_is_removed_for_good(
+    requests: RequestStore, outbox: Outbox
+) -> None:
     assert requests.fail(ID, GenerationFailed("no"))
     outbox.remove([ID])
     assert not requests.fail(ID, GenerationFailed("again"))
@@ -59,7 +61,7 @@ def test_it_is_there_once_and_leaves_for_good(requests: RequestStore, outbox: Ou
     assert outbox.read([ID]) == []
 
 
-def test_one_that_cannot_be_read_does_not_keep_the_others(
+def test_an_unreadable_outbox_entry_does_not_block_the_others(
     redis: Redis, requests: RequestStore, outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     requests.fail(ID, GenerationFailed("no"))

@@ -1,4 +1,4 @@
-"""Requests without a job: those that the books really lost, and those that only look it."""
+"""Recovery of orphans: requests whose job is lost, and requests that only seem so."""
 
 from __future__ import annotations
 
@@ -92,10 +92,10 @@ def test_a_job_that_ended_without_handing_on_is_replaced(store: RequestStore, jo
     queue.remove(ended)
     ended.set_status(JobStatus.FINISHED)
     settle(store, jobs)
-    anew = queue.fetch_job(ended.id)
-    assert anew is not None
+    re_queued = queue.fetch_job(ended.id)
+    assert re_queued is not None
     assert queue.job_ids == [ended.id]
-    assert anew.get_status() is JobStatus.QUEUED
+    assert re_queued.get_status() is JobStatus.QUEUED
 
 
 def test_a_job_that_rq_gave_up_fails_its_request(store: RequestStore, jobs: Jobs) -> None:
@@ -117,7 +117,7 @@ def test_a_job_that_rq_gave_up_fails_its_request(store: RequestStore, jobs: Jobs
     assert queue.job_ids == []
 
 
-def test_an_ended_or_expired_request_is_not_orphaned(
+def test_an_ended_or_expired_request_is_no_orphan(
     store: RequestStore, jobs: Jobs, redis: Redis
 ) -> None:
     accept(store)
@@ -140,7 +140,7 @@ def test_a_request_that_comes_between_the_two_looks_is_left_alone(
     assert jobs.queue(CPU).job_ids == [f"{ID}-prepare"]
 
 
-def test_nothing_is_waited_for_when_every_request_has_its_job(
+def test_recovery_does_not_wait_when_every_request_has_its_job(
     store: RequestStore, jobs: Jobs
 ) -> None:
     accept(store)
@@ -150,7 +150,7 @@ def test_nothing_is_waited_for_when_every_request_has_its_job(
     assert pauses == []
 
 
-def test_orphaned_requests_are_logged(
+def test_recovered_orphans_are_logged(
     store: RequestStore, jobs: Jobs, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     for request_id in (ID, OTHER):

@@ -1,4 +1,4 @@
-"""Which blobs of a request are gone after its end, and which are kept."""
+"""Temporary blobs: those that are deleted after the end of a request, and those that stay."""
 
 from __future__ import annotations
 

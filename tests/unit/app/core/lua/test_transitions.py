@@ -1,5 +1,6 @@
-"""What each script writes beside the record: events, counters, the outbox, the unfinished ones,
-and what other keys hold afterwards. What the record itself becomes is in test_requests.py.
+"""The writes of each script besides the record: events, counters, outbox, unfinished requests.
+
+test_store.py tests the record itself.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ RECORD, EVENTS = f"req:{ID}", f"req:{ID}:events"
 
 
 class Clock:
-    """What the scripts are told the time is: seconds after a whole one."""
+    """The time that the scripts get: seconds after a whole one."""
 
     def __init__(self) -> None:
         self.began = float(int(time.time()))
@@ -313,7 +314,7 @@ def test_a_request_that_has_ended_is_not_among_the_unfinished(
     assert list(unfinished(redis)) == [OTHER]
 
 
-def test_a_forgotten_request_leaves_nothing_but_that_it_was_submitted(
+def test_a_forgotten_request_leaves_only_the_count_of_its_submission(
     store: RequestStore, redis: Redis
 ) -> None:
     Ledger(redis).open("k", 5.0)
@@ -410,7 +411,7 @@ def test_steps_of_another_division_are_rounded_down(
     assert events(redis) == ["queued", "started", "1", "2", "3"]
 
 
-def test_what_an_execution_keeps_is_its_own_to_write(store: RequestStore) -> None:
+def test_only_the_execution_with_the_claim_writes_resume_state(store: RequestStore) -> None:
     submit(store)
     store.claim(ID, Stage.GENERATE, "stalled")
     assert store.keep(ID, "stalled", {"made": [1]})
@@ -424,7 +425,7 @@ def test_what_an_execution_keeps_is_its_own_to_write(store: RequestStore) -> Non
     assert store.get(ID) is None
 
 
-def test_what_a_request_costs_is_settled_by_the_execution_that_has_it(
+def test_only_the_execution_with_the_claim_settles_the_cost(
     store: RequestStore, redis: Redis
 ) -> None:
     Ledger(redis).open("k", 5.0)

@@ -1,4 +1,4 @@
-"""When the server takes on no more, and what it says how long that will last."""
+"""Admission: when the server refuses submissions, and its Retry-After."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_time_to_wait_is_that_of_the_measured_rate(
     assert error.headers["retry-after"] == seconds
 
 
-def test_nobody_is_told_to_wait_longer_than_a_request_lives(
+def test_retry_after_is_at_most_the_lifetime_of_a_request(
     redis: Redis,  # noqa: ARG001  # empty
     redis_server: str,
 ) -> None:
@@ -106,7 +106,7 @@ def test_the_watermark_itself_is_too_much(used: int, refused: bool) -> None:
         asyncio.run(admission.check_memory())
 
 
-def test_redis_is_asked_for_its_memory_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_redis_is_read_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = Memory()
     admission, asked = Admission(memory, Settings()), []
     for moment in (5.0, 5.99, 6.0, 6.99, 7.5):

@@ -1,4 +1,4 @@
-"""Turns on RQ's own list, and requests that wait for a place among those of their key."""
+"""Fair turns on RQ's list, and requests that wait for a place of their key."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_control_maps_alone_take_turns_too(rig: Rig) -> None:
     assert {"b0", "b1"} <= set(served)
 
 
-def test_finished_pictures_leave_in_the_order_in_which_they_came(rig: Rig) -> None:
+def test_finish_jobs_keep_their_order(rig: Rig) -> None:
     """Whatever their keys: they take no turns."""
     done = [rig.prepared(key, number, 1.0) for number in range(3) for key in "ab"]
     for request_id in done:
@@ -106,7 +106,7 @@ def test_the_list_is_rqs_own(rig: Rig) -> None:
     assert rig.jobs.queue(FETCH).key == keys.FETCH_QUEUE
 
 
-def test_what_is_stored_is_what_rq_would_store(rig: Rig, redis: Redis) -> None:
+def test_the_stored_job_equals_that_of_rq(rig: Rig, redis: Redis) -> None:
     request_id = rig.submit("a")
     ours = redis.hgetall(f"rq:job:{request_id}-prepare")
     assert redis.smembers("rq:queues") == {b"rq:queue:cpu"}
@@ -122,7 +122,7 @@ def test_what_is_stored_is_what_rq_would_store(rig: Rig, redis: Redis) -> None:
     assert redis.smembers("rq:queues") == {b"rq:queue:cpu"}
 
 
-def test_one_key_is_served_in_its_own_order(rig: Rig) -> None:
+def test_the_jobs_of_a_key_keep_their_order(rig: Rig) -> None:
     for number in range(5):
         rig.submit("a", number)
     assert rig.waiting() == ["a0", "a1", "a2", "a3", "a4"]
@@ -160,7 +160,7 @@ def test_turns_go_on_while_jobs_are_taken_and_added(rig: Rig) -> None:
     assert rig.waiting() == ["b1", "a2", "b2", "a3", "a4", "a5"]
 
 
-def test_one_after_the_other_is_no_way_past_the_rest(rig: Rig) -> None:
+def test_submitting_one_by_one_does_not_overtake_other_keys(rig: Rig) -> None:
     """A key whose last job was just taken has had its turn."""
     for number in range(3):
         rig.submit("a", number)
@@ -218,7 +218,7 @@ def test_without_what_it_remembers_the_queue_is_first_come_first_served(
     assert rig.waiting() == ["a0", "a1", "a2", "b0"]
 
 
-def test_what_it_remembers_expires(rig: Rig, redis: Redis) -> None:
+def test_the_state_of_the_fairness_queue_expires(rig: Rig, redis: Redis) -> None:
     rig.submit("a")
     assert all(0 < redis.ttl(key) <= TTL_S for key in redis.keys("turns:*"))
 
@@ -257,7 +257,7 @@ def test_a_place_of_a_request_that_expired_is_free_again(rig: Rig, redis: Redis)
     assert redis.keys("held*") == []
 
 
-def test_a_stray_of_a_bounded_key_is_queued_again_in_its_own_place(rig: Rig, redis: Redis) -> None:
+def test_an_orphan_of_a_bounded_key_is_re_queued_in_its_own_place(rig: Rig, redis: Redis) -> None:
     made = [rig.submit("a", number, concurrency=1) for number in range(2)]
     redis.delete(keys.CPU_QUEUE)
     for _ in range(2):
@@ -297,7 +297,7 @@ def test_a_request_is_in_flight_until_it_has_ended(rig: Rig, started: bool) -> N
 
 
 def test_a_new_request_lets_those_go_first_that_have_waited_longer(rig: Rig, redis: Redis) -> None:
-    """A place was freed by a record that expired, of which no script was told."""
+    """A record that expired freed a place, without a call of a script."""
     first = rig.submit("a", 0, concurrency=1)
     rig.submit("a", 1, concurrency=1)
     redis.delete(keys.request(first))

@@ -101,7 +101,7 @@ def test_the_order_is_that_of_the_queue(redis: Redis, jobs: Jobs) -> None:
     assert positions(redis, jobs) == {IDS[2]: 1, IDS[1]: 2, IDS[3]: 3}
 
 
-def test_what_is_not_prepared_stands_where_its_turn_will_be(
+def test_an_unprepared_request_has_the_place_of_its_turn(
     redis: Redis, jobs: Jobs, store: RequestStore
 ) -> None:
     """Of a key that has nothing waiting: right behind what runs; then the keys take turns."""
@@ -115,21 +115,21 @@ def test_what_is_not_prepared_stands_where_its_turn_will_be(
     for request_id in theirs:
         store.submit(request_id, "u", {}, {}, store.expiry(), account=Account("u"))
         jobs.enqueue(request_id, Stage.PREPARE)
-    told = positions(redis, jobs)
-    assert [told[request_id] for request_id in theirs] == [1, 3]
+    forecast = positions(redis, jobs)
+    assert [forecast[request_id] for request_id in theirs] == [1, 3]
     for request_id in theirs:
         store.claim(request_id, Stage.PREPARE, "e")
         store.advance(request_id, Stage.PREPARE, "e", {"work": 20.0, "profile": "exact"})
         jobs.enqueue(request_id, Stage.GENERATE)
-        assert positions(redis, jobs)[request_id] == told[request_id]
+        assert positions(redis, jobs)[request_id] == forecast[request_id]
 
 
-def test_what_has_ended_takes_no_place(redis: Redis, jobs: Jobs, store: RequestStore) -> None:
+def test_an_ended_request_takes_no_place(redis: Redis, jobs: Jobs, store: RequestStore) -> None:
     store.fail(IDS[2], Cancelled())  # its job still stands in the queue
     assert positions(redis, jobs) == {IDS[1]: 1, IDS[3]: 2}
 
 
-def test_who_asks_at_the_same_time_shares_a_look(
+def test_concurrent_forecasts_share_one_snapshot(
     redis: Redis, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forecasts, moment = Forecaster(redis, jobs), 100.0
@@ -167,9 +167,9 @@ def test_a_key_that_comes_late_stands_behind_what_was_taken_before(
         redis.lpop("rq:queue:gpu")
     for request_id in late:
         store.submit(request_id, "u", {}, {}, store.expiry(), account=Account("u"))
-    told = positions(redis, jobs)
+    forecast = positions(redis, jobs)
     order = [late[0], theirs[3], late[1], theirs[4], late[2]]
-    assert sorted(told, key=lambda request_id: told[request_id]) == order
+    assert sorted(forecast, key=lambda request_id: forecast[request_id]) == order
     for request_id in late:
         prepare(store, jobs, request_id)
     assert jobs.queue("gpu").job_ids == [f"{request_id}-generate" for request_id in order]
@@ -179,8 +179,8 @@ def test_a_key_that_comes_late_stands_behind_what_was_taken_before(
 def test_a_request_that_was_put_back_is_next_and_not_being_made(redis: Redis, jobs: Jobs) -> None:
     """Its worker died; it stays PROCESSING."""
     redis.lpush("rq:queue:gpu", f"{IDS[0]}-generate")
-    told = Forecaster(redis, jobs).refresh()
-    assert told.place(IDS[0]).position == 1
+    forecast = Forecaster(redis, jobs).refresh()
+    assert forecast.place(IDS[0]).position == 1
     assert positions(redis, jobs) == {IDS[0]: 1, IDS[2]: 2, IDS[1]: 3, IDS[3]: 4}
 
 

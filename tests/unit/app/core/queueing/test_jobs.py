@@ -1,4 +1,4 @@
-"""What RQ is asked to do, and that the parts of RQ we lean on are still there."""
+"""Jobs: the calls to RQ, and the parts of RQ that they depend on."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_job_expires_and_is_retried_three_times_at_the_front(redis: Redis) -> 
     assert 75 < redis.ttl(queued.key) <= 77
 
 
-def test_a_job_without_retries_is_reported_to_the_callback_of_the_workers(redis: Redis) -> None:
+def test_a_job_that_rq_gives_up_calls_the_failure_callback(redis: Redis) -> None:
     Jobs(redis, ttl_s=77).enqueue(ID, Stage.GENERATE)
     fields = redis.hgetall(f"rq:job:{ID}-generate")
     assert fields[b"failure_callback_name"] == b"worker.abandoned.fail_request"
@@ -121,7 +121,7 @@ def test_the_bound_of_a_key_is_met_where_requests_begin(redis: Redis, stage: Sta
     assert redis.llen(key) == (1 if stage in (Stage.FETCH, Stage.PREPARE) else 2)
 
 
-def test_room_that_nobody_gave_back_is_given_to_those_that_wait(redis: Redis) -> None:
+def test_a_leaked_place_of_a_bounded_key_is_given_to_a_waiting_job(redis: Redis) -> None:
     jobs = Jobs(redis, ttl_s=77)
     for request_id in ("a0", "a1"):
         accepted(redis, request_id, key="a", concurrency=1)
@@ -131,7 +131,7 @@ def test_room_that_nobody_gave_back_is_given_to_those_that_wait(redis: Redis) ->
     assert jobs.queue(CPU).job_ids == ["a0-prepare", "a1-prepare"]
 
 
-def test_a_job_that_rq_remembers_can_be_queued_anew(redis: Redis) -> None:
+def test_a_job_that_rq_still_stores_can_be_queued_again(redis: Redis) -> None:
     jobs = Jobs(redis, ttl_s=77)
     jobs.requeue(ID, Stage.GENERATE)
     jobs.queue(GPU).empty()

@@ -1,4 +1,4 @@
-"""What finished requests teach about the next ones, and how wrong that was."""
+"""Throughput: the estimates from finished requests, and their error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def finished(
     )
 
 
-def test_nothing_is_said_before_anything_was_measured(redis: Redis) -> None:
+def test_a_throughput_without_measurements_estimates_nothing(redis: Redis) -> None:
     assert ThroughputMeter(redis).read().to_end_s("exact", 20) is None
 
 
@@ -51,7 +51,7 @@ def test_profiles_are_measured_apart(redis: Redis) -> None:
     assert throughput.in_model_s("fast", 20) == pytest.approx(10)  # the slowest that is known
 
 
-def test_what_was_measured_long_ago_fades(redis: Redis) -> None:
+def test_old_measurements_lose_weight(redis: Redis) -> None:
     measured = ThroughputMeter(redis)
     measured.add(finished(100))
     measured.add(finished(50))
@@ -83,7 +83,7 @@ def test_a_request_without_work_or_time_teaches_nothing(
     assert redis.exists("measured") == 0
 
 
-def test_what_is_measured_is_kept_to_nine_digits_and_under_these_names(redis: Redis) -> None:
+def test_measurements_are_stored_with_nine_digits_under_fixed_names(redis: Redis) -> None:
     ThroughputMeter(redis).add(finished(0.5, work=20.0))
     assert redis.hgetall("measured") == {
         b"requests:exact": b"1",

@@ -1,4 +1,4 @@
-"""Who is alive, and what a worker's name says."""
+"""Workers: which are alive, and the parts of a worker's name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Redis by URL, alone or behind Sentinels, and what is said when it cannot be used."""
+"""Redis by URL, alone or with Sentinels, and the errors when it is unavailable."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_sentinels_lead_to_the_master_also_after_the_first_one_has_died(
 
 
 def port_of(redis: Redis) -> int:
-    """0 while nobody answers: on a busy machine a fail-over outlasts the client's patience."""
+    """0 while no server answers: on a busy machine a fail-over outlasts the client's patience."""
     try:
         return int(redis.info("server")["tcp_port"])
     except RedisConnectionError:
@@ -160,7 +160,7 @@ def test_a_url_that_can_be_read_is_taken(url: str) -> None:
         (BusyLoadingError("Redis is loading"), "still reads its file; wait until it has"),
     ],
 )
-def test_what_is_said_names_the_place_and_no_password(error: RedisError, text: str) -> None:
+def test_a_connection_error_names_the_address_and_no_password(error: RedisError, text: str) -> None:
     said = what_is_wrong(error, "rediss://ann:secret@cache:6380/1?ssl_cert_reqs=none")
     assert said.startswith("Redis at rediss://cache:6380/1 ")
     assert text in said

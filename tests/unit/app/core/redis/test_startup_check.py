@@ -1,4 +1,4 @@
-"""A Redis that refuses is told from one that is not there yet."""
+"""The start-up check distinguishes a Redis that refuses from one that is not up yet."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def closed(tmp_path: Path) -> Iterator[str]:
     ("password", "begins"),
     [("", "Redis wants a password: it belongs into "), (":wrong@", "Redis refuses the password: ")],
 )
-def test_a_missing_password_is_told_from_a_wrong_one(
+def test_a_missing_password_is_distinguished_from_a_wrong_one(
     closed: str, password: str, begins: str
 ) -> None:
     with pytest.raises(SystemExit) as stopped:

@@ -1,4 +1,4 @@
-"""Many who follow the events of requests share a connection, and miss nothing."""
+"""The event feed: many subscribers share a connection and miss no event."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ def a_life(store: RequestStore, request_id: str) -> None:
 LIFE = ["queued", "started", "1", "2", "3", "completed"]
 
 
-def test_everybody_hears_everything_on_few_connections(redis: Redis, redis_server: str) -> None:
+def test_every_subscriber_gets_all_events_over_few_connections(
+    redis: Redis, redis_server: str
+) -> None:
     store = RequestStore(redis, ttl_s=60)
     ids = [f"{number:032x}" for number in range(200)]
     for request_id in ids:
@@ -85,7 +87,7 @@ def test_everybody_hears_everything_on_few_connections(redis: Redis, redis_serve
     assert most - before <= 2
 
 
-def test_it_goes_on_where_somebody_stopped(redis: Redis, redis_server: str) -> None:
+def test_a_subscriber_resumes_after_its_last_event(redis: Redis, redis_server: str) -> None:
     store = RequestStore(redis, ttl_s=60)
     store.submit("a", "t", {}, {}, store.expiry())
     a_life(store, "a")
@@ -110,7 +112,7 @@ def test_patience_ends(redis: Redis, redis_server: str) -> None:
     assert feeding(redis_server, wait) == [1, 0]
 
 
-def test_it_survives_a_restart_of_redis(tmp_path: Path) -> None:
+def test_the_event_feed_survives_a_restart_of_redis(tmp_path: Path) -> None:
     async def restart(feed: EventFeed) -> list[str]:
         with feed.following("a") as follower:
             first = [event.name for event in await follower.next(PATIENCE_S)]
@@ -137,8 +139,8 @@ def test_it_survives_a_restart_of_redis(tmp_path: Path) -> None:
         second.__exit__(None, None, None)
 
 
-def test_it_ends_in_whatever_moment_it_is_closed(redis_server: str) -> None:
-    """Also while its connection is being made: a process that is told to stop just then does."""
+def test_the_event_feed_ends_whenever_it_is_closed(redis_server: str) -> None:
+    """Also while its connection is being made: a process that is stopped at that moment ends."""
 
     async def close_after(turns: int) -> None:
         client = connect_async(redis_server)
@@ -155,7 +157,7 @@ def test_it_ends_in_whatever_moment_it_is_closed(redis_server: str) -> None:
     asyncio.run(close_at_all_moments())
 
 
-def test_who_has_gone_is_forgotten(redis: Redis, redis_server: str) -> None:
+def test_a_subscriber_that_has_gone_is_removed(redis: Redis, redis_server: str) -> None:
     """One of two first, and then the other."""
     store = RequestStore(redis, ttl_s=60)
     store.submit("a", "t", {}, {}, store.expiry())

@@ -1,4 +1,4 @@
-"""What a key stands for, whoever asks in whatever order."""
+"""Idempotency keys: the request that a key stands for, with calls in every order."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_first_one_has_it(keys: IdempotencyKeys, redis: Redis) -> None:
     assert take(keys, OTHER) == Use(USE.digest, USE.request_id, settled=True)
 
 
-def test_who_failed_gives_it_back(keys: IdempotencyKeys) -> None:
+def test_a_failed_call_releases_its_idempotency_key(keys: IdempotencyKeys) -> None:
     take(keys, USE)
     keys.release("t", "key", OTHER)  # not its to give
     assert take(keys, OTHER) == USE
@@ -45,7 +45,9 @@ def test_who_failed_gives_it_back(keys: IdempotencyKeys) -> None:
     assert take(keys, OTHER) is None
 
 
-def test_who_lost_it_changes_nothing(keys: IdempotencyKeys, redis: Redis) -> None:
+def test_a_call_that_lost_its_idempotency_key_changes_nothing(
+    keys: IdempotencyKeys, redis: Redis
+) -> None:
     take(keys, USE)
     keys.release("t", "key", USE)
     take(keys, OTHER)

@@ -1,4 +1,4 @@
-"""What is told of a finished picture."""
+"""The serialised form of a finished picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MADE = {
 }
 
 
-def test_a_picture_is_told_without_what_only_the_server_needs() -> None:
+def test_an_output_is_serialised_without_internal_fields() -> None:
     """Its seed is a text: readers of JSON may round large numbers."""
     assert told(MADE, "https://a.example/0.png") == {
         "url": "https://a.example/0.png",

@@ -1,4 +1,4 @@
-"""Keys and records as the api reads them: many calls a round trip, each with its own answer."""
+"""The reader of keys and records: many calls per round trip, each with its own result."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def commands(redis: Redis) -> int:
     return int(stats.get("cmdstat_evalsha", {}).get("calls", 0))
 
 
-def test_who_has_gone_disturbs_nobody(redis: Redis, redis_server: str) -> None:
+def test_a_cancelled_read_does_not_disturb_the_others(redis: Redis, redis_server: str) -> None:
     store = RequestStore(redis, ttl_s=60)
     store.submit("a", "team-a", {}, {}, store.expiry())
 
@@ -101,7 +101,9 @@ def test_who_has_gone_disturbs_nobody(redis: Redis, redis_server: str) -> None:
     assert reading(redis_server, one_of_two_leaves) is Status.QUEUED
 
 
-def test_without_redis_everybody_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_reader_gets_an_error_without_redis(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("app.core.redis.connection.RETRIES", 1)
     with running_redis(tmp_path / "redis") as url:
         pass
@@ -110,9 +112,9 @@ def test_without_redis_everybody_is_told(tmp_path: Path, monkeypatch: pytest.Mon
         calls = (reads.record(str(index)) for index in range(200))
         return list(await asyncio.gather(*calls, return_exceptions=True))
 
-    told = reading(url, many)
-    assert len(told) == 200
-    assert all(isinstance(error, RedisError) for error in told)
+    errors = reading(url, many)
+    assert len(errors) == 200
+    assert all(isinstance(error, RedisError) for error in errors)
 
 
 def test_an_expired_key_is_no_key(redis: Redis, redis_server: str) -> None:
@@ -140,7 +142,7 @@ def test_the_use_of_a_key_is_written_down_once_a_minute(
     assert redis.hkeys(keys.API_KEYS_USED) == [key.id.encode()]
 
 
-def test_it_says_how_many_requests_have_not_ended(redis: Redis, redis_server: str) -> None:
+def test_the_reader_counts_the_unfinished_requests(redis: Redis, redis_server: str) -> None:
     store = RequestStore(redis, ttl_s=60)
     for request_id in ("a", "b"):
         store.submit(request_id, "team-a", {}, {}, store.expiry())
@@ -153,7 +155,7 @@ def test_it_says_how_many_requests_have_not_ended(redis: Redis, redis_server: st
     assert reading(redis_server, counted) == 2
 
 
-def test_what_is_remembered_of_secrets_is_bounded(redis_server: str) -> None:
+def test_the_cache_of_secrets_is_bounded(redis_server: str) -> None:
     """Secrets that are no keys count as well, and a client can make up as many as it likes."""
 
     async def many(reads: Reader) -> list[int]:

@@ -1,4 +1,4 @@
-"""How a request's hash is read, and what its words mean."""
+"""The record: how it is read from a request's hash, and the meaning of its fields."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ def test_a_new_record_has_defaults_for_what_is_not_known_yet() -> None:
     )
 
 
-def test_what_is_left_out_of_a_record_is_what_a_new_one_has() -> None:
+def test_missing_fields_of_a_record_have_the_values_of_a_new_one() -> None:
     params, source = {"prompt": "x"}, {"kind": "file"}
     short = RequestRecord(NAME, "team-a", Status.QUEUED, params, source, 1000.5, 4600.0)
     assert short == read()
 
 
-def test_what_is_in_the_hash_is_in_the_record() -> None:
+def test_every_field_of_the_hash_is_in_the_record() -> None:
     found = read(
         status="COMPLETED",
         stage="3",
@@ -181,7 +181,7 @@ def test_two_statuses_are_ends() -> None:
     ("params", "only_map"),
     [("{}", False), ('{"only_map": false}', False), ('{"only_map": true}', True)],
 )
-def test_a_map_alone_is_asked_for_by_name(params: str, only_map: bool) -> None:
+def test_a_request_for_a_map_alone_has_its_own_parameter(params: str, only_map: bool) -> None:
     assert read(params=params).only_map is only_map
 
 

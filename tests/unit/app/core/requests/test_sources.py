@@ -1,4 +1,4 @@
-"""What one owner's waiting pictures may hold, in every order of ends, crashes and lost answers."""
+"""The quota of waiting pictures per owner, in every order of ends, crashes and lost replies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def sources(redis: Redis) -> Sources:
 
 @pytest.fixture(autouse=True)
 def _later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All entries are counted anew at most once a second: here each look is a second later."""
+    """All entries are recounted at most once a second: here each call is a second later."""
     now = [time.time()]
 
     def later() -> float:
@@ -74,7 +74,9 @@ def test_more_than_an_owner_may_have_is_refused_until_one_is_prepared(
     submit(sources, store, 3)
 
 
-def test_one_that_never_fits_is_refused_for_good(sources: Sources, store: RequestStore) -> None:
+def test_a_source_that_never_fits_is_refused_for_good(
+    sources: Sources, store: RequestStore
+) -> None:
     with pytest.raises(QuotaExceeded, match="1001 bytes; at most 1000"):
         submit(sources, store, 1, QUOTA + 1)
 
@@ -94,7 +96,7 @@ def test_every_way_on_frees_it_once(sources: Sources, store: RequestStore, redis
     assert held(redis) == 0
 
 
-def test_what_expired_or_was_lost_does_not_count(
+def test_expired_or_lost_sources_do_not_count(
     sources: Sources, store: RequestStore, redis: Redis
 ) -> None:
     """Nobody freed these: their processes died, or their records expired without an end."""
@@ -133,7 +135,7 @@ def test_of_many_at_the_same_time_no_more_pass_than_fit(
     assert held(redis) == QUOTA
 
 
-def test_all_are_counted_anew_once_a_second_at_most(
+def test_all_sources_are_recounted_at_most_once_a_second(
     sources: Sources, store: RequestStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That looks at every record, so a client that comes too often must not make Redis do it."""
@@ -147,7 +149,7 @@ def test_all_are_counted_anew_once_a_second_at_most(
     submit(sources, store, 2)
 
 
-def test_it_expires_with_the_last_record(
+def test_the_count_of_sources_expires_with_the_last_record(
     sources: Sources, store: RequestStore, redis: Redis
 ) -> None:
     submit(sources, store, 1)
@@ -167,7 +169,7 @@ def test_the_quota_itself_is_allowed(
     assert refused.value.headers == {"retry-after": "5"}
 
 
-def test_one_picture_may_take_all(sources: Sources, store: RequestStore) -> None:
+def test_one_source_may_use_the_whole_budget(sources: Sources, store: RequestStore) -> None:
     submit(sources, store, 1, QUOTA)
 
 
@@ -209,7 +211,7 @@ def test_only_what_waits_to_be_prepared_counts(
         assert held(redis) == 600
 
 
-def test_what_was_released_is_gone_from_the_books(
+def test_a_released_source_is_no_longer_counted(
     sources: Sources, store: RequestStore, redis: Redis
 ) -> None:
     """While another one of the owner waits; with the last one the books go, too."""

@@ -1,4 +1,4 @@
-"""The state machine, attacked in the orders that crashes and stalls produce."""
+"""The state machine of a request, in the orders that crashes and stalls produce."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_finished_stage_is_not_run_again(submitted: RequestStore) -> None:
     assert submitted.claim(ID, Stage.PREPARE, "late") is Claim.AHEAD
 
 
-def test_an_execution_that_advances_twice_is_told_so_and_changes_nothing(
+def test_an_execution_that_advances_twice_changes_nothing(
     submitted: RequestStore,
 ) -> None:
     """The client library repeats a command whose answer never came."""
@@ -261,7 +261,7 @@ def test_a_submission_may_take_five_seconds_from_its_expiry_to_its_record(
     assert store.expiring() == [ID]
 
 
-def test_what_has_ended_or_expired_is_not_to_be_ended(redis: Redis, clock: Clock) -> None:
+def test_an_ended_or_expired_request_cannot_be_ended(redis: Redis, clock: Clock) -> None:
     store = RequestStore(redis, 3600)
     for request_id in (ID, OTHER):
         store.submit(request_id, "a", {}, {}, store.expiry())
@@ -285,9 +285,7 @@ def test_an_owners_unfinished_requests_are_those_that_have_not_ended(
     assert store.unfinished_of("a") == []
 
 
-def test_a_request_without_an_account_costs_nobody_anything(
-    store: RequestStore, redis: Redis
-) -> None:
+def test_a_request_without_an_account_charges_no_credits(store: RequestStore, redis: Redis) -> None:
     store.submit(ID, "a", {}, {}, store.expiry())
     found = record(store)
     assert (found.key, found.price, found.cost, found.webhook) == ("", 0.0, 0.0, None)
@@ -295,7 +293,7 @@ def test_a_request_without_an_account_costs_nobody_anything(
     assert redis.exists("reservations", "") == 0
 
 
-def test_what_an_account_says_is_in_the_record(store: RequestStore, redis: Redis) -> None:
+def test_the_record_has_the_fields_of_its_account(store: RequestStore, redis: Redis) -> None:
     account = Account("k", price=0.25, concurrency=3)
     Ledger(redis).open("k", 5.0)
     store.submit(ID, "a", {}, {}, store.expiry(), {"url": "u"}, account, stage=Stage.FETCH)

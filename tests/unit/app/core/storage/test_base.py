@@ -1,4 +1,4 @@
-"""The three stores keep the same promises; the test is the same for each."""
+"""The contract of a blob store, tested on each of the three stores."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def soon() -> float:
     return time.time() + 60
 
 
-def test_what_was_put_is_got_byte_for_byte(blobs: Blobs) -> None:
+def test_a_stored_blob_is_read_byte_for_byte(blobs: Blobs) -> None:
     data = bytes(range(256)) * 4000
     blobs.put("a1:pixels:0", data, soon())
     assert blobs.get("a1:pixels:0") == data
@@ -69,7 +69,7 @@ def test_a_second_put_wins(blobs: Blobs) -> None:
     assert blobs.get("a1") == b""
 
 
-def test_what_was_deleted_is_gone_and_the_unknown_is_no_error(blobs: Blobs) -> None:
+def test_a_deleted_blob_is_gone_and_deleting_an_unknown_one_is_no_error(blobs: Blobs) -> None:
     blobs.put("a1", b"x", soon())
     blobs.put("b2", b"y", soon())
     blobs.delete("a1", "never")
@@ -78,7 +78,7 @@ def test_what_was_deleted_is_gone_and_the_unknown_is_no_error(blobs: Blobs) -> N
     assert blobs.get("b2") == b"y"
 
 
-def test_what_has_expired_is_gone_without_a_sweep(blobs: Blobs) -> None:
+def test_an_expired_blob_is_gone_without_a_sweep(blobs: Blobs) -> None:
     expires_at = float(int(time.time()) + 1)
     blobs.put("a1", b"x", expires_at)
     while time.time() <= expires_at + 0.01:  # Redis keeps a key through its last millisecond

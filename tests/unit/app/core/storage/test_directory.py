@@ -1,4 +1,4 @@
-"""Blobs in a folder: no name leads outside, a failure leaves nothing, a lost mount is no loss."""
+"""Blobs in a folder: safe names, no partial files, and a lost mount."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_half_written_file_is_left_for_an_hour(
     assert directory.sweep() == removed
 
 
-def test_a_sweep_goes_on_where_another_one_was_faster(
+def test_a_sweep_continues_when_another_one_was_faster(
     directory: DirectoryBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a1", "a2", "a3"):
@@ -158,7 +158,7 @@ def test_a_sweep_goes_on_where_another_one_was_faster(
     assert list((tmp_path / "blobs").glob("*/*")) == []
 
 
-def test_what_is_wrong_with_the_folder_is_logged(
+def test_an_error_of_the_blob_folder_is_logged(
     directory: DirectoryBlobs, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "blobs").rename(tmp_path / "unmounted")

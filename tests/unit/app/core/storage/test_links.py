@@ -121,7 +121,7 @@ def test_a_signed_link_to_another_path_is_no_picture_of_ours(signer: LinkSigner,
 
 
 @pytest.mark.parametrize("url", ["http://[", "", "x", "http://a/?exp=1&sig=2"])
-def test_what_is_no_link_is_none_of_ours(signer: LinkSigner, url: str) -> None:
+def test_an_invalid_link_is_not_ours(signer: LinkSigner, url: str) -> None:
     assert signer.own_output(url) is None
     assert signer.own_upload(url) is None
 

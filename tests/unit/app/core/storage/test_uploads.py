@@ -1,4 +1,4 @@
-"""Uploaded pictures: what is one, who pays, how long it lives."""
+"""Uploaded pictures: valid files, quotas and lifetimes."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_room_comes_back_when_a_picture_expires(
         uploads.store("a", [of_bytes(6, 4)])
 
 
-def test_the_bytes_live_as_long_as_is_said(uploads: Uploads, redis: Redis) -> None:
+def test_uploaded_bytes_live_as_long_as_stated(uploads: Uploads, redis: Redis) -> None:
     expires_at = uploads.store("a", [of_bytes(10)])
     left = redis.pttl("blob:" + keys.upload_blob(of_bytes(10).sha256)) / 1000
     assert 0 < left <= 100
@@ -161,7 +161,7 @@ def test_the_books_expire_with_the_last_picture(uploads: Uploads, redis: Redis) 
         assert 98 <= redis.ttl(key) <= 100
 
 
-def test_what_is_refused_takes_no_room(uploads: Uploads, redis: Redis) -> None:
+def test_a_refused_upload_takes_no_space(uploads: Uploads, redis: Redis) -> None:
     with pytest.raises(QuotaExceeded):
         uploads.store("a", [of_bytes(600, 1), of_bytes(401, 2)])
     assert redis.keys() == []

@@ -1,4 +1,4 @@
-"""Nobody but the user of the server reads what lies in its folders."""
+"""Private files: only the user of the server can read its folders."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_tree_is_closed_at_every_depth(tree: Path) -> None:
     assert mode(tree / "read-only") == 0o400
 
 
-def test_what_a_link_leads_to_keeps_its_mode(tree: Path, tmp_path: Path) -> None:
+def test_the_target_of_a_link_keeps_its_mode(tree: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     inner = outside / "inner"
@@ -66,7 +66,7 @@ def test_what_a_link_leads_to_keeps_its_mode(tree: Path, tmp_path: Path) -> None
     assert (mode(outside), mode(inner)) == (0o777, 0o644)
 
 
-def test_files_of_others_are_said_in_one_line(
+def test_files_of_other_users_are_reported_in_one_line(
     tree: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refused(*_: object, **__: object) -> None:
@@ -116,7 +116,7 @@ def test_pictures_in_a_folder_are_private_whatever_the_mask(tmp_path: Path, redi
     root = tmp_path / "blobs"
     root.mkdir()
     open_to_all(root)
-    (tmp_path / "link").symlink_to(root)  # whoever named it in BLOB_URL meant the folder
+    (tmp_path / "link").symlink_to(root)  # a BLOB_URL that names the link means the folder
     blobs = open_blobs(f"file://{tmp_path}/link", redis)
     before = os.umask(0)
     try:

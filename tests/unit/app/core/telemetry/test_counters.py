@@ -1,4 +1,4 @@
-"""What is counted, in the orders that retries and crashes produce, and what a scrape shows."""
+"""Counters: their values after retries and crashes, and the text of a scrape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a line looks like, whom it is about, and what never gets into one."""
+"""Log lines: their format, the request they name, and secrets that never appear in one."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_traceback_stays_in_its_line() -> None:
     assert "request_id" not in line
 
 
-def test_what_a_thread_of_a_call_learns_counts_for_the_call() -> None:
+def test_a_request_id_set_in_a_thread_of_a_call_counts_for_the_call() -> None:
     with logged() as lines:
         with logs.about():
             learn = partial(logs.note, request_id=ID, key_id="k")

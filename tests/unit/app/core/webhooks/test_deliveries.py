@@ -1,4 +1,4 @@
-"""The log of webhooks: when the next attempt is due, and when there is none."""
+"""The log of webhook deliveries: when the next attempt is due, and when there is none."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def begin(deliveries: Deliveries) -> int:
     return place
 
 
-def test_it_is_made_once_and_due_at_once(deliveries: Deliveries) -> None:
+def test_a_delivery_is_created_once_and_due_at_once(deliveries: Deliveries) -> None:
     assert not deliveries.create(ID, "b", "https://b.example/", "[]")
     assert read(deliveries).owner == "a"
     assert deliveries.due()
@@ -54,7 +54,7 @@ def test_it_is_made_once_and_due_at_once(deliveries: Deliveries) -> None:
 
 @pytest.mark.parametrize(("passed_s", "taken"), [(0, []), (14.99, []), (15, [ID])])
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_delivery_that_was_taken_up_is_due_again_after_its_timeout_and_five_seconds(
+def test_a_claimed_delivery_is_due_again_after_its_timeout_and_five_seconds(
     deliveries: Deliveries,
     monkeypatch: pytest.MonkeyPatch,
     passed_s: float,
@@ -128,7 +128,7 @@ def test_owners_take_turns(redis: Redis) -> None:
     assert [one for one in taken if one != "f" * 32] == [f"{number:032x}" for number in range(3)]
 
 
-def test_an_attempt_that_is_told_twice_is_one(deliveries: Deliveries) -> None:
+def test_an_attempt_that_is_reported_twice_is_stored_once(deliveries: Deliveries) -> None:
     once = attempt(None)
     before = read(deliveries)
     place = begin(deliveries)
@@ -136,7 +136,7 @@ def test_an_attempt_that_is_told_twice_is_one(deliveries: Deliveries) -> None:
     assert len(read(deliveries).attempts) == 1
 
 
-def test_no_more_are_taken_than_asked_for(deliveries: Deliveries) -> None:
+def test_at_most_the_requested_number_of_deliveries_is_claimed(deliveries: Deliveries) -> None:
     deliveries.create("e" * 32, "a", "https://a.example/", "{}")
     assert len(deliveries.take(1)) == len(deliveries.take(1)) == 1
 
@@ -172,7 +172,7 @@ def test_an_attempt_that_comes_late_reopens_nothing(deliveries: Deliveries) -> N
     assert len(found.attempts) == 2
 
 
-def test_one_whose_log_has_expired_is_struck_off(deliveries: Deliveries, redis: Redis) -> None:
+def test_a_delivery_whose_log_has_expired_is_removed(deliveries: Deliveries, redis: Redis) -> None:
     delivery, place = read(deliveries), begin(deliveries)
     redis.delete(f"webhook:{ID}")
     deliveries.settle(delivery, place, attempt(200))
@@ -217,7 +217,9 @@ def test_a_message_keeps_its_name(deliveries: Deliveries) -> None:
         (411, False, False),
     ],
 )
-def test_what_an_answer_means(status: int | None, delivered: bool, final: bool) -> None:
+def test_the_meaning_of_a_receivers_response(
+    status: int | None, delivered: bool, final: bool
+) -> None:
     made = attempt(status)
     assert (made.delivered, made.final) == (delivered, final)
 
@@ -247,7 +249,7 @@ def test_an_attempt_whose_log_has_expired_brings_no_log_back(
 
 
 @pytest.mark.parametrize("state", ["delivered", "given_up"])
-def test_what_is_over_is_struck_off_by_who_takes_it_up_nevertheless(
+def test_a_finished_delivery_that_is_claimed_again_is_removed(
     deliveries: Deliveries, redis: Redis, state: str
 ) -> None:
     redis.hset(f"webhook:{ID}", "state", state)
@@ -256,7 +258,7 @@ def test_what_is_over_is_struck_off_by_who_takes_it_up_nevertheless(
     assert redis.exists(f"webhook:{ID}:attempts") == 0
 
 
-def test_those_that_wait_longest_are_taken_first(redis: Redis) -> None:
+def test_the_longest_waiting_deliveries_are_claimed_first(redis: Redis) -> None:
     store = Deliveries(redis, PAUSES, TIMEOUT_S)
     for number in (2, 0, 1):
         store.create(f"{number:032x}", "a", "https://a.example/", "{}")

@@ -1,4 +1,4 @@
-"""Where a webhook may go, what it says, and that a receiver can verify it."""
+"""Webhook messages: allowed URLs, the content, and a signature that a receiver can verify."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ NOBODY = AllowList.parse(())
         "https://Wiki.Intranet./",
     ],
 )
-def test_what_points_inside_is_refused(url: str) -> None:
+def test_a_webhook_url_of_an_internal_host_is_refused(url: str) -> None:
     with pytest.raises(UrlRejected) as refused:
         check_target(url, NOBODY)
     assert refused.value.reason == "its host is not allowed"
@@ -76,7 +76,7 @@ def test_what_points_inside_is_refused(url: str) -> None:
         ("https://a b.example/", "its host name is malformed"),
     ],
 )
-def test_what_is_no_such_url_is_refused(url: str, reason: str) -> None:
+def test_an_invalid_webhook_url_is_refused(url: str, reason: str) -> None:
     with pytest.raises(UrlRejected) as refused:
         check_target(url, NOBODY)
     assert refused.value.reason == reason
@@ -85,7 +85,7 @@ def test_what_is_no_such_url_is_refused(url: str, reason: str) -> None:
 @pytest.mark.parametrize(
     "url", ["https://a.example/x?y=z", "http://93.184.215.14:8080/", "https://[2606:4700::1]/"]
 )
-def test_what_is_outside_is_taken(url: str) -> None:
+def test_a_webhook_url_of_a_public_host_is_accepted(url: str) -> None:
     check_target(url, NOBODY)
 
 
@@ -97,7 +97,7 @@ def test_what_is_outside_is_taken(url: str) -> None:
         ("10.0.0.0/8", "http://10.1.2.3:9000/"),
     ],
 )
-def test_what_the_operator_allows_is_taken(entry: str, url: str) -> None:
+def test_a_webhook_url_of_an_allowed_host_is_accepted(entry: str, url: str) -> None:
     check_target(url, AllowList.parse((entry,)))
 
 
@@ -116,7 +116,7 @@ def test_a_receiver_verifies_and_sees_what_was_changed(redis: Redis) -> None:
         Webhook(keys[0]).verify(body + " ", headers)
 
 
-def test_a_rotated_secret_signs_beside_the_new_one_for_a_while(
+def test_a_rotated_secret_signs_in_addition_to_the_new_one_for_a_while(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = WebhookSecrets(redis)
@@ -233,7 +233,7 @@ def test_a_webhook_goes_to_ports_of_the_web(scheme: str, port: int) -> None:
         ("127.0.0.1/32", "http://127.1:9/", True),
     ],
 )
-def test_what_the_operator_allows_is_known_in_every_spelling(
+def test_an_allowed_webhook_host_is_recognised_in_every_spelling(
     entry: str, url: str, taken: bool
 ) -> None:
     allow = AllowList.parse((entry,))

@@ -1,4 +1,4 @@
-"""BMP: pixels with masks, upside down or not, and what is no alpha."""
+"""BMP: pixels with masks, both row orders, and unused alpha channels."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_masks_of_any_kind(kind: str, top_down: bool) -> None:
     assert np.abs(shown - expected).max() <= 1
 
 
-def test_an_alpha_that_nobody_filled_in_hides_nothing() -> None:
+def test_an_unused_alpha_channel_hides_nothing() -> None:
     numbers = masked((0xFF0000, 0xFF00, 0xFF), 32)[0]
     masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
     data = bmp(numbers, 32, compression=3, masks=masks, header=108)

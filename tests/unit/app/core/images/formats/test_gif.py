@@ -14,7 +14,7 @@ CANVAS, PLACE = (30, 20), (7, 5)
 
 
 @pytest.mark.parametrize("clear", [None, 1])
-def test_what_the_first_frame_leaves_free_is_clear(clear: int | None) -> None:
+def test_the_area_outside_the_first_frame_is_transparent(clear: int | None) -> None:
     options = {} if clear is None else {"transparency": clear}
     picture = saved(filled(colour=(200, 30, 60)).quantize(4), "GIF", **options)
     frame = picture.index(b"\x2c" + struct.pack("<4H", 0, 0, *SIZE))

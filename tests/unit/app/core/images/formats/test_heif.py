@@ -1,4 +1,4 @@
-"""AVIF and HEIC: the container's cropping and turning, and what it may claim."""
+"""AVIF and HEIC: cropping and rotation by the container, and its limits."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_a_progressive_picture_without_its_last_scans_is_not_whole(kept: int) ->
         pixels(whole[: starts[kept]])
 
 
-def test_what_follows_the_first_picture_may_be_missing() -> None:
+def test_data_after_the_first_picture_may_be_missing() -> None:
     """The others of a file of several, as phones make them."""
     whole = animated("MPO")
     assert pixels(whole[:-40]) == pixels(whole)

@@ -1,4 +1,4 @@
-"""Only EXIF turns a picture: browsers and libvips do not read what XMP says of it."""
+"""Orientation: only EXIF rotates a picture; as in browsers and libvips, XMP does not."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_xmp_turns_nothing(image_format: str) -> None:
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF"])
-def test_exif_turns_beside_it(image_format: str) -> None:
+def test_exif_orientation_applies_as_well(image_format: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 8
     data = with_xmp(image_format, exif=exif)

@@ -1,4 +1,4 @@
-"""PNG: the one colour that means clear, whatever the depth; and where Pillow would turn by XMP."""
+"""PNG: the transparent colour at every depth; and XMP, which Pillow alone would apply."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ GREYS += [(depth, key) for depth in (8, 16) for key in (0, 1, 77, 2**depth // 2,
 
 @pytest.mark.parametrize("unused_bits", [0, 0xFF00])
 @pytest.mark.parametrize(("depth", "key"), GREYS)
-def test_one_grey_is_clear(depth: int, key: int, unused_bits: int) -> None:
+def test_the_grey_of_a_colour_key_is_transparent(depth: int, key: int, unused_bits: int) -> None:
     top = 2**depth - 1
     values = np.arange(WIDE * HIGH).reshape(HIGH, WIDE) * (top // 127 or 1) % (top + 1)
     values[2, 3] = key
@@ -58,7 +58,7 @@ def test_one_grey_is_clear(depth: int, key: int, unused_bits: int) -> None:
 
 
 @pytest.mark.parametrize("depth", [8, 16])
-def test_one_colour_is_clear(depth: int) -> None:
+def test_the_colour_of_a_colour_key_is_transparent(depth: int) -> None:
     top = 2**depth - 1
     values = np.random.default_rng(depth).integers(0, top + 1, (HIGH, WIDE, 3))
     key = values[4, 5]

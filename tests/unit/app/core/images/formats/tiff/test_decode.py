@@ -1,4 +1,4 @@
-"""TIFF: the numbers in a file become the colours they mean, or are refused by name."""
+"""TIFF: the samples become the right colours, or the file is refused with a reason."""
 
 from __future__ import annotations
 
@@ -336,7 +336,7 @@ def test_a_profile() -> None:
         (tiff(whole(shares(3), 8), RGB, tags={50706: [1, 4]}), r"a raw photo \(DNG\)"),
     ],
 )
-def test_what_is_not_read_is_named(data: bytes, reason: str) -> None:
+def test_an_unsupported_tiff_is_refused_with_its_reason(data: bytes, reason: str) -> None:
     with pytest.raises(ImageRejected, match=f"^image: {reason}.* is not read$"):
         pixels(data)
 
