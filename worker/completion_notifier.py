@@ -36,7 +36,7 @@ def _schedule_webhooks(context: Runtime, ended: Sequence[RequestRecord]) -> None
         assert record.webhook is not None
         try:
             body = payload(record, context.links)
-            context.deliveries.create(record.id, record.owner, record.webhook["url"], body)
+            context.deliveries.create(record.id, record.owner, record.webhook.url, body)
         except (TypeError, ValueError):
             # One message that cannot be serialised must not block the others.
             log.exception("request %s: its webhook message cannot be built", record.id)

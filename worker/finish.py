@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import logging
-from typing import Any
 
 from PIL import Image
 
@@ -20,11 +19,13 @@ from app.core.lifecycle.temporary_blobs import delete_temporary_blobs
 from app.core.receipts import digest, picture_text
 from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage
+from app.core.requests.stage_results import FinishResult
+from app.core.requests.types import Output, StoredPicture
 from models.geometry import Size, centred_box, generated_size
 from models.spec import image_seed
 from worker.map_file import map_file
 from worker.runtime import Runtime, runtime
-from worker.stage import Fields, run_stage
+from worker.stage import run_stage
 
 log = logging.getLogger(__name__)
 
@@ -43,22 +44,19 @@ def _after_completion(context: Runtime, request_id: str) -> None:
         context.throughput.add(record)
 
 
-def _finish(context: Runtime, record: RequestRecord, _execution: str) -> Fields:
+def _finish(context: Runtime, record: RequestRecord, _execution: str) -> FinishResult:
     control_map = _control_map(context, record)
     if record.only_map:
         if control_map is None:
             raise GenerationFailed("Internal error: the control map was lost")
-        made = _store(context, record, "0", "png", control_map, encode(control_map, "png", 100))
-        return {"outputs": [{**made, "seed": 0}]}
+        file = _store(context, record, "0", "png", control_map, encode(control_map, "png", 100))
+        return FinishResult((file.with_seed(0),))
     _screen(context, record)
-    outputs = [_deliver(context, record, index) for index in range(record.params["samples"])]
+    outputs = tuple(_deliver(context, record, index) for index in range(record.params.samples))
     if control_map is None:  # a gpu worker of an older version stored none
-        return {"outputs": outputs}
+        return FinishResult(outputs)
     data = map_file(context, record, control_map)
-    return {
-        "outputs": outputs,
-        "control_map": _store(context, record, "map", "png", control_map, data),
-    }
+    return FinishResult(outputs, _store(context, record, "map", "png", control_map, data))
 
 
 def _screen(context: Runtime, record: RequestRecord) -> None:
@@ -68,26 +66,26 @@ def _screen(context: Runtime, record: RequestRecord) -> None:
         return
     if context.content_filter is None:  # fail closed: no unfiltered picture may go out
         raise RuntimeError("the content filter is configured but not loaded")
-    for index in range(record.params["samples"]):
+    for index in range(record.params.samples):
         score = context.content_filter.score(_picture(context, record, index))
         log.info("request %s: the content filter gives picture %d %.3f", record.id, index, score)
         if score >= settings.content_filter_threshold:
             raise ContentWithheld
 
 
-def _deliver(context: Runtime, record: RequestRecord, index: int) -> dict[str, Any]:
-    image_format = record.params["image_format"]
+def _deliver(context: Runtime, record: RequestRecord, index: int) -> Output:
+    image_format = record.params.image_format
     picture = _picture(context, record, index)
-    seed = image_seed(record.params["seed"], index)
-    data = encode(picture, image_format, record.params["quality"])
+    seed = image_seed(record.params.seed, index)
+    data = encode(picture, image_format, record.params.quality)
     if image_format != "png":
         picture = Image.open(io.BytesIO(data))  # the digest is of the pixels that a reader decodes
     pixels_sha256 = digest(picture.tobytes())
     if context.settings.output_metadata:
         text = picture_text(context.receipts, record, seed, pixels_sha256)
         data = embed(data, image_format, text, infotext(record, seed))
-    made = _store(context, record, str(index), image_format, picture, data, pixels_sha256)
-    return {**made, "seed": seed}
+    file = _store(context, record, str(index), image_format, picture, data, pixels_sha256)
+    return file.with_seed(seed)
 
 
 def _store(
@@ -98,18 +96,18 @@ def _store(
     picture: Image.Image,
     data: bytes,
     pixels_sha256: str | None = None,
-) -> dict[str, Any]:
+) -> StoredPicture:
     """Store an output file and return its description for the record."""
     context.blobs.put(keys.output_blob(record.id, name), data, record.expires_at)
-    return {
-        "file_name": f"{name}.{image_format}",
-        "content_type": content_type(image_format),
-        "file_size": len(data),
-        "width": picture.width,
-        "height": picture.height,
-        "sha256": digest(data),
-        "pixels_sha256": pixels_sha256 or digest(picture.tobytes()),
-    }
+    return StoredPicture(
+        file_name=f"{name}.{image_format}",
+        content_type=content_type(image_format),
+        file_size=len(data),
+        width=picture.width,
+        height=picture.height,
+        sha256=digest(data),
+        pixels_sha256=pixels_sha256 or digest(picture.tobytes()),
+    )
 
 
 def _picture(context: Runtime, record: RequestRecord, index: int) -> Image.Image:

@@ -20,6 +20,7 @@ from app import VERSION
 from app.core.errors import GenerationFailed
 from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage
+from app.core.requests.stage_results import GenerateResult, MapResult, StageResult
 from app.core.settings import Settings
 from models.errors import ModelError
 from models.geometry import generated_size, resolution_mu
@@ -30,7 +31,7 @@ from worker.progress import Progress
 from worker.provenance import provenance
 from worker.resume_state import ResumeState
 from worker.runtime import Runtime
-from worker.stage import DeferredWork, Fields, run_split_stage
+from worker.stage import DeferredWork, run_split_stage
 
 if TYPE_CHECKING:
     from models.checkpoints import LoadedCheckpoint
@@ -49,7 +50,7 @@ def generate(request_id: str) -> DeferredWork | None:
     return run_split_stage(request_id, Stage.GENERATE, _generate)
 
 
-def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callable[[], Fields]:
+def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callable[[], StageResult]:
     if context.checkpoint is None:
         raise RuntimeError("the gpu worker has no checkpoint loaded")
     spec = spec_of(record, context.settings)
@@ -98,34 +99,33 @@ def _store(
     generation: Generation,
     inference_s: float,
     predicted_s: float | None,
-) -> Fields:
+) -> GenerateResult:
     assert context.checkpoint is not None
     resume_state.finish()
     if not record.annotated:
         _store_map(context, record, generation.control_map)
-    prediction = {} if predicted_s is None else {"predicted_s": predicted_s}
-    return {
-        **prediction,
-        "inference_s": inference_s,
-        "evaluations": generation.evaluations,
-        "controlled": generation.controlled,
-        "profile": generation.profile,
-        "made_with": provenance(context.checkpoint, spec),
-    }
+    return GenerateResult(
+        inference_s=inference_s,
+        evaluations=generation.evaluations,
+        controlled=generation.controlled,
+        profile=generation.profile,
+        provenance=provenance(context.checkpoint, spec),
+        predicted_s=predicted_s,
+    )
 
 
 def _map_only(
     context: Runtime, record: RequestRecord, picture: Image.Image
-) -> Callable[[], Fields]:
+) -> Callable[[], MapResult]:
     """Run only the detector."""
     assert context.checkpoint is not None
     started = time.perf_counter()
-    control_map = make_control_map(context.checkpoint, record.params["cn_type"], picture)
+    control_map = make_control_map(context.checkpoint, record.params.cn_type, picture)
     seconds = time.perf_counter() - started
 
-    def store() -> Fields:
+    def store() -> MapResult:
         _store_map(context, record, control_map)
-        return {"inference_s": seconds}
+        return MapResult(seconds)
 
     return store
 
@@ -148,18 +148,18 @@ def spec_of(record: RequestRecord, settings: Settings) -> GenerationSpec:
     assert record.height is not None
     width, height = generated_size((record.width, record.height))
     return GenerationSpec(
-        prompt=params["prompt"],
-        control=params["cn_type"],
+        prompt=params.prompt,
+        control=params.cn_type,
         width=width,
         height=height,
-        strength=params["cn_strength"],
-        stop=params["cn_stop"],
-        guidance=params["guidance"],
-        steps=params["steps"],
-        sampler=params["sampler"],
-        schedule=params["scheduler"],
-        seed=params["seed"],
-        samples=params["samples"],
+        strength=params.cn_strength,
+        stop=params.cn_stop,
+        guidance=params.guidance,
+        steps=params.steps,
+        sampler=params.sampler,
+        schedule=params.scheduler,
+        seed=params.seed,
+        samples=params.samples,
         mu=resolution_mu((width, height)) if mu == "auto" else float(mu),
-        profile=params.get("profile") or settings.profile,
+        profile=params.profile or settings.profile,
     )

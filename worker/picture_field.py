@@ -11,7 +11,7 @@ from app.core.requests.record import RequestRecord
 
 def picture_field(record: RequestRecord) -> str:
     """`image`, or `control_image` for a ready control map."""
-    return record.source.get("field", "image")
+    return record.source.field
 
 
 @contextmanager

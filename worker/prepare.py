@@ -18,13 +18,15 @@ from app.core.images.decode import open_picture
 from app.core.images.encode import fit
 from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage
+from app.core.requests.stage_results import PrepareResult
+from app.core.requests.types import SourceKind
 from models.controls import make_plain_map
 from models.evaluations import evaluations_of
 from models.geometry import MAX_SIDE, Size, fit_within, generated_size, work_units
 from worker.map_file import store_early
 from worker.picture_field import name_field, picture_field
 from worker.runtime import Runtime, runtime
-from worker.stage import Fields, LostClaim, fail, run_stage
+from worker.stage import LostClaim, fail, run_stage
 from worker.time_limit import time_limit
 
 _ADDRESS_SPACE = 4 * 1024**3  # twice what the worst 64 megapixels were seen to take
@@ -51,7 +53,7 @@ def _bound_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
 
 
-def _prepare(context: Runtime, record: RequestRecord, execution: str) -> Fields:
+def _prepare(context: Runtime, record: RequestRecord, execution: str) -> PrepareResult:
     with name_field(record):
         picture = _picture(context, record, execution)
     target = _target_size(context, record, picture)
@@ -66,16 +68,16 @@ def _prepare(context: Runtime, record: RequestRecord, execution: str) -> Fields:
         )
     else:
         control = fit(picture, target, generated)
-        control_map = make_plain_map(record.params["cn_type"], control, generated)
+        control_map = make_plain_map(record.params.cn_type, control, generated)
     stored = control_map or control
     context.blobs.put(keys.control_blob(record.id), stored.tobytes(), record.expires_at)
-    return {
-        "width": target[0],
-        "height": target[1],
-        "work": work,
-        "profile": record.params.get("profile") or context.settings.profile,
-        "annotated": control_map is not None,
-    }
+    return PrepareResult(
+        width=target[0],
+        height=target[1],
+        work=work,
+        profile=record.params.profile or context.settings.profile,
+        annotated=control_map is not None,
+    )
 
 
 def _picture(context: Runtime, record: RequestRecord, execution: str) -> Image.Image:
@@ -95,14 +97,14 @@ def _decode_seconds(pixels: int) -> float:
 
 def _source_bytes(context: Runtime, record: RequestRecord) -> bytes:
     """The picture file: from the request body, from worker.fetch, or from our own outputs."""
-    if record.source["kind"] == "url":
-        own_picture = _behind_own_link(context, record.source["url"])
+    if record.source.url is not None:
+        own_picture = _behind_own_link(context, record.source.url)
         if own_picture is not None:
             return own_picture
     data = context.blobs.get(keys.source_blob(record.id))
     if data is None:
         raise ImageRejected("image: its bytes have expired")
-    return decode_base64(data) if record.source["kind"] == "base64" else data
+    return decode_base64(data) if record.source.kind == SourceKind.BASE64 else data
 
 
 def _behind_own_link(context: Runtime, url: str) -> bytes | None:
@@ -131,10 +133,10 @@ def _own_upload(context: Runtime, sha256: str) -> bytes:
 
 def _target_size(context: Runtime, record: RequestRecord, picture: Image.Image) -> Size:
     params = record.params
-    if params["use_input_img_dimension"]:
+    if params.use_input_img_dimension:
         allowed = context.jobs.allowed_pixels(context.settings.max_pixels)
         return fit_within(picture.size, MAX_SIDE, allowed)
-    return params["custom_width"], params["custom_height"]
+    return params.custom_width, params.custom_height
 
 
 def _charge(context: Runtime, record: RequestRecord, execution: str, work: float) -> None:
@@ -149,5 +151,5 @@ def _work(record: RequestRecord, target: Size) -> float:
     params = record.params
     if record.only_map:
         return 0.0
-    evaluations = evaluations_of(params["sampler"], params["scheduler"], params["steps"])
-    return work_units(target, evaluations, params["samples"])
+    evaluations = evaluations_of(params.sampler, params.scheduler, params.steps)
+    return work_units(target, evaluations, params.samples)

@@ -30,7 +30,7 @@ class Progress:
         """The callback for the model's predictions. None when the request wants no preview, and
         when a content filter is configured, because it scores only finished pictures."""
         filtered = bool(self._context.settings.content_filter)
-        wanted = self._record.params.get("preview") and not filtered
+        wanted = self._record.params.preview and not filtered
         return self._keep_prediction if wanted else None
 
     def _keep_prediction(self, denoised: Tensor) -> None:

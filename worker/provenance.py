@@ -9,11 +9,12 @@ import hashlib
 import platform
 from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from app import VERSION
+from app.core.requests.types import Provenance
 from models.sampling import sigmas_for
 from models.spec import GenerationSpec
 
@@ -23,19 +24,19 @@ if TYPE_CHECKING:
 _LIBRARIES = ("torch", "diffusers", "transformers", "controlnet-aux", "numpy", "pillow")
 
 
-def provenance(loaded: LoadedCheckpoint, spec: GenerationSpec) -> dict[str, Any]:
-    """A JSON-ready dict. sigmas_sha256 hashes the schedule's sigmas as little-endian float32."""
+def provenance(loaded: LoadedCheckpoint, spec: GenerationSpec) -> Provenance:
+    """sigmas_sha256 hashes the schedule's sigmas as little-endian float32."""
     sigmas = sigmas_for(spec.schedule, spec.steps, spec.mu, spec.sampler)
     numbers = sigmas.to(torch.float32).numpy().astype("<f4").tobytes()
-    return {
-        "checkpoint": loaded.checkpoint.name,
-        "weights": dict(loaded.weights),
-        "device": _device(loaded.device),
-        "dtype": str(loaded.dtype).removeprefix("torch."),
-        "mu": spec.mu,
-        "sigmas_sha256": hashlib.sha256(numbers).hexdigest(),
-        "versions": _versions(),
-    }
+    return Provenance(
+        checkpoint=loaded.checkpoint.name,
+        weights=dict(loaded.weights),
+        device=_device(loaded.device),
+        dtype=str(loaded.dtype).removeprefix("torch."),
+        mu=spec.mu,
+        sigmas_sha256=hashlib.sha256(numbers).hexdigest(),
+        versions=_versions(),
+    )
 
 
 def _device(device: torch.device) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from app.core.redis import keys
 from app.core.requests.record import RequestRecord
+from app.core.requests.types import SavedWork
 from models.evaluation_log import EvaluationLog, GeneratedImage
 from models.geometry import generated_size
 from worker.runtime import Runtime
@@ -32,10 +32,10 @@ class ResumeState:
         self._context, self._record, self._execution = context, record, execution
         self._started = self._saved = time.monotonic()
         self._log: EvaluationLog | None = None
-        kept = record.kept if record.kept.get("source") == source else {}
-        self._earlier_seconds: float = kept.get("seconds", 0.0)
-        self._finished: list[list[int]] = list(kept.get("made", []))
-        self._chunks: list[tuple[str, int]] = [(name, n) for name, n in kept.get("chunks", [])]
+        saved = record.saved_work if record.saved_work.source == source else SavedWork()
+        self._earlier_seconds = saved.seconds
+        self._finished = list(saved.pictures)
+        self._chunks = list(saved.chunks)
         self._last_image: GeneratedImage | None = None
         self._source = source
 
@@ -92,11 +92,11 @@ class ResumeState:
     def after_image(self, index: int, image: GeneratedImage) -> None:
         """Store its pixels and delete its evaluations. The last image is stored by finish()."""
         self._log = None
-        if index + 1 == self._record.params["samples"]:
+        if index + 1 == self._record.params.samples:
             self._last_image = image
             return
         self._store(index, image)
-        self._finished[index:] = [[image.evaluations, image.controlled]]
+        self._finished[index:] = [(image.evaluations, image.controlled)]
         chunks, self._chunks = self._chunks, []
         self._write_record()
         self._delete(chunks)
@@ -105,7 +105,7 @@ class ResumeState:
         """Store the last image; may run on another thread, after the generation has returned. Its
         evaluations stay until the request has ended: until then a retry may need them."""
         if self._last_image is not None:
-            self._store(self._record.params["samples"] - 1, self._last_image)
+            self._store(self._record.params.samples - 1, self._last_image)
 
     def _store(self, index: int, image: GeneratedImage) -> None:
         name = _pixels(self._record.id, index)
@@ -115,13 +115,8 @@ class ResumeState:
         self._context.blobs.delete(*(name for name, _ in chunks))
 
     def _write_record(self) -> None:
-        kept: dict[str, Any] = {
-            "source": self._source,
-            "made": self._finished,
-            "chunks": self._chunks,
-            "seconds": self.seconds,
-        }
-        if not self._context.requests.keep(self._record.id, self._execution, kept):
+        saved = SavedWork(self._source, tuple(self._finished), tuple(self._chunks), self.seconds)
+        if not self._context.requests.keep(self._record.id, self._execution, saved):
             raise LostClaim
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from redis.exceptions import RedisError
 from rq.timeouts import JobTimeoutException
@@ -21,6 +21,7 @@ from app.core.errors import BlobsUnavailable, GenerationFailed, RequestFailed, T
 from app.core.lifecycle.background_jobs import BackgroundJob
 from app.core.lifecycle.temporary_blobs import delete_temporary_blobs
 from app.core.requests.record import RequestRecord, Stage
+from app.core.requests.stage_results import FinishResult, PrepareResult, StageResult
 from app.core.requests.store import Claim
 from worker.runtime import Runtime, runtime
 
@@ -30,12 +31,11 @@ STORE_PAUSE_S = 10
 """Back-off before a job is re-queued because the blob store is unavailable. With RQ's three
 retries a request survives an outage of 40 s."""
 
-Fields = Mapping[str, Any]
-Work = Callable[[Runtime, RequestRecord, str], Fields]
-"""(runtime, record, execution) -> the fields that the stage adds to the record."""
+Work = Callable[[Runtime, RequestRecord, str], StageResult]
+"""(runtime, record, execution) -> what the stage adds to the record."""
 
-SplitWork = Callable[[Runtime, RequestRecord, str], Callable[[], Fields]]
-"""(runtime, record, execution) -> the deferred part of the work, which returns the fields."""
+SplitWork = Callable[[Runtime, RequestRecord, str], Callable[[], StageResult]]
+"""(runtime, record, execution) -> the deferred part of the work, which returns the result."""
 
 DeferredWork = Callable[[], None]
 """The second part of a job. It may run on another thread; the stage is open until it returns."""
@@ -56,8 +56,8 @@ def run_stage(request_id: str, stage: Stage, work: Work) -> bool:
     claimed = _claim(request_id, stage)
     if claimed is None:
         return False
-    fields = claimed.attempt(lambda: work(claimed.context, claimed.record, claimed.execution))
-    return fields is not None and claimed.advance(fields)
+    result = claimed.attempt(lambda: work(claimed.context, claimed.record, claimed.execution))
+    return result is not None and claimed.advance(result)
 
 
 def run_split_stage(request_id: str, stage: Stage, work: SplitWork) -> DeferredWork | None:
@@ -72,9 +72,9 @@ def run_split_stage(request_id: str, stage: Stage, work: SplitWork) -> DeferredW
         return None
 
     def deferred() -> None:
-        fields = claimed.attempt(second_part)
-        if fields is not None:
-            claimed.advance(fields)
+        result = claimed.attempt(second_part)
+        if result is not None:
+            claimed.advance(result)
 
     return deferred
 
@@ -130,18 +130,18 @@ class _ClaimedStage:
     def _fail(self, error: RequestFailed) -> None:
         fail(self.context, self.record.id, self.execution, error)
 
-    def advance(self, fields: Fields) -> bool:
-        """Store the stage's fields and enqueue the next stage. False when the claim was lost."""
+    def advance(self, result: StageResult) -> bool:
+        """Store the result and enqueue the next stage. False when the claim was lost."""
         requests, request_id = self.context.requests, self.record.id
-        if self.stage is Stage.FINISH:
-            stored = requests.complete(request_id, self.execution, fields)
+        if isinstance(result, FinishResult):
+            stored = requests.complete(request_id, self.execution, result)
             if stored:
                 self.context.background_jobs.request(BackgroundJob.NOTIFY)
             else:
                 self._delete_blobs_if_ended()
             return stored
-        done = self._last_done_stage(fields)
-        stored = requests.advance(request_id, done, self.execution, fields)
+        done = self._last_done_stage(result)
+        stored = requests.advance(request_id, done, self.execution, result)
         if stored:
             self.context.jobs.enqueue(request_id, done.next)
         else:
@@ -156,9 +156,9 @@ class _ClaimedStage:
             delete_temporary_blobs(self.context.requests, self.context.blobs, self.record.id)
         return ended
 
-    def _last_done_stage(self, fields: Fields) -> Stage:
+    def _last_done_stage(self, result: StageResult) -> Stage:
         """A request for a map alone skips the gpu stage when prepare has made the map."""
-        mapped = self.record.only_map and fields.get("annotated")
+        mapped = self.record.only_map and isinstance(result, PrepareResult) and result.annotated
         return Stage.GENERATE if mapped else self.stage
 
 

@@ -1,12 +1,14 @@
-"""The services that the endpoints share: created once by create_app, read through a dependency.
+"""The services that endpoints use: created once by create_app, injected by FastAPI.
 
-They hold no state of a request, so the api can be replicated.
+An endpoint declares the services that it needs by the aliases below. Services hold no state of a
+request, so the API can be replicated.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from redis import Redis
@@ -109,3 +111,27 @@ async def get_services(request: Request) -> Services:
 
 
 ServicesDep = Annotated[Services, Depends(get_services)]
+
+
+def _service(select: Callable[[Services], object]) -> Any:
+    """The dependency on one service."""
+
+    async def selected(services: ServicesDep) -> object:
+        return select(services)
+
+    return Depends(selected)
+
+
+SettingsDep = Annotated[Settings, _service(lambda services: services.settings)]
+AsyncRedisDep = Annotated[AsyncRedis, _service(lambda services: services.async_redis)]
+RequestsDep = Annotated[RequestStore, _service(lambda services: services.requests)]
+BlobsDep = Annotated[Blobs, _service(lambda services: services.blobs)]
+LinksDep = Annotated[LinkSigner, _service(lambda services: services.links)]
+AdmissionDep = Annotated[Admission, _service(lambda services: services.admission)]
+KeysDep = Annotated[KeyStore, _service(lambda services: services.keys)]
+UploadsDep = Annotated[Uploads, _service(lambda services: services.uploads)]
+HistoryDep = Annotated[History, _service(lambda services: services.history)]
+DeliveriesDep = Annotated[Deliveries, _service(lambda services: services.deliveries)]
+SecretsDep = Annotated[WebhookSecrets, _service(lambda services: services.secrets)]
+ReceiptsDep = Annotated[ReceiptSigner, _service(lambda services: services.receipts)]
+TallyDep = Annotated[Tally, _service(lambda services: services.tally)]

@@ -1,19 +1,19 @@
 """What made a picture, in the text form that image tools of this field read from the PNG text
 `parameters`: the prompt, then one line of `Name: value` pairs.
 
-The form is that of the Stable Diffusion web UI, with the names its FLUX fork uses. The text is not
-signed: what can be verified is app.core.receipts. Knows nothing of files.
+The format is that of the Stable Diffusion web UI, with the names of its FLUX fork. This text is not
+signed; app.core.receipts makes the text that can be verified. Writes no files.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from app.core.requests.record import RequestRecord
+from app.core.requests.types import GenerationParameters
 
-# Names that readers know; a sampler without one keeps its own.
+# The names that image tools know. A sampler without one keeps its own name.
 _SAMPLERS = {
     "euler": "Euler",
     "euler_ancestral": "Euler a",
@@ -48,33 +48,32 @@ _SCHEDULES = {
 
 
 def infotext(record: RequestRecord, seed: int) -> str:
-    """Of the picture with this seed. `CFG scale` is 1, for a distilled model runs without a second
-    prompt; `Distilled CFG Scale` is the parameter guidance.
+    """The text for the picture with this seed. `CFG scale` is 1, because a distilled model runs
+    without a negative prompt; `Distilled CFG Scale` is the parameter guidance.
     """
     params = record.params
     values: dict[str, Any] = {
-        "Steps": params["steps"],
-        "Sampler": _SAMPLERS.get(params["sampler"], params["sampler"]),
-        "Schedule type": _SCHEDULES[params["scheduler"]],
+        "Steps": params.steps,
+        "Sampler": _SAMPLERS.get(params.sampler, params.sampler),
+        "Schedule type": _SCHEDULES[params.scheduler],
         "CFG scale": 1,
-        "Distilled CFG Scale": _number(params["guidance"]),
+        "Distilled CFG Scale": _number(params.guidance),
         "Seed": seed,
         "Size": f"{record.width}x{record.height}",
-        "Model": record.made_with.get("checkpoint"),
+        "Model": record.provenance and record.provenance.checkpoint,
         "ControlNet 0": _controlnet(params),
     }
     pairs = [f"{name}: {_quoted(value)}" for name, value in values.items() if value is not None]
-    return f"{params['prompt'].strip()}\n{', '.join(pairs)}"
+    return f"{params.prompt.strip()}\n{', '.join(pairs)}"
 
 
-def _controlnet(params: Mapping[str, Any]) -> str | None:
+def _controlnet(params: GenerationParameters) -> str | None:
     """None when the ControlNet did not run."""
-    if not params["cn_strength"]:
+    if not params.cn_strength:
         return None
-    module, weight, end = params["cn_type"], params["cn_strength"], params["cn_stop"]
     return (
-        f"Module: {module}, Weight: {_number(weight)}, "
-        f"Guidance Start: 0, Guidance End: {_number(end)}"
+        f"Module: {params.cn_type}, Weight: {_number(params.cn_strength)}, "
+        f"Guidance Start: 0, Guidance End: {_number(params.cn_stop)}"
     )
 
 
@@ -83,6 +82,6 @@ def _number(value: float) -> str:
 
 
 def _quoted(value: object) -> str:
-    """In quotes where a reader would take a part of it for the next pair."""
+    """In quotes where a part of it could be read as the next pair."""
     text = str(value)
     return json.dumps(text, ensure_ascii=False) if set(text) & set(",:\n") else text

@@ -1,5 +1,5 @@
-"""What proves where a picture comes from: a text inside its file, and a receipt of its request,
-both signed with a secret that all processes on one Redis share.
+"""Proof of how a picture was made: a text inside its file and a receipt of its request, both signed
+with a secret that all processes on one Redis share.
 
 HMAC-SHA256: only the installation that signed can verify. Knows neither HTTP nor picture files.
 """
@@ -17,18 +17,12 @@ from redis import Redis
 from app.core.clock import rfc3339
 from app.core.redis import keys
 from app.core.requests.record import RequestRecord
+from app.core.requests.types import StoredPicture
 from app.core.storage.links import shared_secret
 
 ALGORITHM = "HMAC-SHA256"
 MAX_TEXT = 60_000
-"""Characters of what a picture's file says; a JPEG has no room for more than 65,000."""
-
-_PARAMETERS = (
-    *("prompt", "cn_type", "cn_strength", "cn_stop", "guidance", "steps", "sampler", "scheduler"),
-    *("seed", "samples", "image_format", "quality"),
-    *("use_input_img_dimension", "custom_width", "custom_height"),
-)
-"""What decides a picture's bytes, as the wire calls it; the profile that was served aside."""
+"""Characters of the text in a picture's file; a JPEG segment holds 65,000 at most."""
 
 
 def digest(data: bytes) -> str:
@@ -40,7 +34,7 @@ class ReceiptSigner:
         self._secret = shared_secret(redis, keys.RECEIPT_SECRET)
 
     def sign(self, content: Mapping[str, Any]) -> str:
-        """The signature of a JSON object, whatever the order of its keys."""
+        """The signature of a JSON object; the order of its keys does not matter."""
         return hmac.new(self._secret, _canonical(content), hashlib.sha256).hexdigest()
 
     def genuine(self, content: Mapping[str, Any], signature: object) -> bool:
@@ -57,14 +51,14 @@ def _canonical(content: Mapping[str, Any]) -> bytes:
 def picture_text(
     signer: ReceiptSigner, record: RequestRecord, seed: int, pixels_sha256: str
 ) -> str:
-    """What a picture's file says of it: the single request that makes exactly this picture. Holds
-    nothing of when and for whom, so that the same request gives the same file. ASCII.
+    """The text in a picture's file: the request that makes exactly this picture, as ASCII JSON. It
+    has neither times nor the owner, so the same request gives the same file.
 
-    A prompt too long for a file is named by its SHA-256.
+    A prompt too long for a file is replaced by its SHA-256.
     """
     parameters = {**_parameters(record), "samples": 1, "seed": seed}
     content = {
-        "checkpoint": record.made_with.get("checkpoint"),
+        "checkpoint": record.provenance and record.provenance.checkpoint,
         "parameters": parameters,
         "width": record.width,
         "height": record.height,
@@ -73,14 +67,32 @@ def picture_text(
     text = _signed(signer, content)
     if len(text) > MAX_TEXT:
         del parameters["prompt"]
-        parameters["prompt_sha256"] = digest(record.params["prompt"].encode())
+        parameters["prompt_sha256"] = digest(record.params.prompt.encode())
         text = _signed(signer, content)
     return text
 
 
 def _parameters(record: RequestRecord) -> dict[str, Any]:
-    asked = {name: record.params[name] for name in _PARAMETERS}
-    return {**asked, "profile": record.profile}
+    """The parameters that decide the bytes of a picture, by their names on the wire."""
+    params = record.params
+    return {
+        "prompt": params.prompt,
+        "cn_type": params.cn_type,
+        "cn_strength": params.cn_strength,
+        "cn_stop": params.cn_stop,
+        "guidance": params.guidance,
+        "steps": params.steps,
+        "sampler": params.sampler,
+        "scheduler": params.scheduler,
+        "seed": params.seed,
+        "samples": params.samples,
+        "image_format": params.image_format,
+        "quality": params.quality,
+        "use_input_img_dimension": params.use_input_img_dimension,
+        "custom_width": params.custom_width,
+        "custom_height": params.custom_height,
+        "profile": record.profile,
+    }
 
 
 def _signed(signer: ReceiptSigner, content: dict[str, Any]) -> str:
@@ -88,10 +100,9 @@ def _signed(signer: ReceiptSigner, content: dict[str, Any]) -> str:
 
 
 def receipt_of(record: RequestRecord, map_link: str | None) -> dict[str, Any]:
-    """The receipt of a COMPLETED request with pictures, not yet signed.
-
-    map_link: where its control map can be fetched.
-    """
+    """The receipt of a COMPLETED request with pictures, without its signature. map_link: the signed
+    link to its control map; None without one."""
+    assert record.provenance is not None
     control_map = record.control_map
     return {
         "request_id": record.id,
@@ -102,12 +113,17 @@ def receipt_of(record: RequestRecord, map_link: str | None) -> dict[str, Any]:
         "height": record.height,
         "evaluations": record.evaluations,
         "controlled": record.controlled,
-        **record.made_with,
+        **record.provenance.to_dict(),
         "control_map": control_map and {**_facts(control_map), "url": map_link},
-        "outputs": [{**_facts(made), "seed": str(made["seed"])} for made in record.outputs],
+        "outputs": [{**_facts(output), "seed": str(output.seed)} for output in record.outputs],
     }
 
 
-def _facts(made: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("file_name", "width", "height", "sha256", "pixels_sha256")
-    return {name: made[name] for name in names}
+def _facts(picture: StoredPicture) -> dict[str, Any]:
+    return {
+        "file_name": picture.file_name,
+        "width": picture.width,
+        "height": picture.height,
+        "sha256": picture.sha256,
+        "pixels_sha256": picture.pixels_sha256,
+    }

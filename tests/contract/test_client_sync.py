@@ -132,7 +132,7 @@ def record_of(server: Server, prompt: str) -> RequestRecord | None:
         store = RequestStore(redis, ttl_s=1)
         ids = [key.decode().split(":")[1] for key in redis.scan_iter("req:*", _type="hash")]
         records = [store.get(request_id) for request_id in ids]
-    return next((found for found in records if found and found.params["prompt"] == prompt), None)
+    return next((found for found in records if found and found.params.prompt == prompt), None)
 
 
 def test_32_a_waiting_request_is_cancelled_with_its_client(

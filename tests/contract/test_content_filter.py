@@ -26,6 +26,7 @@ from app.core.storage.base import RedisBlobs
 from models.geometry import generated_size
 from tests.support import classifiers
 from tests.support.bodies import small
+from tests.support.records import generated
 from tests.support.servers import ROOT, Server, a_key, environment, running_api, running_redis
 from tests.support.waiting import until
 from tests.support.wire import V1, V2, wait_for_end
@@ -76,7 +77,7 @@ def play_gpu(redis: Redis, *colours: str) -> str:
     for index, colour in enumerate(colours):
         pixels = Image.new("RGB", size, colour).tobytes()
         blobs.put(f"{request_id}:pixels:{index}", pixels, record.expires_at)
-    store.advance(request_id, Stage.GENERATE, "test", {"inference_s": 1.0, "evaluations": 15})
+    store.advance(request_id, Stage.GENERATE, "test", generated(inference_s=1.0, evaluations=15))
     jobs.enqueue(request_id, Stage.FINISH)
     return request_id
 

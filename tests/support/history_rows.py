@@ -7,6 +7,7 @@ from dataclasses import replace
 from zlib import crc32
 
 from app.core.history.base import HistoryRow
+from app.core.requests.types import Output
 
 NOW = float(int(time.time()))
 
@@ -26,7 +27,7 @@ def a_row(owner: str, number: int, **changes: object) -> HistoryRow:
         cost=0.5,
         error=None,
         inputs={"prompt": "ein Bär\0", "image": "(file)", "seed": 1},
-        made={"file_name": "0.png", "seed": 1},
+        picture=Output("0.png", seed=1),
         inference_s=1.5,
         queue_s=0.25,
         work=20.0,

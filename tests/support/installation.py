@@ -28,16 +28,19 @@ from app.api.deps import Services
 from app.core.accounts.api_keys import Terms
 from app.core.queueing.jobs import CPU, FETCH, FINISH, GPU, WEBHOOKS
 from app.core.requests.record import RequestRecord, Stage
+from app.core.requests.stage_results import StageResult
+from app.core.requests.types import SavedWork
 from app.core.settings import Settings
 from app.main import create_app
 from models.geometry import generated_size
+from tests.support.records import generated
 from worker.fair_queue import FairQueue
 from worker.fetch_worker import FetchWorker
 from worker.gpu_worker import GpuWorker
 from worker.in_process_worker import InProcessWorker
 from worker.main import MAINTENANCE_INTERVAL_S, WORKER_TTL_S
 from worker.runtime import Runtime, runtime
-from worker.stage import DeferredWork, Fields, LostClaim, run_split_stage
+from worker.stage import DeferredWork, LostClaim, run_split_stage
 
 During = Callable[[], object]
 
@@ -182,26 +185,26 @@ def installation(redis_url: str, **settings: str) -> Iterator[Installation]:
 def _stub(running: Installation) -> ModuleType:
     """A stub of the module worker.generate, which needs torch."""
 
-    def work(context: Runtime, record: RequestRecord, execution: str) -> Callable[[], Fields]:
+    def work(context: Runtime, record: RequestRecord, execution: str) -> Callable[[], StageResult]:
         expires_at = record.expires_at
         assert context.prefetch.control_picture(record.id) is not None
         answers = f"{record.id}:answers:{execution}:0"
         context.blobs.put(answers, b"answers", expires_at)
-        kept = {"source": "stub", "chunks": [[answers, 1]]}
-        if not context.requests.keep(record.id, execution, kept):
+        saved_work = SavedWork("stub", chunks=((answers, 1),))
+        if not context.requests.keep(record.id, execution, saved_work):
             raise LostClaim
         running.during.get(record.id, lambda: None)()
         for step in (1, 2):
             if not context.requests.progress(record.id, execution, step, 2, "data:,"):
                 raise LostClaim
 
-        def store() -> Fields:
+        def store() -> StageResult:
             assert record.width is not None
             assert record.height is not None
             width, height = generated_size((record.width, record.height))
-            for name in ("map", *(f"pixels:{n}" for n in range(record.params["samples"]))):
+            for name in ("map", *(f"pixels:{n}" for n in range(record.params.samples))):
                 context.blobs.put(f"{record.id}:{name}", bytes(width * height * 3), expires_at)
-            return {"inference_s": 1.0, "evaluations": 2, "profile": "exact"}
+            return generated(inference_s=1.0, evaluations=2, profile="exact")
 
         return store
 

@@ -2,71 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from app.core.errors import RequestFailed
 from app.core.requests.record import RequestRecord, Stage, Status
+from app.core.requests.stage_results import (
+    FinishResult,
+    GenerateResult,
+    PrepareResult,
+    StageResult,
+)
 from app.core.requests.store import RequestStore
+from app.core.requests.types import (
+    GenerationParameters,
+    Output,
+    Provenance,
+    Source,
+    SourceKind,
+    StoredPicture,
+)
 
 REQUEST_ID = "0123456789abcdef" * 2
 
-PARAMS: dict[str, Any] = {
-    "prompt": "an astronaut",
-    "sampler": "euler",
-    "scheduler": "simple",
-    "seed": 652889,
-    "base64": False,
-    "cn_stop": 0.5,
-    "cn_strength": 0.45,
-    "cn_type": "pose",
-    "custom_height": 1024,
-    "custom_width": 1024,
-    "guidance": 3.5,
-    "image_format": "jpeg",
-    "quality": 95,
-    "samples": 2,
-    "steps": 20,
-    "use_input_img_dimension": True,
-    "profile": "",
-    "preview": False,
-}
+PARAMS = GenerationParameters(prompt="an astronaut", seed=652889, samples=2)
+SOURCE = Source(kind=SourceKind.BASE64)
 
-CONTROL_MAP: dict[str, Any] = {
-    "file_name": "map.png",
-    "content_type": "image/png",
-    "file_size": 77,
-    "width": 528,
-    "height": 272,
-    "sha256": "5" * 64,
-    "pixels_sha256": "6" * 64,
-}
+CONTROL_MAP = StoredPicture(
+    file_name="map.png",
+    content_type="image/png",
+    file_size=77,
+    width=528,
+    height=272,
+    sha256="5" * 64,
+    pixels_sha256="6" * 64,
+)
 
-MADE_WITH: dict[str, Any] = {
-    "checkpoint": "demo",
-    "weights": {"transformer": "7" * 64},
-    "device": "cpu",
-    "dtype": "float32",
-    "mu": 1.15,
-    "sigmas_sha256": "8" * 64,
-    "versions": {"torch": "2.0"},
-}
+PROVENANCE = Provenance(
+    checkpoint="demo",
+    weights={"transformer": "7" * 64},
+    device="cpu",
+    dtype="float32",
+    mu=1.15,
+    sigmas_sha256="8" * 64,
+    versions={"torch": "2.0"},
+)
 
 
-def output(number: int = 0, **changes: Any) -> dict[str, Any]:
+def output(number: int = 0, **changes: Any) -> Output:
     """One finished picture of a record."""
-    made = {
-        "file_name": f"{number}.jpeg",
-        "content_type": "image/jpeg",
-        "file_size": 1000 + number,
-        "width": 520,
-        "height": 264,
-        "seed": 652889 + number,
-        "sha256": str(number) * 64,
-        "pixels_sha256": str(number + 3) * 64,
-    }
-    return made | changes
+    picture = Output(
+        file_name=f"{number}.jpeg",
+        content_type="image/jpeg",
+        file_size=1000 + number,
+        width=520,
+        height=264,
+        seed=652889 + number,
+        sha256=str(number) * 64,
+        pixels_sha256=str(number + 3) * 64,
+    )
+    return replace(picture, **changes)
+
+
+def prepared(**changes: Any) -> PrepareResult:
+    """Of PREPARE, for a picture of the default profile."""
+    result = PrepareResult(width=528, height=272, work=5.5, profile="exact", annotated=False)
+    return replace(result, **changes)
+
+
+def generated(**changes: Any) -> GenerateResult:
+    """Of GENERATE."""
+    result = GenerateResult(
+        inference_s=13.5, evaluations=40, controlled=20, profile="fast", provenance=PROVENANCE
+    )
+    return replace(result, **changes)
 
 
 COMPLETED = RequestRecord(
@@ -74,7 +84,7 @@ COMPLETED = RequestRecord(
     owner="team-a",
     status=Status.COMPLETED,
     params=PARAMS,
-    source={"field": "image", "kind": "base64"},
+    source=SOURCE,
     created_at=1_700_000_000.25,
     expires_at=1_700_003_600.0,
     started_at=1_700_000_002.0,
@@ -90,11 +100,11 @@ COMPLETED = RequestRecord(
     evaluations=40,
     controlled=20,
     profile="fast",
-    key="abcdef012345",
+    key_id="abcdef012345",
     price=1.0,
     cost=5.5,
     remaining=94.5,
-    made_with=MADE_WITH,
+    provenance=PROVENANCE,
 )
 """Two pictures, made in 13 of the 15 seconds since the submission."""
 
@@ -106,7 +116,7 @@ def record(**changes: Any) -> RequestRecord:
 
 def queued(store: RequestStore, request_id: str = REQUEST_ID, **options: Any) -> str:
     """A request of team-a that waits. Its id. options: of RequestStore.submit."""
-    given: dict[str, Any] = {"owner": "team-a", "params": PARAMS, "source": COMPLETED.source}
+    given: dict[str, Any] = {"owner": "team-a", "params": PARAMS, "source": SOURCE}
     given |= {"expires_at": store.expiry(), **options}
     store.submit(request_id, **given)
     return request_id
@@ -120,16 +130,16 @@ def begun(store: RequestStore, request_id: str = REQUEST_ID, **options: Any) -> 
 
 def completed(store: RequestStore, request_id: str = REQUEST_ID, **options: Any) -> str:
     """The same, COMPLETED, without the bytes of its pictures. options: of finish() too."""
-    names = ("outputs", "control_map", "made_with")
-    made = {name: options.pop(name) for name in names if name in options}
+    names = ("outputs", "control_map", "result")
+    finished = {name: options.pop(name) for name in names if name in options}
     begun(store, request_id, **options)
-    return finish(store, request_id, **made)
+    return finish(store, request_id, **finished)
 
 
 def begin(store: RequestStore, request_id: str) -> str:
     """Let execution "e" make a request that waits."""
     store.claim(request_id, Stage.PREPARE, "e")
-    store.advance(request_id, Stage.PREPARE, "e", {"width": 528, "height": 272, "work": 5.5})
+    store.advance(request_id, Stage.PREPARE, "e", prepared())
     store.claim(request_id, Stage.GENERATE, "e")
     return request_id
 
@@ -137,18 +147,14 @@ def begin(store: RequestStore, request_id: str) -> str:
 def finish(
     store: RequestStore,
     request_id: str,
-    outputs: Sequence[Mapping[str, Any]] = (output(0), output(1)),
-    control_map: Mapping[str, Any] | None = None,
-    made_with: Mapping[str, Any] = MADE_WITH,
+    outputs: Sequence[Output] = (output(0), output(1)),
+    control_map: StoredPicture | None = None,
+    result: StageResult | None = None,
 ) -> str:
-    """Let a request that is being made be COMPLETED with these pictures."""
-    made: dict[str, Any] = {"inference_s": 13.5, "evaluations": 40, "controlled": 20}
-    made |= {"profile": "fast", "made_with": made_with}
-    if control_map is not None:
-        made["control_map"] = control_map
-    store.advance(request_id, Stage.GENERATE, "e", made)
+    """Let a request that is being made be COMPLETED with these pictures. result: of GENERATE."""
+    store.advance(request_id, Stage.GENERATE, "e", result or generated())
     store.claim(request_id, Stage.FINISH, "e")
-    store.complete(request_id, "e", {"outputs": list(outputs)})
+    store.complete(request_id, "e", FinishResult(tuple(outputs), control_map))
     return request_id
 
 

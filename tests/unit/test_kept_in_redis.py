@@ -293,7 +293,7 @@ def test_every_key_of_a_request_expires_and_only_its_pictures_are_kept(
     assert there.record(request_id).status is ENDS[life]
     there.run_maintenance()
     check(there)
-    kept = {f"output:{made['file_name'][0]}" for made in there.record(request_id).outputs}
+    kept = {f"output:{made.file_name[0]}" for made in there.record(request_id).outputs}
     if there.record(request_id).control_map is not None:
         kept.add("output:map")
     assert blobs(there, request_id) == kept

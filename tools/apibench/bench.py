@@ -11,11 +11,14 @@ from redis import Redis
 
 from app.api.wire.requests import FluxControlNetBody, parse_body
 from app.core.requests.record import Stage
+from app.core.requests.stage_results import PrepareResult
 from app.core.requests.store import RequestStore
+from app.core.requests.types import GenerationParameters, Source, SourceKind
 from tools.apibench.rig import Process
 
 CONNECTIONS = 64
 TTL_S = 3600
+PREPARED = PrepareResult(1024, 1024, work=20.0, profile="exact", annotated=False)
 _BODY = {"image": "aGVsbG8=", "prompt": "a mountain lake in winter"}
 
 
@@ -35,9 +38,9 @@ class Bench:
         return [self.get(f"/v2/requests/{request}/status") for request in self._working()]
 
     @property
-    def params(self) -> dict[str, Any]:
+    def params(self) -> GenerationParameters:
         """Of a record."""
-        return parse_body(FluxControlNetBody, _BODY).model_dump(exclude={"image"})
+        return parse_body(FluxControlNetBody, _BODY).parameters(seed=1, only_map=False)
 
     def reads(self, polls: list[str]) -> list[str]:
         """The same hashes, from the bare endpoint."""
@@ -57,12 +60,12 @@ class Bench:
 
     def _working(self) -> list[str]:
         store, made = RequestStore(self.redis, TTL_S), []
+        source = Source(kind=SourceKind.BASE64)
         for _ in range(CONNECTIONS):
             request = secrets.token_hex(16)
-            store.submit(request, self.owner, self.params, {"kind": "base64"}, store.expiry())
+            store.submit(request, self.owner, self.params, source, store.expiry())
             store.claim(request, Stage.PREPARE, "a")
-            size = {"width": 1024, "height": 1024, "work": 20.0}
-            store.advance(request, Stage.PREPARE, "a", size)
+            store.advance(request, Stage.PREPARE, "a", PREPARED)
             store.claim(request, Stage.GENERATE, "b")
             store.progress(request, "b", 7, 20)
             made.append(request)

@@ -14,8 +14,10 @@ import time
 from typing import Any
 
 from app.core.requests.record import Stage
+from app.core.requests.stage_results import FinishResult, MapResult
 from app.core.requests.store import RequestStore
-from tools.apibench.bench import CONNECTIONS, TTL_S, Bench
+from app.core.requests.types import Source, SourceKind
+from tools.apibench.bench import CONNECTIONS, PREPARED, TTL_S, Bench
 from tools.apibench.rig import ROOT
 
 STREAMS = 200
@@ -66,24 +68,23 @@ def _followed(bench: Bench, seconds: float, polls: list[str] | None) -> dict[str
 def _submitted(bench: Bench) -> list[str]:
     store = RequestStore(bench.redis, TTL_S)
     made = [secrets.token_hex(16) for _ in range(STREAMS)]
+    source = Source(kind=SourceKind.BASE64)
     for request in made:
-        store.submit(request, bench.owner, bench.params, {"kind": "base64"}, store.expiry())
+        store.submit(request, bench.owner, bench.params, source, store.expiry())
     return made
 
 
 def _make(bench: Bench, made: list[str], seconds: float) -> None:
     """Write the records as workers do, evenly over the time."""
     store, began = RequestStore(bench.redis, TTL_S), time.monotonic()
-    size = {"width": 1024, "height": 1024, "work": 20.0, "profile": "exact"}
-    outputs = {"outputs": [], "inference_s": 1.0}
     for number, request in enumerate(made):
         store.claim(request, Stage.PREPARE, "a")
-        store.advance(request, Stage.PREPARE, "a", size)
+        store.advance(request, Stage.PREPARE, "a", PREPARED)
         store.claim(request, Stage.GENERATE, "b")
         for step in range(1, STEPS + 1):
             store.progress(request, "b", step, STEPS)
             at = began + seconds * (number + step / STEPS) / len(made)
             time.sleep(max(0.0, at - time.monotonic()))
-        store.advance(request, Stage.GENERATE, "b", {})
+        store.advance(request, Stage.GENERATE, "b", MapResult(1.0))
         store.claim(request, Stage.FINISH, "c")
-        store.complete(request, "c", outputs)
+        store.complete(request, "c", FinishResult())

@@ -115,12 +115,17 @@ def end_some(client: Client, workers: Workers, listening: Receiver) -> dict[str,
     return {"key": key, "body": body, "request_id": request_id}
 
 
+def _has_saved_work(store: RequestStore, request_id: str) -> bool:
+    record = store.get(request_id)
+    return record is not None and bool(record.saved_work.chunks)
+
+
 def leave_on_the_gpu(client: Client, workers: Workers, store: RequestStore) -> None:
     """One whose worker is dead and has kept some of its work, one that waits, a cancelled one."""
     workers.stop(GPU)
     workers.start(GPU, RESUME_EVERY_S="0.02")
     dead = client.leave("gpu, its worker dead", tiny(steps=75, samples=4))
-    until(lambda: bool((found := store.get(dead)) and found.kept), "work to be kept", WAIT_S)
+    until(lambda: _has_saved_work(store, dead), "work to be kept", WAIT_S)
     workers.stop(GPU, signum=signal.SIGKILL)
     stand(workers, GPU, client.leave("gpu", tiny(cn_type="pose")))
     cancelled = client.submit(tiny())

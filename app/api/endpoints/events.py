@@ -1,5 +1,5 @@
-"""A request's life as server-sent events: what its event stream holds, with the fields of the
-status body, and between those the place it has in the queue.
+"""The events of a request as server-sent events: its event stream with the fields of the status
+body, and between those its position in the queue.
 
 All open streams of a process share their reads (app.core.requests.events,
 app.core.queueing.forecast).
@@ -36,7 +36,7 @@ router = APIRouter(tags=["v2"])
 _TICK_S = 1.0
 _KEEP_ALIVE_S = 15.0
 _MOVED = Event("", "queued", {})
-"""Made here, and without an id: who comes back is told where it stands by then."""
+"""A new queue position. It has no id: a client that reconnects gets the position of that time."""
 _ID = re.compile("[0-9]{1,18}-[0-9]{1,18}")
 
 LastEventId = Annotated[
@@ -59,42 +59,42 @@ async def request_events(
     after = last_event_id or BEGINNING
     if not _ID.fullmatch(after):
         raise InvalidRequest(f"Last-Event-ID: {json.dumps(after[:60])} is not the id of an event")
-    story = _Story(services, record, public_origin(request, services.settings))
+    stream = _EventStream(services, record, public_origin(request, services.settings))
     if record.status.terminal and not await services.feed.read(record.id, after):
-        return Response(status_code=204)  # which tells an EventSource not to come back
+        return Response(status_code=204)  # makes an EventSource stop reconnecting
     return StreamingResponse(
-        _chunks(services, story, after),
+        _chunks(services, stream, after),
         media_type="text/event-stream",
-        headers={"x-accel-buffering": "no"},  # nginx would keep the events until there are many
+        headers={"x-accel-buffering": "no"},  # or nginx would buffer the events
     )
 
 
-async def _chunks(services: Services, story: _Story, after: str) -> AsyncIterator[str]:
-    """Ends with the request, when that expires, and when this process is asked to leave."""
+async def _chunks(services: Services, stream: _EventStream, after: str) -> AsyncIterator[str]:
+    """Ends with the request, with its expiry and with a graceful shutdown of this process."""
     yield "retry: 1000\n\n"
-    said_at = time.monotonic()
+    sent_at = time.monotonic()
     events: Sequence[Event] = ()
-    with services.feed.following(story.record.id, after) as follower:
-        while not story.over:
+    with services.feed.following(stream.record.id, after) as follower:
+        while not stream.over:
             try:
                 events = events or await follower.next(_TICK_S)
-                text = await story.told(events)
+                text = await stream.render(events)
             except RedisError as error:
-                log.warning("events of %s: %s", story.record.id, error)
+                log.warning("events of %s: %s", stream.record.id, error)
                 await asyncio.sleep(_TICK_S)
                 continue
             events = ()
-            if not text and time.monotonic() - said_at > _KEEP_ALIVE_S:
+            if not text and time.monotonic() - sent_at > _KEEP_ALIVE_S:
                 text = ": still here\n\n"
             if text:
                 yield text
-                said_at = time.monotonic()
-            if services.drain.leaving or time.time() > story.record.expires_at:
+                sent_at = time.monotonic()
+            if services.drain.leaving or time.time() > stream.record.expires_at:
                 return
 
 
-class _Story:
-    """What one client is told."""
+class _EventStream:
+    """Renders events for one client. over: the request has ended or expired."""
 
     def __init__(self, services: Services, record: RequestRecord, origin: str) -> None:
         self.record = record
@@ -103,10 +103,10 @@ class _Story:
         self._origin = origin
         self._position: int | None = None
 
-    async def told(self, events: Sequence[Event]) -> str:
-        """The text of these events; of a new place in the queue when there are none."""
+    async def render(self, events: Sequence[Event]) -> str:
+        """The text of these events; without any, of a new queue position, or ""."""
         if any(event.name != "step" for event in events):
-            await self._read_again()
+            await self._refresh()
         if self.over or not (events or self.record.status is Status.QUEUED):
             return ""
         ended = self.record.status.terminal
@@ -117,15 +117,15 @@ class _Story:
             events = [_MOVED]
         return "".join(_text(event, self._body(event, forecast)) for event in events)
 
-    async def _read_again(self) -> None:
-        found = await self._services.reader.record(self.record.id)
-        if found is None:
+    async def _refresh(self) -> None:
+        record = await self._services.reader.record(self.record.id)
+        if record is None:
             self.over = True
         else:
-            self.record = found
+            self.record = record
 
     def _body(self, event: Event, forecast: Forecast | None) -> Mapping[str, Any]:
-        """The part of the status body that the event is about; at the end all of it."""
+        """The part of the status body that the event changes; the whole body at the end."""
         if event.last:
             self.over = True
             return status_body(self.record, self._origin, None)

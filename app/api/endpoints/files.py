@@ -1,4 +1,4 @@
-"""Pictures, control maps and uploads behind signed links: no key, and no link can be made up."""
+"""Downloads of pictures, control maps and uploads by signed links, without an API key."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from app.api.deps import ServicesDep
+from app.api.deps import BlobsDep, LinksDep, RequestsDep
 from app.api.wire.openapi import FOUND, PICTURE_FILE, UPLOADED_FILE
 from app.core.errors import NotFound
 from app.core.redis import keys
@@ -25,20 +25,26 @@ router = APIRouter(tags=["files"])
     responses={**PICTURE_FILE, **FOUND},
 )
 def output_file(
-    request_id: str, file_name: str, services: ServicesDep, exp: str = "", sig: str = ""
+    request_id: str,
+    file_name: str,
+    links: LinksDep,
+    requests: RequestsDep,
+    blobs: BlobsDep,
+    exp: str = "",
+    sig: str = "",
 ) -> Response:
     """The picture or control map; 404 once the request has expired or the signature is not ours."""
     missing = NotFound(f"File {file_name} not found")
-    if not services.links.valid(output_path(request_id, file_name), exp, sig):
+    if not links.valid(output_path(request_id, file_name), exp, sig):
         raise missing
     note(request_id=request_id)
-    record = services.requests.get(request_id)
-    files = (*record.outputs, record.control_map) if record else ()
-    made = next((made for made in files if made and made["file_name"] == file_name), None)
-    if made is not None:
-        data = services.blobs.get(keys.output_blob(request_id, file_name.partition(".")[0]))
+    record = requests.get(request_id)
+    pictures = record.pictures if record else ()
+    picture = next((picture for picture in pictures if picture.file_name == file_name), None)
+    if picture is not None:
+        data = blobs.get(keys.output_blob(request_id, file_name.partition(".")[0]))
         if data is not None:
-            return Response(data, media_type=made["content_type"], headers=_kept(exp))
+            return Response(data, media_type=picture.content_type, headers=_cache_headers(exp))
     raise missing
 
 
@@ -48,17 +54,19 @@ def output_file(
     response_class=Response,
     responses={**UPLOADED_FILE, **FOUND},
 )
-def uploaded_file(file_name: str, services: ServicesDep, exp: str = "", sig: str = "") -> Response:
+def uploaded_file(
+    file_name: str, links: LinksDep, blobs: BlobsDep, exp: str = "", sig: str = ""
+) -> Response:
     """An uploaded picture; 404 once it has expired or when the signature is not ours."""
     sha256, _, kind = file_name.partition(".")
-    if services.links.valid(upload_path(sha256, kind), exp, sig):
-        data = services.blobs.get(keys.upload_blob(sha256))
+    if links.valid(upload_path(sha256, kind), exp, sig):
+        data = blobs.get(keys.upload_blob(sha256))
         if data is not None:
-            return Response(data, media_type=KINDS[kind], headers=_kept(exp))
+            return Response(data, media_type=KINDS[kind], headers=_cache_headers(exp))
     raise NotFound(f"File {file_name} not found")
 
 
-def _kept(exp: str) -> dict[str, str]:
-    """It never changes, but whoever has the link may not have it longer than the server."""
+def _cache_headers(exp: str) -> dict[str, str]:
+    """A file never changes, but a cache must not keep it longer than the server does."""
     life = max(0, int(exp) - int(time.time()))
     return {"cache-control": f"private, max-age={life}, immutable"}

@@ -1,6 +1,6 @@
 """The history and the list of models, in the shapes that the hosted service's client documents.
 
-Reads what app.core.history.base keeps, and shows with it what has not ended yet.
+Lists finished requests (app.core.history) together with unfinished ones.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.auth import Caller, authenticate
-from app.api.deps import Services, ServicesDep
+from app.api.deps import HistoryDep, LinksDep, RequestsDep, SettingsDep
 from app.api.http.origin import public_origin
 from app.api.wire.history import (
     Generation,
@@ -28,9 +28,18 @@ from app.api.wire.history import (
 from app.api.wire.openapi import FOUND, KEYED
 from app.core.accounts.api_keys import Key
 from app.core.errors import InvalidRequest, NotFound
-from app.core.history import base as history
-from app.core.history.base import PENDING, HistoryRow, SortBy, rows_of
+from app.core.history.base import (
+    DAY_S,
+    PENDING,
+    History,
+    HistoryRow,
+    Page,
+    SortBy,
+    rows_of,
+)
+from app.core.history.base import Query as RowQuery
 from app.core.requests.record import ID, Status
+from app.core.requests.store import RequestStore
 
 router = APIRouter(tags=["history"])
 
@@ -44,7 +53,7 @@ Owner = Annotated[str, Field(max_length=64)]
 
 
 class HistoryQuery(BaseModel):
-    """user_id and user_email: only the owner of the key has requests that the key may see."""
+    """user_id, user_email: any value but the owner of the key matches no request."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -79,75 +88,86 @@ class RecentQuery(BaseModel):
 @router.get("/inference-request/request-history", responses=KEYED)
 def request_history(
     request: Request,
-    services: ServicesDep,
+    settings: SettingsDep,
+    links: LinksDep,
+    history: HistoryDep,
+    requests: RequestsDep,
     caller: Caller,
-    asked: Annotated[HistoryQuery, Query()],
+    selection: Annotated[HistoryQuery, Query()],
 ) -> HistoryPage:
     """Requests with their inputs, cost and outcome, a row for each picture. What has not ended
     comes first."""
-    origin = public_origin(request, services.settings)
-    since, until = _window(asked.from_date, asked.to_date)
-    query = history.Query(
+    origin = public_origin(request, settings)
+    since, until = _window(selection.from_date, selection.to_date)
+    query = RowQuery(
         owner=caller.name,
         since=since,
         until=until,
-        model=asked.model_name.lower(),
-        status=asked.status,
-        sort_by=asked.sort_by,
-        descending=asked.sort_order == "desc",
-        offset=(asked.page - 1) * asked.per_page,
-        limit=asked.per_page,
+        model=selection.model_name.lower(),
+        status=selection.status,
+        sort_by=selection.sort_by,
+        descending=selection.sort_order == "desc",
+        offset=(selection.page - 1) * selection.per_page,
+        limit=selection.per_page,
     )
-    others = {asked.user_id, asked.user_email} - {"", caller.name}
-    rows, total = ([], 0) if others else _page(services, query)
+    foreign = {selection.user_id, selection.user_email} - {"", caller.name}
+    rows, total = ([], 0) if foreign else _page(history, requests, query)
     return {
-        "data": [request_row(services.links, row, origin) for row in rows],
-        "page": asked.page,
-        "per_page": asked.per_page,
+        "data": [request_row(links, row, origin) for row in rows],
+        "page": selection.page,
+        "per_page": selection.per_page,
         "total": total,
-        "total_pages": -(-total // asked.per_page),
+        "total_pages": -(-total // selection.per_page),
     }
 
 
 @router.get("/inference-request/request-history/{request_id}", responses={**KEYED, **FOUND})
 def one_request(
-    request_id: str, request: Request, services: ServicesDep, caller: Caller
+    request_id: str,
+    request: Request,
+    settings: SettingsDep,
+    signer: LinksDep,
+    history: HistoryDep,
+    requests: RequestsDep,
+    caller: Caller,
 ) -> RequestRow:
     """One request of any age, as its row of the history (that of its first picture)."""
-    origin = public_origin(request, services.settings)
-    rows = _rows_of_request(services, caller, request_id)
+    origin = public_origin(request, settings)
+    rows = _rows_of_request(history, requests, caller, request_id)
     if not rows:
         raise NotFound(f"Request {request_id[:64]} not found")
-    made = [request_row(services.links, row, origin) for row in rows]
-    links = [row["generation_url"] for row in made]
-    return {**made[0], "generation_urls": [link for link in links if link is not None]}
+    bodies = [request_row(signer, row, origin) for row in rows]
+    links = [body["generation_url"] for body in bodies]
+    return {**bodies[0], "generation_urls": [link for link in links if link is not None]}
 
 
 @router.get("/inference-request/generations", responses=KEYED)
 def generations(
     request: Request,
-    services: ServicesDep,
+    settings: SettingsDep,
+    links: LinksDep,
+    history: HistoryDep,
     caller: Caller,
-    asked: Annotated[GenerationsQuery, Query()],
+    selection: Annotated[GenerationsQuery, Query()],
 ) -> Generations:
     """The pictures that were made, newest first."""
-    origin = public_origin(request, services.settings)
-    since = _day(asked.start_date) if asked.start_date else 0.0
-    until = _day(asked.end_date, 1) if asked.end_date else _forever()
-    query = history.Query(
+    origin = public_origin(request, settings)
+    since = _day(selection.start_date) if selection.start_date else 0.0
+    until = _day(selection.end_date, 1) if selection.end_date else _forever()
+    query = RowQuery(
         owner=caller.name,
         since=since,
         until=until,
-        model=asked.model_name.lower(),
+        model=selection.model_name.lower(),
         status=Status.COMPLETED,
-        offset=(asked.page - 1) * RECENT,
+        offset=(selection.page - 1) * RECENT,
         limit=RECENT,
     )
-    foreign = asked.user_id not in ("", caller.name)
-    page = history.Page([], 0) if foreign else services.history.page(query)
+    foreign = selection.user_id not in ("", caller.name)
+    page = Page([], 0) if foreign else history.page(query)
     return {
-        "generations": [generation(services.links, row, origin) for row in page.rows],
-        "page": asked.page,
+        "generations": [generation(links, row, origin) for row in page.rows],
+        "page": selection.page,
         "total": page.total,
         "total_pages": -(-page.total // RECENT),
     }
@@ -156,22 +176,24 @@ def generations(
 @router.get("/inference-request/recent-generations", responses=KEYED)
 def recent_generations(
     request: Request,
-    services: ServicesDep,
+    settings: SettingsDep,
+    links: LinksDep,
+    history: HistoryDep,
     caller: Caller,
-    asked: Annotated[RecentQuery, Query()],
+    selection: Annotated[RecentQuery, Query()],
 ) -> dict[str, list[Generation]]:
     """The last pictures of a model."""
-    origin = public_origin(request, services.settings)
-    query = history.Query(
+    origin = public_origin(request, settings)
+    query = RowQuery(
         owner=caller.name,
         since=0.0,
         until=_forever(),
-        model=asked.model_name.lower(),
+        model=selection.model_name.lower(),
         status=Status.COMPLETED,
         limit=RECENT,
     )
-    rows = services.history.page(query).rows
-    return {"generations": [generation(services.links, row, origin) for row in rows]}
+    rows = history.page(query).rows
+    return {"generations": [generation(links, row, origin) for row in rows]}
 
 
 @router.get(
@@ -182,39 +204,44 @@ async def models() -> Models:
     return models_list()
 
 
-def _page(services: Services, query: history.Query) -> tuple[list[HistoryRow], int]:
-    """A page of what has not ended and, after it, of what has."""
-    open_rows = [row for row in _open_rows(services, query.owner) if _is_asked_for(row, query)]
+def _page(
+    history: History, requests: RequestStore, query: RowQuery
+) -> tuple[list[HistoryRow], int]:
+    """A page of the unfinished requests followed by the finished ones, and the total."""
+    open_rows = [row for row in _open_rows(requests, query.owner) if _matches(row, query)]
     shown = open_rows[query.offset : query.offset + query.limit]
     if query.status == PENDING:
         return shown, len(open_rows)
     offset = max(0, query.offset - len(open_rows))
-    ended = services.history.page(replace(query, offset=offset, limit=query.limit - len(shown)))
+    ended = history.page(replace(query, offset=offset, limit=query.limit - len(shown)))
     return [*shown, *ended.rows], len(open_rows) + ended.total
 
 
-def _open_rows(services: Services, owner: str) -> list[HistoryRow]:
-    return [row for record in services.requests.unfinished_of(owner) for row in rows_of(record)]
+def _open_rows(requests: RequestStore, owner: str) -> list[HistoryRow]:
+    return [row for record in requests.unfinished_of(owner) for row in rows_of(record)]
 
 
-def _is_asked_for(row: HistoryRow, query: history.Query) -> bool:
+def _matches(row: HistoryRow, query: RowQuery) -> bool:
     in_time = query.since <= row.created_at < query.until
     return in_time and query.status in ("", PENDING) and query.model in row.model
 
 
-def _rows_of_request(services: Services, caller: Key, request_id: str) -> list[HistoryRow]:
-    """From the history; or from the record, when it is not there yet."""
+def _rows_of_request(
+    history: History, requests: RequestStore, caller: Key, request_id: str
+) -> list[HistoryRow]:
+    """From the history, or from the record when the history has no rows yet."""
     if not ID.fullmatch(request_id):
         return []
-    rows = services.history.of_request(caller.name, request_id)
+    rows = history.of_request(caller.name, request_id)
     if rows:
         return rows
-    record = services.requests.get(request_id)
+    record = requests.get(request_id)
     return rows_of(record) if record is not None and record.owner == caller.name else []
 
 
 def _window(first: date | None, last: date | None) -> tuple[float, float]:
-    """From the begin of the first day to the end of the last, in UTC. Raises InvalidRequest."""
+    """Unix seconds: the start of the first day and the end of the last, in UTC. Raises
+    InvalidRequest."""
     last = last or datetime.now(UTC).date()
     first = first or date.fromordinal(max(1, last.toordinal() - DEFAULT_DAYS))
     if first > last:
@@ -228,7 +255,7 @@ def _window(first: date | None, last: date | None) -> tuple[float, float]:
 
 def _day(day: date, later: int = 0) -> float:
     begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    return begin.timestamp() + later * history.DAY_S
+    return begin.timestamp() + later * DAY_S
 
 
 def _forever() -> float:

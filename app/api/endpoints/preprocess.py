@@ -1,7 +1,6 @@
-"""The control map alone: what generation would show the ControlNet, as a picture.
+"""The endpoint that makes a control map alone, as generation would show it to the ControlNet.
 
-A request like any other, with the same record and the same jobs; what is different is in the
-record (`only_map`), and the jobs decide by it.
+A request like any other, with the same record and jobs; the jobs act on its parameter `only_map`.
 """
 
 from __future__ import annotations
@@ -42,9 +41,9 @@ async def make_control_map(
 def _answer(services: Services, record: RequestRecord) -> Response:
     if record.status is Status.FAILED:
         return failed_answer(record)
-    [made] = record.outputs
-    size = {"height": made["height"], "width": made["width"]}
+    [output] = record.outputs
+    size = {"height": output.height, "width": output.width}
     headers = {"x-request-id": record.id, "x-output-metadata": json.dumps(size)}
     return Response(
-        output_bytes(services.blobs, record, 0), media_type=made["content_type"], headers=headers
+        output_bytes(services.blobs, record, 0), media_type=output.content_type, headers=headers
     )

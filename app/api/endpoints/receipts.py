@@ -1,11 +1,11 @@
-"""What a finished request was made of, signed; app.core.receipts says what that is."""
+"""The signed receipt of a finished request (app.core.receipts)."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from app.api.deps import ServicesDep
+from app.api.deps import LinksDep, ReceiptsDep, SettingsDep
 from app.api.endpoints.v2 import OwnRecord
 from app.api.http.origin import public_origin
 from app.api.wire.openapi import FOUND, KEYED
@@ -23,15 +23,19 @@ router = APIRouter(tags=["v2"])
     responses={200: {"model": ReceiptResponse}, **KEYED, **FOUND},
 )
 async def request_receipt(
-    request: Request, services: ServicesDep, record: OwnRecord
+    request: Request,
+    settings: SettingsDep,
+    links: LinksDep,
+    signer: ReceiptsDep,
+    record: OwnRecord,
 ) -> JSONResponse:
     """Parameters, seeds, weights, libraries, device and hashes; 404 until the request is
     COMPLETED, and for a control map alone."""
-    origin = public_origin(request, services.settings)
-    if record.status is not Status.COMPLETED or not record.made_with:
+    origin = public_origin(request, settings)
+    if record.status is not Status.COMPLETED or record.provenance is None:
         raise NotFound(f"Request {record.id} has no receipt; only a COMPLETED picture has one")
-    made = record.control_map
-    link = file_link(services.links, record, made["file_name"], origin) if made else None
+    control_map = record.control_map
+    link = file_link(links, record, control_map.file_name, origin) if control_map else None
     receipt = receipt_of(record, link)
-    signature = {"algorithm": ALGORITHM, "value": services.receipts.sign(receipt)}
+    signature = {"algorithm": ALGORITHM, "value": signer.sign(receipt)}
     return JSONResponse({"receipt": receipt, "signature": signature})

@@ -1,4 +1,4 @@
-"""POST /upload-asset, in the hosted service's shape: data URIs of pictures in, links out."""
+"""POST /upload-asset, in the hosted service's shape: stores data URIs, returns links."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from typing_extensions import TypedDict
 
 from app.api.auth import Caller
-from app.api.deps import ServicesDep
+from app.api.deps import AdmissionDep, LinksDep, SettingsDep, UploadsDep
 from app.api.http.origin import public_origin
 from app.api.parsing.json_body import read_json
 from app.api.parsing.json_scan import LongString
@@ -61,10 +61,10 @@ class Uploaded(TypedDict):
 
 async def _read_fields(
     request: Request,
-    services: ServicesDep,
-    caller: Caller,  # noqa: ARG001  # the key first
+    admission: AdmissionDep,
+    caller: Caller,  # noqa: ARG001  # checks the key before the body is read
 ) -> dict[str, Any]:
-    await services.admission.check_memory()
+    await admission.check_memory()
     if media_type_of(request) != "application/json":
         raise InvalidContentType("Invalid content type. Send application/json")
     return await read_json(request)
@@ -77,16 +77,18 @@ async def _read_fields(
 )
 def upload_asset(
     request: Request,
-    services: ServicesDep,
+    settings: SettingsDep,
+    uploads: UploadsDep,
+    signer: LinksDep,
     caller: Caller,
     fields: Annotated[dict[str, Any], Depends(_read_fields)],
 ) -> Uploaded:
     """Keep pictures for later requests; their links can be sent as `image`."""
-    origin = public_origin(request, services.settings)
-    pictures = _pictures(fields, services.settings.max_image_bytes)
-    expires_at = services.uploads.store(caller.name, pictures)
+    origin = public_origin(request, settings)
+    pictures = _pictures(fields, settings.max_image_bytes)
+    expires_at = uploads.store(caller.name, pictures)
     paths = [upload_path(picture.sha256, picture.kind) for picture in pictures]
-    links = [origin + services.links.sign(path, expires_at) for path in paths]
+    links = [origin + signer.sign(path, expires_at) for path in paths]
     return {"file_urls": links, "message": "Files uploaded successfully", "urls": links}
 
 

@@ -1,4 +1,4 @@
-"""The synchronous endpoint and the old poll URL. v1 is v2 with the waiting done by the server."""
+"""The synchronous endpoint and the older poll URL. v1 is v2 with the server waiting for the end."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ router = APIRouter(tags=["v1"])
 _GOES_ON = "the request goes on and its result can be fetched from /v2/requests"
 
 
-# Clients whose base URL lacks /v1 end up at the bare slug.
+# Clients whose base URL lacks /v1 post to the bare slug.
 @router.post("/flux-controlnet", include_in_schema=False)
 @router.post(
     "/v1/flux-controlnet",
@@ -61,7 +61,7 @@ async def make_picture(
     try:
         request_id = await run_in_threadpool(submit_once, services, caller, submission.take(), key)
     except InsufficientCredits as error:
-        note(refusal=type(error).__name__)  # it does not reach the handler of refusals
+        note(refusal=type(error).__name__)  # the error handlers do not see this error
         return JSONResponse({"error": error.text}, status_code=error.v1_status)
     release_body(request)
     answer = partial(_answer, window=request.state.rate_window)
@@ -76,9 +76,10 @@ async def answer_at_the_end(
     *,
     returns: bool = False,
 ) -> Response:
-    """What `answer` makes of the record once it has ended; 503 or 504 when that is not waited for.
+    """`answer` of the record once the request has ended; 504 after SYNC_TIMEOUT_S, 503 when the
+    server stops.
 
-    returns: a client that hangs up may be back at any time and ask for the same.
+    returns: a client that disconnects may repeat the call, so its request is not cancelled.
     """
     try:
         ended = await wait_for_end(services, request_id, request)
@@ -86,7 +87,7 @@ async def answer_at_the_end(
         if not returns:
             await run_in_threadpool(_cancel_unbegun, services, request_id)
         return Response(status_code=CLIENT_CLOSED_REQUEST)
-    except asyncio.CancelledError:  # this process is told to stop; there is no one to re-raise to
+    except asyncio.CancelledError:  # graceful shutdown; nothing above awaits this task
         return _unanswered(Unavailable("The server is stopping; " + _GOES_ON), request_id)
     if ended is None:
         return _unanswered(SyncTimeout("Request timed out; " + _GOES_ON), request_id)
@@ -117,7 +118,7 @@ def _cancel_unbegun(services: Services, request_id: str) -> None:
 
 
 def _unanswered(error: ServerError, request_id: str) -> JSONResponse:
-    """v1 ends without a picture, the request does not end."""
+    """The response when v1 stops waiting while the request goes on."""
     response = error_response(error, request_id=request_id)
     response.headers["x-request-id"] = request_id
     return response
@@ -136,10 +137,10 @@ def _answer(services: Services, record: RequestRecord, window: RateWindow | None
         return failed_answer(record)
     first = record.outputs[0]
     headers = _headers(record) | (_next_minute() if window is None else window.headers)
-    if not record.params["base64"]:
+    if not record.params.base64:
         return Response(
             output_bytes(services.blobs, record, 0),
-            media_type=first["content_type"],
+            media_type=first.content_type,
             headers=headers,
         )
     encoded = encoded_outputs(services.blobs, record)
@@ -148,20 +149,20 @@ def _answer(services: Services, record: RequestRecord, window: RateWindow | None
         "status": "Success",
         "infer_time": record.inference_s,
         "outputs": len(encoded),
-        "image_format": record.params["image_format"],
+        "image_format": record.params.image_format,
     }
-    if record.params.get("profile"):  # the hosted service's keys and no others, unless asked
+    if record.params.profile:  # else only the keys of the hosted service
         body["profile"] = record.profile
     return JSONResponse(body, headers=headers)
 
 
 def _headers(record: RequestRecord) -> dict[str, str]:
     first = record.outputs[0]
-    size = {"height": first["height"], "width": first["width"], "samples": len(record.outputs)}
+    size = {"height": first.height, "width": first.width, "samples": len(record.outputs)}
     return {
         "x-request-id": record.id,
         "x-generation-time": f"{record.inference_s:.6f}",
-        "x-seed-value": str(record.params["seed"]),
+        "x-seed-value": str(record.params.seed),
         "x-output-count": str(len(record.outputs)),
         "x-output-metadata": json.dumps(size),
         "x-profile": record.profile,
@@ -172,6 +173,6 @@ def _headers(record: RequestRecord) -> dict[str, str]:
 
 
 def _next_minute() -> dict[str, str]:
-    """For a key that is not limited: nothing changes then, but clients read the header."""
+    """For a key without a rate limit. Nothing changes then, but clients read the header."""
     moment = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
     return {RESET_HEADER: rfc3339(moment.timestamp())}

@@ -31,14 +31,14 @@ OF_A_REQUEST: Responses = {
 
 
 async def own_record(request_id: str, services: ServicesDep, secret: Secret) -> RequestRecord:
-    """The caller's request, in the round trip that looks the key up. Raises Unauthorized, or
-    NotFound when it is unknown, expired or somebody else's.
+    """The caller's request, read together with the key. Raises Unauthorized, or NotFound when the
+    request is unknown, expired or of another owner.
     """
-    known = request_id if ID.fullmatch(request_id) else ""
-    caller, record = await services.reader.key_and_record(secret, known)
+    valid_id = request_id if ID.fullmatch(request_id) else ""
+    caller, record = await services.reader.key_and_record(secret, valid_id)
     if caller is None:
         raise Unauthorized
-    note(request_id=known, key_id=caller.id)
+    note(request_id=valid_id, key_id=caller.id)
     if record is None or record.owner != caller.name:
         raise NotFound(f"Request {request_id[:64]} not found")
     return record
@@ -48,7 +48,7 @@ OwnRecord = Annotated[RequestRecord, Depends(own_record)]
 
 
 async def forecast_for(services: ServicesDep, record: OwnRecord) -> Forecast | None:
-    """What the caller may expect; no round trip for a request that has ended."""
+    """The current forecast; None, without a round trip, for a request that has ended."""
     return None if record.status.terminal else await services.forecaster.current()
 
 
@@ -77,7 +77,7 @@ async def request_status(
     request: Request, services: ServicesDep, record: OwnRecord
 ) -> JSONResponse:
     """Where a request stands; 422 when it FAILED."""
-    forecast = await forecast_for(services, record)  # a dependency less: this is what is polled
+    forecast = await forecast_for(services, record)  # not a dependency: clients poll this endpoint
     origin = public_origin(request, services.settings)
     return JSONResponse(status_body(record, origin, forecast), status_code=_http_status(record))
 
@@ -112,7 +112,7 @@ def cancel_request(request: Request, services: ServicesDep, record: OwnRecord) -
         parts = services.requests, services.jobs, services.blobs, services.background_jobs
         cancel(*parts, record.id, Cancelled())
     ended = services.requests.get(record.id)
-    if ended is None:  # it has expired meanwhile
+    if ended is None:  # it has just expired
         raise NotFound(f"Request {record.id} not found")
     return JSONResponse(status_body(ended, public_origin(request, services.settings), None))
 

@@ -1,4 +1,4 @@
-"""v1's wait for the end of a request, without polling and without a connection of its own."""
+"""Waits for the end of a request (v1) by the shared event feed, without polling."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PAUSE_S = 1.0
 
 
 class HungUp(Exception):
-    """The client closed the connection before there was an answer."""
+    """The client closed the connection before the response."""
 
 
 async def wait_for_end(
@@ -50,10 +50,10 @@ async def _ended(services: Services, request_id: str) -> RequestRecord | None:
                 events = await follower.next(_SILENCE_S)
                 if events and not events[-1].last:
                     continue
-                # It has ended, or nothing has happened for a while: it may have expired.
+                # It has ended, or may have expired without an event.
                 record = await services.reader.record(request_id)
             except RedisError as error:
-                # The request goes on; without an answer its client would send it again.
+                # The request goes on; after an error the client would send it again.
                 log.warning("request %s: v1 waits on without Redis: %s", request_id, error)
                 await asyncio.sleep(_PAUSE_S)
                 continue

@@ -1,6 +1,6 @@
-"""Webhooks on the wire: the secret that signs them and the log of a request.
+"""Endpoints of webhooks: the secret that signs them and the delivery log of a request.
 
-Sending is the business of worker/webhooks.py.
+worker/webhooks.py sends them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from typing_extensions import TypedDict
 
 from app.api.auth import Caller
-from app.api.deps import ServicesDep
+from app.api.deps import DeliveriesDep, SecretsDep
 from app.api.wire.openapi import FOUND, KEYED
 from app.core.clock import rfc3339
 from app.core.errors import NotFound
@@ -51,9 +51,9 @@ class WebhookResponse(TypedDict):
 
 
 @router.get("/v2/requests/{request_id}/webhook", responses={**KEYED, **FOUND})
-def webhook_log(request_id: str, services: ServicesDep, caller: Caller) -> WebhookResponse:
+def webhook_log(request_id: str, deliveries: DeliveriesDep, caller: Caller) -> WebhookResponse:
     """Every attempt to tell of a request's end; there from its end on, for a week."""
-    delivery = services.deliveries.get(request_id) if ID.fullmatch(request_id) else None
+    delivery = deliveries.get(request_id) if ID.fullmatch(request_id) else None
     if delivery is None or delivery.owner != caller.name:
         raise NotFound(f"Webhook of request {request_id[:64]} not found")
     return {
@@ -67,15 +67,15 @@ def webhook_log(request_id: str, services: ServicesDep, caller: Caller) -> Webho
 
 
 @router.get("/v2/webhooks/secret", responses=KEYED)
-def webhook_secret(services: ServicesDep, caller: Caller) -> WebhookSecretResponse:
+def webhook_secret(secrets: SecretsDep, caller: Caller) -> WebhookSecretResponse:
     """What the webhooks of this key's owner are signed with; made at the first call."""
-    return {"secret": services.secrets.of(caller.name).current, "overlap_s": OVERLAP_S}
+    return {"secret": secrets.of(caller.name).current, "overlap_s": OVERLAP_S}
 
 
 @router.post("/v2/webhooks/secret/rotate", responses=KEYED)
-def rotate_webhook_secret(services: ServicesDep, caller: Caller) -> WebhookSecretResponse:
+def rotate_webhook_secret(secrets: SecretsDep, caller: Caller) -> WebhookSecretResponse:
     """A new secret. The last one signs beside it for overlap_s, so no webhook goes unverified."""
-    return {"secret": services.secrets.rotate(caller.name).current, "overlap_s": OVERLAP_S}
+    return {"secret": secrets.rotate(caller.name).current, "overlap_s": OVERLAP_S}
 
 
 def _attempt(attempt: Attempt) -> AttemptResponse:

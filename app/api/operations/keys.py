@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.api.auth import Caller
-from app.api.deps import Services, ServicesDep
+from app.api.deps import KeysDep, SettingsDep
 from app.api.parsing.json_body import read_json, shortened
 from app.api.parsing.media_type import check_encoding
 from app.api.wire.openapi import FOUND, KEYED, Responses, error_answer, json_body
@@ -21,6 +21,7 @@ from app.core.accounts.api_keys import (
     MAX_RPM,
     Key,
     KeyReport,
+    KeyStore,
     Terms,
     parse_expiry,
 )
@@ -28,6 +29,7 @@ from app.core.accounts.credits import MAX_CREDITS
 from app.core.clock import rfc3339
 from app.core.egress.addresses import AllowList
 from app.core.errors import Forbidden, InvalidRequest, NotFound
+from app.core.settings import Settings
 from app.core.webhooks.message import check_key_target
 
 _ADMIN: Responses = {**KEYED, 403: error_answer("Not an admin key")}
@@ -82,24 +84,24 @@ class TopUp(BaseModel):
 
 
 @router.post("", responses={**_ADMIN, **_BODY}, openapi_extra=json_body(KeyOrder))
-async def create_key(request: Request, services: ServicesDep) -> NewKey:
+async def create_key(request: Request, settings: SettingsDep, keys: KeysDep) -> NewKey:
     """Create a key. Only this response contains its secret."""
     order = await _read(request, KeyOrder)
-    secret, key = await run_in_threadpool(_create, services, order)
+    secret, key = await run_in_threadpool(_create, settings, keys, order)
     report = KeyReport(key, order.credits, 0.0, None)
     return {**_response(report), "key": secret}
 
 
 @router.get("", responses=_ADMIN)
-def list_keys(services: ServicesDep) -> KeyList:
+def list_keys(keys: KeysDep) -> KeyList:
     """All keys that are not revoked, oldest first."""
-    return {"keys": [_response(report) for report in services.keys.report()]}
+    return {"keys": [_response(report) for report in keys.report()]}
 
 
 @router.delete("/{key_id}", responses={**_ADMIN, **FOUND})
-def revoke_key(services: ServicesDep, key_id: KeyId) -> Revoked:
+def revoke_key(keys: KeysDep, key_id: KeyId) -> Revoked:
     """Revoke a key at once. Its submitted requests continue."""
-    if not services.keys.revoke(key_id):
+    if not keys.revoke(key_id):
         raise _no_key(key_id)
     return {"revoked": key_id}
 
@@ -109,18 +111,18 @@ def revoke_key(services: ServicesDep, key_id: KeyId) -> Revoked:
     responses={**_ADMIN, **FOUND, **_BODY},
     openapi_extra=json_body(TopUp),
 )
-async def top_up(request: Request, services: ServicesDep, key_id: KeyId) -> Balance:
+async def top_up(request: Request, keys: KeysDep, key_id: KeyId) -> Balance:
     """Add to the budget of a key that has one."""
     credits = (await _read(request, TopUp)).credits
-    balance = await run_in_threadpool(services.keys.top_up, key_id, credits)
+    balance = await run_in_threadpool(keys.top_up, key_id, credits)
     if balance is None:
         raise NotFound(f"Key {key_id[:64]} not found, or it has no budget to add to")
     return {"id": key_id, "credits": balance}
 
 
-def _create(services: Services, order: KeyOrder) -> tuple[str, Key]:
+def _create(settings: Settings, keys: KeyStore, order: KeyOrder) -> tuple[str, Key]:
     try:
-        check_key_target(order.webhook_url, AllowList.parse(services.settings.fetch_allow_hosts))
+        check_key_target(order.webhook_url, AllowList.parse(settings.fetch_allow_hosts))
         terms = Terms(
             order.credits,
             order.rpm,
@@ -129,7 +131,7 @@ def _create(services: Services, order: KeyOrder) -> tuple[str, Key]:
             order.admin,
             order.webhook_url,
         )
-        return services.keys.create(order.name, terms)
+        return keys.create(order.name, terms)
     except ValueError as error:
         raise InvalidRequest(str(error)) from None
 

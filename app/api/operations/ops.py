@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from redis.exceptions import RedisError, ResponseError
 
-from app.api.deps import Services, ServicesDep
+from app.api.deps import AsyncRedisDep, Services, ServicesDep, TallyDep
 from app.api.operations.exposition import render
 from app.api.wire.responses import ErrorResponse, Liveness, Readiness
 from app.core.queueing.jobs import CPU, FETCH, FINISH, GPU
@@ -57,11 +57,11 @@ def ready(services: ServicesDep) -> JSONResponse:
         }
     },
 )
-async def prometheus(services: ServicesDep) -> Response:
+async def prometheus(redis: AsyncRedisDep, tally: TallyDep) -> Response:
     """Requests, queues, workers, devices. All are in Redis, so every replica shows the same."""
     with suppress(ResponseError):  # a full Redis refuses writes, not reads
-        await services.tally.flush(services.async_redis)
-    snapshot = await take_snapshot(services.async_redis)
+        await tally.flush(redis)
+    snapshot = await take_snapshot(redis)
     return Response(await run_in_threadpool(render, snapshot), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -1,4 +1,4 @@
-"""The Idempotency-Key header: however often a submission is repeated, it is one request."""
+"""The Idempotency-Key header: a submission that is repeated with the same key is one request."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ IdempotencyKey = Annotated[str | None, Depends(idempotency_key)]
 
 
 def submit_once(services: Services, caller: Key, submission: Submission, key: str | None) -> str:
-    """submit(), or the id of the request that this owner's key stands for already.
+    """submit(), or the id of the request that this owner's Idempotency-Key was used for before.
 
-    Raises Conflict when it stands for another body, and what submit() raises.
+    Raises Conflict when it was used with another body, and what submit() raises.
     """
     if key is None:
         return submit(services, caller, submission)
@@ -57,25 +57,25 @@ def submit_once(services: Services, caller: Key, submission: Submission, key: st
     use = Use(_digest(submission), secrets.token_hex(16))
     deadline = time.monotonic() + _PATIENCE_S
     while True:
-        held = keys.take(owner, key, use, services.requests.expiry())
-        if held is None or held == use:  # held: Redis was asked twice, the first answer was lost
+        current = keys.take(owner, key, use, services.requests.expiry())
+        if current is None or current == use:  # use: redis-py repeated a call whose reply was lost
             with suppress(IdempotencyKeyTaken):
                 return _submit(services, caller, submission, key, use)
-        elif held.digest != use.digest:
+        elif current.digest != use.digest:
             raise Conflict("Idempotency-Key: was used with another body")
-        elif not held.settled and time.monotonic() < deadline:
+        elif not current.settled and time.monotonic() < deadline:
             time.sleep(_PAUSE_S)  # another call is about to submit it
-        elif services.requests.get(held.request_id) is not None:
-            note(request_id=held.request_id)
-            return held.request_id
+        elif services.requests.get(current.request_id) is not None:
+            note(request_id=current.request_id)
+            return current.request_id
         else:
-            # Its record was taken back or has just expired; or its process is slow or dead.
-            keys.release(owner, key, held)
+            # Its record was withdrawn or has just expired, or its process is slow or dead.
+            keys.release(owner, key, current)
             deadline = time.monotonic() + _PATIENCE_S
 
 
 def _submit(services: Services, caller: Key, submission: Submission, key: str, use: Use) -> str:
-    """Raises IdempotencyKeyTaken when another call has taken the key over meanwhile."""
+    """Raises IdempotencyKeyTaken when another call has taken the key over."""
     keys, owner = services.idempotency, caller.name
     try:
         return submit(services, caller, submission, use.request_id, keys.guard(owner, key, use))
@@ -87,17 +87,17 @@ def _submit(services: Services, caller: Key, submission: Submission, key: str, u
 
 
 def _digest(submission: Submission) -> str:
-    """Of what was asked for: a seed that is to be drawn is -1 here, whatever was drawn; a control
-    map alone takes no step, which no picture does. Where a long picture was kept meanwhile makes no
+    """SHA-256 of the body as it was sent: a seed to be drawn is -1, a control map alone has 0
+    steps, which no picture has. Whether a long picture is in the body or in `inline` makes no
     difference."""
     fields = submission.body.model_dump()
     if submission.inline is None:
         digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
     else:
-        fields["control_image" if submission.body.control_image else "image"] = _MARK
+        fields[submission.field] = _MARK
         before, _, after = json.dumps(fields, sort_keys=True).partition(_MARK)
         digest = hashlib.sha256(before.encode())
-        for start in range(0, len(submission.inline), _PIECE):  # json.dumps holds Python's lock
+        for start in range(0, len(submission.inline), _PIECE):  # json.dumps holds the GIL
             text = submission.inline[start : start + _PIECE].decode("ascii")
             digest.update(json.dumps(text)[1:-1].encode())
         digest.update(after.encode())

@@ -1,7 +1,6 @@
-"""What a request reserves of its key's budget when it is submitted: its exact cost where the size
-of the result is known, an estimate where it is not, since its picture is on somebody else's server.
-The worker that decodes the picture knows, and corrects it (worker/prepare.py); nothing is decoded
-or fetched here.
+"""The amount that a submission reserves of its key's budget: the exact cost where the size of the
+result is known, an estimate where the picture is on another server. The worker that decodes the
+picture corrects it (worker/prepare.py). Decodes and fetches nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from models.evaluations import evaluations_of
 from models.geometry import MAX_SIDE, Size, fit_within, work_units
 
 _UNKNOWN: Size = (1024, 1024)
-"""What a result is taken to measure while its picture is somewhere else: the default size."""
+"""The assumed size of a result whose picture is on another server: the default size."""
 
 
 def account_of(
@@ -32,8 +31,8 @@ def account_of(
     inline: bytes | None = None,
     only_map: bool = False,
 ) -> Account:
-    """On whose account a request of this body goes, and what it reserves; a control map alone is
-    free. upload, inline: as Submission has them."""
+    """The account that pays for a request and the amount to reserve; a control map alone is free.
+    upload, inline: as in Submission."""
     price = services.settings.credits_per_work_unit
     reserved = 0
     if key.budgeted and not only_map:
@@ -50,28 +49,30 @@ def _size(
         return body.custom_width, body.custom_height
     text = body.control_image or body.image
     if upload is not None:
-        found = size_of(upload)
+        size = size_of(upload)
     elif inline is not None:
-        found = size_of_base64(inline)
+        size = size_of_base64(inline)
     elif "://" in text[:16]:
-        found = _size_behind(text, services)
+        size = _size_behind(text, services)
     else:
-        found = size_of_base64(text)
-    return fit_within(found or _UNKNOWN, MAX_SIDE, services.settings.max_pixels)
+        size = size_of_base64(text)
+    return fit_within(size or _UNKNOWN, MAX_SIDE, services.settings.max_pixels)
 
 
 def _size_behind(url: str, services: Services) -> Size | None:
-    """Of a picture that lies here; None for any other, since nothing is fetched here."""
-    made = services.links.own_output(url)
-    if made is not None:
-        return _size_made(services.requests.get(made[0]), made[1])
-    upload = services.links.own_upload(url)
-    data = None if upload is None else services.blobs.get(keys.upload_blob(upload))
+    """The size of a picture that this server stores; None for any other."""
+    output = services.links.own_output(url)
+    if output is not None:
+        request_id, stem = output
+        return _output_size(services.requests.get(request_id), stem)
+    sha256 = services.links.own_upload(url)
+    data = None if sha256 is None else services.blobs.get(keys.upload_blob(sha256))
     return None if data is None else size_of(data)
 
 
-def _size_made(record: RequestRecord | None, stem: str) -> Size | None:
-    """Of the file of this name, without its ending, among what a request has made."""
-    made = [] if record is None else [*record.outputs, record.control_map or {}]
-    files = {Path(one.get("file_name", "")).stem: one for one in made}
-    return (files[stem]["width"], files[stem]["height"]) if stem in files else None
+def _output_size(record: RequestRecord | None, stem: str) -> Size | None:
+    """stem: the name of a file of the request, without its suffix."""
+    for picture in record.pictures if record else ():
+        if Path(picture.file_name).stem == stem:
+            return picture.width, picture.height
+    return None

@@ -1,10 +1,9 @@
-"""From an HTTP body to a queued request: content types, validation, record, first job."""
+"""Turns an HTTP body into a queued request: content type, validation, record, first job."""
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -39,42 +38,42 @@ from app.core.images.data_uri import decoded_size
 from app.core.redis import keys
 from app.core.requests.record import Stage
 from app.core.requests.store import IdempotencyGuard, IdempotencyKeyTaken
+from app.core.requests.types import Source, SourceKind, WebhookTarget
 from app.core.telemetry.logs import note
 from models.geometry import largest_of_shape
 
 log = logging.getLogger(__name__)
 
-_ELSEWHERE = "base64"  # what the body has in the place of a long picture
-_RANDOM_SEEDS = 999_999_999_999_999  # the hosted service's own range for a drawn seed
+_ELSEWHERE = "base64"  # stands in the body for a long picture
+_RANDOM_SEEDS = 999_999_999_999_999  # the range from which the hosted service draws seeds
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A valid body. upload: the bytes of its picture when that came as a file. inline: its picture
-    as base64 when that is long; a word stands for it in the body. webhook: the receiver of the
-    request's end, and the origin of the links in its message. only_map: the client asks for the
-    control map alone; the body's parameters of a picture are defaults then.
+    """A valid body. upload: the bytes of its picture if that came as a file. inline: its picture as
+    base64 if that is long; the body has _ELSEWHERE instead. only_map: the client wants the control
+    map alone; the body's parameters of a picture are defaults then.
     """
 
     body: FluxControlNetBody
     upload: bytes | None
     inline: bytes | None = None
-    webhook: Mapping[str, str] | None = None
+    webhook: WebhookTarget | None = None
     only_map: bool = False
 
     @property
     def field(self) -> str:
-        """Which parameter has the picture."""
+        """The parameter that holds the picture."""
         return "control_image" if self.body.control_image else "image"
 
     @property
     def picture(self) -> str:
-        """What that parameter says: a URL or base64, of no meaning when a file came."""
-        return str(getattr(self.body, self.field))
+        """The value of that parameter: a URL or base64. Not to be read when there is an upload."""
+        return self.body.control_image or self.body.image
 
     @property
     def encoded(self) -> bytes:
-        """The picture as base64, when it is neither a file nor behind a URL."""
+        """The picture as base64, if it is neither a file nor a URL."""
         return self.picture.encode() if self.inline is None else self.inline
 
     @property
@@ -83,8 +82,8 @@ class Submission:
 
 
 class PendingSubmission:
-    """Hands a submission over, once. FastAPI keeps the values of dependencies until a call ends,
-    and a picture must not stay in memory while v1 waits for the end of its request."""
+    """Hands a submission over, once. FastAPI keeps the values of dependencies until a call ends; a
+    picture must not stay in memory while v1 waits for the end of its request."""
 
     def __init__(self, submission: Submission) -> None:
         self._submissions = [submission]
@@ -98,8 +97,8 @@ async def read_submission(
     services: ServicesDep,
     caller: Submitter,
 ) -> PendingSubmission:
-    """Parse and validate; the key and its limits are checked first. Raises 400, 401, 406, 413, 415,
-    429 or 503."""
+    """Parse and validate, after the check of the key and its limits. Raises errors of status 400,
+    401, 406, 413, 415, 429 and 503."""
     fields, uploads, inline = await _read_fields(request, services)
     body = parse_body(FluxControlNetBody, fields)
     field = "control_image" if body.control_image else "image"
@@ -111,14 +110,14 @@ async def read_submission(
 async def read_preprocess(
     request: Request,
     services: ServicesDep,
-    caller: Submitter,  # noqa: ARG001  # asked for so that nothing is read without a key
+    caller: Submitter,  # noqa: ARG001  # checks the key before the body is read
 ) -> PendingSubmission:
-    """The same for a body that asks for a control map."""
+    """read_submission() for a body that asks for a control map."""
     fields, uploads, inline = await _read_fields(request, services)
-    asked = parse_body(PreprocessBody, fields)
-    # A map has no seed and takes no step; a record is the same for all requests nevertheless.
+    map_body = parse_body(PreprocessBody, fields)
+    # A map has neither seed nor steps, but all requests have the same record.
     body = FluxControlNetBody.model_construct(
-        **asked.model_dump(), prompt="", seed=0, image_format="png", steps=0
+        **map_body.model_dump(), prompt="", seed=0, image_format="png", steps=0
     )
     inline_picture = await _joined(inline.get("image"))
     return PendingSubmission(Submission(body, uploads.get("image"), inline_picture, only_map=True))
@@ -146,7 +145,7 @@ async def _read_fields(
 
 
 async def _joined(text: LongString | None) -> bytes | None:
-    """In a thread: it is a copy of all of it, for which bytes.join gives Python's lock away."""
+    """Joins in a thread: it copies the whole text, and bytes.join releases the GIL."""
     return None if text is None else await run_in_threadpool(text.to_bytes)
 
 
@@ -161,8 +160,7 @@ def submit(
     request_id: str | None = None,
     guard: IdempotencyGuard | None = None,
 ) -> str:
-    """Accept: write the record, queue its first job, and say the request's id, a new one unless
-    the caller has drawn one. guard: makes it happen once.
+    """Write the record and queue the first job. The id of the request, a new one by default.
 
     Raises InvalidRequest for a custom size that no worker can make, a URL that is too long or a
     picture that is too large; RateLimited and QuotaExceeded when the owner's waiting pictures hold
@@ -173,11 +171,10 @@ def submit(
         _check_size(services, submission.body)
     request_id = request_id or secrets.token_hex(16)
     note(request_id=request_id)
-    params = submission.body.model_dump(exclude={"image", "control_image", "webhook_url"})
-    if submission.only_map:
-        params["only_map"] = True
-    if params["seed"] == -1:
-        params["seed"] = secrets.randbelow(_RANDOM_SEEDS)
+    seed = submission.body.seed
+    if seed == -1:
+        seed = secrets.randbelow(_RANDOM_SEEDS)
+    params = submission.body.parameters(seed=seed, only_map=submission.only_map)
     account = account_of(
         caller,
         submission.body,
@@ -201,34 +198,33 @@ def submit(
             guard=guard or IdempotencyGuard(),
             stage=stage,
         )
-        _enqueue(services, request_id, stage, told=guard is not None)
+        _enqueue(services, request_id, stage, published=guard is not None)
     except (InsufficientCredits, IdempotencyKeyTaken):
         _drop_source(services, caller.name, request_id)
         raise
     except (RedisError, BlobsUnavailable):
-        # Nobody was told this id. A Redis that is full needs the room of the picture at once.
+        # No client knows this id yet. A full Redis needs the memory of the picture at once.
         services.requests.forget(request_id)
         _drop_source(services, caller.name, request_id)
         raise
     return request_id
 
 
-def _first_stage(services: Services, source: Mapping[str, str]) -> Stage:
-    """FETCH for a picture on another server; one of our own is read where it lies."""
-    url = source.get("url")
+def _first_stage(services: Services, source: Source) -> Stage:
+    """FETCH for a picture on another server. PREPARE reads stored pictures itself."""
+    url = source.url
     if url is None or services.links.own_output(url) or services.links.own_upload(url):
         return Stage.PREPARE
     return Stage.FETCH
 
 
-def _enqueue(services: Services, request_id: str, stage: Stage, *, told: bool) -> None:
-    """Queue the first job. told: from the moment that the record was there, others may have been
-    told its id; then it stays, and who looks after strays gives it a job
-    (app/core/lifecycle/recovery.py)."""
+def _enqueue(services: Services, request_id: str, stage: Stage, *, published: bool) -> None:
+    """Queue the first job. published: other calls may have read the id from the Idempotency-Key.
+    Then the record stays without a job, and app/core/lifecycle/recovery.py queues it."""
     try:
         services.jobs.enqueue(request_id, stage)
     except RedisError as error:
-        if not told:
+        if not published:
             raise
         log.warning("request %s: not queued, left to the next sweep: %s", request_id, error)
 
@@ -245,8 +241,8 @@ def _check_size(services: Services, body: FluxControlNetBody) -> None:
 
 
 def _check_picture(services: Services, submission: Submission) -> None:
-    """Raises InvalidRequest for a URL too long to be one, and for a picture too large as a file:
-    the worker would only find out when it has been stored."""
+    """Raises InvalidRequest for a URL that is too long and for a file that is too large, before the
+    picture is stored."""
     most = services.settings.max_image_bytes
     if submission.upload is not None:
         size = len(submission.upload)
@@ -255,7 +251,7 @@ def _check_picture(services: Services, submission: Submission) -> None:
             raise InvalidRequest(f"{submission.field}: a URL has at most {URL_MAX} characters")
         return
     else:
-        size = len(submission.encoded) * 3 // 4  # at most
+        size = len(submission.encoded) * 3 // 4  # upper bound
         if size > most:
             size = decoded_size(submission.encoded)
     if size > most:
@@ -264,12 +260,11 @@ def _check_picture(services: Services, submission: Submission) -> None:
 
 def _store_source(
     services: Services, owner: str, request_id: str, submission: Submission, expires_at: float
-) -> dict[str, str]:
-    """Where prepare finds the picture; bytes go to a blob, so that the record stays small."""
-    field = submission.field
+) -> Source:
+    """Stores the bytes of the picture in a blob, so that the record stays small."""
     if submission.upload is None and submission.by_url:
-        return {"field": field, "kind": "url", "url": submission.picture}
-    uploaded = submission.upload is not None
+        return Source(submission.field, SourceKind.URL, submission.picture)
+    kind = SourceKind.BASE64 if submission.upload is None else SourceKind.FILE
     data = submission.encoded if submission.upload is None else submission.upload
     services.sources.hold(owner, request_id, len(data), expires_at)
     try:
@@ -277,7 +272,7 @@ def _store_source(
     except (RedisError, BlobsUnavailable):
         _drop_source(services, owner, request_id)
         raise
-    return {"field": field, "kind": "file" if uploaded else "base64"}
+    return Source(submission.field, kind)
 
 
 def _drop_source(services: Services, owner: str, request_id: str) -> None:

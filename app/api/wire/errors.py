@@ -19,7 +19,7 @@ from app.core.telemetry.logs import note
 log = logging.getLogger(__name__)
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-CLIENT_CLOSED_REQUEST = 499  # nginx's number; no client ever sees it
+CLIENT_CLOSED_REQUEST = 499  # the status that nginx logs; no client receives it
 
 
 def error_response(error: ServerError, **extra: str) -> JSONResponse:
@@ -32,7 +32,7 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _invalid_query)
     app.add_exception_handler(RedisError, _redis_error)
-    app.add_exception_handler(ClientDisconnect, _nobody_there)
+    app.add_exception_handler(ClientDisconnect, _client_disconnected)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -43,7 +43,7 @@ def _server_error(_request: Request, error: Exception) -> JSONResponse:
 
 
 def _http_exception(request: Request, error: Exception) -> JSONResponse:
-    """What the router itself refuses: unknown paths and wrong verbs."""
+    """Errors of the router: unknown paths and wrong methods."""
     assert isinstance(error, HTTPException)
     note(refusal=type(error).__name__)
     if error.status_code == NotFound.status:
@@ -57,15 +57,14 @@ def _http_exception(request: Request, error: Exception) -> JSONResponse:
 
 
 def _invalid_query(_request: Request, error: Exception) -> JSONResponse:
-    """Parameters of a query that FastAPI itself has read; bodies are read in
-    app.api.wire.requests."""
+    """Query parameters, which FastAPI parses. Bodies are parsed in app.api.wire.requests."""
     assert isinstance(error, RequestValidationError)
     faults = (f"{detail['loc'][-1]}: {detail['msg']}" for detail in error.errors())
     return error_response(InvalidRequest("; ".join(faults)))
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """What may be done with this path; the router itself knows only its first route there."""
+    """The methods of all routes of this path; the router reports those of the first one only."""
 
     def allowed(method: str) -> bool:
         scope = {**request.scope, "method": method}
@@ -80,8 +79,8 @@ def _redis_error(_request: Request, error: Exception) -> JSONResponse:
     return error_response(Unavailable())
 
 
-def _nobody_there(_request: Request, _error: Exception) -> Response:
-    """The client left before its body had arrived; this goes to nobody but our own log."""
+def _client_disconnected(_request: Request, _error: Exception) -> Response:
+    """The client disconnected before its body had arrived; only the access log gets this."""
     return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
@@ -89,5 +88,5 @@ def _unexpected(_request: Request, error: Exception) -> JSONResponse:
     note(refusal=ServerError.__name__)
     log.error("unexpected error", exc_info=error)
     response = error_response(ServerError())
-    response.headers.update(SECURITY_HEADERS)  # Starlette answers this one outside our wrappers
+    response.headers.update(SECURITY_HEADERS)  # Starlette sends this outside of our middleware
     return response

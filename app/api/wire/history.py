@@ -1,5 +1,6 @@
-"""A row of the history as the JSON of the wire: the keys that the hosted service's client
-documents, and after them our own. Reads nothing, and decides no HTTP status.
+"""The JSON of history rows: the keys that the hosted service's client documents, then our own.
+
+Reads nothing; decides no HTTP status.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class Models(TypedDict):
 
 
 def request_row(links: LinkSigner, row: HistoryRow, origin: str) -> RequestRow:
-    made = row.made or {}
+    picture = row.picture
     return {
         "request_id": row.request_id,
         "model_name": row.model,
@@ -118,12 +119,12 @@ def request_row(links: LinkSigner, row: HistoryRow, origin: str) -> RequestRow:
         "user_id": row.owner,
         "user_email": None,
         "output": row.output,
-        "seed": str(made["seed"]) if made else None,
-        "file_name": made.get("file_name"),
-        "file_size": made.get("file_size"),
-        "content_type": made.get("content_type"),
-        "width": made.get("width"),
-        "height": made.get("height"),
+        "seed": str(picture.seed) if picture else None,
+        "file_name": picture.file_name if picture else None,
+        "file_size": picture.file_size if picture else None,
+        "content_type": picture.content_type if picture else None,
+        "width": picture.width if picture else None,
+        "height": picture.height if picture else None,
         "started_at": _moment_or_none(row.started_at),
         "metrics": {
             "inference_time": row.inference_s,
@@ -168,10 +169,10 @@ def models_list() -> Models:
 
 
 def _link(links: LinkSigner, row: HistoryRow, origin: str) -> str | None:
-    """None for what has no picture, or none any more."""
-    if row.made is None or row.expires_at <= time.time():
+    """The signed link to the picture; None when there is no picture or it has expired."""
+    if row.picture is None or row.expires_at <= time.time():
         return None
-    path = output_path(row.request_id, row.made["file_name"])
+    path = output_path(row.request_id, row.picture.file_name)
     return origin + links.sign(path, int(row.expires_at))
 
 

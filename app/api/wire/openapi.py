@@ -1,5 +1,5 @@
-"""What the generated OpenAPI document cannot see by itself: the two body types of a submission,
-what every endpoint may answer, and how a key may be sent.
+"""Completes the generated OpenAPI document: the two body types of a submission, the error responses
+of every endpoint, and how an API key is sent.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ALWAYS: Responses = {
     501: error_answer("Transfer-Encoding that is not understood"),
     503: error_answer("Temporarily unavailable"),
 }
-"""For FastAPI(responses=...): what any endpoint may answer."""
+"""For FastAPI(responses=...): the error responses of every endpoint."""
 
 KEYED: Responses = {401: error_answer("Missing or invalid key")}
 FOUND: Responses = {404: error_answer("Unknown, expired or somebody else's")}
@@ -42,7 +42,7 @@ SUBMISSION: Responses = {
     429: error_answer("More submissions in a minute than the key may make; see Retry-After"),
 }
 
-# Of each event, as readers of the document take it for this content type.
+# The schema of one event, as tools read it for this content type.
 _EVENT: dict[str, Any] = {
     "type": "object",
     "required": ["data"],
@@ -110,19 +110,19 @@ MAP: Responses = {
 
 
 def json_body(kind: type[BaseModel]) -> dict[str, Any]:
-    """For openapi_extra: a body that the endpoint reads by itself."""
+    """For openapi_extra: the body of an endpoint that does not let FastAPI parse it."""
     content = {"application/json": {"schema": kind.model_json_schema()}}
     return {"requestBody": {"required": True, "content": content}}
 
 
 def install_openapi(app: FastAPI) -> None:
-    """Let the application's document say all of it."""
+    """Make /openapi.json return the completed document."""
     generate = app.openapi
 
     def described() -> dict[str, Any]:
         return _completed(generate())
 
-    app.openapi = described  # type: ignore[method-assign]  # as FastAPI's own guide has it
+    app.openapi = described  # type: ignore[method-assign]  # FastAPI's guide does the same
 
 
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         for operation in operations.values():
             if "security" in operation:
                 operation["security"] = [{scheme: []} for scheme in components["securitySchemes"]]
-            # FastAPI announces errors of its own for parameters that here are all plain text.
+            # FastAPI adds its own 422 to endpoints with parameters; ours answer 400 instead.
             if "HTTPValidationError" in str(operation["responses"].get("422")):
                 del operation["responses"]["422"]
         if path.endswith("/flux-controlnet"):

@@ -1,5 +1,5 @@
-"""The request bodies: the hosted service's 17 parameters and our own, with ranges, defaults and
-aliases, and what is said when one is wrong. The only place that knows their names on the wire.
+"""The request bodies: the hosted service's 17 parameters and our own, with their ranges, defaults,
+aliases and error texts.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from app.core.errors import InvalidRequest
 from app.core.images.file_kinds import READ
+from app.core.requests.types import GenerationParameters
 from app.core.webhooks.message import URL_MAX as WEBHOOK_MAX
 from models.geometry import MAX_SIDE, MIN_SIDE
 from models.spec import (
@@ -34,7 +35,7 @@ from models.spec import (
 )
 
 PROMPT_MAX = 100_000
-# Of what is accepted for certain; addresses are, too, where they are allowed.
+# URLs that are always accepted. Addresses are too, where FETCH_ALLOW_HOSTS allows them.
 _WEBHOOK = (
     r"^https?://([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
     r"(:(80|443|8080|8443))?(/[!-~]*)?$"
@@ -43,7 +44,7 @@ _WEBHOOK = (
 _SURROGATE = "lone_surrogate"
 
 PICTURE_FIELDS = ("image", "control_image")
-"""What may come as a file in a form."""
+"""Fields that may be files in a form."""
 
 
 def _no_boolean(value: object) -> object:
@@ -61,13 +62,13 @@ def _no_surrogates(value: object) -> object:
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            half = value[error.start]
-            raise PydanticCustomError(_SURROGATE, f"\\u{ord(half):04x}") from None
+            surrogate = value[error.start]
+            raise PydanticCustomError(_SURROGATE, f"\\u{ord(surrogate):04x}") from None
     return value
 
 
 def _one_of(names: tuple[str, ...]) -> FieldInfo:
-    """A string out of a fixed set; the set stands in the OpenAPI document and in the refusal."""
+    """A string of a fixed set, which the OpenAPI document and the error text list."""
     pattern = "^(" + "|".join(names) + ")$"
     info: FieldInfo = Field(pattern=pattern, json_schema_extra={"enum": list(names)})
     return info
@@ -81,7 +82,7 @@ ControlType = Annotated[str, _one_of(CONTROL_NAMES)]
 
 
 def _either_picture(schema: dict[str, Any]) -> None:
-    """A ready map makes `image` superfluous; pydantic knows no such rule."""
+    """`control_image` makes `image` optional, which pydantic cannot express."""
     schema["required"].remove("image")
     schema["anyOf"] = [{"required": ["image"]}, {"required": ["control_image"]}]
 
@@ -114,7 +115,7 @@ class FluxControlNetBody(BaseModel):
     samples: Integer = Field(1, ge=1, le=SAMPLES_MAX)
     steps: Integer = Field(20, ge=15, le=75)
     use_input_img_dimension: bool = True
-    # "" when left out. None as the default would be a value that a client may send.
+    # "" when left out. With None as the default the schema would allow null.
     profile: Annotated[str, _one_of(PROFILE_NAMES)] = Field(
         default_factory=str, description="Speed profile; the server's own when left out."
     )
@@ -139,6 +140,30 @@ class FluxControlNetBody(BaseModel):
             return {**fields, "image": "not read"}
         return fields
 
+    def parameters(self, *, seed: int, only_map: bool) -> GenerationParameters:
+        """The parameters as they are stored. seed: the drawn one where the body has -1."""
+        return GenerationParameters(
+            prompt=self.prompt,
+            sampler=self.sampler,
+            scheduler=self.scheduler,
+            seed=seed,
+            base64=self.base64,
+            cn_stop=self.cn_stop,
+            cn_strength=self.cn_strength,
+            cn_type=self.cn_type,
+            custom_height=self.custom_height,
+            custom_width=self.custom_width,
+            guidance=self.guidance,
+            image_format=self.image_format,
+            quality=self.quality,
+            samples=self.samples,
+            steps=self.steps,
+            use_input_img_dimension=self.use_input_img_dimension,
+            profile=self.profile,
+            preview=self.preview,
+            only_map=only_map,
+        )
+
 
 class PreprocessBody(BaseModel):
     """Body of POST /v1/flux-controlnet/preprocess. Unknown keys are ignored, so the body of the
@@ -161,7 +186,7 @@ Body = TypeVar("Body", FluxControlNetBody, PreprocessBody)
 
 
 def parse_body(kind: type[Body], fields: dict[str, Any]) -> Body:
-    """The validated body. Raises InvalidRequest: `field: what is wrong; what is allowed`."""
+    """The validated body. Raises InvalidRequest: `field: the fault; the allowed values`."""
     try:
         return kind.model_validate(without_null(kind, fields))
     except ValidationError as error:
@@ -170,7 +195,7 @@ def parse_body(kind: type[Body], fields: dict[str, Any]) -> Body:
 
 
 def without_null(kind: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
-    """null counts as left out where a parameter may be left out."""
+    """The fields without optional parameters that are null: null counts as left out."""
     return {
         name: value
         for name, value in fields.items()
@@ -179,16 +204,16 @@ def without_null(kind: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any
 
 
 def without_empty(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a form, where an empty one counts as left out if it may be, and as false if it
-    is a switch: what PHP sends for null and for false."""
+    """The fields of a form. An empty optional field counts as left out, an empty boolean as false:
+    PHP sends these for null and for false."""
     known = FluxControlNetBody.model_fields
-    kept = {}
+    remaining = {}
     for name, value in fields.items():
         if value != "" or _is_required(FluxControlNetBody, name):
-            kept[name] = value
+            remaining[name] = value
         elif name in known and known[name].annotation is bool:
-            kept[name] = False
-    return kept
+            remaining[name] = False
+    return remaining
 
 
 def _is_required(kind: type[BaseModel], name: str) -> bool:
@@ -211,8 +236,8 @@ def _sentence(detail: Any) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value as it came, cut short. Lists and objects only by kind: they may be long, and so
-    deep that writing them down is an error of its own."""
+    """A value as it was sent, cut short. Lists and objects only by kind: they may be long, or too
+    deep for json.dumps."""
     if isinstance(value, list):
         return "a list"
     if isinstance(value, dict):
@@ -223,12 +248,12 @@ def _shown(value: object) -> str:
 
 @cache
 def _properties() -> dict[str, Any]:
-    """Made once: it takes longer than all the rest of a refusal."""
+    """The schema. Cached: generating it takes longer than the rest of an error response."""
     return dict(FluxControlNetBody.model_json_schema()["properties"])
 
 
 def _allowed(name: str) -> str:
-    """What a parameter may be, in words, from its own schema."""
+    """The allowed values of a parameter in words, from its schema."""
     schema = _properties()[name]
     if "enum" in schema:
         return "allowed are " + ", ".join(schema["enum"])

@@ -1,6 +1,6 @@
-"""The JSON bodies of all answers: what they are made as, and what /openapi.json says of them.
+"""The types of all JSON responses, which also define the schemas in /openapi.json.
 
-Types only; app.api.wire.results makes them.
+Types only; app.api.wire.results builds the bodies.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""A record as the JSON bodies of the wire. Pure: reads no Redis but the picture bytes that a body
-may have to carry, and decides no HTTP status.
+"""The JSON bodies that describe a record. Reads nothing but the picture bytes that a body contains;
+decides no HTTP status.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from app.api.wire.responses import (
 from app.core.errors import NotFound
 from app.core.queueing.forecast import Forecast
 from app.core.redis import keys
-from app.core.requests.outputs import told
+from app.core.requests.outputs import picture_body
 from app.core.requests.record import RequestRecord, Status
 from app.core.storage.base import Blobs
 from app.core.storage.links import LinkSigner, output_path
 
 
 def submitted_body(request_id: str, origin: str) -> Submitted:
-    """The answer of POST /v2/flux-controlnet: exactly these five keys."""
+    """The response of POST /v2/flux-controlnet: exactly these five keys."""
     return {
         "request_id": request_id,
         "status": Status.QUEUED,
@@ -38,7 +38,7 @@ def submitted_body(request_id: str, origin: str) -> Submitted:
 def status_body(
     record: RequestRecord, origin: str, forecast: Forecast | None
 ) -> StatusResponse | FailedResponse:
-    """The answer of GET /v2/requests/{id}/status; forecast: of a request that has not ended."""
+    """The response of GET /v2/requests/{id}/status. forecast: None for a request that has ended."""
     if record.status is Status.FAILED:
         return failed_body(record)
     body: StatusResponse = {
@@ -71,7 +71,7 @@ def failed_body(record: RequestRecord) -> FailedResponse:
 
 
 def poll_body(links: LinkSigner, record: RequestRecord, origin: str) -> PollResponse:
-    """The answer of GET /v1/requests/{id} for a request that has not FAILED."""
+    """The response of GET /v1/requests/{id} for a request that has not FAILED."""
     assert record.status is not Status.FAILED
     body: PollResponse = {"status": record.status, "request_id": record.id, "output": ""}
     if record.status is Status.COMPLETED:
@@ -96,33 +96,33 @@ def poll_failed(record: RequestRecord) -> PollFailed:
 def result_body(
     links: LinkSigner, blobs: Blobs, record: RequestRecord, origin: str
 ) -> ResultResponse:
-    """The answer of GET /v2/requests/{id} for a COMPLETED request."""
+    """The response of GET /v2/requests/{id} for a COMPLETED request."""
     urls = [output_link(links, record, index, origin) for index in range(len(record.outputs))]
     output: str | list[str] = urls[0]
-    if record.params["base64"]:
+    if record.params.base64:
         encoded = encoded_outputs(blobs, record)
         output = encoded if len(encoded) > 1 else encoded[0]
-    images = [told(made, url) for url, made in zip(urls, record.outputs, strict=True)]
+    images = [picture_body(output, url) for output, url in zip(record.outputs, urls, strict=True)]
     body: ResultResponse = {
         "status": Status.COMPLETED,
         "error": None,
         "request_id": record.id,
         "output": output,
         "images": images,
-        "seed": str(record.params["seed"]),
-        "prompt": record.params["prompt"],
+        "seed": str(record.params.seed),
+        "prompt": record.params.prompt,
         "timings": {"inference": record.inference_s},
         "metrics": metrics(record),
     }
-    made = record.control_map
-    if made is not None:
+    control_map = record.control_map
+    if control_map is not None:
         body["control_map"] = {
-            "url": file_link(links, record, made["file_name"], origin),
-            "content_type": made["content_type"],
-            "file_name": made["file_name"],
-            "file_size": made["file_size"],
-            "width": made["width"],
-            "height": made["height"],
+            "url": file_link(links, record, control_map.file_name, origin),
+            "content_type": control_map.content_type,
+            "file_name": control_map.file_name,
+            "file_size": control_map.file_size,
+            "width": control_map.width,
+            "height": control_map.height,
         }
     return body
 
@@ -157,7 +157,7 @@ def output_bytes(blobs: Blobs, record: RequestRecord, index: int) -> bytes:
 
 
 def encoded_outputs(blobs: Blobs, record: RequestRecord) -> list[str]:
-    """Every picture as base64 without a prefix."""
+    """Every picture as base64, without the prefix of a data URI."""
     return [
         base64.b64encode(output_bytes(blobs, record, index)).decode()
         for index in range(len(record.outputs))
@@ -165,7 +165,7 @@ def encoded_outputs(blobs: Blobs, record: RequestRecord) -> list[str]:
 
 
 def output_link(links: LinkSigner, record: RequestRecord, index: int, origin: str) -> str:
-    return file_link(links, record, record.outputs[index]["file_name"], origin)
+    return file_link(links, record, record.outputs[index].file_name, origin)
 
 
 def file_link(links: LinkSigner, record: RequestRecord, file_name: str, origin: str) -> str:

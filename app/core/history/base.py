@@ -1,7 +1,7 @@
-"""What is kept of finished requests: rows without pictures, for HISTORY_DAYS, owner by owner.
+"""The history of finished requests: rows without pictures, kept for HISTORY_DAYS, by owner.
 
-Owns what a row holds and what can be asked; the two stores are redis_history.py and sql_history.py,
-and DATABASE_URL says which (open_history). Does not know HTTP, nor who writes.
+Owns the fields of a row and of a query. The two stores are redis.py and sql.py beside this file;
+DATABASE_URL selects one (open_history). Does not know HTTP.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 from urllib.parse import urlsplit, urlunsplit
@@ -17,29 +17,30 @@ from urllib.parse import urlsplit, urlunsplit
 from redis import Redis
 
 from app.core.requests.record import RequestRecord, Status
-from app.core.stored_json import from_stored
+from app.core.requests.types import Output, Source
+from app.core.stored_json import from_dict, to_dict
 
 MODEL = "flux-controlnet"
 PENDING: Final = "PENDING"
-"""The hosted service's word, in lists, for what has not ended."""
+"""The hosted service's word, in lists, for a request that has not ended."""
 
 RowStatus = Literal["COMPLETED", "FAILED", "PENDING"]
 _ENDS: dict[Status, RowStatus] = {Status.COMPLETED: "COMPLETED", Status.FAILED: "FAILED"}
 
 TEXT_MAX = 2000
-"""Characters that are kept of a prompt or a URL."""
+"""Longer prompts and URLs are cut to this number of characters."""
 DAY_S = 86400
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One picture of a request, or the request itself when it has made none.
+    """One picture of a request, or the request itself when it has no picture.
 
-    output: the picture's number, from 0. status: COMPLETED or FAILED, or PENDING for one that is
-    shown but not stored. cost: credits of the whole request, in each of its rows. inputs: the
-    parameters, texts cut to TEXT_MAX; `image` is a URL without its query, which may hold secrets,
-    or says how the picture came. made: file_name, content_type, file_size, width, height, seed of
-    the picture. Times are Unix seconds.
+    output: the index of the picture, from 0. status: COMPLETED or FAILED, or PENDING for a request
+    that is listed but not stored. cost: credits of the whole request, in each of its rows. inputs:
+    the parameters, texts cut to TEXT_MAX; `image` is a URL without its query, which may hold
+    secrets, or the kind of the source in parentheses. picture: stored as `made`. Times are Unix
+    seconds.
     """
 
     request_id: str
@@ -54,7 +55,7 @@ class HistoryRow:
     cost: float
     error: str | None
     inputs: Mapping[str, Any]
-    made: Mapping[str, Any] | None
+    picture: Output | None
     inference_s: float | None
     queue_s: float
     work: float | None
@@ -62,11 +63,15 @@ class HistoryRow:
     profile: str
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        values = to_dict(self)
+        del values["picture"]
+        return json.dumps(values | {"made": self.picture and self.picture.to_dict()})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> HistoryRow:
-        return from_stored(cls, text)
+        values = json.loads(text)
+        picture = values.pop("made", None)
+        return from_dict(cls, values | {"picture": picture and Output.from_dict(picture)})
 
 
 SortBy = Literal["model_created", "model_name", "credits_deduction"]
@@ -74,7 +79,7 @@ SortBy = Literal["model_created", "model_name", "credits_deduction"]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which rows of an owner, in which order. since <= created_at < until; model is a part of the
+    """Selects rows of an owner and their order. since <= created_at < until; model is a part of the
     model's name; an empty text is no filter.
     """
 
@@ -91,7 +96,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """total: how many rows the query has without its offset and limit."""
+    """total: the number of rows that match the query, without its offset and limit."""
 
     rows: Sequence[HistoryRow]
     total: int
@@ -101,27 +106,28 @@ class History(Protocol):
     """Every method raises RedisError or HistoryUnavailable when the store cannot be reached."""
 
     def write(self, rows: Sequence[HistoryRow]) -> None:
-        """Keep these. Writing a row again changes nothing."""
+        """Store the rows. Writing a row twice changes nothing."""
 
     def of_request(self, owner: str, request_id: str) -> list[HistoryRow]:
-        """All rows of an owner's request by their output; empty when there is none."""
+        """All rows of an owner's request, ordered by output; empty when there is none."""
 
     def page(self, query: Query) -> Page:
-        """Rows of finished requests."""
+        """The page of finished requests that the query selects."""
 
     def prune(self) -> None:
-        """Forget what is older than it may be; nobody sees it in any case."""
+        """Delete rows older than HISTORY_DAYS, which no query returns anyway."""
 
 
 def rows_of(record: RequestRecord) -> list[HistoryRow]:
-    """What is kept of a request, as many rows as it has pictures, at least one."""
-    return [_row(record, number, made) for number, made in enumerate(record.outputs or (None,))]
+    """One row for each picture of a request; one row when it has no picture."""
+    pictures: Sequence[Output | None] = record.outputs or (None,)
+    return [_row(record, index, picture) for index, picture in enumerate(pictures)]
 
 
-def _row(record: RequestRecord, number: int, made: Mapping[str, Any] | None) -> HistoryRow:
+def _row(record: RequestRecord, index: int, picture: Output | None) -> HistoryRow:
     return HistoryRow(
         request_id=record.id,
-        output=number,
+        output=index,
         owner=record.owner,
         model=MODEL,
         status=_ENDS.get(record.status, PENDING),
@@ -131,8 +137,8 @@ def _row(record: RequestRecord, number: int, made: Mapping[str, Any] | None) -> 
         expires_at=record.expires_at,
         cost=record.cost if record.status is Status.COMPLETED else 0.0,
         error=record.error if record.status is Status.FAILED else None,
-        inputs={record.source.get("field", "image"): _image(record.source), **_asked(record)},
-        made=made,
+        inputs={record.source.field: _image(record.source), **_inputs(record)},
+        picture=picture,
         inference_s=record.inference_s,
         queue_s=record.queue_s,
         work=record.work,
@@ -141,28 +147,26 @@ def _row(record: RequestRecord, number: int, made: Mapping[str, Any] | None) -> 
     )
 
 
-def _asked(record: RequestRecord) -> dict[str, Any]:
-    """The parameters as they could be sent again: no profile where none was named."""
+def _inputs(record: RequestRecord) -> dict[str, Any]:
     return {
         name: value[:TEXT_MAX] if isinstance(value, str) else value
-        for name, value in record.params.items()
-        if name != "profile" or value
+        for name, value in record.params.to_body().items()
     }
 
 
-def _image(source: Mapping[str, str]) -> str:
-    if "url" not in source:
-        return f"({source.get('kind', 'unknown')})"
+def _image(source: Source) -> str:
+    if source.url is None:
+        return f"({source.kind})"
     try:
-        parts = urlsplit(source["url"])
-        host = parts.netloc.rpartition("@")[2]  # a password may stand before it
+        parts = urlsplit(source.url)
+        host = parts.netloc.rpartition("@")[2]  # drops user name and password
         return urlunsplit(parts._replace(netloc=host, query="", fragment=""))[:TEXT_MAX]
-    except ValueError:  # it was no URL, which is why the request failed
+    except ValueError:  # not a URL, which is why the request failed
         return "(url)"
 
 
 def open_history(database_url: str, redis: Redis, days: int) -> History:
-    """The store that DATABASE_URL names; connects to no database yet."""
+    """The store that DATABASE_URL selects. Does not connect yet."""
     if database_url:
         from app.core.history.sql import SqlHistory
 
@@ -173,7 +177,7 @@ def open_history(database_url: str, redis: Redis, days: int) -> History:
 
 
 def check_database_url(url: str) -> str:
-    """`url` when it is empty or one of the two forms; ValueError with what is wrong otherwise."""
+    """`url`, if it is empty or has one of the two forms. Raises ValueError with the reason."""
     if not url:
         return url
     from sqlalchemy import make_url

@@ -1,8 +1,8 @@
-"""The history in Redis: nothing else to run; about 1.5 KB a picture, fine to some hundred thousand.
+"""The history in Redis: about 1.5 KB for a picture, suited to some hundred thousand pictures.
 
-A row is a string `history:row:ID:OUTPUT` that expires by itself. Beside it each owner has a sorted
-set of all its rows by time, whose members say all that a query may ask for: only the rows of the
-page itself are read.
+A row is a string `history:row:ID:OUTPUT` with an expiry. Each owner has a sorted set of its rows by
+time. The members hold every field that a query filters or sorts by, so only the rows of the
+requested page are read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from app.core.redis import keys
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A member of an owner's sorted set, with its score."""
+    """A member of an owner's sorted set and its score: ID:OUTPUT:STATUS:MODEL:COST."""
 
     member: str
     created_at: float
@@ -53,19 +53,19 @@ _ORDER: dict[SortBy, Callable[[_Entry], Any]] = {
 class RedisHistory:
     def __init__(self, redis: Redis, days: int) -> None:
         self._redis = redis
-        self._kept_s = days * DAY_S
+        self._retention_s = days * DAY_S
 
     def write(self, rows: Sequence[HistoryRow]) -> None:
-        oldest = time.time() - self._kept_s
+        oldest = time.time() - self._retention_s
         with self._redis.pipeline(transaction=True) as pipe:
             for row in rows:
-                end = int(row.created_at + self._kept_s)
+                end = int(row.created_at + self._retention_s)
                 member = f"{row.request_id}:{row.output}:{row.status}:{row.model}:{row.cost}"
                 pipe.set(keys.history_row(row.request_id, row.output), row.to_json(), exat=end)
                 pipe.zadd(keys.history_of(row.owner), {member: row.created_at})
             for key in {keys.history_of(row.owner) for row in rows}:
                 pipe.zremrangebyscore(key, "-inf", oldest)
-                pipe.expire(key, self._kept_s)
+                pipe.expire(key, self._retention_s)
             pipe.execute()
 
     def of_request(self, owner: str, request_id: str) -> list[HistoryRow]:
@@ -75,8 +75,8 @@ class RedisHistory:
         return [row for row in rows if row.owner == owner]
 
     def page(self, query: Query) -> Page:
-        since = max(query.since, time.time() - self._kept_s)
-        found = cast(
+        since = max(query.since, time.time() - self._retention_s)
+        members = cast(
             list[tuple[bytes, float]],
             self._redis.zrangebyscore(
                 keys.history_of(query.owner), since, f"({query.until}", withscores=True
@@ -84,10 +84,10 @@ class RedisHistory:
         )
         entries = [
             entry
-            for entry in (_Entry(member.decode(), created) for member, created in found)
+            for entry in (_Entry(member.decode(), created) for member, created in members)
             if query.model in entry.model and query.status in ("", entry.status)
         ]
-        # Redis gives equal times in the order of the members: the pictures of a request as made.
+        # Redis orders members of equal time by their text, so pictures of a request by index.
         entries.sort(key=_ORDER[query.sort_by], reverse=query.descending)
         shown = entries[query.offset : query.offset + query.limit]
         texts = self._redis.mget([entry.row_key for entry in shown]) if shown else []
@@ -95,4 +95,4 @@ class RedisHistory:
         return Page(rows, len(entries))
 
     def prune(self) -> None:
-        """Nothing to do: rows expire by themselves, and writing a row clears up behind it."""
+        """Does nothing: rows expire, and write() drops old members of the sorted sets."""

@@ -1,7 +1,7 @@
-"""The history in a database: SQLite for one machine, PostgreSQL for many. One table, made when it
-is not there.
+"""The history in a database: SQLite for one machine, PostgreSQL for several. Creates its one table
+when that is missing.
 
-A row is stored whole as JSON, beside the columns that queries ask for.
+A row is stored as JSON, beside the columns that queries filter or sort by.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ _CONNECT_S = 5
 
 
 class SqlHistory:
-    """Connects at the first call, so one made before a fork is fit for the child."""
+    """Connects at the first call, so an object made before a fork can be used in the child."""
 
     def __init__(self, url: str, days: int) -> None:
         parts = make_url(url)
-        self._kept_s = days * DAY_S
+        self._retention_s = days * DAY_S
         self._insert: sqlite.Insert | postgresql.Insert
         if parts.get_backend_name() == "sqlite":
             self._insert = sqlite.insert(_ROWS)
@@ -74,10 +74,10 @@ class SqlHistory:
         else:
             self._insert = postgresql.insert(_ROWS)
             parts = parts.set(drivername="postgresql+psycopg")
-            # A database made in the C locale names no encoding of its own, and gives bytes then.
+            # A database in the C locale declares no encoding; texts would be read as bytes.
             options = {"connect_timeout": _CONNECT_S, "client_encoding": "utf8"}
             self._engine = create_engine(parts, pool_pre_ping=True, connect_args=options)
-        self._made = False
+        self._table_exists = False
 
     def write(self, rows: Sequence[HistoryRow]) -> None:
         values = [
@@ -98,28 +98,28 @@ class SqlHistory:
 
     def of_request(self, owner: str, request_id: str) -> list[HistoryRow]:
         own = (_ROWS.c.request_id == request_id) & (_ROWS.c.owner == owner)
-        kept = _ROWS.c.created_at >= self._oldest()
+        recent = _ROWS.c.created_at >= self._oldest()
         with self._transaction() as connection:
             texts = connection.scalars(
-                select(_ROWS.c.row).where(own & kept).order_by(_ROWS.c.output)
+                select(_ROWS.c.row).where(own & recent).order_by(_ROWS.c.output)
             )
             return [HistoryRow.from_json(text) for text in texts]
 
     def page(self, query: Query) -> Page:
-        asked = (
+        selected = (
             (_ROWS.c.owner == query.owner)
             & (_ROWS.c.created_at >= max(query.since, self._oldest()))
             & (_ROWS.c.created_at < query.until)
         )
         if query.model:
-            # LIKE has another idea of case in each database.
-            asked &= func.replace(_ROWS.c.model, query.model, "") != _ROWS.c.model
+            # LIKE is case-sensitive in one database and not in the other.
+            selected &= func.replace(_ROWS.c.model, query.model, "") != _ROWS.c.model
         if query.status:
-            asked &= _ROWS.c.status == query.status
+            selected &= _ROWS.c.status == query.status
         order = (_ORDER[query.sort_by], _ROWS.c.created_at)
         page = (
             select(_ROWS.c.row)
-            .where(asked)
+            .where(selected)
             .order_by(
                 *(column.desc() if query.descending else column for column in order),
                 *(_ROWS.c.request_id, _ROWS.c.output),
@@ -128,7 +128,7 @@ class SqlHistory:
             .limit(query.limit)
         )
         with self._transaction() as connection:
-            total = connection.scalar(select(func.count()).where(asked)) or 0
+            total = connection.scalar(select(func.count()).where(selected)) or 0
             return Page([HistoryRow.from_json(text) for text in connection.scalars(page)], total)
 
     def prune(self) -> None:
@@ -139,22 +139,21 @@ class SqlHistory:
         self._engine.dispose()
 
     def _oldest(self) -> float:
-        return time.time() - self._kept_s
+        return time.time() - self._retention_s
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         try:
             with self._engine.begin() as connection:
-                if not self._made:
-                    _make(connection)
+                if not self._table_exists:
+                    _create_table(connection)
                 yield connection
-            self._made = True
+            self._table_exists = True
         except SQLAlchemyError as error:
             raise HistoryUnavailable from error
 
 
-def _make(connection: Connection) -> None:
-    """The table, unless it is there."""
+def _create_table(connection: Connection) -> None:
     connection.execute(CreateTable(_ROWS, if_not_exists=True))
     for index in _ROWS.indexes:
         connection.execute(CreateIndex(index, if_not_exists=True))

@@ -49,6 +49,6 @@ def _record(request_id: str, text: bytes) -> RequestRecord | None:
     try:
         flat = json.loads(text)
         return record_from(request_id, dict(zip(flat[::2], flat[1::2], strict=True)))
-    except (KeyError, ValueError):
+    except (KeyError, TypeError, ValueError):
         log.exception("request %s: unreadable outbox entry; no listener is notified", request_id)
         return None

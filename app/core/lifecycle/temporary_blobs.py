@@ -19,7 +19,7 @@ def delete_temporary_blobs(requests: RequestStore, blobs: Blobs, request_id: str
         *(keys.pixels_blob(request_id, index) for index in range(SAMPLES_MAX)),
     ]
     if record is not None:
-        names += [name for name, _ in record.kept.get("chunks", ())]
+        names += [name for name, _ in record.saved_work.chunks]
         if record.status is Status.FAILED:  # perhaps while its pictures were written
             names += [
                 *(keys.output_blob(request_id, index) for index in range(SAMPLES_MAX)),

@@ -1,8 +1,8 @@
-"""The events of requests as they happen, for however many clients that follow them: one connection
-to Redis that hears which requests have news, and batched reads of those requests' event streams.
+"""Live events of requests for any number of followers: one Redis subscription that names requests
+with new events, and batched reads of their event streams.
 
-A stream keeps every event, so nothing is missed when Redis or this process was away for a moment.
-Knows neither HTTP nor what an event means to a client.
+A stream keeps every event, so a lost connection loses none. Knows neither HTTP nor the meaning of
+an event.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from app.core.redis.keys import EVENTS_CHANNEL, request_events
 log = logging.getLogger(__name__)
 
 BEGINNING = "0-0"
-"""The id before that of any event."""
+"""An id before that of any event."""
 
-_ANEW_S = 1.0
-_CANCEL_AGAIN_S = 0.1
+_RECONNECT_S = 1.0
+_RECANCEL_S = 0.1
 _LAST = ("completed", "failed")
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """id: its place in the request's stream. name: queued, started, step, completed or failed."""
+    """id: its position in the stream. name: queued, started, step, completed or failed."""
 
     id: str
     name: str
@@ -43,12 +43,12 @@ class Event:
 
     @property
     def last(self) -> bool:
-        """Nothing comes after it."""
+        """No event follows it."""
         return self.name in _LAST
 
 
 class EventFeed:
-    """One an api process; works from the first follower on until aclose()."""
+    """One for each api process. Listens from the first follower on until aclose()."""
 
     def __init__(self, redis: async_redis.Redis) -> None:
         self._redis = redis
@@ -59,7 +59,7 @@ class EventFeed:
 
     @contextmanager
     def following(self, request_id: str, after: str = BEGINNING) -> Iterator[Follower]:
-        """Events of a request after the one with this id."""
+        """A follower of the events of a request after the one with this id."""
         if self._listening is None or self._listening.done():
             self._listening = asyncio.create_task(self._listen())
         follower = Follower(self, request_id, after)
@@ -73,20 +73,20 @@ class EventFeed:
                 del self._followers[request_id]
 
     async def read(self, request_id: str, after: str) -> list[Event]:
-        """All there is by now. Raises RedisError."""
-        found = json.loads(await self._batch.answer((request_events(request_id), after)))
-        return [_event(event_id, flat) for event_id, flat in found]
+        """All events so far after the one with this id. Raises RedisError."""
+        events = json.loads(await self._batch.answer((request_events(request_id), after)))
+        return [_event(event_id, flat) for event_id, flat in events]
 
     async def _ask(self, questions: Sequence[tuple[str, str]]) -> list[bytes]:
         streams, after = zip(*questions, strict=True)
         return cast(list[bytes], await self._script(keys=streams, args=after))
 
     async def aclose(self) -> None:
-        """Ends the listening, which may take more than one word: before Python 3.12 a task that is
-        cancelled in the moment in which redis-py has sent a command goes on (asyncio.wait_for)."""
+        """Stop listening. May cancel more than once: before Python 3.12 asyncio.wait_for can lose a
+        cancellation that arrives just after redis-py has sent a command."""
         while self._listening is not None and not self._listening.done():
             self._listening.cancel()
-            await asyncio.wait({self._listening}, timeout=_CANCEL_AGAIN_S)
+            await asyncio.wait({self._listening}, timeout=_RECANCEL_S)
 
     async def _listen(self) -> None:
         while True:
@@ -98,42 +98,41 @@ class EventFeed:
                     if message is not None and message["type"] == "message":
                         _wake(self._followers.get(message["data"].decode(), ()))
                     else:
-                        # Silence, or a new connection: something may have been missed before it.
+                        # A timeout or a new connection: messages may have been lost.
                         for followers in self._followers.values():
                             _wake(followers)
             except RedisError as error:
                 log.warning("events: %s", error)
             finally:
                 await listener.aclose()  # type: ignore[no-untyped-call]
-            await asyncio.sleep(_ANEW_S)
+            await asyncio.sleep(_RECONNECT_S)
 
 
 class Follower:
-    """One client's way through the events of a request."""
+    """Reads the events of a request in order, for one client."""
 
     def __init__(self, feed: EventFeed, request_id: str, after: str) -> None:
         self._feed = feed
         self._request_id = request_id
         self._after = after
-        self.news = asyncio.Event()
-        self.news.set()  # there may be something already
+        self.pending = asyncio.Event()
+        self.pending.set()  # there may be events already
 
-    async def next(self, patience_s: float) -> Sequence[Event]:
-        """What has happened since the last call. Waits for it; empty after patience_s without.
-        Raises RedisError.
-        """
-        deadline = asyncio.get_running_loop().time() + patience_s
+    async def next(self, timeout_s: float) -> Sequence[Event]:
+        """The events since the last call. Waits for one; empty after timeout_s. Raises
+        RedisError."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
         while True:
             try:
                 async with asyncio.timeout_at(deadline):
-                    await self.news.wait()
+                    await self.pending.wait()
             except TimeoutError:
                 return ()
-            self.news.clear()
+            self.pending.clear()
             try:
                 events = await self._feed.read(self._request_id, self._after)
             except RedisError:
-                self.news.set()  # they are still to be read
+                self.pending.set()  # the events have not been read
                 raise
             if events:
                 self._after = events[-1].id
@@ -142,7 +141,7 @@ class Follower:
 
 def _wake(followers: Iterable[Follower]) -> None:
     for follower in followers:
-        follower.news.set()
+        follower.pending.set()
 
 
 def _event(event_id: str, flat: Sequence[str]) -> Event:

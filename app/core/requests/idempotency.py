@@ -1,7 +1,9 @@
-"""Which request an Idempotency-Key stands for. A key belongs to an owner, is bound to one body, and
-lives as long as its request. It is settled by the very call that writes the record
-(app/core/lua/transitions/submit.lua), so there is one exactly when there is the other, and a key
-whose user is slow or dead can be taken over at any time. Knows no HTTP and does not submit.
+"""Idempotency keys: which request a key was used for.
+
+A key belongs to an owner, is bound to one body, and lives as long as its request. The Lua script
+that writes the record also settles the key (app/core/lua/transitions/submit.lua), so both happen or
+neither does, and a key whose submission is slow or dead can be taken over at any time. Knows no
+HTTP; submits nothing.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ from app.core.requests.store import IdempotencyGuard
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a key is used for. digest: of the body. settled: the request was accepted; until then
-    its submission may still fail."""
+    """The submission that uses a key. digest: of the body. settled: the request was accepted;
+    before that its submission may still fail."""
 
     digest: str
     request_id: str
@@ -36,24 +38,23 @@ class IdempotencyKeys:
         self._release = redis.register_script(script("requests/release_idempotency_key"))
 
     def take(self, owner: str, key: str, use: Use, expires_at: float) -> Use | None:
-        """Use the key for this, until expires_at (Unix seconds), or say what it is in use for."""
-        held = self._take(keys=[_name(owner, key)], args=[str(use), int(expires_at)])
-        if held is None:
+        """Reserve the key until expires_at (Unix seconds). None, or the use that it has already."""
+        current = self._take(keys=[_name(owner, key)], args=[str(use), int(expires_at)])
+        if current is None:
             return None
-        digest, request_id, settled = held.decode().split()
+        digest, request_id, settled = current.decode().split()
         return Use(digest, request_id, settled == "1")
 
     def guard(self, owner: str, key: str, use: Use) -> IdempotencyGuard:
-        """With which the request of this use is submitted if the key is still this use's, and
-        which settles it in the same moment."""
+        """The condition that this use still has the key; the submission settles it atomically."""
         return IdempotencyGuard(_name(owner, key), str(use), str(replace(use, settled=True)))
 
     def release(self, owner: str, key: str, use: Use) -> None:
-        """There is no such request: let the key be used again, unless somebody does already."""
-        for held in (use, replace(use, settled=True)):
-            self._release(keys=[_name(owner, key)], args=[str(held)])
+        """Free the key of a request that does not exist, unless another use has taken it over."""
+        for own_use in (use, replace(use, settled=True)):
+            self._release(keys=[_name(owner, key)], args=[str(own_use)])
 
 
 def _name(owner: str, key: str) -> str:
-    """Of a fixed length, whatever a client sends."""
+    """The Redis key. Hashed, so its length does not depend on what a client sends."""
     return idempotency_key(hashlib.sha256(f"{owner}\0{key}".encode()).hexdigest())

@@ -1,11 +1,10 @@
-"""One finished picture as everybody is told of it: in a result and by a webhook alike."""
+"""The JSON object of a finished picture, the same in results and in webhook messages."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from typing_extensions import TypedDict
+
+from app.core.requests.types import Output
 
 
 class Picture(TypedDict):
@@ -18,14 +17,14 @@ class Picture(TypedDict):
     seed: str
 
 
-def told(made: Mapping[str, Any], url: str) -> Picture:
-    """made: an output of a record (worker/finish.py), which knows more than is told here."""
+def picture_body(output: Output, url: str) -> Picture:
+    """url: the signed link to the file."""
     return {
         "url": url,
-        "content_type": made["content_type"],
-        "file_name": made["file_name"],
-        "file_size": made["file_size"],
-        "width": made["width"],
-        "height": made["height"],
-        "seed": str(made["seed"]),
+        "content_type": output.content_type,
+        "file_name": output.file_name,
+        "file_size": output.file_size,
+        "width": output.width,
+        "height": output.height,
+        "seed": str(output.seed),
     }

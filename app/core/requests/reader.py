@@ -1,8 +1,7 @@
-"""What the api reads for almost every call, without a thread: whose key it carries, and a request's
-record. AccessLog that wait at the same time share one round trip and one connection.
+"""Asynchronous reads that almost every call of the api needs: the API key and a request's record.
+Concurrent calls share one round trip and one connection.
 
-What a key and a record are is decided in app.core.accounts.api_keys and app.core.requests.store.
-Writes one thing: that a key was used, at most once a minute and in the round trip that reads it.
+Writes only the time of a key's last use, at most once a minute and in the same round trip.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ _NOTED_AT_MOST = 10_000
 
 
 class Reader:
-    """unfinished: how many requests had not ended at the last round trip; expired ones count until
-    somebody notices."""
+    """unfinished: the number of unfinished requests at the last round trip. It includes expired
+    ones until maintenance drops them."""
 
     def __init__(self, redis: async_redis.Redis) -> None:
         self.unfinished = 0
@@ -36,8 +35,8 @@ class Reader:
         self._batch = Batch(self._ask)
 
     async def key(self, secret: str) -> Key | None:
-        """The live key that `secret` is: neither revoked nor expired. Looking up a hash leaks no
-        timing about the secret."""
+        """The key with this secret, unless it is revoked or expired. The lookup is by hash, so its
+        timing does not leak the secret."""
         key, _ = await self.key_and_record(secret, "")
         return key
 
@@ -49,7 +48,7 @@ class Reader:
     async def key_and_record(
         self, secret: str, request_id: str
     ) -> tuple[Key | None, RequestRecord | None]:
-        """Both at once. Whether the record is the key's to see is for the caller to say."""
+        """Both in one round trip. The caller checks that the key may see the record."""
         question = digest(secret), keys.request(request_id)
         stored, flat = json.loads(await self._batch.answer(question))
         fields = dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}
@@ -59,25 +58,25 @@ class Reader:
         return key, record_from(request_id, fields)
 
     async def _ask(self, questions: Sequence[tuple[str, str]]) -> list[bytes]:
-        """For each (digest of a secret, key of a record) both as JSON."""
+        """One JSON answer for each question (digest of a secret, Redis key of a record)."""
         now = time.time()
-        noting = [(hashed, self._to_note(hashed, now)) for hashed, _ in questions]
-        *found, self.unfinished = await self._script(
+        uses = [(hashed, self._id_to_note(hashed, now)) for hashed, _ in questions]
+        *answers, self.unfinished = await self._script(
             keys=[
                 keys.API_KEYS,
                 keys.API_KEYS_USED,
                 keys.UNFINISHED,
                 *(record for _, record in questions),
             ],
-            args=[repr(now), *chain.from_iterable(noting)],
+            args=[repr(now), *chain.from_iterable(uses)],
         )
-        return cast(list[bytes], found)
+        return cast(list[bytes], answers)
 
-    def _to_note(self, hashed: str, now: float) -> str:
-        """The id to note the use of a key by, if that was not done in the last minute."""
+    def _id_to_note(self, hashed: str, now: float) -> str:
+        """The key id under which to record this use; "" if one was recorded in the last minute."""
         if now - self._noted.get(hashed, 0.0) < _USE_NOTED_S:
             return ""
-        if len(self._noted) >= _NOTED_AT_MOST:  # secrets that are no keys count as well
+        if len(self._noted) >= _NOTED_AT_MOST:  # invalid secrets are counted too
             self._noted.clear()
         self._noted[hashed] = now
         return key_id_of(hashed)

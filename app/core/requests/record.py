@@ -1,19 +1,28 @@
-"""The request record: its fields, its words for where it stands, and how it is read from Redis.
+"""The request record: its fields, its states and stages, and how it is read from Redis.
 
-Owns what a hash `req:ID` means. Changes nothing: requests.py does, with the scripts.
+Owns the meaning of the hash `req:ID`. Changes nothing: app/core/requests/store.py does.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import TypeVar
 
 from app.core.accounts.credits import to_credits
+from app.core.requests.types import (
+    GenerationParameters,
+    Output,
+    Provenance,
+    SavedWork,
+    Source,
+    StoredPicture,
+    WebhookTarget,
+    outputs_from_json,
+)
 
 
 class Status(StrEnum):
@@ -28,7 +37,7 @@ class Status(StrEnum):
 
 
 class Stage(IntEnum):
-    """The jobs of a request, in order; the number is what the record holds.
+    """The jobs of a request, in order; the record holds the number.
 
     A request begins with FETCH when its picture is on another server, else with PREPARE.
     """
@@ -47,15 +56,20 @@ class Stage(IntEnum):
 class RequestRecord:
     """A request as it was when read. Times are Unix seconds; None means not yet.
 
-    cost: in credits, 0 until its size is known. remaining: what the key had left when the request
-    had COMPLETED; None for a key without a budget.
+    width, height: of the result, in pixels. work: in work units. annotated: the blob `ID:control`
+    has the control map, not the picture. error_status: for v1. inference_s: seconds in the model.
+    evaluations, controlled: how often the model and the ControlNet were evaluated. profile: the
+    speed profile that was used. predicted_s: the forecast, at the start, of the seconds to the end.
+    key_id: of the API key. price: credits for a work unit. cost: in credits, 0 until the size is
+    known. remaining: credits of the key after the request had COMPLETED; None for a key without a
+    budget. control_map: also None when the request asked for nothing else.
     """
 
     id: str
     owner: str
     status: Status
-    params: Mapping[str, Any]
-    source: Mapping[str, str]
+    params: GenerationParameters
+    source: Source
     created_at: float
     expires_at: float
     started_at: float | None = None
@@ -69,25 +83,30 @@ class RequestRecord:
     stage: Stage = Stage.PREPARE
     error: str | None = None
     error_status: int = 500
-    outputs: tuple[Mapping[str, Any], ...] = ()
+    outputs: tuple[Output, ...] = ()
     inference_s: float | None = None
     evaluations: int = 0
     controlled: int = 0
     profile: str = "exact"
     predicted_s: float | None = None
-    kept: Mapping[str, Any] = field(default_factory=dict)
-    webhook: Mapping[str, str] | None = None
-    key: str = ""
+    saved_work: SavedWork = field(default_factory=SavedWork)
+    webhook: WebhookTarget | None = None
+    key_id: str = ""
     price: float = 0.0
     cost: float = 0.0
     remaining: float | None = None
-    control_map: Mapping[str, Any] | None = None
-    made_with: Mapping[str, Any] = field(default_factory=dict)
+    control_map: StoredPicture | None = None
+    provenance: Provenance | None = None
 
     @property
     def only_map(self) -> bool:
-        """What was asked for is the control map and no picture made with it."""
-        return bool(self.params.get("only_map"))
+        """The client wants the control map alone."""
+        return self.params.only_map
+
+    @property
+    def pictures(self) -> tuple[StoredPicture, ...]:
+        """Every file that the request has made, the control map last."""
+        return (*self.outputs, self.control_map) if self.control_map else self.outputs
 
     @property
     def queue_s(self) -> float:
@@ -99,13 +118,16 @@ class RequestRecord:
         return (self.ended_at or time.time()) - self.created_at
 
 
+Parsed = TypeVar("Parsed")
+_NO_SAVED_WORK = SavedWork()
+
 ID = re.compile("[0-9a-f]{32}")
-"""What every id of a request looks like."""
+"""The form of a request id."""
 
 
 def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | None:
-    """The record that a hash of Redis is, or None when there is none."""
-    if "status" not in fields:  # nothing at all, or a rest that expired between two commands
+    """The record in a Redis hash, or None when there is none. Raises KeyError and ValueError."""
+    if "status" not in fields:  # no hash, or some fields written after it had expired
         return None
 
     def number(name: str) -> float | None:
@@ -114,14 +136,17 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
     def integer(name: str) -> int | None:
         return int(fields[name]) if name in fields else None
 
+    def parsed(name: str, parse: Callable[[str], Parsed]) -> Parsed | None:
+        return parse(fields[name]) if name in fields else None
+
     remaining = integer("remaining")
 
     return RequestRecord(
         id=request_id,
         owner=fields["owner"],
         status=Status(fields["status"]),
-        params=json.loads(fields["params"]),
-        source=json.loads(fields["source"]),
+        params=GenerationParameters.from_json(fields["params"]),
+        source=Source.from_json(fields["source"]),
         created_at=float(fields["created_at"]),
         expires_at=float(fields["expires_at"]),
         started_at=number("started_at"),
@@ -135,18 +160,18 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
         stage=Stage(int(fields["stage"])),
         error=fields.get("error"),
         error_status=integer("error_status") or 500,
-        outputs=tuple(json.loads(fields.get("outputs", "[]"))),
+        outputs=parsed("outputs", outputs_from_json) or (),
         inference_s=number("inference_s"),
         evaluations=integer("evaluations") or 0,
         controlled=integer("controlled") or 0,
         profile=fields.get("profile", "exact"),
         predicted_s=number("predicted_s"),
-        kept=json.loads(fields.get("kept", "{}")),
-        webhook=json.loads(fields.get("webhook", "null")),
-        key=fields.get("key", ""),
+        saved_work=parsed("kept", SavedWork.from_json) or _NO_SAVED_WORK,
+        webhook=parsed("webhook", WebhookTarget.from_json),
+        key_id=fields.get("key", ""),
         price=number("price") or 0.0,
         cost=to_credits(integer("cost") or 0),
         remaining=None if remaining is None else to_credits(remaining),
-        control_map=json.loads(fields.get("control_map", "null")),
-        made_with=json.loads(fields.get("made_with", "{}")),
+        control_map=parsed("control_map", StoredPicture.from_json),
+        provenance=parsed("made_with", Provenance.from_json),
     )

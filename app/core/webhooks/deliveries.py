@@ -1,9 +1,10 @@
-"""The log of webhooks: what is to be sent where, each attempt, and when the next one is due.
+"""Webhook deliveries: target, body, the log of attempts, and the due time of the next attempt.
 
-A delivery is a hash `webhook:ID`, its attempts a list beside it, and while it is pending it stands
-in a sorted set by the time of its next attempt. Taking one up moves that time on by a lease, so a
-sender that dies is replaced; a receiver may get the same message twice. An attempt is written down
-before it is made: one whose sender died stays in the log without an end. Does not send.
+A delivery is a hash `webhook:ID`; its attempts are a list beside it. A pending delivery is also in
+a sorted set by the due time of its next attempt. Claiming a delivery pushes its due time back by a
+lease. If the sender dies, another one picks the delivery up, so receivers may see duplicates
+(at-least-once). An attempt is logged before it starts; if its sender dies, the entry stays without
+an end. Sends nothing.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from app.core.redis.keys import DELIVERIES_DUE, delivery, delivery_attempts
 from app.core.stored_json import from_stored
 
 LEASE_SLACK_S = 5.0
-"""Seconds of a lease beyond the longest attempt."""
-KEPT_S = 7 * 86_400
-"""How long a delivery is on record after its last change."""
+"""Seconds that a lease exceeds the longest attempt by."""
+RETENTION_S = 7 * 86_400
+"""How long a delivery is stored after its last change."""
 
 
 class State(StrEnum):
@@ -35,8 +36,8 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """status: of HTTP, None when there was no answer; error: why not, None with an answer.
-    duration_s: None for one that has not ended: it is being made, or its sender died."""
+    """status: of HTTP, None without a response; error: the reason then, else None. duration_s: None
+    while the attempt is in flight, and for ever if its sender has died."""
 
     at: float
     duration_s: float | None = None
@@ -53,13 +54,13 @@ class Attempt:
 
     @property
     def final(self) -> bool:
-        """410 Gone: the receiver wants no more."""
+        """410 Gone: the receiver asks for no further attempts."""
         return self.status == 410
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """next_at: Unix seconds; None when there is no next attempt."""
+    """next_at: due time of the next attempt in Unix seconds; None when there will be none."""
 
     request_id: str
     owner: str
@@ -71,25 +72,25 @@ class Delivery:
 
     @property
     def message_id(self) -> str:
-        """The same in every attempt, so that a receiver knows what it has seen."""
+        """The same in every attempt, so that receivers recognise duplicates."""
         return f"msg_{self.request_id}"
 
 
 class Deliveries:
     def __init__(self, redis: Redis, pauses_s: Sequence[float], timeout_s: float) -> None:
-        """pauses_s: between one attempt and the next; as many as there may be further ones.
-        timeout_s: the longest that an attempt takes."""
+        """pauses_s: seconds of back-off before each further attempt; their number is the number of
+        further attempts. timeout_s: the longest duration of an attempt."""
         self._redis = redis
         self._lease_s = timeout_s + LEASE_SLACK_S
         self._pauses_s = pauses_s
-        self._kept_s = int(KEPT_S + max(pauses_s, default=0))
+        self._retention_s = int(RETENTION_S + max(pauses_s, default=0))
         self._create = redis.register_script(script("webhooks/create"))
         self._begin = redis.register_script(script("webhooks/begin"))
         self._settle = redis.register_script(script("webhooks/settle"))
         self._take = redis.register_script(script("webhooks/take"))
 
     def create(self, request_id: str, owner: str, url: str, body: str) -> bool:
-        """Due at once. False: it was there already."""
+        """Store a delivery that is due at once. False: it exists already."""
         fields = ("owner", owner, "url", url, "body", body)
         return bool(self._run(self._create, request_id, repr(time.time()), *fields))
 
@@ -113,46 +114,46 @@ class Deliveries:
         )
 
     def due(self) -> bool:
-        """Whether any has to be sent now."""
+        """True when a delivery is due now."""
         return bool(self._redis.zcount(DELIVERIES_DUE, "-inf", time.time()))
 
     def take(self, most: int) -> list[str]:
-        """The requests of deliveries that are due, those that wait longest first, owners in turns:
-        the caller's until the lease ends."""
+        """Claim at most this many due deliveries: longest due first, owners in turns. Their request
+        ids, which no other sender gets until the lease ends."""
         now = time.time()
         taken = self._take(keys=[DELIVERIES_DUE], args=[repr(now), repr(now + self._lease_s), most])
-        return [one.decode() for one in cast(list[bytes], taken)]
+        return [request_id.decode() for request_id in cast(list[bytes], taken)]
 
     def begin(self, request_id: str, attempt: Attempt) -> int | None:
-        """Write down an attempt that is about to be made, and renew the lease: its place in the
-        log. None: there is nothing to send any more."""
+        """Log an attempt that is about to start and renew the lease. Its position in the log, from
+        1; None: the delivery is not pending any more."""
         lease_end = repr(time.time() + self._lease_s)
-        place: int = self._run(self._begin, request_id, _entry(attempt), lease_end)
-        return place or None
+        position: int = self._run(self._begin, request_id, _entry(attempt), lease_end)
+        return position or None
 
     def settle(self, delivery: Delivery, place: int, attempt: Attempt) -> State:
-        """Write down how an attempt ended, and say what becomes of the delivery, which is as it
-        was before the attempt. Attempts whose senders died use up no pause.
+        """Log how an attempt ended and schedule the next one. The new state. delivery: as it was
+        before the attempt. place: from begin(). Attempts whose senders died are not counted.
         """
-        made = sum(earlier.ended for earlier in delivery.attempts)
+        ended = sum(earlier.ended for earlier in delivery.attempts)
         state, next_at = State.PENDING, 0.0
         if attempt.delivered:
             state = State.DELIVERED
-        elif attempt.final or made >= len(self._pauses_s):
+        elif attempt.final or ended >= len(self._pauses_s):
             state = State.GIVEN_UP
         else:
-            next_at = time.time() + self._pauses_s[made]
+            next_at = time.time() + self._pauses_s[ended]
         outcome = (_entry(attempt), state, repr(next_at), str(place))
         self._run(self._settle, delivery.request_id, *outcome)
         return state
 
     def drop(self, request_id: str) -> None:
-        """Strike off one whose record has expired."""
+        """Remove the due time of a delivery that has expired."""
         self._redis.zrem(DELIVERIES_DUE, request_id)
 
     def _run(self, script: Any, request_id: str, *args: str) -> Any:
         keys = [delivery(request_id), delivery_attempts(request_id), DELIVERIES_DUE]
-        return script(keys=keys, args=[request_id, str(self._kept_s), *args])
+        return script(keys=keys, args=[request_id, str(self._retention_s), *args])
 
 
 def _entry(attempt: Attempt) -> str:

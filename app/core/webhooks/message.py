@@ -1,5 +1,5 @@
-"""Webhooks by the Standard Webhooks specification (https://www.standardwebhooks.com): where one may
-go, what it says, how it is signed. Neither sends nor stores anything but the owners' secrets.
+"""Webhooks by the Standard Webhooks specification (https://www.standardwebhooks.com): allowed
+targets, the message, its signature and the owners' secrets. Sends nothing.
 """
 
 from __future__ import annotations
@@ -24,39 +24,40 @@ from app.core.egress.addresses import PORTS, AllowList, is_public, parse_address
 from app.core.egress.urls import parse_url
 from app.core.errors import UrlRejected
 from app.core.redis import keys
-from app.core.requests.outputs import Picture, told
+from app.core.requests.outputs import Picture, picture_body
 from app.core.requests.record import RequestRecord, Status
+from app.core.requests.types import Output
 from app.core.storage.links import LinkSigner, output_path
 from app.core.stored_json import from_stored
 
 URL_MAX = 2048
 OVERLAP_S = 86_400
-"""Seconds that a secret signs beside its successor."""
+"""Seconds for which a rotated secret still signs, beside its successor."""
 
 _INSIDE = re.compile(r"(.*\.)?(localhost|local|internal|intranet|lan|home\.arpa)")
 
 
 def check_target(url: str, allow: AllowList) -> None:
-    """Raises UrlRejected for what is no http(s) URL or shows already that it leads inside.
+    """Raises UrlRejected for anything but an http(s) URL, and for one that visibly leads inside.
 
-    What a name resolves to is checked when a connection is made (app/core/egress/connections.py),
-    for it may change, and the api looks nothing up. Here: addresses in every spelling, names that
-    can only be inside, and ports.
+    Checks addresses in every spelling, names that can only be internal, and ports. The api resolves
+    no names: app/core/egress/connections.py checks the address when it connects, because a name may
+    resolve to another address by then.
     """
     try:
         url.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair: nothing could store or send it
+    except UnicodeEncodeError:  # a lone surrogate, which can be neither stored nor sent
         raise UrlRejected("it is malformed") from None
-    to = parse_url(url)
-    if allow.allows_host(to.host, to.connects_to):
+    target = parse_url(url)
+    if allow.allows_host(target.host, target.connects_to):
         return
-    address = _literal(to.host)
+    address = _literal(target.host)
     if address is not None and allow.allows_address(address):
         return
-    if to.connects_to not in PORTS:
+    if target.connects_to not in PORTS:
         raise UrlRejected("its port is not allowed")
     if address is None:
-        inside = "." not in to.host or _INSIDE.fullmatch(to.host) is not None
+        inside = "." not in target.host or _INSIDE.fullmatch(target.host) is not None
     else:
         inside = not is_public(address)
     if inside:
@@ -64,7 +65,7 @@ def check_target(url: str, allow: AllowList) -> None:
 
 
 def check_key_target(url: str, allow: AllowList) -> None:
-    """check_target() for the webhook of a key, "" for none. ValueError, naming the field."""
+    """check_target() for the webhook of a key; "" is none. Raises ValueError with the field."""
     if len(url) > URL_MAX:
         raise ValueError(f"webhook_url: a URL has at most {URL_MAX} characters")
     if url:
@@ -75,7 +76,7 @@ def check_key_target(url: str, allow: AllowList) -> None:
 
 
 def _literal(host: str) -> Any:
-    """The address that a host is, also where only a resolver would see it (127.1, 0x7f000001)."""
+    """The address that a host is, also in the spellings of inet_aton (127.1, 0x7f000001)."""
     try:
         return parse_address(host)
     except ValueError:
@@ -87,11 +88,11 @@ def _literal(host: str) -> Any:
 
 
 def payload(record: RequestRecord, links: LinkSigner) -> str:
-    """The body of the webhook that tells of a request's end, as JSON. `data` has keys of
+    """The JSON body of the webhook that reports the end of a request. `data` has keys of
     GET /v2/requests/{id}, with the same values."""
     assert record.webhook is not None
     assert record.ended_at is not None
-    origin = record.webhook["origin"]
+    origin = record.webhook.origin
     data: dict[str, Any] = {
         "request_id": record.id,
         "status": record.status,
@@ -100,23 +101,22 @@ def payload(record: RequestRecord, links: LinkSigner) -> str:
         "status_url": f"{origin}/v2/requests/{record.id}/status",
     }
     if record.status is Status.COMPLETED:
-        data["seed"] = str(record.params["seed"])
-        data["images"] = [_picture(record, made, links, origin) for made in record.outputs]
+        data["seed"] = str(record.params.seed)
+        data["images"] = [_picture(record, output, links, origin) for output in record.outputs]
     event = f"request.{record.status.lower()}"
     message = {"type": event, "timestamp": rfc3339(record.ended_at), "data": data}
     return json.dumps(message, separators=(",", ":"))
 
 
-def _picture(record: RequestRecord, made: Any, links: LinkSigner, origin: str) -> Picture:
-    path = output_path(record.id, made["file_name"])
-    url = origin + links.sign(path, int(record.expires_at))
-    return told(made, url)
+def _picture(record: RequestRecord, output: Output, links: LinkSigner, origin: str) -> Picture:
+    path = output_path(record.id, output.file_name)
+    return picture_body(output, origin + links.sign(path, int(record.expires_at)))
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """An owner's secrets as receivers know them. previous signs too until OVERLAP_S after
-    rotated_at (Unix seconds).
+    """The secrets of an owner, in the form that receivers use. previous signs too until OVERLAP_S
+    after rotated_at (Unix seconds).
     """
 
     current: str
@@ -133,12 +133,12 @@ class WebhookSecrets:
         self._redis = redis
 
     def of(self, owner: str) -> Secret:
-        """The owner's; made when there is none."""
+        """The owner's secret; created when there is none."""
         self._redis.hsetnx(keys.WEBHOOK_SECRETS, owner, json.dumps(asdict(Secret(_mint()))))
         return from_stored(Secret, cast(bytes, self._redis.hget(keys.WEBHOOK_SECRETS, owner)))
 
     def rotate(self, owner: str) -> Secret:
-        """A new one; the last one goes on signing for OVERLAP_S."""
+        """A new secret; the previous one still signs for OVERLAP_S."""
         rotated = Secret(_mint(), self.of(owner).current, time.time())
         self._redis.hset(keys.WEBHOOK_SECRETS, owner, json.dumps(asdict(rotated)))
         return rotated
@@ -149,7 +149,7 @@ def _mint() -> str:
 
 
 def signature(keys: Sequence[str], message_id: str, timestamp: int, body: str) -> str:
-    """The value of `webhook-signature`: one `v1,...` for each secret."""
+    """The value of the header `webhook-signature`: one `v1,...` for each secret."""
     signed = f"{message_id}.{timestamp}.{body}".encode()
     return " ".join(f"v1,{_sign(key, signed)}" for key in keys)
 

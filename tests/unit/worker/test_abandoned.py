@@ -13,6 +13,8 @@ from rq.serializers import JSONSerializer
 
 from app.core.queueing.jobs import CPU, GPU
 from app.core.requests.record import RequestRecord, Stage, Status
+from app.core.requests.stage_results import StageResult
+from tests.support.records import PARAMS, SOURCE
 from worker.abandoned import fail_request
 from worker.gpu_worker import GpuWorker
 from worker.runtime import Runtime
@@ -26,7 +28,7 @@ TEXT = "Internal error: the workers that took this request did not survive"
 def context(worker_runtime: Runtime) -> Runtime:
     """A worker with one submitted request."""
     requests = worker_runtime.requests
-    requests.submit(ID, "a", {}, {}, requests.expiry())
+    requests.submit(ID, "a", PARAMS, SOURCE, requests.expiry())
     return worker_runtime
 
 
@@ -62,7 +64,7 @@ def test_an_abandoned_job_whose_stage_had_advanced_does_not_end_its_request(
 ) -> None:
     """Its last execution advanced the request, then died before RQ recorded the job's success."""
     job = queued(context)
-    run_stage(ID, Stage.PREPARE, lambda *_: {})
+    run_stage(ID, Stage.PREPARE, lambda *_: StageResult())
     job.retries_left = 0
     fail_request(job, context.redis, None, None, None)
     assert record(context).status is Status.QUEUED
@@ -94,7 +96,7 @@ def die_with_a_job(context: Runtime, worker: GpuWorker) -> None:
 def test_a_request_survives_three_workers_and_ends_with_the_fourth(
     context: Runtime, worker: GpuWorker
 ) -> None:
-    run_stage(ID, Stage.PREPARE, lambda *_: {})
+    run_stage(ID, Stage.PREPARE, lambda *_: StageResult())
     queue = context.jobs.queue(GPU)
     for _ in range(3):
         die_with_a_job(context, worker)

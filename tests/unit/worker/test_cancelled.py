@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,8 @@ from app.core.errors import Cancelled
 from app.core.lifecycle.cancellation import cancel
 from app.core.queueing.jobs import GPU
 from app.core.requests.record import Stage, Status
+from app.core.requests.stage_results import PrepareResult
+from app.core.requests.types import GenerationParameters, Source
 from models.evaluation_log import GeneratedImage, ResumeStore
 from models.pipeline import Generation, OnStep
 from models.spec import GenerationSpec
@@ -28,17 +31,17 @@ from worker.runtime import Runtime
 pytestmark = pytest.mark.torch
 
 STEPS = 15
-PARAMS = {
-    "prompt": "x",
-    "cn_type": "canny",
-    "cn_strength": 0.7,
-    "cn_stop": 0.6,
-    "guidance": 4.0,
-    "steps": STEPS,
-    "sampler": "euler",
-    "scheduler": "simple",
-    "samples": 1,
-}
+PARAMS = GenerationParameters(
+    prompt="x",
+    cn_type="canny",
+    cn_strength=0.7,
+    cn_stop=0.6,
+    guidance=4.0,
+    steps=STEPS,
+    sampler="euler",
+    scheduler="simple",
+    samples=1,
+)
 VICTIM, NEXT = 0, 1
 """Seeds by which the stub of the model distinguishes the two requests."""
 
@@ -120,10 +123,10 @@ def worker(worker_runtime: Runtime) -> Iterator[GpuWorker]:
 
 def prepared(context: Runtime, request_id: str, seed: int) -> None:
     expires_at = context.requests.expiry()
-    context.requests.submit(request_id, "t", {**PARAMS, "seed": seed}, {}, expires_at)
+    context.requests.submit(request_id, "t", replace(PARAMS, seed=seed), Source(), expires_at)
     context.requests.claim(request_id, Stage.PREPARE, "e")
-    size = {"width": 16, "height": 16, "work": 1.0}
-    context.requests.advance(request_id, Stage.PREPARE, "e", size)
+    result = PrepareResult(16, 16, work=1.0, profile="exact", annotated=False)
+    context.requests.advance(request_id, Stage.PREPARE, "e", result)
     context.blobs.put(f"{request_id}:control", bytes(16 * 16 * 3), expires_at)
     context.jobs.enqueue(request_id, Stage.GENERATE)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from rq.timeouts import JobTimeoutException
@@ -13,19 +14,21 @@ from app.core.history.base import Query
 from app.core.lifecycle.background_jobs import BackgroundJob, sweep_outbox
 from app.core.queueing.jobs import FINISH, WEBHOOKS
 from app.core.requests.record import RequestRecord, Stage
+from app.core.requests.stage_results import FinishResult, StageResult
+from app.core.requests.types import GenerationParameters, Source, WebhookTarget
 from worker import completion_notifier as job
 from worker.runtime import Runtime
 from worker.stage import run_stage
 
 OWNER = "a"
-PARAMS = {"prompt": "p", "seed": 7}
-HOOK = {"url": "https://a.example/", "origin": "https://b.example"}
+PARAMS = GenerationParameters(prompt="p", seed=7)
+HOOK = WebhookTarget("https://a.example/", "https://b.example")
 
 
-def submit(context: Runtime, number: int = 0, webhook: dict[str, str] | None = None) -> str:
+def submit(context: Runtime, number: int = 0, webhook: WebhookTarget | None = None) -> str:
     request_id = f"{number:032x}"
     expires_at = context.requests.expiry()
-    context.requests.submit(request_id, OWNER, PARAMS, {"kind": "file"}, expires_at, webhook)
+    context.requests.submit(request_id, OWNER, PARAMS, Source(kind="file"), expires_at, webhook)
     return request_id
 
 
@@ -38,7 +41,8 @@ def history_ids(context: Runtime) -> list[str]:
 def test_ending_a_request_enqueues_the_notifier(worker_runtime: Runtime, good: bool) -> None:
     request_id = submit(worker_runtime)
     for stage in Stage:
-        run_stage(request_id, stage, lambda *_: {} if good else {}["a fault"])
+        result = FinishResult() if stage is Stage.FINISH else StageResult()
+        run_stage(request_id, stage, lambda *_, result=result: result if good else {}["a fault"])
     assert [name for name in worker_runtime.jobs.queue(FINISH).job_ids if name.startswith("tell-")]
     job.notify()
     assert history_ids(worker_runtime) == [request_id]
@@ -141,7 +145,7 @@ def test_a_webhook_is_stored_and_its_delivery_is_enqueued(worker_runtime: Runtim
     job.notify()
     delivery = worker_runtime.deliveries.get(request_id)
     assert delivery is not None
-    assert (delivery.owner, delivery.url) == (OWNER, HOOK["url"])
+    assert (delivery.owner, delivery.url) == (OWNER, HOOK.url)
     assert json.loads(delivery.body)["type"] == "request.failed"
     assert len(worker_runtime.jobs.queue(WEBHOOKS).job_ids) == 1
 
@@ -149,7 +153,7 @@ def test_a_webhook_is_stored_and_its_delivery_is_enqueued(worker_runtime: Runtim
 def test_a_webhook_that_cannot_be_serialised_blocks_no_other(
     worker_runtime: Runtime, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broken = submit(worker_runtime, 1, {**HOOK, "url": "https://a.example/\ud800"})
+    broken = submit(worker_runtime, 1, replace(HOOK, url="https://a.example/\ud800"))
     sound = submit(worker_runtime, 2, HOOK)
     for request_id in (broken, sound):
         worker_runtime.requests.fail(request_id, GenerationFailed("no"))

@@ -18,6 +18,7 @@ from rq.utils import now, utcformat
 from app.core.queueing.jobs import CPU, GPU
 from app.core.requests.record import Stage
 from app.core.requests.store import Account
+from tests.support.records import PARAMS, SOURCE
 from tests.support.waiting import until
 from worker import fair_queue
 from worker.fair_queue import FairQueue
@@ -45,7 +46,7 @@ class Rig:
 
     def submit(self, key: str, number: int = 0) -> None:
         requests, name = self.context.requests, f"{key}{number}-{uuid4().hex}"
-        requests.submit(name, key, {}, {}, requests.expiry(), account=Account(key))
+        requests.submit(name, key, PARAMS, SOURCE, requests.expiry(), account=Account(key))
         self.context.jobs.enqueue(name, Stage.PREPARE)
 
     def waiting(self) -> list[str]:

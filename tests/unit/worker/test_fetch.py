@@ -7,7 +7,9 @@ from typing import Any, cast
 import pytest
 
 from app.core.requests.record import RequestRecord, Stage, Status
+from app.core.requests.types import Source
 from tests.support.pictures import PictureHost
+from tests.support.records import PARAMS
 from worker.fetch import fetch
 from worker.runtime import Runtime
 
@@ -27,8 +29,8 @@ def with_settings(context: Runtime, **settings: Any) -> Runtime:
 def fetched(context: Runtime, url: str, field: str = "image") -> RequestRecord:
     """The record after both parts of the job."""
     requests = context.requests
-    source = {"kind": "url", "url": url, "field": field}
-    requests.submit(ID, "a", {}, source, requests.expiry(), stage=Stage.FETCH)
+    source = Source(field, "url", url)
+    requests.submit(ID, "a", PARAMS, source, requests.expiry(), stage=Stage.FETCH)
     rest = fetch(ID)
     assert rest is not None
     assert record(context).stage is Stage.FETCH  # until the download is done
@@ -83,7 +85,9 @@ def test_a_download_times_out(context: Runtime, host: PictureHost) -> None:
 
 def test_a_request_that_has_ended_is_not_downloaded(context: Runtime, host: PictureHost) -> None:
     requests = context.requests
-    requests.submit(ID, "a", {}, {"url": host.origin}, requests.expiry(), stage=Stage.PREPARE)
+    requests.submit(
+        ID, "a", PARAMS, Source("image", "url", host.origin), requests.expiry(), stage=Stage.PREPARE
+    )
     before = len(host.requests)
     assert fetch(ID) is None
     assert len(host.requests) == before

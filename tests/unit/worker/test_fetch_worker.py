@@ -15,7 +15,9 @@ from app.core.errors import Cancelled
 from app.core.queueing.jobs import CPU, FETCH
 from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.requests.store import Account
+from app.core.requests.types import Source
 from tests.support.pictures import PictureHost
+from tests.support.records import PARAMS
 from worker.fetch_worker import FetchWorker
 from worker.runtime import Runtime
 
@@ -37,10 +39,10 @@ def worker(context: Runtime) -> Iterator[FetchWorker]:
 
 def submit(context: Runtime, url: str, key: str = "a", field: str = "image") -> str:
     requests, request_id = context.requests, uuid4().hex
-    source = {"kind": "url", "url": url, "field": field}
+    source = Source(field, "url", url)
     account = Account(key)
     requests.submit(
-        request_id, key, {}, source, requests.expiry(), account=account, stage=Stage.FETCH
+        request_id, key, PARAMS, source, requests.expiry(), account=account, stage=Stage.FETCH
     )
     context.jobs.enqueue(request_id, Stage.FETCH)
     return request_id

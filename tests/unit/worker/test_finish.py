@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -12,31 +13,33 @@ from PIL import Image
 from app.core.errors import ContentWithheld
 from app.core.images.metadata import embedded
 from app.core.requests.record import RequestRecord, Stage, Status
+from app.core.requests.types import GenerationParameters, Output, Provenance, Source
 from app.core.settings import Settings
 from tests.support.pictures import astronaut, opened
+from tests.support.records import generated, prepared
 from tests.support.redis_keys import dump
 from worker import finish as job
 from worker.runtime import Runtime
 
 ID = "f" * 32
-PARAMS = {
-    "prompt": "a lighthouse",
-    "cn_type": "depth",
-    "cn_strength": 0.7,
-    "cn_stop": 0.6,
-    "guidance": 4.0,
-    "steps": 17,
-    "sampler": "deis",
-    "scheduler": "beta",
-    "seed": 9,
-    "samples": 2,
-    "image_format": "jpeg",
-    "quality": 90,
-    "base64": False,
-    "use_input_img_dimension": True,
-    "custom_width": 1024,
-    "custom_height": 1024,
-}
+PARAMS = GenerationParameters(
+    prompt="a lighthouse",
+    cn_type="depth",
+    cn_strength=0.7,
+    cn_stop=0.6,
+    guidance=4.0,
+    steps=17,
+    sampler="deis",
+    scheduler="beta",
+    seed=9,
+    samples=2,
+    image_format="jpeg",
+    quality=90,
+    base64=False,
+    use_input_img_dimension=True,
+    custom_width=1024,
+    custom_height=1024,
+)
 
 
 def ended(
@@ -45,14 +48,14 @@ def ended(
     """The record after the job, for pictures of 100x60 made as 112x64. lost: blobs that are not
     there any more."""
     expires_at = context.requests.expiry()
-    context.requests.submit(ID, "a", {**PARAMS, **params}, {}, expires_at)
-    size = {"width": 100, "height": 60, "annotated": annotated, "work": 2.0}
-    for stage, found in (
-        (Stage.PREPARE, size),
-        (Stage.GENERATE, {"inference_s": 1.0, "made_with": {"checkpoint": "stub"}}),
+    context.requests.submit(ID, "a", replace(PARAMS, **params), Source(), expires_at)
+    made_by = Provenance(checkpoint="stub")
+    for stage, result in (
+        (Stage.PREPARE, prepared(width=100, height=60, annotated=annotated, work=2.0)),
+        (Stage.GENERATE, generated(inference_s=1.0, profile="exact", provenance=made_by)),
     ):
         context.requests.claim(ID, stage, "e")
-        context.requests.advance(ID, stage, "e", found)
+        context.requests.advance(ID, stage, "e", result)
     for index in range(2):
         pixels = astronaut((112, 64)).rotate(index * 90).tobytes()
         context.blobs.put(f"{ID}:pixels:{index}", pixels, expires_at)
@@ -105,7 +108,7 @@ def test_the_setting_output_metadata_decides_whether_files_have_metadata(
     assert "exif" not in silent.info
     assert silent.tobytes() == telling.tobytes()
     assert b"lighthouse" not in (worker_runtime.blobs.get(f"{ID}:output:1") or b"")
-    assert record.outputs[1]["pixels_sha256"] == metadata["pixels_sha256"]
+    assert record.outputs[1].pixels_sha256 == metadata["pixels_sha256"]
 
 
 @pytest.mark.parametrize("annotated", [True, False])
@@ -116,7 +119,7 @@ def test_the_control_map_is_delivered_uncropped(worker_runtime: Runtime, annotat
     assert control_map.size == (112, 64)
     assert (control_map.getextrema() == ((0, 0),) * 3) is annotated
     assert record.control_map is not None
-    assert (record.control_map["file_name"], record.control_map["width"]) == ("map.png", 112)
+    assert (record.control_map.file_name, record.control_map.width) == ("map.png", 112)
     for name in ("control", "map", "pixels:0"):
         assert worker_runtime.blobs.get(f"{ID}:{name}") is None
 
@@ -182,21 +185,21 @@ def test_the_outputs_are_described_in_the_record(worker_runtime: Runtime) -> Non
     for number, made in enumerate(record.outputs):
         data = worker_runtime.blobs.get(f"{ID}:output:{number}")
         assert data is not None
-        assert made == {
-            "file_name": f"{number}.png",
-            "content_type": "image/png",
-            "file_size": len(data),
-            "width": 100,
-            "height": 60,
-            "seed": 9 + number,
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "pixels_sha256": hashlib.sha256(opened(data).tobytes()).hexdigest(),
-        }
+        assert made == Output(
+            file_name=f"{number}.png",
+            content_type="image/png",
+            file_size=len(data),
+            width=100,
+            height=60,
+            seed=9 + number,
+            sha256=hashlib.sha256(data).hexdigest(),
+            pixels_sha256=hashlib.sha256(opened(data).tobytes()).hexdigest(),
+        )
         pixels = astronaut((112, 64)).rotate(number * 90).crop((6, 2, 106, 62))
         assert opened(data).tobytes() == pixels.tobytes()
         blob_ttl_s = cast(int, worker_runtime.redis.ttl(f"blob:{ID}:output:{number}"))
         assert abs(blob_ttl_s - cast(int, worker_runtime.redis.ttl(f"req:{ID}"))) <= 1
-    assert [made["seed"] for made in record.outputs] == [9, 10]
+    assert [made.seed for made in record.outputs] == [9, 10]
 
 
 @pytest.mark.parametrize("image_format", ["jpeg", "webp"])
@@ -207,15 +210,15 @@ def test_the_pixel_digest_is_of_the_decoded_file(
     record = finished(worker_runtime, image_format=image_format, samples=1)
     [made] = record.outputs
     pixels = delivered(worker_runtime, "0").tobytes()
-    assert made["pixels_sha256"] == hashlib.sha256(pixels).hexdigest()
-    assert made["content_type"] == f"image/{image_format}"
+    assert made.pixels_sha256 == hashlib.sha256(pixels).hexdigest()
+    assert made.content_type == f"image/{image_format}"
 
 
 def test_a_picture_has_the_quality_of_its_request(worker_runtime: Runtime) -> None:
     sizes = []
     for quality in (20, 90):
         record = finished(worker_runtime, quality=quality, samples=1)
-        sizes.append(record.outputs[0]["file_size"])
+        sizes.append(record.outputs[0].file_size)
         worker_runtime.requests.forget(ID)
     assert sizes[0] < sizes[1] / 2
 
@@ -259,7 +262,7 @@ def test_a_request_that_has_ended_is_not_finished(worker_runtime: Runtime) -> No
 def test_a_request_for_a_map_alone_has_the_map_as_its_output(worker_runtime: Runtime) -> None:
     record = finished(worker_runtime, only_map=True)
     [made] = record.outputs
-    assert (made["file_name"], made["seed"], made["width"], made["height"]) == ("0.png", 0, 112, 64)
+    assert (made.file_name, made.seed, made.width, made.height) == ("0.png", 0, 112, 64)
     assert record.control_map is None
     assert delivered(worker_runtime, "0").size == (112, 64)
     assert embedded(delivered(worker_runtime, "0")) is None

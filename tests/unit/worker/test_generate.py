@@ -13,30 +13,32 @@ from PIL import Image
 
 from app import VERSION
 from app.core.requests.record import RequestRecord, Stage, Status
+from app.core.requests.types import GenerationParameters, Source
 from app.core.settings import Settings
 from models.errors import NonFiniteLatents
 from models.evaluation_log import GeneratedImage, ResumeStore
 from models.geometry import resolution_mu
 from models.pipeline import Generation, OnPrediction, OnStep
 from models.spec import GenerationSpec
+from tests.support.records import SOURCE, prepared
 from worker import generate as job
 from worker.runtime import Runtime
 
 pytestmark = pytest.mark.torch
 
 ID = "e" * 32
-PARAMS = {
-    "prompt": "x",
-    "cn_type": "canny",
-    "cn_strength": 0.7,
-    "cn_stop": 0.6,
-    "guidance": 4.0,
-    "steps": 17,
-    "sampler": "deis",
-    "scheduler": "beta",
-    "seed": 9,
-    "samples": 2,
-}
+PARAMS = GenerationParameters(
+    prompt="x",
+    cn_type="canny",
+    cn_strength=0.7,
+    cn_stop=0.6,
+    guidance=4.0,
+    steps=17,
+    sampler="deis",
+    scheduler="beta",
+    seed=9,
+    samples=2,
+)
 
 
 @pytest.fixture
@@ -51,9 +53,9 @@ def context(worker_runtime: Runtime) -> Runtime:
         weights={"base": "owner/name@commit"},
     )
     expires_at = context.requests.expiry()
-    context.requests.submit(ID, "a", PARAMS, {}, expires_at)
+    context.requests.submit(ID, "a", PARAMS, SOURCE, expires_at)
     context.requests.claim(ID, Stage.PREPARE, "e1")
-    context.requests.advance(ID, Stage.PREPARE, "e1", {"width": 100, "height": 60})
+    context.requests.advance(ID, Stage.PREPARE, "e1", prepared(width=100, height=60))
     context.blobs.put(f"{ID}:control", Image.new("RGB", (112, 64), "red").tobytes(), expires_at)
     return context
 
@@ -111,9 +113,10 @@ def test_the_model_gets_the_request_and_its_pixels_are_stored(
     assert record(context).profile == "exact"
     assert record(context).inference_s is not None
     assert context.blobs.get(f"{ID}:map") == Image.new("RGB", (112, 64), "red").tobytes()
-    made_with = record(context).made_with
-    assert made_with["weights"] == {"base": "owner/name@commit"}
-    assert made_with["versions"]["flux-controlnet-server"] == VERSION
+    provenance = record(context).provenance
+    assert provenance is not None
+    assert provenance.weights == {"base": "owner/name@commit"}
+    assert provenance.versions["flux-controlnet-server"] == VERSION
     assert context.jobs.queue("finish").job_ids == [f"{ID}-finish"]
 
 
@@ -126,12 +129,14 @@ def test_a_request_for_a_map_alone_generates_no_picture(
 
     monkeypatch.setattr(job, "make_control_map", make)
     context.requests.forget(ID)
-    context.requests.submit(ID, "a", {**PARAMS, "only_map": True}, {}, context.requests.expiry())
+    context.requests.submit(
+        ID, "a", replace(PARAMS, only_map=True), Source(), context.requests.expiry()
+    )
     context.requests.claim(ID, Stage.PREPARE, "e1")
-    context.requests.advance(ID, Stage.PREPARE, "e1", {"width": 100, "height": 60})
+    context.requests.advance(ID, Stage.PREPARE, "e1", prepared(width=100, height=60))
     run()
     assert context.blobs.get(f"{ID}:map") == Image.new("RGB", (112, 64), "blue").tobytes()
-    assert record(context).made_with == {}
+    assert record(context).provenance is None
     assert context.jobs.queue("finish").job_ids == [f"{ID}-finish"]
 
 
@@ -225,7 +230,7 @@ def test_mu_auto_follows_the_size(context: Runtime) -> None:
 def test_requests_without_a_profile_get_the_workers_profile(
     context: Runtime, asked: dict[str, str], used: str
 ) -> None:
-    params = {**PARAMS, **asked}
+    params = replace(PARAMS, **asked)
     spec = job.spec_of(replace(record(context), params=params), Settings(profile="fast"))
     assert spec.profile == used
 
@@ -273,10 +278,10 @@ def test_the_predicted_time_comes_from_the_measured_throughput(
 ) -> None:
     model(monkeypatch, lambda *args, **_: makes(args[2], 1))
     context.requests.forget(ID)
-    context.requests.submit(ID, "a", PARAMS, {}, context.requests.expiry())
+    context.requests.submit(ID, "a", PARAMS, SOURCE, context.requests.expiry())
     context.requests.claim(ID, Stage.PREPARE, "e1")
-    prepared = {"width": 100, "height": 60, "work": 30.0}
-    context.requests.advance(ID, Stage.PREPARE, "e1", prepared)
+    result = prepared(width=100, height=60, work=30.0)
+    context.requests.advance(ID, Stage.PREPARE, "e1", result)
     context.redis.hset("measured", mapping={"unit_s:exact": 0.5, "delivery_s": 2, "work": 1})
     run()
     assert record(context).predicted_s == 17.0
@@ -321,7 +326,7 @@ def test_evaluations_are_saved_with_their_source(
 
     model(monkeypatch, generate)
     run()
-    assert record(context).kept["source"] == f"{VERSION} stub exact float32 mu 1.15"
+    assert record(context).saved_work.source == f"{VERSION} stub exact float32 mu 1.15"
 
 
 @pytest.mark.parametrize("annotated", [True, False])

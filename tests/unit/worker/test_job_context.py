@@ -16,6 +16,7 @@ from app.core.lifecycle.background_jobs import BackgroundJob
 from app.core.queueing.jobs import CPU, FINISH, GPU
 from app.core.requests.record import Stage
 from app.core.telemetry import logs, tracing
+from tests.support.records import PARAMS, SOURCE
 from worker import generate, prepare
 from worker.forking_worker import PrepareWorker
 from worker.gpu_worker import GpuWorker
@@ -91,7 +92,7 @@ def test_the_span_of_a_job_is_a_child_of_its_submission(
     requests, jobs = worker_runtime.requests, worker_runtime.jobs
     client = f"00-{'a' * 32}-{'b' * 16}-01"
     with tracing.span("submit", client, server=True):
-        requests.submit(ID, "team-a", {}, {"kind": "file"}, requests.expiry())
+        requests.submit(ID, "team-a", PARAMS, SOURCE, requests.expiry())
     jobs.enqueue(ID, Stage.PREPARE)
     job = jobs.queue(CPU).fetch_job(f"{ID}-prepare")
     assert job is not None

@@ -25,6 +25,7 @@ from app.core.lifecycle.cancellation import cancel
 from app.core.queueing.jobs import GPU
 from app.core.queueing.workers import live_workers
 from app.core.requests.record import Stage, Status
+from tests.support.records import PARAMS, SOURCE
 from tests.support.redis_keys import mentions
 from worker import lease
 from worker.gpu_worker import GpuWorker
@@ -263,7 +264,7 @@ def test_a_job_of_a_request_that_has_ended_is_put_back_and_does_nothing(
     worker_runtime: Runtime, queue: Queue, hire: Hire, clock: Clock, job: ModuleType
 ) -> None:
     requests, jobs = worker_runtime.requests, worker_runtime.jobs
-    requests.submit(REQUEST, "a", {}, {}, requests.expiry(), stage=Stage.GENERATE)
+    requests.submit(REQUEST, "a", PARAMS, SOURCE, requests.expiry(), stage=Stage.GENERATE)
     jobs.enqueue(REQUEST, Stage.GENERATE)
     take(hire())
     parts = requests, jobs, worker_runtime.blobs, worker_runtime.background_jobs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,20 +11,23 @@ from PIL import Image
 
 from app.core.errors import Cancelled
 from app.core.requests.record import RequestRecord, Stage
+from app.core.requests.stage_results import PrepareResult
+from tests.support.records import PARAMS, SOURCE
 from worker.map_file import map_file, store_early
 from worker.runtime import Runtime
 
 ID = "d" * 32
 NAME = f"{ID}:output:map"
+PREPARED = PrepareResult(16, 16, work=1.0, profile="exact", annotated=True)
 PIXELS = bytes(range(256)) * 3  # 16x16
 
 
 def prepared(context: Runtime, **fields: Any) -> RequestRecord:
     expires_at = context.requests.expiry()
-    context.requests.submit(ID, "t", {}, {}, expires_at)
+    context.requests.submit(ID, "t", PARAMS, SOURCE, expires_at)
     context.requests.claim(ID, Stage.PREPARE, "e")
-    found = {"width": 16, "height": 16, "annotated": True, **fields}
-    context.requests.advance(ID, Stage.PREPARE, "e", found)
+    result = replace(PREPARED, **fields)
+    context.requests.advance(ID, Stage.PREPARE, "e", result)
     context.blobs.put(f"{ID}:control", PIXELS, expires_at)
     record = context.requests.get(ID)
     assert record is not None

@@ -6,6 +6,7 @@ import base64
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from app.core.queueing.jobs import GPU
 from app.core.queueing.workers import MAX_PIXELS_FIELD
 from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.requests.store import Account
+from app.core.requests.types import GenerationParameters, Source
 from models.controls import make_plain_map
 from models.geometry import generated_size
 from tests.support.pictures import astronaut, encoded
@@ -23,16 +25,16 @@ from worker import prepare as job
 from worker.runtime import Runtime
 
 ID = "d" * 32
-PARAMS = {
-    "cn_type": "depth",
-    "use_input_img_dimension": True,
-    "custom_width": 640,
-    "custom_height": 480,
-    "sampler": "heun",
-    "scheduler": "ddim_uniform",
-    "steps": 15,
-    "samples": 2,
-}
+PARAMS = GenerationParameters(
+    cn_type="depth",
+    use_input_img_dimension=True,
+    custom_width=640,
+    custom_height=480,
+    sampler="heun",
+    scheduler="ddim_uniform",
+    steps=15,
+    samples=2,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -43,9 +45,12 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, tuple[int, int]]]
     return asked
 
 
+FILE = Source(kind="file")
+
+
 def ended(
     context: Runtime,
-    source: dict[str, str],
+    source: Source,
     data: bytes | None = None,
     account: Account | None = None,
     **params: Any,
@@ -53,7 +58,9 @@ def ended(
     """The record after the job."""
     requests = context.requests
     expires_at = requests.expiry()
-    requests.submit(ID, "a", {**PARAMS, **params}, source, expires_at, account=account or Account())
+    requests.submit(
+        ID, "a", replace(PARAMS, **params), source, expires_at, account=account or Account()
+    )
     if data is not None:
         context.blobs.put(f"{ID}:source", data, expires_at)
     job.prepare(ID)
@@ -66,7 +73,7 @@ def prepared(
     context: Runtime, size: tuple[int, int], account: Account | None = None, **params: Any
 ) -> RequestRecord:
     """The record after the job, for an uploaded picture of `size`."""
-    record = ended(context, {"kind": "file"}, encoded(astronaut(size)), account, **params)
+    record = ended(context, FILE, encoded(astronaut(size)), account, **params)
     assert record.error is None
     return record
 
@@ -159,9 +166,7 @@ def test_a_decoder_that_takes_too_long_fails_its_request(
         yield
 
     monkeypatch.setattr(job, "time_limit", elapsed)
-    ended(
-        worker_runtime, {"kind": "file", "field": "control_image"}, encoded(astronaut((1000, 500)))
-    )
+    ended(worker_runtime, Source("control_image", "file"), encoded(astronaut((1000, 500))))
     assert allowed == [3.0, 3.25]
     assert set(errors) == {"control_image: decoding it takes longer than it may"}
 
@@ -196,7 +201,7 @@ def test_the_cost_is_settled_when_the_size_is_known(worker_runtime: Runtime) -> 
 def test_a_request_that_exceeds_the_credits_fails(worker_runtime: Runtime) -> None:
     Ledger(worker_runtime.redis).open("k", 0.5)
     account = Account("k", price=2.0, reserved=to_amount(0.5))
-    record = ended(worker_runtime, {"kind": "file"}, encoded(astronaut((100, 60))), account)
+    record = ended(worker_runtime, FILE, encoded(astronaut((100, 60))), account)
     assert record.status is Status.FAILED
     assert str(record.error).startswith("Insufficient credits. You have 0.5 credits,")
     assert worker_runtime.blobs.get(f"{ID}:control") is None
@@ -215,7 +220,7 @@ def test_an_execution_that_lost_its_claim_charges_no_credits(
     ledger = Ledger(worker_runtime.redis)
     ledger.open("k", 10.0)
     account = Account("k", price=2.0, reserved=to_amount(5.0))
-    record = ended(worker_runtime, {"kind": "file"}, encoded(astronaut((100, 60))), account)
+    record = ended(worker_runtime, FILE, encoded(astronaut((100, 60))), account)
     assert (record.status, record.width, record.cost) == (Status.QUEUED, None, 0.0)
     assert ledger.balances() == {"k": 5.0}
     assert worker_runtime.blobs.get(f"{ID}:source") is not None  # the other execution needs it
@@ -228,7 +233,7 @@ def test_a_request_for_a_map_alone_has_no_work_and_no_cost(worker_runtime: Runti
 
 
 def link(context: Runtime, path: str) -> dict[str, str]:
-    return {"kind": "url", "url": "https://a.example" + context.links.sign(path, 4_000_000_000)}
+    return Source(kind="url", url="https://a.example" + context.links.sign(path, 4_000_000_000))
 
 
 @pytest.mark.parametrize(
@@ -269,12 +274,12 @@ def test_a_picture_comes_from_the_body_or_from_the_fetch_worker(
 ) -> None:
     data = encoded(astronaut((30, 20)))
     body = base64.b64encode(data) if kind == "base64" else data
-    record = ended(worker_runtime, {"kind": kind, "url": "https://a.example/a.png"}, body)
+    record = ended(worker_runtime, Source("image", kind, "https://a.example/a.png"), body)
     assert (record.width, record.height, record.error) == (30, 20, None)
 
 
 def test_a_picture_whose_bytes_have_expired_is_a_failure(worker_runtime: Runtime) -> None:
-    record = ended(worker_runtime, {"kind": "file", "field": "control_image"})
+    record = ended(worker_runtime, Source("control_image", "file"))
     assert (record.status, record.error) == (
         Status.FAILED,
         "control_image: its bytes have expired",
@@ -286,7 +291,7 @@ def test_a_picture_may_be_as_large_as_the_settings_say(
     worker_runtime: Runtime, setting: dict[str, int]
 ) -> None:
     worker_runtime.settings = worker_runtime.settings.model_copy(update=setting)
-    record = ended(worker_runtime, {"kind": "file"}, encoded(astronaut((30, 20))))
+    record = ended(worker_runtime, FILE, encoded(astronaut((30, 20))))
     assert (record.status, record.error_status) == (Status.FAILED, 400)
 
 
@@ -299,7 +304,7 @@ def test_a_ready_map_of_the_generated_size_is_used_unchanged(
     picture = astronaut(size)
     record = ended(
         worker_runtime,
-        {"kind": "file", "field": "control_image"},
+        Source("control_image", "file"),
         encoded(picture),
         use_input_img_dimension=False,
         custom_width=100,

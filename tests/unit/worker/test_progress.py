@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from PIL import Image
 
 from app.core.redis import keys
 from app.core.requests.record import Stage
+from app.core.requests.types import GenerationParameters, Source
 from worker.meter import Device
 from worker.progress import Progress
 from worker.runtime import Runtime
@@ -29,9 +31,9 @@ def context(worker_runtime: Runtime) -> Runtime:
     return worker_runtime
 
 
-def progress(context: Runtime, **params: object) -> Progress:
+def progress(context: Runtime, **params: Any) -> Progress:
     requests = context.requests
-    requests.submit(ID, "a", params, {}, requests.expiry())
+    requests.submit(ID, "a", GenerationParameters(**params), Source(), requests.expiry())
     requests.claim(ID, Stage.GENERATE, "mine")
     record = requests.get(ID)
     assert record is not None

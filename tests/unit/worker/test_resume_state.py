@@ -15,9 +15,11 @@ from PIL import Image
 from app.core.lifecycle.temporary_blobs import delete_temporary_blobs
 from app.core.redis import keys
 from app.core.requests.record import Stage, Status
+from app.core.requests.types import GenerationParameters, SavedWork, Source
 from models.checkpoints import Checkpoint, LoadedCheckpoint, load
 from models.evaluation_log import EvaluationLog, GeneratedImage
 from tests.support.pictures import astronaut
+from tests.support.records import SOURCE, prepared
 from worker import generate as job
 from worker import resume_state as resume_state_module
 from worker.progress import Progress
@@ -29,18 +31,18 @@ pytestmark = pytest.mark.torch
 
 ID, UNDISTURBED = "c" * 32, "d" * 32
 SIZE = (64, 48)
-PARAMS = {
-    "prompt": "x",
-    "cn_type": "canny",
-    "cn_strength": 0.7,
-    "cn_stop": 0.6,
-    "guidance": 4.0,
-    "steps": 6,
-    "sampler": "dpmpp_sde",
-    "scheduler": "simple",
-    "seed": 9,
-    "samples": 3,
-}
+PARAMS = GenerationParameters(
+    prompt="x",
+    cn_type="canny",
+    cn_strength=0.7,
+    cn_stop=0.6,
+    guidance=4.0,
+    steps=6,
+    sampler="dpmpp_sde",
+    scheduler="simple",
+    seed=9,
+    samples=3,
+)
 
 
 class Killed(BaseException):
@@ -55,12 +57,11 @@ def context(worker_runtime: Runtime, stand_in: LoadedCheckpoint) -> Runtime:
     context.settings = context.settings.model_copy(update={"resume_every_s": 1e-9})
     expires_at = context.requests.expiry()
     for request_id in (ID, UNDISTURBED):
-        context.requests.submit(request_id, "a", PARAMS, {}, expires_at)
+        context.requests.submit(request_id, "a", PARAMS, SOURCE, expires_at)
         context.requests.claim(request_id, Stage.PREPARE, "e1")
         width, height = SIZE
-        context.requests.advance(
-            request_id, Stage.PREPARE, "e1", {"width": width, "height": height}
-        )
+        result = prepared(width=width, height=height)
+        context.requests.advance(request_id, Stage.PREPARE, "e1", result)
         control = astronaut().resize(SIZE, Image.Resampling.BOX)
         context.blobs.put(f"{request_id}:control", control.tobytes(), expires_at)
     return context
@@ -158,7 +159,7 @@ def test_a_short_request_saves_no_evaluations(
     assert evaluation_blobs(context) == []
     record = context.requests.get(ID)
     assert record is not None
-    assert record.kept == {}
+    assert record.saved_work == SavedWork()
 
 
 def test_a_worker_with_another_model_starts_over(
@@ -200,8 +201,8 @@ def test_a_worker_that_lost_the_request_saves_nothing(
     assert job.generate(ID) is None
     record = context.requests.get(ID)
     assert record is not None
-    assert record.kept == records[0].kept
-    names = {f"blob:{name}".encode() for name, _ in record.kept["chunks"]}
+    assert record.saved_work == records[0].saved_work
+    names = {f"blob:{name}".encode() for name, _ in record.saved_work.chunks}
     assert set(evaluation_blobs(context)) == names
     assert record.status is Status.PROCESSING
 
@@ -236,9 +237,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def claimed(worker_runtime: Runtime) -> Runtime:
     """A gpu worker that has a request for three pictures of 16x16, and saves every ten seconds."""
     requests = worker_runtime.requests
-    requests.submit(ID, "a", {"samples": 3}, {}, requests.expiry())
+    requests.submit(ID, "a", GenerationParameters(samples=3), Source(), requests.expiry())
     requests.claim(ID, Stage.PREPARE, "e0")
-    requests.advance(ID, Stage.PREPARE, "e0", {"width": 16, "height": 16})
+    requests.advance(ID, Stage.PREPARE, "e0", prepared(width=16, height=16))
     requests.claim(ID, Stage.GENERATE, "e1")
     return worker_runtime
 
@@ -249,10 +250,10 @@ def resume_state(context: Runtime, execution: str = "e1", source: str = "demo") 
     return ResumeState(context, record, execution, source)
 
 
-def kept_state(context: Runtime) -> dict[str, Any]:
+def kept_state(context: Runtime) -> SavedWork:
     record = context.requests.get(ID)
     assert record is not None
-    return dict(record.kept)
+    return record.saved_work
 
 
 def log_of(*evaluations: bytes) -> EvaluationLog:
@@ -275,8 +276,8 @@ def test_evaluations_are_saved_every_ten_seconds(
     clock.elapsed_s = elapsed_s
     state.after_step(0, log_of(b"ab", b"cd"))
     assert claimed.blobs.get(chunk("e1", 0)) == (b"abcd" if saved else None)
-    expected = {"source": "demo", "made": [], "chunks": [[chunk("e1", 0), 2]], "seconds": 10.0}
-    assert kept_state(claimed) == (expected if saved else {})
+    expected = SavedWork("demo", (), ((chunk("e1", 0), 2),), 10.0)
+    assert kept_state(claimed) == (expected if saved else SavedWork())
 
 
 def test_the_save_interval_counts_from_the_last_save(claimed: Runtime, clock: Clock) -> None:
@@ -285,7 +286,7 @@ def test_the_save_interval_counts_from_the_last_save(claimed: Runtime, clock: Cl
         state.after_step(0, log_of(evaluation))
     assert claimed.blobs.get(chunk("e1", 0)) == b"ab"
     assert claimed.blobs.get(chunk("e1", 1)) == b"ef"
-    assert kept_state(claimed)["chunks"] == [[chunk("e1", 0), 1], [chunk("e1", 1), 1]]
+    assert kept_state(claimed).chunks == ((chunk("e1", 0), 1), (chunk("e1", 1), 1))
 
 
 def test_nothing_is_saved_without_new_evaluations(claimed: Runtime, clock: Clock) -> None:
@@ -293,10 +294,10 @@ def test_nothing_is_saved_without_new_evaluations(claimed: Runtime, clock: Clock
     state.save()
     clock.elapsed_s = 10.0
     state.after_step(0, log_of())
-    assert kept_state(claimed) == {}
+    assert kept_state(claimed) == SavedWork()
     clock.elapsed_s = 19.9
     state.after_step(0, log_of(b"ab"))
-    assert kept_state(claimed) == {}
+    assert kept_state(claimed) == SavedWork()
 
 
 def test_a_later_execution_finds_evaluations_images_and_time(
@@ -323,12 +324,12 @@ def test_a_later_execution_finds_evaluations_images_and_time(
     assert [list(second.recorded(index)) for index in (0, 1, 2)] == [[], [b"ab", b"cd", b"ef"], []]
     clock.elapsed_s = 110.0
     second.after_step(1, log_of(b"gh"))
-    assert [name for name, _ in kept_state(claimed)["chunks"]] == [
+    assert [name for name, _ in kept_state(claimed).chunks] == [
         chunk("e1", 0),
         chunk("e1", 1),
         chunk("e2", 2),
     ]
-    assert kept_state(claimed)["seconds"] == 30.0
+    assert kept_state(claimed).seconds == 30.0
 
 
 def test_evaluations_of_another_model_are_not_replayed(claimed: Runtime, clock: Clock) -> None:
@@ -351,7 +352,7 @@ def test_a_lost_chunk_ends_the_recorded_evaluations(claimed: Runtime, clock: Clo
     assert list(second.recorded(0)) == [b"0"]
     clock.elapsed_s += 10.0
     second.after_step(0, log_of(b"new"))
-    assert kept_state(claimed)["chunks"] == [[chunk("e1", 0), 1], [chunk("e1", 1), 1]]
+    assert kept_state(claimed).chunks == ((chunk("e1", 0), 1), (chunk("e1", 1), 1))
     assert claimed.blobs.get(chunk("e1", 1)) == b"new"
 
 
@@ -361,7 +362,7 @@ def test_an_image_whose_pixels_are_lost_is_generated_again(claimed: Runtime) -> 
     state = resume_state(claimed)
     assert state.finished_image(0) is None
     state.after_image(0, image(2))
-    assert kept_state(claimed)["made"] == [[12, 2]]
+    assert kept_state(claimed).pictures == ((12, 2),)
 
 
 def test_a_finished_image_is_stored_and_its_evaluations_are_deleted(
@@ -373,7 +374,7 @@ def test_a_finished_image_is_stored_and_its_evaluations_are_deleted(
     state.after_image(0, image(1))
     assert evaluation_blobs(claimed) == []
     assert claimed.blobs.get(f"{ID}:pixels:0") == bytes([1]) * 768
-    assert (kept_state(claimed)["made"], kept_state(claimed)["chunks"]) == ([[11, 1]], [])
+    assert (kept_state(claimed).pictures, kept_state(claimed).chunks) == (((11, 1),), ())
     clock.elapsed_s = 30.0
     state.save()  # no log of another image exists yet
     assert evaluation_blobs(claimed) == []
@@ -409,4 +410,4 @@ def test_an_execution_that_lost_its_claim_saves_no_evaluations(
     assert evaluation_blobs(claimed) == []
     with pytest.raises(LostClaim):
         state.after_image(0, image(1))
-    assert kept_state(claimed) == {}
+    assert kept_state(claimed) == SavedWork()

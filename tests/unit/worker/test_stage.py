@@ -12,8 +12,11 @@ from rq.timeouts import JobTimeoutException
 from app.core.errors import BlobsUnavailable, Cancelled, ImageRejected
 from app.core.queueing.jobs import CPU, FINISH, GPU
 from app.core.requests.record import RequestRecord, Stage, Status
+from app.core.requests.stage_results import FinishResult, StageResult
+from app.core.requests.types import GenerationParameters, Source
+from tests.support.records import PARAMS, SOURCE, prepared
 from worker.runtime import Runtime
-from worker.stage import Fields, LostClaim, run_split_stage, run_stage
+from worker.stage import LostClaim, run_split_stage, run_stage
 
 ID = "c" * 32
 
@@ -22,7 +25,7 @@ ID = "c" * 32
 def context(worker_runtime: Runtime) -> Runtime:
     """A worker with one submitted request."""
     requests = worker_runtime.requests
-    requests.submit(ID, "a", {}, {}, requests.expiry())
+    requests.submit(ID, "a", PARAMS, SOURCE, requests.expiry())
     return worker_runtime
 
 
@@ -32,12 +35,12 @@ def record(context: Runtime) -> RequestRecord:
     return stored
 
 
-def nothing(_context: Runtime, _record: RequestRecord, _execution: str) -> Fields:
-    return {"width": 10}
+def nothing(_context: Runtime, _record: RequestRecord, _execution: str) -> StageResult:
+    return prepared(width=10)
 
 
 def raising(error: BaseException) -> Any:
-    def work(_context: Runtime, _record: RequestRecord, _execution: str) -> Fields:
+    def work(_context: Runtime, _record: RequestRecord, _execution: str) -> StageResult:
         raise error
 
     return work
@@ -50,8 +53,9 @@ def test_a_finished_stage_enqueues_the_next(context: Runtime) -> None:
 
 
 def test_the_last_stage_completes_the_request(context: Runtime) -> None:
-    for stage in (Stage.PREPARE, Stage.GENERATE, Stage.FINISH):
+    for stage in (Stage.PREPARE, Stage.GENERATE):
         assert run_stage(ID, stage, nothing)
+    assert run_stage(ID, Stage.FINISH, lambda *_: FinishResult())
     assert record(context).status is Status.COMPLETED
     assert notify_jobs(context) == 1
 
@@ -63,14 +67,14 @@ def notify_jobs(context: Runtime) -> int:
 
 def test_a_fetched_picture_is_prepared_next(worker_runtime: Runtime) -> None:
     requests, jobs = worker_runtime.requests, worker_runtime.jobs
-    requests.submit(ID, "a", {}, {}, requests.expiry(), stage=Stage.FETCH)
+    requests.submit(ID, "a", PARAMS, SOURCE, requests.expiry(), stage=Stage.FETCH)
     assert run_stage(ID, Stage.FETCH, nothing)
     assert jobs.queue(CPU).job_ids == [f"{ID}-prepare"]
 
 
 def test_a_finished_stage_whose_next_job_is_missing_only_enqueues_it(context: Runtime) -> None:
     context.requests.claim(ID, Stage.PREPARE, "died")
-    context.requests.advance(ID, Stage.PREPARE, "died", {})
+    context.requests.advance(ID, Stage.PREPARE, "died", StageResult())
     assert not run_stage(ID, Stage.PREPARE, raising(AssertionError("must not run again")))
     assert context.jobs.queue(GPU).job_ids == [f"{ID}-generate"]
     assert record(context).status is Status.QUEUED
@@ -81,19 +85,19 @@ def test_a_request_for_a_map_that_prepare_has_made_skips_the_gpu(
     worker_runtime: Runtime, advanced_before: bool
 ) -> None:
     requests = worker_runtime.requests
-    requests.submit(ID, "a", {"only_map": True}, {}, requests.expiry())
+    requests.submit(ID, "a", GenerationParameters(only_map=True), Source(), requests.expiry())
     if advanced_before:
         requests.claim(ID, Stage.PREPARE, "died")
-        requests.advance(ID, Stage.GENERATE, "died", {"annotated": True})
-    run_stage(ID, Stage.PREPARE, lambda *_: {"annotated": True})
+        requests.advance(ID, Stage.GENERATE, "died", prepared(annotated=True))
+    run_stage(ID, Stage.PREPARE, lambda *_: prepared(annotated=True))
     assert worker_runtime.jobs.queue(GPU).job_ids == []
     assert worker_runtime.jobs.queue(FINISH).job_ids == [f"{ID}-finish"]
 
 
 def test_a_map_that_needs_a_detector_goes_to_the_gpu(worker_runtime: Runtime) -> None:
     requests = worker_runtime.requests
-    requests.submit(ID, "a", {"only_map": True}, {}, requests.expiry())
-    run_stage(ID, Stage.PREPARE, lambda *_: {"annotated": False})
+    requests.submit(ID, "a", GenerationParameters(only_map=True), Source(), requests.expiry())
+    run_stage(ID, Stage.PREPARE, lambda *_: prepared(annotated=False))
     assert worker_runtime.jobs.queue(GPU).job_ids == [f"{ID}-generate"]
 
 
@@ -141,9 +145,9 @@ def test_an_unavailable_blob_store_leaves_the_request_open_and_the_worker_backs_
 
 
 def test_an_execution_that_lost_its_claim_writes_nothing(context: Runtime) -> None:
-    def overtaken(context: Runtime, record: RequestRecord, _execution: str) -> Fields:
+    def overtaken(context: Runtime, record: RequestRecord, _execution: str) -> StageResult:
         context.requests.claim(record.id, Stage.PREPARE, "other")
-        return {"width": 99}
+        return prepared(width=99)
 
     assert not run_stage(ID, Stage.PREPARE, overtaken)
     assert record(context).width is None
@@ -168,7 +172,7 @@ def test_blobs_stored_after_a_request_has_ended_are_deleted(
 ) -> None:
     """Blobs of a request that another execution holds stay."""
 
-    def work(context: Runtime, record: RequestRecord, _execution: str) -> Fields:
+    def work(context: Runtime, record: RequestRecord, _execution: str) -> StageResult:
         context.blobs.put(f"{ID}:control", b"x", record.expires_at)
         if ended:
             context.requests.fail(ID, Cancelled())
@@ -176,7 +180,7 @@ def test_blobs_stored_after_a_request_has_ended_are_deleted(
             context.requests.claim(ID, stage, "another")
         if noticed:
             raise LostClaim
-        return {}
+        return StageResult()
 
     caplog.set_level(logging.INFO)
     assert not run_stage(ID, stage, work)
@@ -195,7 +199,7 @@ def in_two_parts(end: Any) -> Any:
 
 
 def test_a_split_stage_is_open_until_its_deferred_work_has_run(context: Runtime) -> None:
-    deferred = run_split_stage(ID, Stage.PREPARE, in_two_parts(lambda: {"width": 7}))
+    deferred = run_split_stage(ID, Stage.PREPARE, in_two_parts(lambda: prepared(width=7)))
     assert deferred is not None
     assert (record(context).stage, context.jobs.carried_stages()) == (Stage.PREPARE, set())
     deferred()
@@ -208,9 +212,9 @@ def test_a_split_stage_may_fail_in_either_part(context: Runtime) -> None:
     assert record(context).error == "image: bad"
     assert run_split_stage(ID, Stage.PREPARE, raising(AssertionError("must not run"))) is None
     context.requests.forget(ID)
-    context.requests.submit(ID, "a", {}, {}, context.requests.expiry())
+    context.requests.submit(ID, "a", PARAMS, SOURCE, context.requests.expiry())
 
-    def end() -> Fields:
+    def end() -> StageResult:
         raise ImageRejected("image: bad at its end")
 
     deferred = run_split_stage(ID, Stage.PREPARE, in_two_parts(end))

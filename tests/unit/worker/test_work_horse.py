@@ -14,19 +14,20 @@ from rq.results import Result
 
 from app.core.queueing.jobs import CPU, GPU
 from app.core.requests.record import RequestRecord, Stage, Status
+from app.core.requests.types import GenerationParameters, Source
 from tests.support.picture_files import bombs, filled, saved
 from tests.support.servers import ROOT, environment
 from tests.support.slow_jpeg import slow_jpeg
 from worker.runtime import Runtime
 
-PARAMS = {
-    "cn_type": "canny",
-    "use_input_img_dimension": True,
-    "sampler": "euler",
-    "scheduler": "simple",
-    "steps": 15,
-    "samples": 1,
-}
+PARAMS = GenerationParameters(
+    cn_type="canny",
+    use_input_img_dimension=True,
+    sampler="euler",
+    scheduler="simple",
+    steps=15,
+    samples=1,
+)
 # The real worker, with less memory for a decoder and the given time limit for every size, so that
 # small files exceed them.
 PROGRAM = """
@@ -73,7 +74,7 @@ def cpu_worker(worker_runtime: Runtime, redis_server: str, kind: str) -> Iterato
 def ended(context: Runtime, picture: bytes) -> RequestRecord:
     """The record of a request for this picture, after its prepare job."""
     request_id, expires_at = uuid.uuid4().hex, context.requests.expiry()
-    context.requests.submit(request_id, "a", PARAMS, {"kind": "file"}, expires_at)
+    context.requests.submit(request_id, "a", PARAMS, Source(kind="file"), expires_at)
     context.blobs.put(f"{request_id}:source", picture, expires_at)
     context.jobs.enqueue(request_id, Stage.PREPARE)
     job = context.jobs.queue(CPU).fetch_job(f"{request_id}-prepare")

@@ -24,9 +24,11 @@ from app.core.queueing.jobs import GPU, Jobs
 from app.core.queueing.workers import MAX_PIXELS_FIELD
 from app.core.redis.connection import connect
 from app.core.requests.record import Stage
+from app.core.requests.stage_results import FinishResult, GenerateResult
 from app.core.requests.store import RequestStore
 from app.core.settings import Settings
 from app.main import create_app
+from tests.support.records import PARAMS, SOURCE, generated, prepared
 from tests.support.servers import running_redis
 
 BODY = {"image": "aGVsbG8=", "prompt": "x"}
@@ -231,27 +233,27 @@ def test_a_picture_over_the_smallest_cards_bound_is_400(
     assert api.post("/v2/flux-controlnet", json=body).status_code == 200
 
 
-def ended(redis_url: str, made: dict[str, Any] | None) -> str:
-    """The id of a request of team-a that COMPLETED with `made` by the gpu worker, or FAILED."""
+def ended(redis_url: str, result: GenerateResult | None) -> str:
+    """The id of a request of team-a that COMPLETED with this result of GENERATE, or FAILED."""
     client, request_id = connect(redis_url), uuid4().hex
     store = RequestStore(client, ttl_s=60)
-    store.submit(request_id, "team-a", {}, {}, store.expiry())
-    fields: list[dict[str, Any]] = [{"width": 10, "height": 6, "work": 2.5}, made or {}]
-    for stage, found in zip((Stage.PREPARE, Stage.GENERATE), fields, strict=True):
-        store.claim(request_id, stage, "e")
-        if stage is Stage.GENERATE and made is None:
-            store.fail(request_id, GenerationFailed(), "e")
-        else:
-            store.advance(request_id, stage, "e", found)
+    store.submit(request_id, "team-a", PARAMS, SOURCE, store.expiry())
+    store.claim(request_id, Stage.PREPARE, "e")
+    store.advance(request_id, Stage.PREPARE, "e", prepared(width=10, height=6, work=2.5))
+    store.claim(request_id, Stage.GENERATE, "e")
+    if result is None:
+        store.fail(request_id, GenerationFailed(), "e")
+    else:
+        store.advance(request_id, Stage.GENERATE, "e", result)
     store.claim(request_id, Stage.FINISH, "e")
-    store.complete(request_id, "e", {"outputs": []})
+    store.complete(request_id, "e", FinishResult())
     client.close()
     return request_id
 
 
 def test_metrics_of_a_request_that_has_ended(api: TestClient, redis_server: str) -> None:
-    made = {"inference_s": 1.0, "evaluations": 20, "profile": "fast"}
-    status = api.get(f"/v2/requests/{ended(redis_server, made)}/status").json()
+    result = generated(inference_s=1.0, evaluations=20, profile="fast")
+    status = api.get(f"/v2/requests/{ended(redis_server, result)}/status").json()
     assert status["status"] == "COMPLETED"
     assert status["metrics"].items() >= {"work_units": 2.5, "profile": "fast"}.items()
     failed = api.get(f"/v2/requests/{ended(redis_server, None)}/status")

@@ -21,6 +21,7 @@ from app.core.requests.record import Stage
 from app.core.requests.store import Account
 from app.core.settings import Settings
 from tests.support.history_rows import a_row
+from tests.support.records import PARAMS, SOURCE
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_expired_pictures_are_swept_once_a_minute(tmp_path: Path, redis_server: 
 def test_maintenance_recovers_orphans(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintenance, "_RECHECK_S", 0)
     request_id = "a" * 32
-    services.requests.submit(request_id, "x", {}, {"kind": "file"}, services.requests.expiry())
+    services.requests.submit(request_id, "x", PARAMS, SOURCE, services.requests.expiry())
     assert run_tasks(services)
     assert services.jobs.queue("cpu").job_ids == [f"{request_id}-prepare"]
 
@@ -113,7 +114,7 @@ def test_an_orphan_is_checked_twice_two_seconds_apart(
 ) -> None:
     waited: list[float] = []
     monkeypatch.setattr(maintenance.time, "sleep", waited.append)
-    services.requests.submit("a" * 32, "x", {}, {"kind": "file"}, services.requests.expiry())
+    services.requests.submit("a" * 32, "x", PARAMS, SOURCE, services.requests.expiry())
     a_period_later(services)
     assert waited == [2.0]
 
@@ -121,7 +122,7 @@ def test_an_orphan_is_checked_twice_two_seconds_apart(
 def submit(services: Services, request_id: str, **account: Any) -> None:
     expires_at = services.requests.expiry()
     given = Account("k", **account)
-    services.requests.submit(request_id, "x", {}, {}, expires_at, account=given)
+    services.requests.submit(request_id, "x", PARAMS, SOURCE, expires_at, account=given)
     services.jobs.enqueue(request_id, Stage.PREPARE)
 
 

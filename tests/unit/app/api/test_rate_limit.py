@@ -19,6 +19,7 @@ from app.core.requests.store import RequestStore
 from app.core.settings import Settings
 from app.main import create_app
 from tests.support.bodies import small
+from tests.support.records import prepared
 from tests.support.wire import V1, V2
 
 BODY = {"image": "aGVsbG8=", "prompt": "x"}
@@ -186,7 +187,7 @@ def test_two_hundred_requests_do_not_delay_another_keys_first(
         if job is not None:
             request_id = job.decode().partition("-")[0]
             store.claim(request_id, Stage.PREPARE, "p")
-            store.advance(request_id, Stage.PREPARE, "p", {"work": 20.0})
+            store.advance(request_id, Stage.PREPARE, "p", prepared(work=20.0))
             jobs.enqueue(request_id, Stage.GENERATE)
         if len(started) < 3:  # the gpu is slower
             begun = redis.lpop(jobs.queue(GPU).key)

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from app.core.infotext import infotext
 from app.core.requests.record import RequestRecord, Status
+from app.core.requests.types import GenerationParameters, Provenance, Source
 from models.spec import SAMPLER_NAMES, SCHEDULE_NAMES
 
-PARAMS = {
-    "prompt": "a lighthouse",
-    "cn_type": "depth",
-    "cn_strength": 0.7,
-    "cn_stop": 0.6,
-    "guidance": 4.0,
-    "steps": 17,
-    "sampler": "dpmpp_2m",
-    "scheduler": "sgm_uniform",
-}
+PARAMS = GenerationParameters(
+    prompt="a lighthouse",
+    cn_type="depth",
+    cn_strength=0.7,
+    cn_stop=0.6,
+    guidance=4.0,
+    steps=17,
+    sampler="dpmpp_2m",
+    scheduler="sgm_uniform",
+)
 # As readers split the last line: pairs whose values are in quotes or hold no comma.
 PAIR = re.compile(r'\s*([\w ]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 
@@ -31,13 +33,13 @@ def record(**params: Any) -> RequestRecord:
         id="0" * 32,
         owner="a",
         status=Status.PROCESSING,
-        params={**PARAMS, **params},
-        source={},
+        params=replace(PARAMS, **params),
+        source=Source(),
         created_at=0.0,
         expires_at=0.0,
         width=100,
         height=60,
-        made_with={"checkpoint": "demo"},
+        provenance=Provenance(checkpoint="demo"),
     )
 
 

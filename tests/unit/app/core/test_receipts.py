@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from redis import Redis
 
 from app.core.receipts import ALGORITHM, ReceiptSigner, digest, picture_text, receipt_of
-from tests.support.records import CONTROL_MAP, MADE_WITH, PARAMS, REQUEST_ID, record
+from app.core.requests.types import StoredPicture
+from tests.support.records import CONTROL_MAP, PARAMS, PROVENANCE, REQUEST_ID, record
 
 PARAMETERS = {
-    name: value for name, value in PARAMS.items() if name not in ("base64", "preview", "profile")
+    name: value
+    for name, value in PARAMS.to_dict().items()
+    if name not in ("base64", "preview", "profile")
 } | {"profile": "fast"}
 
 
@@ -50,15 +54,15 @@ def test_a_digest_is_sha256() -> None:
     assert digest(b"abc") == hashlib.sha256(b"abc").hexdigest()
 
 
-def facts(made: dict[str, Any], **more: Any) -> dict[str, Any]:
+def facts(picture: StoredPicture, **more: Any) -> dict[str, Any]:
     names = ("file_name", "width", "height", "sha256", "pixels_sha256")
-    return {name: made[name] for name in names} | more
+    return {name: getattr(picture, name) for name in names} | more
 
 
 @pytest.mark.usefixtures("far_from_utc")
 def test_a_receipt_has_all_that_decided_the_pixels() -> None:
     of = record(control_map=CONTROL_MAP)
-    first, second = (dict(made) for made in of.outputs)
+    first, second = of.outputs
     assert receipt_of(of, "https://a.example/map") == {
         "request_id": REQUEST_ID,
         "created_at": "2023-11-14T22:13:20.250Z",
@@ -68,7 +72,7 @@ def test_a_receipt_has_all_that_decided_the_pixels() -> None:
         "height": 272,
         "evaluations": 40,
         "controlled": 20,
-        **MADE_WITH,
+        **PROVENANCE.to_dict(),
         "control_map": facts(CONTROL_MAP, url="https://a.example/map"),
         "outputs": [facts(first, seed="652889"), facts(second, seed="652890")],
     }
@@ -94,9 +98,9 @@ def test_the_text_of_a_picture_is_the_single_request_that_makes_it(signer: Recei
 def test_a_text_of_more_than_60_000_characters_names_its_prompt_by_hash(
     signer: ReceiptSigner, length: int, whole: bool
 ) -> None:
-    empty = picture_text(signer, record(params={**PARAMS, "prompt": ""}), 1, "4" * 64)
+    empty = picture_text(signer, record(params=replace(PARAMS, prompt="")), 1, "4" * 64)
     prompt = "p" * (length - len(empty))
-    text = picture_text(signer, record(params={**PARAMS, "prompt": prompt}), 1, "4" * 64)
+    text = picture_text(signer, record(params=replace(PARAMS, prompt=prompt)), 1, "4" * 64)
     content = json.loads(text)
     signature = content.pop("signature")
     assert signer.genuine(content, signature)

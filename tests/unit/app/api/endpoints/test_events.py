@@ -21,7 +21,7 @@ from app.core.requests.events import BEGINNING
 from app.core.requests.record import RequestRecord, Stage
 from app.core.requests.store import RequestStore
 from app.core.settings import Settings
-from tests.support.records import REQUEST_ID, completed, queued
+from tests.support.records import PARAMS, REQUEST_ID, SOURCE, completed, queued
 
 FIRST, SECOND = "a" * 32, "b" * 32
 
@@ -31,7 +31,7 @@ def store(redis: Redis) -> RequestStore:
     """Two requests that wait."""
     made = RequestStore(redis, ttl_s=60)
     for request_id in (FIRST, SECOND):
-        made.submit(request_id, "t", {}, {}, made.expiry())
+        made.submit(request_id, "t", PARAMS, SOURCE, made.expiry())
     return made
 
 
@@ -49,7 +49,7 @@ def client_without_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def stream(made: Services, record: RequestRecord) -> AsyncIterator[str]:
-    chunks = events._chunks(made, events._Story(made, record, "http://test"), BEGINNING)
+    chunks = events._chunks(made, events._EventStream(made, record, "http://test"), BEGINNING)
     assert await anext(chunks) == "retry: 1000\n\n"
     return chunks
 

@@ -13,6 +13,7 @@ from app.core.accounts.api_keys import KeyStore, Terms
 from app.core.errors import ImageRejected
 from app.core.requests.record import RequestRecord
 from app.core.requests.store import RequestStore
+from app.core.requests.types import Source
 from tests.support.endings import End, made
 
 PATH = "/v1/flux-controlnet/preprocess"
@@ -56,8 +57,8 @@ def test_the_record_of_a_map_asks_for_no_picture(
     assert record is not None
     assert record.only_map
     expected: dict[str, Any] = {**sizes, "cn_type": "tile", "prompt": "", "seed": 0, "steps": 0}
-    assert record.params.items() >= expected.items()
-    assert record.source == {"field": "image", "kind": "base64"}
+    assert record.params.to_dict().items() >= expected.items()
+    assert record.source == Source("image", "base64")
     assert inside.requests.get(answer.headers["x-request-id"]) is not None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -10,6 +11,7 @@ from fastapi.testclient import TestClient
 from app.api.deps import Services
 from app.core.errors import GenerationFailed
 from app.core.receipts import receipt_of
+from app.core.requests.stage_results import MapResult
 from app.core.requests.store import RequestStore
 from tests.support.records import (
     CONTROL_MAP,
@@ -18,6 +20,7 @@ from tests.support.records import (
     begun,
     completed,
     failed,
+    output,
     queued,
 )
 
@@ -63,8 +66,8 @@ def test_a_request_that_failed_has_none(api: TestClient, inside: Services) -> No
 
 
 def test_a_control_map_alone_has_none(api: TestClient, inside: Services) -> None:
-    only_map = {**PARAMS, "only_map": True}
-    completed(inside.requests, params=only_map, outputs=[CONTROL_MAP], made_with={})
+    only_map = replace(PARAMS, only_map=True)
+    completed(inside.requests, params=only_map, outputs=[output()], result=MapResult(1.0))
     answer = api.get(PATH)
     assert (answer.status_code, answer.json()) == (404, MISSING)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -107,7 +108,7 @@ def test_a_completed_request_has_metrics_and_then_its_pictures(
 
 
 def test_base64_without_bytes_is_404(api: TestClient, inside: Services) -> None:
-    completed(inside.requests, params={**PARAMS, "base64": True})
+    completed(inside.requests, params=replace(PARAMS, base64=True))
     answer = api.get(URL)
     assert (answer.status_code, answer.json()) == (404, NOT_FOUND)
 

@@ -16,8 +16,10 @@ from app.api.endpoints import waiting
 from app.api.endpoints.waiting import wait_for_end
 from app.core.errors import GenerationFailed
 from app.core.requests.record import RequestRecord, Stage, Status
+from app.core.requests.stage_results import FinishResult, StageResult
 from app.core.requests.store import RequestStore
 from app.core.settings import Settings
+from tests.support.records import PARAMS, SOURCE
 
 
 def a_client_that_stays() -> Request:
@@ -61,7 +63,7 @@ def test_silence_is_no_error(
     """A whole block passes without an event, and the library may not try a second time."""
     monkeypatch.setattr("app.core.redis.connection.RETRIES", 0)
     store = RequestStore(redis, ttl_s=60)
-    store.submit("a", "t", {}, {}, store.expiry())
+    store.submit("a", "t", PARAMS, SOURCE, store.expiry())
 
     async def wait() -> RequestRecord | None:
         async with services(redis_server) as made:
@@ -79,7 +81,7 @@ def test_a_waiting_call_survives_an_outage_of_redis(
     """For longer than the retries: the client would send the request again, and pay twice."""
     monkeypatch.setattr(waiting, "_PAUSE_S", 0.0)
     store = RequestStore(redis, ttl_s=60)
-    store.submit("a", "t", {}, {}, store.expiry())
+    store.submit("a", "t", PARAMS, SOURCE, store.expiry())
     away = iter([True, True])
 
     async def wait() -> RequestRecord | None:
@@ -102,16 +104,16 @@ def test_a_waiting_call_survives_an_outage_of_redis(
 
 def test_the_record_is_not_read_at_every_step(redis: Redis, redis_server: str) -> None:
     store = RequestStore(redis, ttl_s=60)
-    store.submit("a", "t", {}, {}, store.expiry())
+    store.submit("a", "t", PARAMS, SOURCE, store.expiry())
     for stage in (Stage.PREPARE, Stage.GENERATE):
         store.claim("a", stage, "e")
-        store.advance("a", stage, "e", {})
+        store.advance("a", stage, "e", StageResult())
     store.claim("a", Stage.FINISH, "e")
 
     def work() -> None:
         for step in range(75):
             store.progress("a", "e", step, 75)
-        store.complete("a", "e", {"outputs": []})
+        store.complete("a", "e", FinishResult())
 
     async def wait() -> list[str]:
         async with services(redis_server) as made:

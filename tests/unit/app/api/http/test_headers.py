@@ -13,11 +13,14 @@ from redis import Redis
 
 from app.api.http.headers import SECURITY_HEADERS
 from app.core.requests.record import Stage
+from app.core.requests.stage_results import FinishResult, StageResult
 from app.core.requests.store import RequestStore
+from app.core.requests.types import Output
 from app.core.settings import Settings
 from app.core.storage.base import RedisBlobs
 from app.core.storage.links import LinkSigner, output_path
 from app.main import create_app
+from tests.support.records import PARAMS, SOURCE
 
 
 def test_the_headers_of_every_response() -> None:
@@ -45,13 +48,12 @@ def link(redis: Redis) -> str:
     """To a finished picture, whose bytes look like a page with a script in it."""
     request_id, store = uuid4().hex, RequestStore(redis, ttl_s=60)
     expires_at = store.expiry()
-    store.submit(request_id, "team-a", {}, {}, expires_at)
+    store.submit(request_id, "team-a", PARAMS, SOURCE, expires_at)
     for stage in (Stage.PREPARE, Stage.GENERATE):
         store.claim(request_id, stage, "e")
-        store.advance(request_id, stage, "e", {})
+        store.advance(request_id, stage, "e", StageResult())
     store.claim(request_id, Stage.FINISH, "e")
-    made = {"file_name": "0.png", "content_type": "image/png"}
-    store.complete(request_id, "e", {"outputs": [made]})
+    store.complete(request_id, "e", FinishResult((Output("0.png", "image/png"),)))
     RedisBlobs(redis).put(f"{request_id}:output:0", b"<html><script>", expires_at)
     return LinkSigner(redis).sign(output_path(request_id, "0.png"), int(expires_at))
 

@@ -20,6 +20,7 @@ from app.core.errors import BlobsUnavailable
 from app.core.lifecycle.recovery import recover_orphans
 from app.core.requests.idempotency import Use
 from app.core.requests.record import Stage
+from tests.support.records import PARAMS, SOURCE
 from tests.support.wire import V2
 
 CALLER = Key("k", "team-a", 0.0)
@@ -104,7 +105,9 @@ def test_a_process_that_died_on_the_way_leaves_the_key_usable(
     if there:
         guard = services.idempotency.guard(CALLER.name, "key", use)
         expires_at = services.requests.expiry()
-        services.requests.submit(use.request_id, CALLER.name, {}, {}, expires_at, guard=guard)
+        services.requests.submit(
+            use.request_id, CALLER.name, PARAMS, SOURCE, expires_at, guard=guard
+        )
     request_id = submitted(services)
     assert (request_id == use.request_id) is there
     assert submitted(services) == request_id

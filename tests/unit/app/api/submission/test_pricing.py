@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -115,7 +116,7 @@ def test_a_picture_that_was_made_here_is_measured(
     services: Services, name: str, of_a_megapixel: float
 ) -> None:
     outputs = [output(0, width=1024, height=512), output(1, width=512, height=512)]
-    control_map = {**CONTROL_MAP, "width": 512, "height": 1024}
+    control_map = replace(CONTROL_MAP, width=512, height=1024)
     completed(services.requests, outputs=outputs, control_map=control_map)
     link = services.links.sign(output_path(REQUEST_ID, name), LATER)
     assert megapixels(services, body(image=f"https://any.example{link}")) == of_a_megapixel

@@ -15,6 +15,7 @@ from app.api.submission.submit import Submission, submit
 from app.api.wire.requests import FluxControlNetBody, parse_body
 from app.core.accounts.api_keys import Key
 from app.core.requests.record import RequestRecord, Stage
+from app.core.requests.types import Source, WebhookTarget
 from app.core.storage.links import output_path, upload_path
 from tests.support.wire import V2
 
@@ -102,8 +103,8 @@ def test_a_form_is_a_body_too(api: TestClient, inside: Services) -> None:
     answer = api.post(V2, data=fields, files={"image": ("a.png", b"picture", "image/png")})
     assert answer.status_code == 200
     record = kept(inside, answer.json()["request_id"])
-    assert (record.params["steps"], record.params["base64"]) == (15, False)
-    assert record.source == {"field": "image", "kind": "file"}
+    assert (record.params.steps, record.params.base64) == (15, False)
+    assert record.source == Source("image", "file")
     assert inside.blobs.get(f"{record.id}:source") == b"picture"
 
 
@@ -115,7 +116,7 @@ def test_the_record_has_the_parameters_and_not_the_pictures(
 ) -> None:
     webhook = "https://a.example/hook"
     record = posted(api, inside, seed=7, webhook_url=webhook, control_image="bWFw", quality=50)
-    assert record.params == {
+    assert json.loads(str(inside.redis.hget(f"req:{record.id}", "params"), "utf-8")) == {
         "prompt": "x",
         "sampler": "euler",
         "scheduler": "simple",
@@ -135,16 +136,16 @@ def test_the_record_has_the_parameters_and_not_the_pictures(
         "profile": "",
         "preview": False,
     }
-    assert record.webhook == {"url": webhook, "origin": "http://localhost:8000"}
-    assert record.source == {"field": "control_image", "kind": "base64"}
+    assert record.webhook == WebhookTarget(webhook, "http://localhost:8000")
+    assert record.source == Source("control_image", "base64")
     assert inside.blobs.get(f"{record.id}:source") == b"bWFw"
     assert record.owner == "team-a"
-    assert (record.price, record.key != "") == (1.0, True)
+    assert (record.price, record.key_id != "") == (1.0, True)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 9_223_372_036_854_775_807])
 def test_a_seed_that_was_sent_is_kept(api: TestClient, inside: Services, seed: int) -> None:
-    assert posted(api, inside, seed=seed).params["seed"] == seed
+    assert posted(api, inside, seed=seed).params.seed == seed
 
 
 @pytest.mark.parametrize("fields", [{}, {"seed": -1}, {"seed": None}])
@@ -155,7 +156,7 @@ def test_a_seed_is_drawn_from_the_range_of_the_hosted_service(
         return bound - 1
 
     monkeypatch.setattr(secrets, "randbelow", last_below)
-    assert posted(api, inside, **fields).params["seed"] == 999_999_999_999_998
+    assert posted(api, inside, **fields).params.seed == 999_999_999_999_998
 
 
 @pytest.mark.parametrize(
@@ -173,9 +174,9 @@ def test_a_picture_with_a_scheme_in_its_first_16_characters_is_a_url(
 ) -> None:
     source = posted(api, inside, image=image).source
     if by_url:
-        assert source == {"field": "image", "kind": "url", "url": image}
+        assert source == Source("image", "url", image)
     else:
-        assert source == {"field": "image", "kind": "base64"}
+        assert source == Source("image", "base64")
 
 
 def test_a_long_picture_is_kept_as_it_was_sent(api: TestClient, inside: Services) -> None:
@@ -209,5 +210,5 @@ def test_a_body_that_cannot_be_used_makes_no_request(
 
 def test_a_custom_size_counts_only_where_it_is_asked_for(api: TestClient, inside: Services) -> None:
     largest = {"custom_width": 4096, "custom_height": 4096}
-    assert posted(api, inside, **largest).params["custom_width"] == 4096
+    assert posted(api, inside, **largest).params.custom_width == 4096
     assert posted(api, inside, **largest, use_input_img_dimension=False).id

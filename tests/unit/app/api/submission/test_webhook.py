@@ -10,12 +10,13 @@ from fastapi import Request
 from app.api.submission.webhook import webhook_of
 from app.core.accounts.api_keys import Key
 from app.core.errors import InvalidRequest
+from app.core.requests.types import WebhookTarget
 from app.core.settings import Settings
 
 
 def webhook(
     url: str, of_key: str = "", host: str = "localhost", **settings: Any
-) -> dict[str, str] | None:
+) -> WebhookTarget | None:
     key = Key("abcdef012345", "team-a", 0.0, webhook_url=of_key)
     headers = [(b"host", host.encode())]
     scope = {"type": "http", "scheme": "http", "path": "/", "headers": headers}
@@ -25,17 +26,16 @@ def webhook(
 def test_the_webhook_of_a_request_wins_over_that_of_its_key() -> None:
     own, of_key = "https://a.example/own", "https://a.example/key"
     assert webhook("") is None
-    assert webhook(own) == {"url": own, "origin": "http://localhost"}
-    assert webhook("", of_key) == {"url": of_key, "origin": "http://localhost"}
-    assert webhook(own, of_key) == {"url": own, "origin": "http://localhost"}
+    assert webhook(own) == WebhookTarget(own, "http://localhost")
+    assert webhook("", of_key) == WebhookTarget(of_key, "http://localhost")
+    assert webhook(own, of_key) == WebhookTarget(own, "http://localhost")
 
 
 def test_the_links_of_a_webhook_lead_to_an_origin_that_is_known() -> None:
     url = "https://a.example/"
-    assert webhook(url, public_url="https://pictures.corp/api") == {
-        "url": url,
-        "origin": "https://pictures.corp/api",
-    }
+    assert webhook(url, public_url="https://pictures.corp/api") == WebhookTarget(
+        url, "https://pictures.corp/api"
+    )
     with pytest.raises(InvalidRequest, match="PUBLIC_URL"):
         webhook(url, host="evil.example")
 
@@ -59,4 +59,4 @@ def test_a_webhook_that_must_not_be_used_is_400(url: str, reason: str) -> None:
 
 def test_a_webhook_inside_is_taken_where_the_operator_allows_it() -> None:
     allowed = webhook("http://[::1]:9000/", fetch_allow_hosts="[0:0::1]:9000")
-    assert allowed == {"url": "http://[::1]:9000/", "origin": "http://localhost"}
+    assert allowed == WebhookTarget("http://[::1]:9000/", "http://localhost")

@@ -18,7 +18,7 @@ from app.core.requests.record import Status
 from tests.support.records import PARAMS, REQUEST_ID, record
 
 ORIGIN = "https://pictures.corp"
-INPUTS = {"image": "(base64)"} | {name: of for name, of in PARAMS.items() if name != "profile"}
+INPUTS = {"image": "(base64)"} | PARAMS.to_body()
 LIVING = 4_000_000_000.9
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -184,7 +185,7 @@ def test_base64_is_one_text_or_a_list(services: Services, samples: int) -> None:
     for number, data in enumerate(files):
         services.blobs.put(f"{REQUEST_ID}:output:{number}", data, services.requests.expiry())
     outputs = tuple(output(number) for number in range(samples))
-    encoded = record(params={**PARAMS, "base64": True}, outputs=outputs)
+    encoded = record(params=replace(PARAMS, base64=True), outputs=outputs)
     texts = [base64.b64encode(data).decode() for data in files]
     assert encoded_outputs(services.blobs, encoded) == texts
     body = result_body(services.links, services.blobs, encoded, ORIGIN)

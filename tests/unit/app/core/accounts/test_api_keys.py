@@ -20,7 +20,9 @@ from app.core.accounts.api_keys import Key, KeyReport, KeyStore, Terms, digest, 
 from app.core.accounts.credits import to_amount
 from app.core.redis import keys
 from app.core.requests.record import Stage
+from app.core.requests.stage_results import FinishResult
 from app.core.requests.store import Account, RequestStore
+from tests.support.records import PARAMS, SOURCE
 
 
 def test_a_minted_key_has_the_hosted_form_and_128_bits() -> None:
@@ -177,12 +179,12 @@ def test_revoking_forgets_what_a_request_has_spent_since_its_key_was_revoked(
     _, third = store.create("team-b", Terms())
     for number, key in enumerate((first, third)):
         account, request_id = Account(key.id, 1.0, to_amount(1.0)), f"{number:032x}"
-        requests.submit(request_id, "t", {}, {}, requests.expiry(), account=account)
+        requests.submit(request_id, "t", PARAMS, SOURCE, requests.expiry(), account=account)
         if key is first:
             assert store.revoke(first.id)
         requests.claim(request_id, Stage.PREPARE, "e")
         requests.charge(request_id, "e", to_amount(1.0))
-        requests.complete(request_id, "e", {})
+        requests.complete(request_id, "e", FinishResult())
     assert redis.hkeys("spent") == [first.id.encode(), third.id.encode()]
     assert store.revoke(second.id)
     assert redis.hkeys("spent") == [third.id.encode()]

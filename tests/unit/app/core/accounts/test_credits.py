@@ -15,7 +15,9 @@ from app.core.accounts.credits import BILLION, Ledger, cost_of, to_amount, to_cr
 from app.core.errors import GenerationFailed, InsufficientCredits, OutOfCredits
 from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage
+from app.core.requests.stage_results import FinishResult, StageResult
 from app.core.requests.store import Account, RequestStore
+from tests.support.records import PARAMS, SOURCE
 
 KEY = "k" * 12
 
@@ -33,7 +35,7 @@ def store(redis: Redis) -> RequestStore:
 def submit(store: RequestStore, credits: float, key: str = KEY) -> str:
     request_id = uuid4().hex
     account = Account(key, price=1.0, reserved=to_amount(credits))
-    store.submit(request_id, "team-a", {}, {}, store.expiry(), account=account)
+    store.submit(request_id, "team-a", PARAMS, SOURCE, store.expiry(), account=account)
     return request_id
 
 
@@ -41,11 +43,11 @@ def complete(store: RequestStore, request_id: str, credits: float) -> RequestRec
     """Carry a request to its end; `credits` is what it turns out to cost."""
     store.claim(request_id, Stage.PREPARE, "p")
     assert store.charge(request_id, "p", to_amount(credits))
-    store.advance(request_id, Stage.PREPARE, "p", {})
+    store.advance(request_id, Stage.PREPARE, "p", StageResult())
     store.claim(request_id, Stage.GENERATE, "g")
-    store.advance(request_id, Stage.GENERATE, "g", {})
+    store.advance(request_id, Stage.GENERATE, "g", StageResult())
     store.claim(request_id, Stage.FINISH, "f")
-    assert store.complete(request_id, "f", {})
+    assert store.complete(request_id, "f", FinishResult())
     record = store.get(request_id)
     assert record is not None
     return record

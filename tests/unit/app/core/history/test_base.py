@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -21,9 +22,11 @@ from app.core.history.base import (
 )
 from app.core.history.sql import SqlHistory
 from app.core.requests.record import RequestRecord, Status
+from app.core.requests.types import GenerationParameters, Output, Source
 from app.core.settings import Settings, load_settings
 from tests.support.history_rows import NOW, a_row
 from tests.support.postgres import find_postgres, running_postgres
+from tests.support.records import PARAMS, SOURCE
 
 DAYS = 30
 
@@ -85,7 +88,7 @@ def test_an_owner_sees_only_its_own_history(reopen: Open, owner: str) -> None:
 def test_pages_filters_and_orders(reopen: Open, owner: str) -> None:
     history = reopen()
     first, second = a_row(owner, 1, cost=3.0), a_row(owner, 2, cost=1.0, model="another-model")
-    third = a_row(owner, 3, status="FAILED", error="no", made=None, cost=0.0)
+    third = a_row(owner, 3, status="FAILED", error="no", picture=None, cost=0.0)
     history.write([second, third, first])
 
     def found(**changes: object) -> list[HistoryRow]:
@@ -181,29 +184,33 @@ def test_postgresql_is_found_where_debian_installs_it(tmp_path: Path) -> None:
     assert found["initdb"] == str(tmp_path / "initdb")
 
 
+def by_url(url: str) -> Source:
+    return Source(kind="url", url=url)
+
+
 def a_record(**changes: object) -> RequestRecord:
     record = RequestRecord(
         id="a" * 32,
         owner="x",
         status=Status.COMPLETED,
-        params={"prompt": "p" * 5000, "seed": 7},
-        source={"kind": "url", "url": "https://store.example/a.png?signature=secret#part"},
+        params=GenerationParameters(prompt="p" * 5000, seed=7),
+        source=by_url("https://store.example/a.png?signature=secret#part"),
         created_at=NOW,
         expires_at=NOW + 3600,
         ended_at=NOW + 2,
-        outputs=({"file_name": "0.png"}, {"file_name": "1.png"}),
+        outputs=(Output("0.png"), Output("1.png")),
     )
     return replace(record, **changes)  # type: ignore[arg-type]
 
 
 def test_a_request_is_as_many_rows_as_it_has_pictures() -> None:
     rows = rows_of(a_record())
-    assert [(row.output, row.made) for row in rows] == [
-        (0, {"file_name": "0.png"}),
-        (1, {"file_name": "1.png"}),
+    assert [(row.output, row.picture) for row in rows] == [
+        (0, Output("0.png")),
+        (1, Output("1.png")),
     ]
     failed = a_record(status=Status.FAILED, error="no", outputs=())
-    assert [(row.status, row.error, row.made) for row in rows_of(failed)] == [
+    assert [(row.status, row.error, row.picture) for row in rows_of(failed)] == [
         ("FAILED", "no", None)
     ]
 
@@ -222,8 +229,8 @@ def test_a_row_has_what_became_of_its_request(
 ) -> None:
     record = a_record(
         status=status,
-        params={"prompt": "p"},
-        source={"kind": "base64"},
+        params=PARAMS,
+        source=SOURCE,
         started_at=NOW + 1,
         cost=1.5,
         error="no",
@@ -231,9 +238,9 @@ def test_a_row_has_what_became_of_its_request(
         work=20.0,
         evaluations=40,
         profile="turbo",
-        outputs=({"file_name": "0.png"},),
+        outputs=(Output("0.png", sha256="5", unknown_fields={"later": 1}),),
     )
-    assert [asdict(row) for row in rows_of(record)] == [
+    assert [json.loads(row.to_json()) for row in rows_of(record)] == [
         {
             "request_id": "a" * 32,
             "output": 0,
@@ -246,8 +253,18 @@ def test_a_row_has_what_became_of_its_request(
             "expires_at": NOW + 3600,
             "cost": cost,
             "error": error,
-            "inputs": {"image": "(base64)", "prompt": "p"},
-            "made": {"file_name": "0.png"},
+            "inputs": {"image": "(base64)", **PARAMS.to_body()},
+            "made": {
+                "file_name": "0.png",
+                "content_type": "",
+                "file_size": 0,
+                "width": 0,
+                "height": 0,
+                "sha256": "5",
+                "pixels_sha256": "",
+                "seed": 0,
+                "later": 1,
+            },
             "inference_s": 0.5,
             "queue_s": 1.0,
             "work": 20.0,
@@ -258,38 +275,38 @@ def test_a_row_has_what_became_of_its_request(
 
 
 def test_a_row_is_the_same_after_a_store_has_read_it() -> None:
-    [row] = rows_of(a_record(outputs=({"file_name": "0.png"},)))
+    [row] = rows_of(a_record(outputs=(Output("0.png", sha256="5", unknown_fields={"later": 1}),)))
     assert HistoryRow.from_json(row.to_json()) == row
 
 
 def test_a_source_of_no_known_kind_is_unknown() -> None:
-    assert rows_of(a_record(source={}))[0].inputs["image"] == "(unknown)"
+    assert rows_of(a_record(source=Source()))[0].inputs["image"] == "(unknown)"
 
 
 def test_inputs_are_named_as_they_came() -> None:
     """So that they can be sent again: a ready map as one, and no profile where none was named."""
-    source = {"field": "control_image", "kind": "file"}
-    record = a_record(source=source, params={"prompt": "p", "profile": ""})
-    assert rows_of(record)[0].inputs == {"control_image": "(file)", "prompt": "p"}
+    record = a_record(source=Source("control_image", "file"), params=replace(PARAMS, profile=""))
+    inputs = rows_of(record)[0].inputs
+    assert inputs["control_image"] == "(file)"
+    assert not {"image", "profile", "only_map"} & inputs.keys()
+    named = a_record(params=replace(PARAMS, profile="turbo", unknown_fields={"later": "x" * 3000}))
+    assert rows_of(named)[0].inputs.items() >= {"profile": "turbo", "later": "x" * 2000}.items()
 
 
 def test_a_long_url_is_cut_too() -> None:
-    long = {"kind": "url", "url": "https://store.example/" + "a" * 3000}
-    assert rows_of(a_record(source=long))[0].inputs["image"] == long["url"][:2000]
+    long = "https://store.example/" + "a" * 3000
+    assert rows_of(a_record(source=by_url(long)))[0].inputs["image"] == long[:2000]
 
 
 def test_texts_are_cut_and_secrets_of_urls_left_out() -> None:
     inputs = rows_of(a_record())[0].inputs
-    assert inputs == {
-        "image": "https://store.example/a.png",
-        "prompt": "p" * 2000,
-        "seed": 7,
-    }
-    assert rows_of(a_record(source={"kind": "base64"}))[0].inputs["image"] == "(base64)"
-    with_password = {"kind": "url", "url": "https://u:secret@store.example/a.png?sig=1"}
+    expected = {"image": "https://store.example/a.png", "prompt": "p" * 2000, "seed": 7}
+    assert inputs.items() >= expected.items()
+    assert rows_of(a_record(source=SOURCE))[0].inputs["image"] == "(base64)"
+    with_password = by_url("https://u:secret@store.example/a.png?sig=1")
     kept = rows_of(a_record(source=with_password))[0].inputs["image"]
     assert kept == "https://store.example/a.png"
-    no_url = {"kind": "url", "url": "http://["}
+    no_url = by_url("http://[")
     assert rows_of(a_record(source=no_url))[0].inputs["image"] == "(url)"
 
 

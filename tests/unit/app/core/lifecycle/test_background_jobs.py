@@ -18,6 +18,7 @@ from app.core.queueing.jobs import Jobs
 from app.core.requests.record import Stage
 from app.core.requests.store import RequestStore
 from app.core.webhooks.deliveries import Deliveries
+from tests.support.records import PARAMS, SOURCE
 
 ID = "e" * 32
 
@@ -76,7 +77,7 @@ def test_the_outbox_is_swept_when_something_is_in_it(
     redis: Redis, jobs: Jobs, background_jobs: BackgroundJobs
 ) -> None:
     store, outbox = RequestStore(redis, 3600), Outbox(redis)
-    store.submit(ID, "a", {}, {}, store.expiry())
+    store.submit(ID, "a", PARAMS, SOURCE, store.expiry())
     sweep_outbox(outbox, background_jobs)
     assert jobs.waiting("finish") == 0
     store.fail(ID, GenerationFailed("no"))

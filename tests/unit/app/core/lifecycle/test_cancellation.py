@@ -12,6 +12,7 @@ from app.core.queueing.jobs import CPU, FINISH, GPU, Jobs, carried_by
 from app.core.requests.record import Stage, Status
 from app.core.requests.store import RequestStore
 from app.core.storage.base import RedisBlobs
+from tests.support.records import PARAMS, SOURCE
 
 ID, OTHER = "a" * 32, "b" * 32
 
@@ -20,7 +21,7 @@ ID, OTHER = "a" * 32, "b" * 32
 def store(redis: Redis) -> RequestStore:
     made = RequestStore(redis, ttl_s=60)
     for request_id in (ID, OTHER):
-        made.submit(request_id, "t", {}, {}, made.expiry())
+        made.submit(request_id, "t", PARAMS, SOURCE, made.expiry())
     return made
 
 

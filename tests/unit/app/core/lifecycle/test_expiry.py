@@ -13,8 +13,10 @@ from app.core.queueing.jobs import CPU, Jobs, carried_by
 from app.core.redis import keys
 from app.core.requests import store as module
 from app.core.requests.record import Stage, Status
+from app.core.requests.stage_results import FinishResult
 from app.core.requests.store import Account, RequestStore
 from app.core.storage.base import RedisBlobs
+from tests.support.records import PARAMS, SOURCE
 
 OLD, YOUNG, DONE = "a" * 32, "b" * 32, "c" * 32
 TTL_S = 3600
@@ -30,10 +32,10 @@ def store(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> RequestStore:
         moment = begin + after
         monkeypatch.setattr(module.time, "time", lambda moment=moment: moment)
         account = Account("k", price=1.0, reserved=to_amount(1))
-        made.submit(request_id, "team", {}, {}, made.expiry(), account=account)
+        made.submit(request_id, "team", PARAMS, SOURCE, made.expiry(), account=account)
         jobs.enqueue(request_id, Stage.PREPARE)
     made.claim(DONE, Stage.FINISH, "e")
-    made.complete(DONE, "e", {"outputs": []})
+    made.complete(DONE, "e", FinishResult())
     monkeypatch.setattr(module.time, "time", lambda: begin + TTL_S - 10)
     return made
 
@@ -75,5 +77,5 @@ def test_a_longer_life_than_the_setting_has_now_is_lived(redis: Redis, store: Re
 
 def test_a_short_life_is_not_cut_to_nothing(redis: Redis) -> None:
     brief = RequestStore(redis, 8)
-    brief.submit(OLD, "team", {}, {}, brief.expiry())
+    brief.submit(OLD, "team", PARAMS, SOURCE, brief.expiry())
     assert brief.expiring() == []

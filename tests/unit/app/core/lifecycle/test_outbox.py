@@ -11,7 +11,10 @@ from app.core.errors import GenerationFailed
 from app.core.lifecycle.outbox import Outbox
 from app.core.redis import keys
 from app.core.requests.record import Stage, Status
+from app.core.requests.stage_results import FinishResult, StageResult
 from app.core.requests.store import RequestStore
+from app.core.requests.types import Output, WebhookTarget
+from tests.support.records import PARAMS, SOURCE
 
 ID = "e" * 32
 
@@ -19,7 +22,7 @@ ID = "e" * 32
 @pytest.fixture
 def requests(redis: Redis) -> RequestStore:
     store = RequestStore(redis, 3600)
-    store.submit(ID, "a", {"prompt": "p"}, {"kind": "file"}, store.expiry())
+    store.submit(ID, "a", PARAMS, SOURCE, store.expiry())
     return store
 
 
@@ -31,9 +34,9 @@ def outbox(redis: Redis) -> Outbox:
 def complete(requests: RequestStore) -> bool:
     for stage in (Stage.PREPARE, Stage.GENERATE):
         requests.claim(ID, stage, stage.name)
-        requests.advance(ID, stage, stage.name, {})
+        requests.advance(ID, stage, stage.name, StageResult())
     requests.claim(ID, Stage.FINISH, "finish")
-    return requests.complete(ID, "finish", {"outputs": [{"file_name": "0.png"}]})
+    return requests.complete(ID, "finish", FinishResult((Output("0.png"),)))
 
 
 @pytest.mark.parametrize("good", [True, False])
@@ -67,20 +70,21 @@ def test_an_unreadable_outbox_entry_does_not_block_the_others(
     requests.fail(ID, GenerationFailed("no"))
     redis.hset(keys.OUTBOX, "f" * 32, json.dumps(["status", "COMPLETED"]))
     redis.hset(keys.OUTBOX, "0" * 32, "no JSON")
-    assert [record.id for record in outbox.read(["0" * 32, ID, "f" * 32])] == [ID]
+    whole = json.loads(str(redis.hget(keys.OUTBOX, ID), "utf-8"))
+    redis.hset(keys.OUTBOX, "1" * 32, json.dumps([*whole, "webhook", "{}"]))
+    assert [record.id for record in outbox.read(["0" * 32, ID, "1" * 32, "f" * 32])] == [ID]
     assert [line.split(":")[0] for line in caplog.messages] == [
-        f"request {'0' * 32}",
-        f"request {'f' * 32}",
+        f"request {number * 32}" for number in "01f"
     ]
 
 
 def test_a_webhook_is_in_the_record_but_not_in_what_the_model_sees(requests: RequestStore) -> None:
-    hook = {"url": "https://a.example/x", "origin": "https://b.example"}
+    hook = WebhookTarget("https://a.example/x", "https://b.example")
     other = "f" * 32
-    requests.submit(other, "a", {}, {"kind": "file"}, requests.expiry(), hook)
+    requests.submit(other, "a", PARAMS, SOURCE, requests.expiry(), hook)
     record = requests.get(other)
     assert record is not None
-    assert (record.webhook, dict(record.params)) == (hook, {})
+    assert (record.webhook, record.params) == (hook, PARAMS)
     first = requests.get(ID)
     assert first is not None
     assert first.webhook is None
@@ -88,7 +92,7 @@ def test_a_webhook_is_in_the_record_but_not_in_what_the_model_sees(requests: Req
 
 def test_an_owner_finds_its_own_that_have_not_ended(requests: RequestStore) -> None:
     for number, owner in enumerate(("a", "b", "a")):
-        requests.submit(f"{number:032x}", owner, {}, {}, requests.expiry())
+        requests.submit(f"{number:032x}", owner, PARAMS, SOURCE, requests.expiry())
     requests.fail(ID, GenerationFailed("no"))
     ids = [record.id for record in requests.unfinished_of("a")]
     assert ids == [f"{2:032x}", f"{0:032x}"]

@@ -11,7 +11,9 @@ from rq.registry import FailedJobRegistry
 from app.core.lifecycle.recovery import recover_orphans
 from app.core.queueing.jobs import CPU, FINISH, GPU, Jobs
 from app.core.requests.record import Stage, Status
+from app.core.requests.stage_results import FinishResult, StageResult
 from app.core.requests.store import RequestStore
+from tests.support.records import PARAMS, SOURCE
 
 ID = "0123456789abcdef0123456789abcdef"
 OTHER = "f" * 32
@@ -28,7 +30,7 @@ def jobs(redis: Redis) -> Jobs:
 
 
 def accept(store: RequestStore, request_id: str = ID) -> None:
-    store.submit(request_id, "team-a", {"seed": 5}, {"kind": "file"}, store.expiry())
+    store.submit(request_id, "team-a", PARAMS, SOURCE, store.expiry())
 
 
 def settle(store: RequestStore, jobs: Jobs) -> None:
@@ -44,7 +46,7 @@ def test_a_request_without_a_job_is_given_one(
     accept(store)
     for earlier in (one for one in Stage if one < stage):
         store.claim(ID, earlier, "e")
-        store.advance(ID, earlier, "e", {})
+        store.advance(ID, earlier, "e", StageResult())
     settle(store, jobs)
     settle(store, jobs)
     assert jobs.queue(queue).job_ids == [f"{ID}-{stage.name.lower()}"]
@@ -75,7 +77,7 @@ def test_a_request_on_its_way_to_a_queue_is_left_alone(store: RequestStore, jobs
     def queued_meanwhile() -> None:
         jobs.enqueue(ID, Stage.PREPARE)
         store.claim(ID, Stage.PREPARE, "e")
-        store.advance(ID, Stage.PREPARE, "e", {})
+        store.advance(ID, Stage.PREPARE, "e", StageResult())
         jobs.enqueue(ID, Stage.GENERATE)
 
     recover_orphans(store, jobs, queued_meanwhile)
@@ -123,7 +125,7 @@ def test_an_ended_or_expired_request_is_no_orphan(
     accept(store)
     accept(store, OTHER)
     assert store.claim(ID, Stage.PREPARE, "e")
-    store.complete(ID, "e", {})
+    store.complete(ID, "e", FinishResult())
     redis.delete(f"req:{OTHER}")
     settle(store, jobs)
     assert store.unfinished() == {}

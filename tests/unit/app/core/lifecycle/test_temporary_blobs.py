@@ -8,8 +8,11 @@ from redis import Redis
 from app.core.errors import Cancelled
 from app.core.lifecycle.temporary_blobs import delete_temporary_blobs
 from app.core.requests.record import Stage
+from app.core.requests.stage_results import FinishResult
 from app.core.requests.store import RequestStore
+from app.core.requests.types import SavedWork
 from app.core.storage.base import RedisBlobs
+from tests.support.records import PARAMS, SOURCE
 
 ID, OTHER = "a" * 32, "b" * 32
 
@@ -23,10 +26,10 @@ def store(redis: Redis) -> RequestStore:
     """Two requests with every blob that one can have: four samples are the most."""
     made, blobs = RequestStore(redis, 60), RedisBlobs(redis)
     for request_id in (ID, OTHER):
-        made.submit(request_id, "a", {}, {}, made.expiry())
+        made.submit(request_id, "a", PARAMS, SOURCE, made.expiry())
         made.claim(request_id, Stage.PREPARE, "e")
-        chunks = [[f"{request_id}:{name}", 1] for name in sorted(ANSWERS)]
-        made.keep(request_id, "e", {"chunks": chunks})
+        chunks = tuple((f"{request_id}:{name}", 1) for name in sorted(ANSWERS))
+        made.keep(request_id, "e", SavedWork(chunks=chunks))
         for name in BETWEEN_JOBS | ANSWERS | RESULTS:
             blobs.put(f"{request_id}:{name}", b"x", made.expiry())
     return made
@@ -38,7 +41,7 @@ def names(redis: Redis, request_id: str) -> set[str]:
 
 
 def test_a_completed_request_keeps_what_it_delivers(store: RequestStore, redis: Redis) -> None:
-    assert store.complete(ID, "e", {})
+    assert store.complete(ID, "e", FinishResult())
     delete_temporary_blobs(store, RedisBlobs(redis), ID)
     assert names(redis, ID) == RESULTS
 

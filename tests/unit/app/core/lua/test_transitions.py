@@ -25,7 +25,10 @@ from app.core.errors import (
 )
 from app.core.requests import store as requests_module
 from app.core.requests.record import RequestRecord, Stage, Status
+from app.core.requests.stage_results import FinishResult, StageResult
 from app.core.requests.store import Account, IdempotencyGuard, IdempotencyKeyTaken, RequestStore
+from app.core.requests.types import SavedWork
+from tests.support.records import PARAMS, SOURCE, generated
 from tests.support.redis_keys import dump
 
 ID, OTHER = "a" * 32, "b" * 32
@@ -57,7 +60,7 @@ def store(redis: Redis, clock: Clock) -> RequestStore:  # noqa: ARG001  # the ti
 
 def submit(store: RequestStore, request_id: str = ID, **more: object) -> None:
     given = {"stage": Stage.FETCH, "account": Account("k"), **more}
-    store.submit(request_id, "team-a", {}, {}, store.expiry(), **given)  # type: ignore[arg-type]
+    store.submit(request_id, "team-a", PARAMS, SOURCE, store.expiry(), **given)  # type: ignore[arg-type]
 
 
 def carry(store: RequestStore, clock: Clock, *durations_s: float) -> None:
@@ -66,9 +69,9 @@ def carry(store: RequestStore, clock: Clock, *durations_s: float) -> None:
         assert store.claim(ID, stage, f"e{stage}") == "claimed"
         clock.passed_s += duration_s
         if stage is Stage.FINISH:
-            assert store.complete(ID, f"e{stage}", {"outputs": []})
+            assert store.complete(ID, f"e{stage}", FinishResult())
         else:
-            assert store.advance(ID, stage, f"e{stage}", {"predicted_s": 10.0})
+            assert store.advance(ID, stage, f"e{stage}", generated(predicted_s=10.0))
 
 
 def record(store: RequestStore) -> RequestRecord:
@@ -192,10 +195,10 @@ def test_every_event_is_in_the_stream_in_its_order(
         store.claim(ID, Stage.GENERATE, "e2")
     store.progress(ID, "e2", 1, 2)
     store.progress(ID, "e2", 2, 2, "data:,")
-    carry_on = store.advance(ID, Stage.GENERATE, "e2", {})
+    carry_on = store.advance(ID, Stage.GENERATE, "e2", StageResult())
     store.claim(ID, Stage.FINISH, "e3")
     assert carry_on
-    assert store.complete(ID, "e3", {})
+    assert store.complete(ID, "e3", FinishResult())
     assert events(redis) == ["queued", "started", "1", "2", "completed"]
     assert store.fail(ID, Cancelled()) is False
     assert events(redis)[-1] == "completed"
@@ -238,7 +241,7 @@ def test_the_moments_of_the_last_thirty_two_ends_are_kept_latest_first(
         submit(store, request_id)
         store.claim(request_id, Stage.FINISH, "e")
         clock.passed_s = float(number)
-        assert store.complete(request_id, "e", {})
+        assert store.complete(request_id, "e", FinishResult())
     submit(store)
     store.fail(ID, Cancelled())  # it says nothing about how fast requests are made
     moments = [float(one) - clock.began for one in redis.lrange("requests:pace", 0, -1)]
@@ -250,7 +253,7 @@ def test_a_record_is_made_once(store: RequestStore, redis: Redis, gone: str) -> 
     """What counts is the record, whatever else of it is there."""
     submit(store)
     redis.delete(gone)
-    store.submit(ID, "team-b", {}, {}, store.expiry())
+    store.submit(ID, "team-b", PARAMS, SOURCE, store.expiry())
     assert record(store).owner == ("team-b" if gone == RECORD else "team-a")
 
 
@@ -368,7 +371,7 @@ def test_a_request_ends_in_a_redis_that_is_full(
     submit(store)
     store.claim(ID, Stage.FINISH, "e")
     with full(redis):
-        assert store.complete(ID, "e", {}) if good else store.fail(ID, Cancelled())
+        assert store.complete(ID, "e", FinishResult()) if good else store.fail(ID, Cancelled())
     assert record(store).status is (Status.COMPLETED if good else Status.FAILED)
 
 
@@ -387,12 +390,12 @@ def test_only_the_first_start_counts(store: RequestStore, clock: Clock) -> None:
 def test_an_advance_is_repeated_by_its_own_execution_only(store: RequestStore) -> None:
     submit(store)
     store.claim(ID, Stage.FETCH, "e1")
-    assert store.advance(ID, Stage.FETCH, "e1", {})
-    assert store.advance(ID, Stage.FETCH, "e1", {})
-    assert not store.advance(ID, Stage.FETCH, "e2", {})
-    assert not store.advance(ID, Stage.PREPARE, "e1", {})
+    assert store.advance(ID, Stage.FETCH, "e1", StageResult())
+    assert store.advance(ID, Stage.FETCH, "e1", StageResult())
+    assert not store.advance(ID, Stage.FETCH, "e2", StageResult())
+    assert not store.advance(ID, Stage.PREPARE, "e1", StageResult())
     assert store.fail(ID, Cancelled())
-    assert not store.advance(ID, Stage.FETCH, "e1", {})
+    assert not store.advance(ID, Stage.FETCH, "e1", StageResult())
 
 
 def test_steps_of_another_division_are_rounded_down(
@@ -414,14 +417,14 @@ def test_steps_of_another_division_are_rounded_down(
 def test_only_the_execution_with_the_claim_writes_resume_state(store: RequestStore) -> None:
     submit(store)
     store.claim(ID, Stage.GENERATE, "stalled")
-    assert store.keep(ID, "stalled", {"made": [1]})
+    assert store.keep(ID, "stalled", SavedWork("a"))
     store.claim(ID, Stage.GENERATE, "fresh")
-    assert not store.keep(ID, "stalled", {"made": [2]})
-    assert record(store).kept == {"made": [1]}
+    assert not store.keep(ID, "stalled", SavedWork("b"))
+    assert record(store).saved_work == SavedWork("a")
     store.fail(ID, Cancelled())
-    assert not store.keep(ID, "fresh", {"made": [3]})
+    assert not store.keep(ID, "fresh", SavedWork("c"))
     store.forget(ID)
-    assert not store.keep(ID, "fresh", {"made": [4]})
+    assert not store.keep(ID, "fresh", SavedWork("d"))
     assert store.get(ID) is None
 
 
@@ -430,7 +433,7 @@ def test_only_the_execution_with_the_claim_settles_the_cost(
 ) -> None:
     Ledger(redis).open("k", 5.0)
     submit(store, account=Account("k", 1.0, to_amount(2.0)))
-    assert record(store).key == "k"
+    assert record(store).key_id == "k"
     store.claim(ID, Stage.FETCH, "stalled")
     store.claim(ID, Stage.FETCH, "fresh")
     assert not store.charge(ID, "stalled", to_amount(1.0))
@@ -463,6 +466,6 @@ def test_only_the_execution_that_claimed_last_ends_a_request(store: RequestStore
     submit(store)
     store.claim(ID, Stage.FETCH, "stalled")
     store.claim(ID, Stage.FETCH, "fresh")
-    assert not store.complete(ID, "stalled", {})
+    assert not store.complete(ID, "stalled", FinishResult())
     assert not store.fail(ID, ImageRejected(), "stalled")
     assert store.fail(ID, ImageRejected(), "fresh")

@@ -14,7 +14,9 @@ from app.core.errors import GenerationFailed
 from app.core.queueing.jobs import CPU, FETCH, FINISH, GPU, Jobs
 from app.core.redis import keys
 from app.core.requests.record import Stage
+from app.core.requests.stage_results import FinishResult
 from app.core.requests.store import Account, RequestStore
+from tests.support.records import PARAMS, SOURCE, prepared
 
 TTL_S = 600
 
@@ -38,16 +40,18 @@ class Rig:
         request_id = f"{key}{number}-{uuid4().hex}"
         account = Account(key, concurrency=concurrency)
         expiry = self.store.expiry()
-        self.store.submit(request_id, key, {}, {}, expiry, account=account, stage=stage)
+        self.store.submit(request_id, key, PARAMS, SOURCE, expiry, account=account, stage=stage)
         self.jobs.enqueue(request_id, stage)
         return request_id
 
     def prepared(self, key: str, number: int, work: float) -> str:
         """A request that has come as far as the gpu queue."""
         request_id = f"{key}{number}-{uuid4().hex}"
-        self.store.submit(request_id, key, {}, {}, self.store.expiry(), account=Account(key))
+        self.store.submit(
+            request_id, key, PARAMS, SOURCE, self.store.expiry(), account=Account(key)
+        )
         self.store.claim(request_id, Stage.PREPARE, "e")
-        self.store.advance(request_id, Stage.PREPARE, "e", {"work": work})
+        self.store.advance(request_id, Stage.PREPARE, "e", prepared(work=work))
         self.jobs.enqueue(request_id, Stage.GENERATE)
         return request_id
 
@@ -232,7 +236,7 @@ def test_requests_beyond_the_bound_of_a_key_wait_for_one_to_end(rig: Rig) -> Non
     rig.store.fail(made[0], GenerationFailed())
     assert rig.waiting() == ["a0", "b0", "a1", "a2"]
     rig.store.claim(made[1], Stage.PREPARE, "e")
-    rig.store.complete(made[1], "e", {})
+    rig.store.complete(made[1], "e", FinishResult())
     assert rig.waiting() == ["a0", "b0", "a1", "a2", "a3"]
 
 
@@ -325,7 +329,7 @@ def test_a_request_that_waited_beside_the_queue_takes_one_turn(rig: Rig, redis: 
     ):
         redis.lrem(keys.CPU_QUEUE, 1, f"{request_id}-prepare")
         rig.store.claim(request_id, Stage.PREPARE, "e")
-        assert rig.store.complete(request_id, "e", {})
+        assert rig.store.complete(request_id, "e", FinishResult())
         assert rig.waiting() == waiting
 
 

@@ -16,6 +16,7 @@ from app.core.queueing.jobs import Jobs
 from app.core.queueing.throughput import Throughput
 from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.requests.store import Account, RequestStore
+from tests.support.records import PARAMS, SOURCE, prepared
 
 THROUGHPUT = Throughput({"exact": 0.5, "turbo": 0.1}, delivery_s=1.0, work=20.0)
 IDS = [f"{number:032x}" for number in range(4)]
@@ -48,7 +49,7 @@ def test_without_measurements_or_workers_there_is_no_time(
 
 def a_record(request_id: str = "a", **changes: Any) -> RequestRecord:
     given = {"status": Status.PROCESSING, "work": 40.0, "profile": "exact", **changes}
-    return RequestRecord(request_id, "t", params={}, source={}, created_at=0, expires_at=9, **given)
+    return RequestRecord(request_id, "t", params=PARAMS, source=SOURCE, created_at=0, expires_at=9, **given)
 
 
 @pytest.mark.parametrize(
@@ -80,11 +81,11 @@ def store(redis: Redis, jobs: Jobs) -> RequestStore:
     is not prepared."""
     store = RequestStore(redis, ttl_s=60)
     for request_id in IDS:
-        store.submit(request_id, "t", {}, {}, store.expiry())
+        store.submit(request_id, "t", PARAMS, SOURCE, store.expiry())
         jobs.enqueue(request_id, Stage.PREPARE)
     for request_id in (IDS[0], IDS[2], IDS[1]):
         store.claim(request_id, Stage.PREPARE, "e")
-        store.advance(request_id, Stage.PREPARE, "e", {"work": 20.0, "profile": "exact"})
+        store.advance(request_id, Stage.PREPARE, "e", prepared(work=20.0, profile="exact"))
         jobs.enqueue(request_id, Stage.GENERATE)
     store.claim(IDS[0], Stage.GENERATE, "e")
     jobs.dequeue(IDS[0])
@@ -107,19 +108,19 @@ def test_an_unprepared_request_has_the_place_of_its_turn(
     """Of a key that has nothing waiting: right behind what runs; then the keys take turns."""
     for number in range(10):  # of one key, prepared
         request_id = f"{number + 16:032x}"
-        store.submit(request_id, "t", {}, {}, store.expiry())
+        store.submit(request_id, "t", PARAMS, SOURCE, store.expiry())
         store.claim(request_id, Stage.PREPARE, "e")
-        store.advance(request_id, Stage.PREPARE, "e", {"work": 20.0, "profile": "exact"})
+        store.advance(request_id, Stage.PREPARE, "e", prepared(work=20.0, profile="exact"))
         jobs.enqueue(request_id, Stage.GENERATE)
     theirs = ["f" * 32, "e" * 32]  # of another, being fetched
     for request_id in theirs:
-        store.submit(request_id, "u", {}, {}, store.expiry(), account=Account("u"))
+        store.submit(request_id, "u", PARAMS, SOURCE, store.expiry(), account=Account("u"))
         jobs.enqueue(request_id, Stage.PREPARE)
     forecast = positions(redis, jobs)
     assert [forecast[request_id] for request_id in theirs] == [1, 3]
     for request_id in theirs:
         store.claim(request_id, Stage.PREPARE, "e")
-        store.advance(request_id, Stage.PREPARE, "e", {"work": 20.0, "profile": "exact"})
+        store.advance(request_id, Stage.PREPARE, "e", prepared(work=20.0, profile="exact"))
         jobs.enqueue(request_id, Stage.GENERATE)
         assert positions(redis, jobs)[request_id] == forecast[request_id]
 
@@ -149,7 +150,7 @@ def test_concurrent_forecasts_share_one_snapshot(
 
 def prepare(store: RequestStore, jobs: Jobs, request_id: str) -> None:
     store.claim(request_id, Stage.PREPARE, "e")
-    store.advance(request_id, Stage.PREPARE, "e", {"work": 20.0, "profile": "exact"})
+    store.advance(request_id, Stage.PREPARE, "e", prepared(work=20.0, profile="exact"))
     jobs.enqueue(request_id, Stage.GENERATE)
 
 
@@ -160,13 +161,13 @@ def test_a_key_that_comes_late_stands_behind_what_was_taken_before(
     store = RequestStore(redis, ttl_s=60)
     theirs, late = [f"{number:032x}" for number in range(5)], ["a" * 32, "b" * 32, "c" * 32]
     for request_id in theirs:
-        store.submit(request_id, "t", {}, {}, store.expiry())
+        store.submit(request_id, "t", PARAMS, SOURCE, store.expiry())
         prepare(store, jobs, request_id)
     for request_id in theirs[:3]:
         store.claim(request_id, Stage.GENERATE, "e")
         redis.lpop("rq:queue:gpu")
     for request_id in late:
-        store.submit(request_id, "u", {}, {}, store.expiry(), account=Account("u"))
+        store.submit(request_id, "u", PARAMS, SOURCE, store.expiry(), account=Account("u"))
     forecast = positions(redis, jobs)
     order = [late[0], theirs[3], late[1], theirs[4], late[2]]
     assert sorted(forecast, key=lambda request_id: forecast[request_id]) == order

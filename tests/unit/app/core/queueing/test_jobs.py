@@ -16,6 +16,7 @@ from app.core.queueing.jobs import CPU, GPU, QUEUES, Jobs, carried_by
 from app.core.queueing.workers import MAX_PIXELS_FIELD
 from app.core.requests.record import Stage
 from app.core.requests.store import Account, RequestStore
+from tests.support.records import PARAMS, SOURCE
 from tests.support.redis_keys import dump
 
 ID, OTHER = "a" * 32, "b" * 32
@@ -88,7 +89,7 @@ def test_the_next_generation_is_looked_at_and_not_taken(redis: Redis) -> None:
 def accepted(redis: Redis, request_id: str, key: str, concurrency: int | None = None) -> None:
     store = RequestStore(redis, ttl_s=77)
     account = Account(key, concurrency=concurrency)
-    store.submit(request_id, "t", {}, {}, store.expiry(), account=account)
+    store.submit(request_id, "t", PARAMS, SOURCE, store.expiry(), account=account)
 
 
 @pytest.mark.parametrize(

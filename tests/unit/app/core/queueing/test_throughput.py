@@ -9,6 +9,7 @@ from redis import Redis
 
 from app.core.queueing.throughput import MEASURED, Throughput, ThroughputMeter
 from app.core.requests.record import RequestRecord, Status
+from tests.support.records import PARAMS, SOURCE
 
 
 def finished(
@@ -16,7 +17,7 @@ def finished(
 ) -> RequestRecord:
     """A request that took model_s in the model, and half a second beyond it."""
     return RequestRecord(
-        *("a", "t", Status.COMPLETED, {}, {}),
+        *("a", "t", Status.COMPLETED, PARAMS, SOURCE),
         created_at=90,
         expires_at=1000,
         started_at=100.0,

@@ -17,7 +17,9 @@ from app.core.redis.connection import connect, connect_async
 from app.core.requests import events as feed_module
 from app.core.requests.events import BEGINNING, Event, EventFeed, Follower
 from app.core.requests.record import Stage
+from app.core.requests.stage_results import FinishResult, StageResult
 from app.core.requests.store import RequestStore
+from tests.support.records import PARAMS, SOURCE
 from tests.support.servers import running_redis
 
 T = TypeVar("T")
@@ -50,13 +52,13 @@ async def to_the_end(follower: Follower) -> list[str]:
 
 def a_life(store: RequestStore, request_id: str) -> None:
     store.claim(request_id, Stage.PREPARE, "e")
-    store.advance(request_id, Stage.PREPARE, "e", {})
+    store.advance(request_id, Stage.PREPARE, "e", StageResult())
     store.claim(request_id, Stage.GENERATE, "e")
     for step in (1, 2, 3):
         store.progress(request_id, "e", step, 3)
-    store.advance(request_id, Stage.GENERATE, "e", {})
+    store.advance(request_id, Stage.GENERATE, "e", StageResult())
     store.claim(request_id, Stage.FINISH, "e")
-    store.complete(request_id, "e", {})
+    store.complete(request_id, "e", FinishResult())
 
 
 LIFE = ["queued", "started", "1", "2", "3", "completed"]
@@ -68,7 +70,7 @@ def test_every_subscriber_gets_all_events_over_few_connections(
     store = RequestStore(redis, ttl_s=60)
     ids = [f"{number:032x}" for number in range(200)]
     for request_id in ids:
-        store.submit(request_id, "t", {}, {}, store.expiry())
+        store.submit(request_id, "t", PARAMS, SOURCE, store.expiry())
     most = 0
 
     async def follow(feed: EventFeed, request_id: str) -> list[str]:
@@ -89,7 +91,7 @@ def test_every_subscriber_gets_all_events_over_few_connections(
 
 def test_a_subscriber_resumes_after_its_last_event(redis: Redis, redis_server: str) -> None:
     store = RequestStore(redis, ttl_s=60)
-    store.submit("a", "t", {}, {}, store.expiry())
+    store.submit("a", "t", PARAMS, SOURCE, store.expiry())
     a_life(store, "a")
 
     async def twice(feed: EventFeed) -> list[str]:
@@ -103,7 +105,7 @@ def test_a_subscriber_resumes_after_its_last_event(redis: Redis, redis_server: s
 
 def test_patience_ends(redis: Redis, redis_server: str) -> None:
     store = RequestStore(redis, ttl_s=60)
-    store.submit("a", "t", {}, {}, store.expiry())
+    store.submit("a", "t", PARAMS, SOURCE, store.expiry())
 
     async def wait(feed: EventFeed) -> list[int]:
         with feed.following("a") as follower:
@@ -131,7 +133,7 @@ def test_the_event_feed_survives_a_restart_of_redis(tmp_path: Path) -> None:
     url = first.__enter__()
     client = connect(url)
     store = RequestStore(client, ttl_s=60)
-    store.submit("a", "t", {}, {}, store.expiry())
+    store.submit("a", "t", PARAMS, SOURCE, store.expiry())
     client.close()
     try:
         assert feeding(url, restart) == ["queued", "failed"]
@@ -160,7 +162,7 @@ def test_the_event_feed_ends_whenever_it_is_closed(redis_server: str) -> None:
 def test_a_subscriber_that_has_gone_is_removed(redis: Redis, redis_server: str) -> None:
     """One of two first, and then the other."""
     store = RequestStore(redis, ttl_s=60)
-    store.submit("a", "t", {}, {}, store.expiry())
+    store.submit("a", "t", PARAMS, SOURCE, store.expiry())
 
     async def leave(feed: EventFeed) -> list[int]:
         left = []
@@ -176,7 +178,7 @@ def test_a_subscriber_that_has_gone_is_removed(redis: Redis, redis_server: str) 
 
 def test_an_event_has_its_name_its_place_and_its_fields(redis: Redis, redis_server: str) -> None:
     store = RequestStore(redis, ttl_s=60)
-    store.submit("a", "t", {}, {}, store.expiry())
+    store.submit("a", "t", PARAMS, SOURCE, store.expiry())
     store.claim("a", Stage.GENERATE, "e")
     store.progress("a", "e", 1, 2, "data:,")
 
@@ -233,7 +235,7 @@ def names(events: Sequence[Event]) -> list[str]:
 def store(redis: Redis) -> RequestStore:
     """With one request, of which it is known that it is queued."""
     made = RequestStore(redis, ttl_s=60)
-    made.submit("a", "t", {}, {}, made.expiry())
+    made.submit("a", "t", PARAMS, SOURCE, made.expiry())
     return made
 
 

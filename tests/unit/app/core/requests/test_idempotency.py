@@ -10,6 +10,7 @@ from redis import Redis
 
 from app.core.requests.idempotency import IdempotencyKeys, Use
 from app.core.requests.store import IdempotencyKeyTaken, RequestStore
+from tests.support.records import PARAMS, SOURCE
 
 USE, OTHER = Use("body", "a" * 32), Use("another", "b" * 32)
 
@@ -22,7 +23,7 @@ def keys(redis: Redis) -> IdempotencyKeys:
 def accepted(redis: Redis, keys: IdempotencyKeys, use: Use) -> None:
     store = RequestStore(redis, 50)
     guard = keys.guard("t", "key", use)
-    store.submit(use.request_id, "t", {}, {}, store.expiry(), guard=guard)
+    store.submit(use.request_id, "t", PARAMS, SOURCE, store.expiry(), guard=guard)
 
 
 def take(keys: IdempotencyKeys, use: Use, owner: str = "t") -> Use | None:

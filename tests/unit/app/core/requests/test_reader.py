@@ -19,6 +19,8 @@ from app.core.redis.connection import connect_async
 from app.core.requests.reader import Reader
 from app.core.requests.record import Status
 from app.core.requests.store import RequestStore
+from app.core.requests.types import GenerationParameters
+from tests.support.records import PARAMS, SOURCE
 from tests.support.servers import running_redis
 
 T = TypeVar("T")
@@ -48,8 +50,9 @@ def test_a_key_is_known_until_it_is_revoked(redis: Redis, redis_server: str) -> 
 
 def test_a_record_is_the_one_that_the_store_reads(redis: Redis, redis_server: str) -> None:
     store = RequestStore(redis, ttl_s=60)
-    params = {"prompt": 'a "quoted"\n\x00 / \\ \x7f prompt, ünïcode \U0001f600', "steps": 20}
-    store.submit("a", "team-ä", params, {"kind": "file"}, store.expiry())
+    prompt = 'a "quoted"\n\x00 / \\ \x7f prompt, ünïcode \U0001f600'
+    params = GenerationParameters(prompt=prompt)
+    store.submit("a", "team-ä", params, SOURCE, store.expiry())
     record = reading(redis_server, lambda reads: reads.record("a"))
     assert record == store.get("a")
     assert record is not None
@@ -67,7 +70,7 @@ def test_calls_at_the_same_time_share_round_trips(redis: Redis, redis_server: st
     secrets = [mint() for _ in range(200)]
     for index, secret in enumerate(secrets):
         keys.add(secret, f"team-{index}")
-        store.submit(str(index), f"team-{index}", {}, {}, store.expiry())
+        store.submit(str(index), f"team-{index}", PARAMS, SOURCE, store.expiry())
 
     async def all_at_once(reads: Reader) -> list[tuple[str, str]]:
         calls = (reads.key_and_record(secret, str(i)) for i, secret in enumerate(secrets))
@@ -88,7 +91,7 @@ def commands(redis: Redis) -> int:
 
 def test_a_cancelled_read_does_not_disturb_the_others(redis: Redis, redis_server: str) -> None:
     store = RequestStore(redis, ttl_s=60)
-    store.submit("a", "team-a", {}, {}, store.expiry())
+    store.submit("a", "team-a", PARAMS, SOURCE, store.expiry())
 
     async def one_of_two_leaves(reads: Reader) -> Status | None:
         leaving = asyncio.create_task(reads.record("a"))
@@ -145,7 +148,7 @@ def test_the_use_of_a_key_is_written_down_once_a_minute(
 def test_the_reader_counts_the_unfinished_requests(redis: Redis, redis_server: str) -> None:
     store = RequestStore(redis, ttl_s=60)
     for request_id in ("a", "b"):
-        store.submit(request_id, "team-a", {}, {}, store.expiry())
+        store.submit(request_id, "team-a", PARAMS, SOURCE, store.expiry())
 
     async def counted(reads: Reader) -> int:
         assert reads.unfinished == 0
@@ -161,7 +164,7 @@ def test_the_cache_of_secrets_is_bounded(redis_server: str) -> None:
     async def many(reads: Reader) -> list[int]:
         sizes = []
         for number in range(10_001):
-            reads._to_note(str(number), 1000.0)
+            reads._id_to_note(str(number), 1000.0)
             sizes.append(len(reads._noted))
         return sizes
 
@@ -197,7 +200,7 @@ def test_the_use_of_what_is_no_key_is_not_noted(redis: Redis, redis_server: str)
 def test_a_key_and_a_record_are_read_together(redis: Redis, redis_server: str) -> None:
     secret, key = KeyStore(redis).create("team-a", Terms())
     store = RequestStore(redis, ttl_s=60)
-    store.submit("a", "team-b", {}, {}, store.expiry())
+    store.submit("a", "team-b", PARAMS, SOURCE, store.expiry())
 
     async def both(reads: Reader) -> list[object]:
         return [

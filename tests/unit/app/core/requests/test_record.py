@@ -7,6 +7,15 @@ import pytest
 from app.core.redis import keys
 from app.core.requests import record as record_module
 from app.core.requests.record import ID, RequestRecord, Stage, Status, record_from
+from app.core.requests.types import (
+    GenerationParameters,
+    Output,
+    Provenance,
+    SavedWork,
+    Source,
+    StoredPicture,
+    WebhookTarget,
+)
 
 NAME = "a" * 32
 NEW = {
@@ -45,8 +54,8 @@ def test_a_new_record_has_defaults_for_what_is_not_known_yet() -> None:
         id=NAME,
         owner="team-a",
         status=Status.QUEUED,
-        params={"prompt": "x"},
-        source={"kind": "file"},
+        params=GenerationParameters(prompt="x"),
+        source=Source(kind="file"),
         created_at=1000.5,
         expires_at=4600.0,
         started_at=None,
@@ -66,19 +75,19 @@ def test_a_new_record_has_defaults_for_what_is_not_known_yet() -> None:
         controlled=0,
         profile="exact",
         predicted_s=None,
-        kept={},
+        saved_work=SavedWork(),
         webhook=None,
-        key="",
+        key_id="",
         price=0.0,
         cost=0.0,
         remaining=None,
         control_map=None,
-        made_with={},
+        provenance=None,
     )
 
 
 def test_missing_fields_of_a_record_have_the_values_of_a_new_one() -> None:
-    params, source = {"prompt": "x"}, {"kind": "file"}
+    params, source = GenerationParameters(prompt="x"), Source(kind="file")
     short = RequestRecord(NAME, "team-a", Status.QUEUED, params, source, 1000.5, 4600.0)
     assert short == read()
 
@@ -103,7 +112,7 @@ def test_every_field_of_the_hash_is_in_the_record() -> None:
         controlled="24",
         profile="turbo",
         predicted_s="8.5",
-        kept='{"made": [1]}',
+        kept='{"made": [[1, 2]], "chunks": [["a", 3]], "seconds": 1.5, "later": 1}',
         webhook='{"url": "https://a.example/"}',
         key="k",
         price="0.5",
@@ -116,8 +125,8 @@ def test_every_field_of_the_hash_is_in_the_record() -> None:
         id=NAME,
         owner="team-a",
         status=Status.COMPLETED,
-        params={"prompt": "x"},
-        source={"kind": "file"},
+        params=GenerationParameters(prompt="x"),
+        source=Source(kind="file"),
         created_at=1000.5,
         expires_at=4600.0,
         started_at=1001.25,
@@ -131,20 +140,20 @@ def test_every_field_of_the_hash_is_in_the_record() -> None:
         stage=Stage.FINISH,
         error="no",
         error_status=400,
-        outputs=({"file_name": "0.png"},),
+        outputs=(Output("0.png"),),
         inference_s=3.5,
         evaluations=40,
         controlled=24,
         profile="turbo",
         predicted_s=8.5,
-        kept={"made": [1]},
-        webhook={"url": "https://a.example/"},
-        key="k",
+        saved_work=SavedWork("", ((1, 2),), (("a", 3),), 1.5),
+        webhook=WebhookTarget("https://a.example/"),
+        key_id="k",
         price=0.5,
         cost=1.5,
         remaining=2.25,
-        control_map={"file_name": "map.png"},
-        made_with={"checkpoint": "demo"},
+        control_map=StoredPicture("map.png"),
+        provenance=Provenance(checkpoint="demo"),
     )
 
 

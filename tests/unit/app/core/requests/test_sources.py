@@ -14,7 +14,9 @@ from app.core.errors import QuotaExceeded, RateLimited, TimedOut
 from app.core.requests import sources as module
 from app.core.requests.record import Stage
 from app.core.requests.sources import Sources
+from app.core.requests.stage_results import StageResult
 from app.core.requests.store import RequestStore
+from tests.support.records import PARAMS, SOURCE
 
 QUOTA = 1000
 
@@ -48,12 +50,12 @@ def name(number: int) -> str:
 def submit(sources: Sources, store: RequestStore, number: int, size: int = 400) -> None:
     expires_at = store.expiry()
     sources.hold("a", name(number), size, expires_at)
-    store.submit(name(number), "a", {}, {"kind": "file"}, expires_at)
+    store.submit(name(number), "a", PARAMS, SOURCE, expires_at)
 
 
 def prepare(store: RequestStore, number: int) -> None:
     store.claim(name(number), Stage.PREPARE, "e")
-    assert store.advance(name(number), Stage.PREPARE, "e", {})
+    assert store.advance(name(number), Stage.PREPARE, "e", StageResult())
 
 
 def held(redis: Redis) -> int:
@@ -85,7 +87,7 @@ def test_every_way_on_frees_it_once(sources: Sources, store: RequestStore, redis
     for number in range(3):
         submit(sources, store, number, 300)
     prepare(store, 0)
-    assert store.advance(name(0), Stage.PREPARE, "e", {})  # asked twice by the library
+    assert store.advance(name(0), Stage.PREPARE, "e", StageResult())  # asked twice by the library
     assert held(redis) == 600
     store.fail(name(1), TimedOut())
     store.fail(name(1), TimedOut())

@@ -14,6 +14,7 @@ from app.core.errors import ImageRejected, TimedOut
 from app.core.redis import keys
 from app.core.requests import store as requests_module
 from app.core.requests.record import RequestRecord, Stage, Status
+from app.core.requests.stage_results import FinishResult, StageResult
 from app.core.requests.store import (
     Account,
     Claim,
@@ -21,7 +22,9 @@ from app.core.requests.store import (
     IdempotencyKeyTaken,
     RequestStore,
 )
+from app.core.requests.types import GenerationParameters, Output, Source, WebhookTarget
 from app.core.telemetry import tracing
+from tests.support.records import PARAMS, SOURCE, generated, prepared
 
 ID, OTHER = "0123456789abcdef0123456789abcdef", "b" * 32
 
@@ -33,7 +36,7 @@ def store(redis: Redis) -> RequestStore:
 
 @pytest.fixture
 def submitted(store: RequestStore) -> RequestStore:
-    store.submit(ID, "team-a", {"seed": 5, "prompt": "x"}, {"kind": "file"}, store.expiry())
+    store.submit(ID, "team-a", GenerationParameters(seed=5), Source(kind="file"), store.expiry())
     return store
 
 
@@ -47,18 +50,18 @@ def at_stage(store: RequestStore, stage: Stage) -> None:
     """Carry the request to the beginning of `stage`."""
     for earlier in (s for s in Stage if Stage.PREPARE <= s < stage):
         assert store.claim(ID, earlier, f"e{earlier}") is Claim.CLAIMED
-        assert store.advance(ID, earlier, f"e{earlier}", {})
+        assert store.advance(ID, earlier, f"e{earlier}", StageResult())
 
 
 def test_a_new_request_is_queued(submitted: RequestStore) -> None:
     found = record(submitted)
     assert found.status is Status.QUEUED
-    assert (found.owner, found.params["seed"], found.source["kind"]) == ("team-a", 5, "file")
+    assert (found.owner, found.params.seed, found.source.kind) == ("team-a", 5, "file")
     assert found.started_at is None
 
 
 def test_an_id_is_used_once(submitted: RequestStore) -> None:
-    submitted.submit(ID, "team-b", {"seed": 6}, {"kind": "url"}, submitted.expiry())
+    submitted.submit(ID, "team-b", PARAMS, SOURCE, submitted.expiry())
     assert record(submitted).owner == "team-a"
 
 
@@ -69,17 +72,17 @@ def test_an_unknown_request_is_none(store: RequestStore) -> None:
 def test_the_whole_life(submitted: RequestStore) -> None:
     assert submitted.claim(ID, Stage.PREPARE, "e1") is Claim.CLAIMED
     assert record(submitted).status is Status.QUEUED
-    assert submitted.advance(ID, Stage.PREPARE, "e1", {"width": 100, "height": 60})
+    assert submitted.advance(ID, Stage.PREPARE, "e1", prepared(width=100, height=60))
     assert submitted.claim(ID, Stage.GENERATE, "e2") is Claim.CLAIMED
     assert record(submitted).status is Status.PROCESSING
     assert submitted.progress(ID, "e2", 3, 20)
     assert (record(submitted).step, record(submitted).steps) == (3, 20)
-    assert submitted.advance(ID, Stage.GENERATE, "e2", {"inference_s": 1.5, "evaluations": 20})
+    assert submitted.advance(ID, Stage.GENERATE, "e2", generated(inference_s=1.5, evaluations=20))
     assert submitted.claim(ID, Stage.FINISH, "e3") is Claim.CLAIMED
-    assert submitted.complete(ID, "e3", {"outputs": [{"file_name": "0.png"}]})
+    assert submitted.complete(ID, "e3", FinishResult((Output("0.png"),)))
     done = record(submitted)
     assert done.status is Status.COMPLETED
-    assert done.outputs == ({"file_name": "0.png"},)
+    assert done.outputs == (Output("0.png"),)
     assert (done.width, done.height, done.inference_s, done.evaluations) == (100, 60, 1.5, 20)
     assert done.created_at <= (done.started_at or 0) <= (done.ended_at or 0)
 
@@ -89,9 +92,9 @@ def test_a_later_claim_takes_the_request_from_an_earlier_one(submitted: RequestS
     submitted.claim(ID, Stage.GENERATE, "stalled")
     submitted.claim(ID, Stage.GENERATE, "fresh")
     assert not submitted.progress(ID, "stalled", 9, 20)
-    assert not submitted.advance(ID, Stage.GENERATE, "stalled", {"width": 1})
+    assert not submitted.advance(ID, Stage.GENERATE, "stalled", prepared(width=1))
     assert not submitted.fail(ID, TimedOut(), "stalled")
-    assert submitted.advance(ID, Stage.GENERATE, "fresh", {"width": 2})
+    assert submitted.advance(ID, Stage.GENERATE, "fresh", prepared(width=2))
     assert record(submitted).width == 2
 
 
@@ -106,20 +109,20 @@ def test_an_execution_that_advances_twice_changes_nothing(
 ) -> None:
     """The client library repeats a command whose answer never came."""
     submitted.claim(ID, Stage.PREPARE, "e1")
-    assert submitted.advance(ID, Stage.PREPARE, "e1", {})
+    assert submitted.advance(ID, Stage.PREPARE, "e1", StageResult())
     submitted.claim(ID, Stage.GENERATE, "e2")
-    assert submitted.advance(ID, Stage.PREPARE, "e1", {"width": 1})
+    assert submitted.advance(ID, Stage.PREPARE, "e1", prepared(width=1))
     record = submitted.get(ID)
     assert record is not None
     assert (record.stage, record.width) == (Stage.GENERATE, None)
-    assert submitted.advance(ID, Stage.GENERATE, "e2", {})
+    assert submitted.advance(ID, Stage.GENERATE, "e2", StageResult())
 
 
 def test_a_terminal_status_is_written_once(submitted: RequestStore) -> None:
     at_stage(submitted, Stage.FINISH)
     submitted.claim(ID, Stage.FINISH, "e3")
     assert submitted.fail(ID, ImageRejected("image: no"), "e3")
-    assert not submitted.complete(ID, "e3", {"outputs": []})
+    assert not submitted.complete(ID, "e3", FinishResult())
     assert not submitted.fail(ID, TimedOut(), "")
     assert submitted.claim(ID, Stage.FINISH, "e4") is Claim.ENDED
     failed = record(submitted)
@@ -130,9 +133,9 @@ def test_no_sequence_of_calls_leaves_a_terminal_status(submitted: RequestStore) 
     submitted.fail(ID, TimedOut("gone"), "")
     calls = [
         lambda: submitted.claim(ID, Stage.GENERATE, "e"),
-        lambda: submitted.advance(ID, Stage.GENERATE, "e", {}),
+        lambda: submitted.advance(ID, Stage.GENERATE, "e", StageResult()),
         lambda: submitted.progress(ID, "e", 1, 2),
-        lambda: submitted.complete(ID, "e", {}),
+        lambda: submitted.complete(ID, "e", FinishResult()),
     ]
     for order in itertools.permutations(calls):
         for call in order:
@@ -185,7 +188,7 @@ def test_only_a_queued_request_is_cancelled_by_a_hang_up(submitted: RequestStore
 
 def test_everything_expires_with_the_record(redis: Redis) -> None:
     store = RequestStore(redis, ttl_s=50)
-    store.submit(ID, "a", {}, {}, store.expiry())
+    store.submit(ID, "a", PARAMS, SOURCE, store.expiry())
     at_stage(store, Stage.GENERATE)
     store.claim(ID, Stage.GENERATE, "e")
     store.progress(ID, "e", 1, 2)
@@ -196,13 +199,13 @@ def test_everything_expires_with_the_record(redis: Redis) -> None:
 
 def test_an_expired_record_is_never_written_again(redis: Redis) -> None:
     store = RequestStore(redis, ttl_s=50)
-    store.submit(ID, "a", {}, {}, time.time() + 50)
+    store.submit(ID, "a", PARAMS, SOURCE, time.time() + 50)
     store.claim(ID, Stage.PREPARE, "e1")
     store.forget(ID)
     assert store.claim(ID, Stage.PREPARE, "e2") is Claim.GONE
-    assert not store.advance(ID, Stage.PREPARE, "e1", {"width": 1})
+    assert not store.advance(ID, Stage.PREPARE, "e1", prepared(width=1))
     assert not store.progress(ID, "e1", 1, 2)
-    assert not store.complete(ID, "e1", {})
+    assert not store.complete(ID, "e1", FinishResult())
     assert not store.fail(ID, TimedOut())
     assert list(redis.scan_iter("req:*")) == []
 
@@ -238,7 +241,7 @@ def test_a_request_is_to_be_ended_shortly_before_it_expires(
 ) -> None:
     """Fifteen seconds, and a quarter of a short life."""
     store = RequestStore(redis, ttl_s)
-    store.submit(ID, "a", {}, {}, store.expiry())
+    store.submit(ID, "a", PARAMS, SOURCE, store.expiry())
     found = []
     for before_s in (notice_s + 0.01, notice_s, 0.0):
         clock.passed_s = ttl_s - before_s
@@ -254,7 +257,7 @@ def test_a_submission_may_take_five_seconds_from_its_expiry_to_its_record(
     store = RequestStore(redis, 3600)
     expires_at = store.expiry()
     clock.passed_s = took_s
-    store.submit(ID, "a", {}, {}, expires_at)
+    store.submit(ID, "a", PARAMS, SOURCE, expires_at)
     clock.passed_s = 3600 - 15.0
     assert store.expiring() == found
     clock.passed_s += 0.5
@@ -264,7 +267,7 @@ def test_a_submission_may_take_five_seconds_from_its_expiry_to_its_record(
 def test_an_ended_or_expired_request_cannot_be_ended(redis: Redis, clock: Clock) -> None:
     store = RequestStore(redis, 3600)
     for request_id in (ID, OTHER):
-        store.submit(request_id, "a", {}, {}, store.expiry())
+        store.submit(request_id, "a", PARAMS, SOURCE, store.expiry())
     clock.passed_s = 3599.0
     store.fail(ID, TimedOut())
     redis.delete(f"req:{OTHER}")
@@ -276,7 +279,7 @@ def test_an_owners_unfinished_requests_are_those_that_have_not_ended(
 ) -> None:
     """Also where one ends or expires between two looks."""
     for request_id, owner in ((ID, "a"), ("c" * 32, "b"), (OTHER, "a")):
-        store.submit(request_id, owner, {}, {}, store.expiry())
+        store.submit(request_id, owner, PARAMS, SOURCE, store.expiry())
     assert [record.id for record in store.unfinished_of("a")] == [OTHER, ID]
     store.fail(ID, TimedOut())
     redis.zadd("requests:unfinished", {ID: 1.0})
@@ -286,9 +289,9 @@ def test_an_owners_unfinished_requests_are_those_that_have_not_ended(
 
 
 def test_a_request_without_an_account_charges_no_credits(store: RequestStore, redis: Redis) -> None:
-    store.submit(ID, "a", {}, {}, store.expiry())
+    store.submit(ID, "a", PARAMS, SOURCE, store.expiry())
     found = record(store)
-    assert (found.key, found.price, found.cost, found.webhook) == ("", 0.0, 0.0, None)
+    assert (found.key_id, found.price, found.cost, found.webhook) == ("", 0.0, 0.0, None)
     assert redis.hget(f"req:{ID}", "concurrency") is None
     assert redis.exists("reservations", "") == 0
 
@@ -296,9 +299,11 @@ def test_a_request_without_an_account_charges_no_credits(store: RequestStore, re
 def test_the_record_has_the_fields_of_its_account(store: RequestStore, redis: Redis) -> None:
     account = Account("k", price=0.25, concurrency=3)
     Ledger(redis).open("k", 5.0)
-    store.submit(ID, "a", {}, {}, store.expiry(), {"url": "u"}, account, stage=Stage.FETCH)
+    store.submit(
+        ID, "a", PARAMS, SOURCE, store.expiry(), WebhookTarget("u"), account, stage=Stage.FETCH
+    )
     found = record(store)
-    assert (found.key, found.price, found.webhook) == ("k", 0.25, {"url": "u"})
+    assert (found.key_id, found.price, found.webhook) == ("k", 0.25, WebhookTarget("u"))
     assert found.stage is Stage.FETCH
     assert redis.hget(f"req:{ID}", "concurrency") == b"3"
     assert Ledger(redis).balances() == {"k": 5.0}  # nothing is reserved unless it is said
@@ -317,14 +322,14 @@ def traced() -> Iterator[None]:
 @pytest.mark.usefixtures("traced")
 def test_a_record_says_to_which_trace_it_belongs(store: RequestStore, redis: Redis) -> None:
     with tracing.span("submit", f"00-{'1' * 32}-{'2' * 16}-01"):
-        store.submit(ID, "a", {}, {}, store.expiry())
+        store.submit(ID, "a", PARAMS, SOURCE, store.expiry())
     found = redis.hget(f"req:{ID}", "traceparent")
     assert found is not None
     assert found.startswith(b"00-" + b"1" * 32)
 
 
 def test_the_end_of_a_request_says_why_on_each_api(store: RequestStore, redis: Redis) -> None:
-    store.submit(ID, "a", {}, {}, store.expiry())
+    store.submit(ID, "a", PARAMS, SOURCE, store.expiry())
     assert store.fail(ID, ImageRejected("image: no"))
     fields = redis.hmget(f"req:{ID}", "status", "error", "error_status", "execution")
     assert fields == [b"FAILED", b"image: no", b"400", b""]
@@ -338,19 +343,19 @@ def test_a_submission_whose_key_is_anothers_makes_no_record(
     if holds is not None:
         redis.set(guard.name, holds)
     with pytest.raises(IdempotencyKeyTaken):
-        store.submit(ID, "a", {}, {}, store.expiry(), guard=guard)
+        store.submit(ID, "a", PARAMS, SOURCE, store.expiry(), guard=guard)
     assert store.get(ID) is None
     redis.set(guard.name, "mine")
-    store.submit(ID, "a", {}, {}, store.expiry(), guard=guard)
+    store.submit(ID, "a", PARAMS, SOURCE, store.expiry(), guard=guard)
     assert redis.get(guard.name) == b"settled"
 
 
 def test_all_unfinished_requests_are_listed_with_their_stages(store: RequestStore) -> None:
     ids = [f"{number:032x}" for number in range(5)]
     for request_id in ids:
-        store.submit(request_id, "a", {}, {}, store.expiry())
+        store.submit(request_id, "a", PARAMS, SOURCE, store.expiry())
     store.claim(ids[3], Stage.PREPARE, "e")
-    store.advance(ids[3], Stage.PREPARE, "e", {})
+    store.advance(ids[3], Stage.PREPARE, "e", StageResult())
     found = store.unfinished()
     assert list(found) == ids
     assert [request_id for request_id, stage in found.items() if stage != Stage.PREPARE] == [ids[3]]

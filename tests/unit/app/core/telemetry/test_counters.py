@@ -18,8 +18,10 @@ from app.core.queueing.snapshot import take_snapshot
 from app.core.queueing.workers import workers_key
 from app.core.redis.connection import connect_async
 from app.core.requests.record import Stage
+from app.core.requests.stage_results import FinishResult, StageResult
 from app.core.requests.store import RequestStore
 from app.core.telemetry.counters import HTTP, HTTP_SECONDS, Tally
+from tests.support.records import PARAMS, SOURCE, generated
 
 ID, OTHER = "0123456789abcdef0123456789abcdef", "f" * 32
 
@@ -58,7 +60,7 @@ def scrape(redis_url: str, tally: Tally | None = None) -> Samples:
 
 
 def submit(store: RequestStore, request_id: str = ID) -> None:
-    store.submit(request_id, "team-a", {"seed": 5}, {"kind": "file"}, store.expiry())
+    store.submit(request_id, "team-a", PARAMS, SOURCE, store.expiry())
 
 
 def carry(store: RequestStore, request_id: str = ID) -> None:
@@ -70,10 +72,10 @@ def carry(store: RequestStore, request_id: str = ID) -> None:
             for step in (1, 2, 2, 3):
                 store.progress(request_id, f"e{stage}", step, 3)
         for _ in range(2):
-            store.advance(request_id, stage, f"e{stage}", {})
+            store.advance(request_id, stage, f"e{stage}", StageResult())
     store.claim(request_id, Stage.FINISH, "e3")
     for _ in range(2):
-        store.complete(request_id, "e3", {"outputs": []})
+        store.complete(request_id, "e3", FinishResult())
         store.fail(request_id, GenerationFailed())
 
 
@@ -98,9 +100,9 @@ def test_a_stalled_worker_counts_nothing(store: RequestStore, redis_server: str)
     submit(store)
     store.claim(ID, Stage.PREPARE, "stalled")
     store.claim(ID, Stage.PREPARE, "fresh")
-    assert not store.advance(ID, Stage.PREPARE, "stalled", {})
+    assert not store.advance(ID, Stage.PREPARE, "stalled", StageResult())
     assert scrape(redis_server)["flux_stage_seconds_count{stage=prepare}"] == 0
-    assert store.advance(ID, Stage.PREPARE, "fresh", {})
+    assert store.advance(ID, Stage.PREPARE, "fresh", StageResult())
     assert scrape(redis_server)["flux_stage_seconds_count{stage=prepare}"] == 1
 
 
@@ -109,7 +111,7 @@ def test_steps_that_are_made_again_after_a_crash_are_work_too(
 ) -> None:
     submit(store)
     store.claim(ID, Stage.PREPARE, "e1")
-    store.advance(ID, Stage.PREPARE, "e1", {})
+    store.advance(ID, Stage.PREPARE, "e1", StageResult())
     store.claim(ID, Stage.GENERATE, "killed")
     store.progress(ID, "killed", 8, 20)
     store.claim(ID, Stage.GENERATE, "next")
@@ -167,15 +169,15 @@ def test_the_seconds_of_a_stage_go_to_their_bucket(
 def test_the_error_of_a_prediction_is_counted_at_the_end(
     store: RequestStore, redis: Redis, redis_server: str
 ) -> None:
-    for request_id, predicted in ((ID, {"predicted_s": 100.0}), (OTHER, {})):
+    for request_id, predicted in ((ID, 100.0), (OTHER, None)):
         submit(store, request_id)
         store.claim(request_id, Stage.PREPARE, "e1")
-        store.advance(request_id, Stage.PREPARE, "e1", {})
+        store.advance(request_id, Stage.PREPARE, "e1", StageResult())
         store.claim(request_id, Stage.GENERATE, "e2")
         redis.hincrbyfloat(f"req:{request_id}", "started_at", -70)
-        store.advance(request_id, Stage.GENERATE, "e2", predicted)
+        store.advance(request_id, Stage.GENERATE, "e2", generated(predicted_s=predicted))
         store.claim(request_id, Stage.FINISH, "e3")
-        store.complete(request_id, "e3", {})
+        store.complete(request_id, "e3", FinishResult())
     found = scrape(redis_server)
     assert found["flux_eta_error_seconds_count{}"] == 1
     assert found["flux_eta_error_seconds_sum{}"] == pytest.approx(30, abs=20)

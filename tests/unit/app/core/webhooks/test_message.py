@@ -15,6 +15,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from app.core.egress.addresses import AllowList
 from app.core.errors import UrlRejected
 from app.core.requests.record import RequestRecord, Status
+from app.core.requests.types import WebhookTarget
 from app.core.storage.links import LinkSigner
 from app.core.webhooks import message as module
 from app.core.webhooks.message import (
@@ -26,7 +27,7 @@ from app.core.webhooks.message import (
     payload,
     signature,
 )
-from tests.support.records import REQUEST_ID, record
+from tests.support.records import PARAMS, REQUEST_ID, SOURCE, record
 
 NOBODY = AllowList.parse(())
 
@@ -141,13 +142,13 @@ def test_a_failed_request_says_why(redis: Redis) -> None:
         id="a" * 32,
         owner="x",
         status=Status.FAILED,
-        params={},
-        source={},
+        params=PARAMS,
+        source=SOURCE,
         created_at=0.0,
         expires_at=3600.0,
         ended_at=1.5,
         error="image: no",
-        webhook={"url": "https://a.example/", "origin": "https://b.example/api"},
+        webhook=WebhookTarget("https://a.example/", "https://b.example/api"),
     )
     assert json.loads(payload(record, LinkSigner(redis))) == {
         "type": "request.failed",
@@ -164,13 +165,13 @@ def test_a_failed_request_says_why(redis: Redis) -> None:
 
 @pytest.mark.usefixtures("far_from_utc")
 def test_a_completed_request_names_its_pictures_and_its_end_in_utc(redis: Redis) -> None:
-    webhook = {"url": "https://a.example/", "origin": "http://[2001:db8::1]:8000"}
+    webhook = WebhookTarget("https://a.example/", "http://[2001:db8::1]:8000")
     links = LinkSigner(redis)
     said = json.loads(payload(record(webhook=webhook), links))
-    url = f"{webhook['origin']}/v2/requests/{REQUEST_ID}"
+    url = f"{webhook.origin}/v2/requests/{REQUEST_ID}"
     path = f"/files/{REQUEST_ID}/0.jpeg"
     assert said["data"]["images"][0] == {
-        "url": webhook["origin"] + links.sign(path, 1_700_003_600),
+        "url": webhook.origin + links.sign(path, 1_700_003_600),
         "content_type": "image/jpeg",
         "file_name": "0.jpeg",
         "file_size": 1000,
@@ -256,9 +257,7 @@ def test_the_overlap_of_two_secrets_is_a_day(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_message_has_no_spaces_between_its_parts(redis: Redis) -> None:
     """What is signed is the text, to the byte."""
     text = payload(
-        record(
-            status=Status.FAILED, error="x", webhook={"url": "https://a.example/", "origin": ""}
-        ),
+        record(status=Status.FAILED, error="x", webhook=WebhookTarget("https://a.example/")),
         LinkSigner(redis),
     )
     assert text == json.dumps(json.loads(text), separators=(",", ":"))

@@ -1,0 +1,72 @@
+"""What each stage of a request adds to its record, as fields of the Redis hash.
+
+app/core/requests/record.py reads them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from app.core.requests.types import Output, Provenance, StoredPicture
+from app.core.stored_json import to_dict
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What a stage adds to the record. This base class adds nothing, as FETCH does."""
+
+    def to_fields(self) -> dict[str, str]:
+        """Texts as they are, other values as JSON. None is not stored."""
+        return {
+            name: value if isinstance(value, str) else json.dumps(value, default=to_dict)
+            for name, value in to_dict(self).items()
+            if value is not None
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareResult(StageResult):
+    """width, height: of the result, in pixels. work: in work units. profile: the speed profile that
+    is to be used. annotated: the blob `ID:control` has the control map, not the picture."""
+
+    width: int
+    height: int
+    work: float
+    profile: str
+    annotated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MapResult(StageResult):
+    """Of GENERATE for a control map alone. inference_s: seconds of the detector."""
+
+    inference_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateResult(StageResult):
+    """inference_s: seconds in the model. evaluations, controlled: how often the model and the
+    ControlNet were evaluated. profile: the speed profile that was used. predicted_s: the forecast,
+    at the start, of the seconds to the request's end; None without one."""
+
+    inference_s: float
+    evaluations: int
+    controlled: int
+    profile: str
+    provenance: Provenance
+    predicted_s: float | None = None
+
+    def to_fields(self) -> dict[str, str]:
+        fields = StageResult.to_fields(self)
+        fields["made_with"] = fields.pop("provenance")
+        return fields
+
+
+@dataclass(frozen=True, slots=True)
+class FinishResult(StageResult):
+    """outputs: the finished pictures by index. control_map: None for a request that asked for
+    nothing else, and where the gpu worker stored none."""
+
+    outputs: tuple[Output, ...] = ()
+    control_map: StoredPicture | None = None

@@ -1,0 +1,215 @@
+"""The data of a request: its parameters, where its picture comes from, the files that it makes.
+
+Owns the names of these fields in Redis. Each class is read from stored JSON and written to it here
+and nowhere else; docs/releases.md says what two versions may expect of each other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from app.core.stored_json import from_dict, from_stored, to_dict
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationParameters:
+    """The parameters of a generation, by the names of the body (app/api/wire/requests.py), which
+    defines their ranges.
+
+    seed: the drawn one where the body had -1. profile: "" where the body named none. only_map: the
+    client wants the control map alone; the parameters of a picture are defaults then.
+    unknown_fields: parameters that another version has added.
+    """
+
+    prompt: str = ""
+    sampler: str = "euler"
+    scheduler: str = "simple"
+    seed: int = 0
+    base64: bool = False
+    cn_stop: float = 0.5
+    cn_strength: float = 0.45
+    cn_type: str = "pose"
+    custom_height: int = 1024
+    custom_width: int = 1024
+    guidance: float = 3.5
+    image_format: str = "jpeg"
+    quality: int = 95
+    samples: int = 1
+    steps: int = 20
+    use_input_img_dimension: bool = True
+    profile: str = ""
+    preview: bool = False
+    only_map: bool = False
+    unknown_fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, text: str) -> GenerationParameters:
+        return from_stored(cls, text)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready. `only_map` is there only where it is true."""
+        values = to_dict(self)
+        if not self.only_map:
+            del values["only_map"]
+        return values
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict())
+
+    def to_body(self) -> dict[str, Any]:
+        """The parameters as a client could send them again: no profile where none was named."""
+        values = self.to_dict()
+        if not self.profile:
+            del values["profile"]
+        return values
+
+
+class SourceKind(StrEnum):
+    """How a picture came: a URL, a file in a form, base64 in the body."""
+
+    URL = "url"
+    FILE = "file"
+    BASE64 = "base64"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the picture of a request comes from.
+
+    field: the parameter that named it, `image` or `control_image`. kind: a SourceKind, or a word of
+    another version. url: of the picture, one of this server's own included; None when the bytes
+    came with the request, which are in a blob then.
+    """
+
+    field: str = "image"
+    kind: str = "unknown"
+    url: str | None = None
+
+    @classmethod
+    def from_json(cls, text: str) -> Source:
+        return from_stored(cls, text)
+
+    def to_json(self) -> str:
+        values = to_dict(self)
+        if self.url is None:
+            del values["url"]
+        return json.dumps(values)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPicture:
+    """A file that a request has made: the control map, or with its seed an Output. width, height:
+    pixels. pixels_sha256: of the decoded pixels, raw RGB."""
+
+    file_name: str
+    content_type: str = ""
+    file_size: int = 0
+    width: int = 0
+    height: int = 0
+    sha256: str = ""
+    pixels_sha256: str = ""
+
+    @classmethod
+    def from_json(cls, text: str) -> StoredPicture:
+        return from_stored(cls, text)
+
+    def to_dict(self) -> dict[str, Any]:
+        return to_dict(self)
+
+    def with_seed(self, seed: int) -> Output:
+        return Output(**self.to_dict(), seed=seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Output(StoredPicture):
+    """A finished picture. unknown_fields: what another version knows of it."""
+
+    seed: int = 0
+    unknown_fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Output:
+        return from_dict(cls, values)
+
+
+def outputs_from_json(text: str) -> tuple[Output, ...]:
+    """All finished pictures of a request."""
+    return tuple(Output.from_dict(values) for values in json.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What the gpu worker knows of how a picture was made. weights: SHA-256 by part. mu: the shift
+    of the schedule. sigmas_sha256: of the sigmas as little-endian float32. versions: by library.
+    unknown_fields: what another version adds.
+    """
+
+    checkpoint: str | None = None
+    weights: Mapping[str, str] = field(default_factory=dict)
+    device: str = ""
+    dtype: str = ""
+    mu: float = 0.0
+    sigmas_sha256: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    unknown_fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, text: str) -> Provenance:
+        return from_stored(cls, text)
+
+    def to_dict(self) -> dict[str, Any]:
+        return to_dict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedWork:
+    """What an execution of GENERATE has saved for a later one.
+
+    source: what the model's answers depend on besides the request. pictures: for each finished one
+    how often the model and the ControlNet were evaluated. chunks: blobs with answers for the
+    unfinished picture, and the number of answers in each. seconds: spent so far.
+    """
+
+    source: str = ""
+    pictures: tuple[tuple[int, int], ...] = ()
+    chunks: tuple[tuple[str, int], ...] = ()
+    seconds: float = 0.0
+
+    @classmethod
+    def from_json(cls, text: str) -> SavedWork:
+        values = json.loads(text)
+        return cls(
+            source=values.get("source", ""),
+            pictures=tuple((total, controlled) for total, controlled in values.get("made", ())),
+            chunks=tuple((name, answers) for name, answers in values.get("chunks", ())),
+            seconds=values.get("seconds", 0.0),
+        )
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {
+                "source": self.source,
+                "made": self.pictures,
+                "chunks": self.chunks,
+                "seconds": self.seconds,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookTarget:
+    """url: the receiver of the message about the request's end. origin: of the links in it."""
+
+    url: str
+    origin: str = ""
+
+    @classmethod
+    def from_json(cls, text: str) -> WebhookTarget:
+        return from_stored(cls, text)
+
+    def to_json(self) -> str:
+        return json.dumps(to_dict(self))
