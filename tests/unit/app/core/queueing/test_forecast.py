@@ -49,7 +49,9 @@ def test_without_measurements_or_workers_there_is_no_time(
 
 def a_record(request_id: str = "a", **changes: Any) -> RequestRecord:
     given = {"status": Status.PROCESSING, "work": 40.0, "profile": "exact", **changes}
-    return RequestRecord(request_id, "t", params=PARAMS, source=SOURCE, created_at=0, expires_at=9, **given)
+    return RequestRecord(
+        request_id, "t", params=PARAMS, source=SOURCE, created_at=0, expires_at=9, **given
+    )
 
 
 @pytest.mark.parametrize(
