@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--expires", help="a period (12h, 30d), or a date or time (ISO 8601)")
     create.add_argument("--admin", action="store_true", help="may manage keys over HTTP")
     create.add_argument(
-        "--webhook-url", default="", help="where the ends of its requests are told by default"
+        "--webhook-url", default="", help="default receiver of webhooks about its requests"
     )
     keys.add_parser("list", help="all keys, their bounds and what is left of their budgets")
     keys.add_parser("revoke", help="end a key at once").add_argument("id")
@@ -162,7 +162,7 @@ def _up(arguments: argparse.Namespace) -> int:
     named = {"checkpoint": arguments.checkpoint, "data_dir": arguments.data_dir}
     settings = load_settings(**{name: value for name, value in named.items() if value})
     if not has_own_redis(settings):
-        # A Redis that is not ours must be there: nobody here would start it.
+        # This command starts no Redis but its own: any other must be running.
         connected_client(settings.redis_url).close()
     if arguments.api_key:
         check_secret(arguments.api_key)

@@ -124,7 +124,7 @@ class FluxControlNetBody(BaseModel):
         default_factory=str,
         min_length=1,
         max_length=WEBHOOK_MAX,
-        description="Where the end of the request is told; outside of the network.",
+        description="Receiver of the webhook about the end of the request. No private address.",
         json_schema_extra={"pattern": _WEBHOOK},
     )
     control_image: Text = Field(
