@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from redis import Redis
 
-from app.core.history.base import History, open_history
+from app.core.history.base import History
+from app.core.history.factory import open_history
 from app.core.lifecycle.background_jobs import BackgroundJobs
 from app.core.lifecycle.outbox import Outbox
 from app.core.queueing.jobs import Jobs
@@ -21,7 +22,8 @@ from app.core.receipts import ReceiptSigner
 from app.core.redis.connection import connect
 from app.core.requests.store import RequestStore
 from app.core.settings import Settings, load_settings
-from app.core.storage.base import Blobs, open_blobs
+from app.core.storage.base import Blobs
+from app.core.storage.factory import open_blobs
 from app.core.storage.links import LinkSigner
 from app.core.webhooks.deliveries import Deliveries
 from app.core.webhooks.message import WebhookSecrets

@@ -18,7 +18,8 @@ from app.api.http.drain import Drain
 from app.api.rate_limit import RateLimiter
 from app.core.accounts.api_keys import KeyStore
 from app.core.accounts.credits import Ledger
-from app.core.history.base import History, open_history
+from app.core.history.base import History
+from app.core.history.factory import open_history
 from app.core.lifecycle.background_jobs import BackgroundJobs
 from app.core.lifecycle.outbox import Outbox
 from app.core.queueing.admission import Admission
@@ -32,7 +33,8 @@ from app.core.requests.reader import Reader
 from app.core.requests.sources import Sources
 from app.core.requests.store import RequestStore
 from app.core.settings import Settings
-from app.core.storage.base import Blobs, open_blobs
+from app.core.storage.base import Blobs
+from app.core.storage.factory import open_blobs
 from app.core.storage.links import LinkSigner
 from app.core.storage.uploads import Uploads
 from app.core.telemetry.counters import Tally

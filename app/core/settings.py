@@ -27,9 +27,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from app.core.egress.addresses import AllowList
 from app.core.egress.hosts import canonical_authority
-from app.core.history.base import check_database_url
+from app.core.history.factory import check_database_url
 from app.core.redis.connection import check_redis_url
-from app.core.storage.base import check_blob_url
+from app.core.storage.factory import check_blob_url
 from app.core.system.exit import refuse
 from models.spec import CHECKPOINT_NAMES, PROFILE_NAMES
 

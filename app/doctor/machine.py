@@ -15,11 +15,12 @@ from redis.exceptions import RedisError
 from app.core.egress.addresses import AllowList
 from app.core.errors import BlobsUnavailable, HistoryUnavailable, ImageRejected
 from app.core.findings import Finding, fail, ok, warn
-from app.core.history.base import open_history
+from app.core.history.factory import open_history
 from app.core.redis.connection import what_is_wrong
 from app.core.redis.startup_check import client_without_retries
 from app.core.settings import Settings
-from app.core.storage.base import Blobs, open_blobs
+from app.core.storage.base import Blobs
+from app.core.storage.factory import open_blobs
 
 _WARN_FREE_BYTES = 5e9
 _FAIL_FREE_BYTES = 0.5e9

@@ -22,7 +22,7 @@ from app.core.queueing.jobs import CPU, FINISH, GPU, Jobs
 from app.core.redis.connection import connect
 from app.core.requests.record import Stage
 from app.core.requests.store import RequestStore
-from app.core.storage.base import RedisBlobs
+from app.core.storage.redis import RedisBlobs
 from models.geometry import generated_size
 from tests.support import classifiers
 from tests.support.bodies import small

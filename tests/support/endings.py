@@ -10,7 +10,7 @@ from typing import cast
 from app.core.queueing.jobs import CPU, Jobs
 from app.core.redis.connection import connect
 from app.core.requests.store import RequestStore
-from app.core.storage.base import RedisBlobs
+from app.core.storage.redis import RedisBlobs
 from tests.support.records import begin, finish, output
 
 End = Callable[[RequestStore, str], object]

@@ -24,7 +24,7 @@ from app.core.errors import GenerationFailed
 from app.core.queueing.jobs import CPU, FINISH, GPU
 from app.core.requests import store as requests_module
 from app.core.requests.record import Status
-from app.core.storage.base import RedisBlobs
+from app.core.storage.redis import RedisBlobs
 from tests.support.installation import Caller, Installation, installation
 from tests.support.pictures import picture_host
 from tests.support.receivers import Receiver, receiver

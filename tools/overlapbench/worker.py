@@ -28,7 +28,7 @@ import worker.model
 from app.core.queueing.jobs import Jobs
 from app.core.requests.store import RequestStore
 from app.core.settings import Settings
-from app.core.storage.base import RedisBlobs
+from app.core.storage.redis import RedisBlobs
 from models.evaluation_log import GeneratedImage, ResumeStore
 from models.pipeline import Generation, OnStep
 from models.spec import GenerationSpec

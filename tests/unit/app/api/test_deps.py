@@ -14,8 +14,8 @@ from app.core.errors import Overloaded, QuotaExceeded, RateLimited
 from app.core.history.redis import RedisHistory
 from app.core.history.sql import SqlHistory
 from app.core.settings import Settings
-from app.core.storage.base import RedisBlobs
 from app.core.storage.directory import DirectoryBlobs
+from app.core.storage.redis import RedisBlobs
 from app.core.storage.uploads import picture_of
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -12,7 +12,8 @@ import pytest
 from redis import Redis
 
 from app.core.accounts.api_keys import Key, KeyStore
-from app.core.history.base import Query, open_history
+from app.core.history.base import Query
+from app.core.history.factory import open_history
 from app.core.webhooks.deliveries import Attempt, Deliveries
 from app.core.webhooks.message import Secret, WebhookSecrets
 from tests.unit.app.core.history.test_base import a_row

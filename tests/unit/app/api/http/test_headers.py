@@ -17,8 +17,8 @@ from app.core.requests.stage_results import FinishResult, StageResult
 from app.core.requests.store import RequestStore
 from app.core.requests.types import Output
 from app.core.settings import Settings
-from app.core.storage.base import RedisBlobs
 from app.core.storage.links import LinkSigner, output_path
+from app.core.storage.redis import RedisBlobs
 from app.main import create_app
 from tests.support.records import PARAMS, SOURCE
 

@@ -9,21 +9,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from pydantic import ValidationError
 from redis import Redis
 from sqlalchemy import text
 
-from app.core.history.base import (
-    History,
-    HistoryRow,
-    Query,
-    open_history,
-    rows_of,
-)
+from app.core.history.base import History, HistoryRow, Query, rows_of
+from app.core.history.factory import open_history
 from app.core.history.sql import SqlHistory
 from app.core.requests.record import RequestRecord, Status
 from app.core.requests.types import GenerationParameters, Output, Source
-from app.core.settings import Settings, load_settings
 from tests.support.history_rows import NOW, a_row
 from tests.support.postgres import find_postgres, running_postgres
 from tests.support.records import PARAMS, SOURCE
@@ -308,38 +301,6 @@ def test_texts_are_cut_and_secrets_of_urls_left_out() -> None:
     assert kept == "https://store.example/a.png"
     no_url = by_url("http://[")
     assert rows_of(a_record(source=no_url))[0].inputs["image"] == "(url)"
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["sqlite:////tmp/history.db", "postgresql://u:p@h/n", "postgresql+psycopg://h/n", ""],
-)
-def test_database_urls_that_are_taken(url: str) -> None:
-    assert Settings(database_url=url).database_url == url
-
-
-@pytest.mark.parametrize(
-    ("url", "sentence"),
-    [
-        ("nonsense", "is not a database URL"),
-        ("sqlite://", "sqlite needs a file"),
-        ("sqlite:////no/such/folder/file", "sqlite needs a file in a folder that exists"),
-        ("mysql://u:secret@h/n", "must be sqlite:////FOLDER/FILE or postgresql://"),
-    ],
-)
-def test_a_bad_database_url_stops_the_start_with_one_line(
-    monkeypatch: pytest.MonkeyPatch, url: str, sentence: str
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", url)
-    with pytest.raises(SystemExit) as stopped:
-        load_settings()
-    line = str(stopped.value)
-    assert line.startswith("settings: DATABASE_URL: ")
-    assert sentence in line
-    assert "\n" not in line
-    assert "secret" not in line
-    with pytest.raises(ValidationError):
-        Settings(database_url=url)
 
 
 def test_a_database_without_an_encoding_of_its_own_keeps_texts(postgres: str, owner: str) -> None:

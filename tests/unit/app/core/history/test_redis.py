@@ -11,7 +11,8 @@ import pytest
 from redis import Redis
 
 from app.core.history import redis as module
-from app.core.history.base import Query, open_history
+from app.core.history.base import Query
+from app.core.history.factory import open_history
 from app.core.history.redis import RedisHistory
 from app.core.redis.connection import connect
 from tests.support.history_rows import a_row

@@ -11,7 +11,7 @@ from app.core.lifecycle.cancellation import cancel
 from app.core.queueing.jobs import CPU, FINISH, GPU, Jobs, carried_by
 from app.core.requests.record import Stage, Status
 from app.core.requests.store import RequestStore
-from app.core.storage.base import RedisBlobs
+from app.core.storage.redis import RedisBlobs
 from tests.support.records import PARAMS, SOURCE
 
 ID, OTHER = "a" * 32, "b" * 32

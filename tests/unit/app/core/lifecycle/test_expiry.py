@@ -15,7 +15,7 @@ from app.core.requests import store as module
 from app.core.requests.record import Stage, Status
 from app.core.requests.stage_results import FinishResult
 from app.core.requests.store import Account, RequestStore
-from app.core.storage.base import RedisBlobs
+from app.core.storage.redis import RedisBlobs
 from tests.support.records import PARAMS, SOURCE
 
 OLD, YOUNG, DONE = "a" * 32, "b" * 32, "c" * 32

@@ -11,7 +11,7 @@ from app.core.requests.record import Stage
 from app.core.requests.stage_results import FinishResult
 from app.core.requests.store import RequestStore
 from app.core.requests.types import SavedWork
-from app.core.storage.base import RedisBlobs
+from app.core.storage.redis import RedisBlobs
 from tests.support.records import PARAMS, SOURCE
 
 ID, OTHER = "a" * 32, "b" * 32

@@ -14,7 +14,7 @@ from app.core.errors import QuotaExceeded
 from app.core.images.decode import decode
 from app.core.redis import keys
 from app.core.storage import uploads as module
-from app.core.storage.base import RedisBlobs
+from app.core.storage.redis import RedisBlobs
 from app.core.storage.uploads import KINDS, Upload, Uploads, picture_of
 from tests.support.heif_files import SIZE as HEIC_SIZE
 from tests.support.heif_files import coded, container, heic

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from app.core.history.base import open_history
-from app.core.storage.base import open_blobs
+from app.core.history.factory import open_history
+from app.core.storage.factory import open_blobs
 from app.core.system.private_files import close_tree_to_others, private_folder
 from app.standalone.embedded_redis import redis_url
 
