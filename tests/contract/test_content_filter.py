@@ -19,6 +19,7 @@ from redis import Redis
 
 from app.core.errors import ContentWithheld
 from app.core.queueing.jobs import CPU, FINISH, GPU, Jobs
+from app.core.redis import keys
 from app.core.redis.connection import connect
 from app.core.requests.record import Stage
 from app.core.requests.store import RequestStore
@@ -76,7 +77,7 @@ def play_gpu(redis: Redis, *colours: str) -> str:
     size = generated_size((record.width, record.height))
     for index, colour in enumerate(colours):
         pixels = Image.new("RGB", size, colour).tobytes()
-        blobs.put(f"{request_id}:pixels:{index}", pixels, record.expires_at)
+        blobs.put(keys.pixels_blob(request_id, index), pixels, record.expires_at)
     store.advance(request_id, Stage.GENERATE, "test", generated(inference_s=1.0, evaluations=15))
     jobs.enqueue(request_id, Stage.FINISH)
     return request_id

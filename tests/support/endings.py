@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import cast
 
 from app.core.queueing.jobs import CPU, Jobs
+from app.core.redis import keys
 from app.core.redis.connection import connect
 from app.core.requests.store import RequestStore
 from app.core.storage.redis import RedisBlobs
@@ -50,7 +51,7 @@ def made(*files: bytes, kind: str = "jpeg") -> End:
         assert record is not None
         blobs = RedisBlobs(store._redis)
         for number, data in enumerate(files):
-            blobs.put(f"{request_id}:output:{number}", data, record.expires_at)
+            blobs.put(keys.output_blob(request_id, number), data, record.expires_at)
         outputs = [
             output(number, file_name=f"{number}.{kind}", content_type=f"image/{kind}")
             for number in range(len(files))

@@ -22,6 +22,7 @@ from rq.utils import current_timestamp
 
 from app.core.errors import GenerationFailed
 from app.core.queueing.jobs import CPU, FINISH, GPU
+from app.core.redis import keys
 from app.core.requests import store as requests_module
 from app.core.requests.record import Status
 from app.core.storage.redis import RedisBlobs
@@ -183,7 +184,7 @@ def cancelled_while_it_is_encoded(there: Installation, caller: Caller) -> str:
     class Cancelling(RedisBlobs):
         def put(self, name: str, data: bytes, expires_at: float) -> None:
             super().put(name, data, expires_at)
-            if name == f"{request_id}:output:map":
+            if name == keys.output_blob(request_id, "map"):
                 cancel(there, caller, request_id)
 
     request_id = there.submit(caller, {**BODY, "samples": 2})

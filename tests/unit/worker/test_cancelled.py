@@ -18,6 +18,7 @@ from rq.serializers import JSONSerializer
 from app.core.errors import Cancelled
 from app.core.lifecycle.cancellation import cancel
 from app.core.queueing.jobs import GPU
+from app.core.redis import keys
 from app.core.requests.record import Stage, Status
 from app.core.requests.stage_results import PrepareResult
 from app.core.requests.types import GenerationParameters, Source
@@ -127,7 +128,7 @@ def prepared(context: Runtime, request_id: str, seed: int) -> None:
     context.requests.claim(request_id, Stage.PREPARE, "e")
     result = PrepareResult(16, 16, work=1.0, profile="exact", annotated=False)
     context.requests.advance(request_id, Stage.PREPARE, "e", result)
-    context.blobs.put(f"{request_id}:control", bytes(16 * 16 * 3), expires_at)
+    context.blobs.put(keys.control_blob(request_id), bytes(16 * 16 * 3), expires_at)
     context.jobs.enqueue(request_id, Stage.GENERATE)
 
 

@@ -13,6 +13,7 @@ from rq.serializers import JSONSerializer
 
 from app.core.errors import Cancelled
 from app.core.queueing.jobs import CPU, FETCH
+from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.requests.store import Account
 from app.core.requests.types import Source
@@ -100,7 +101,7 @@ def test_a_downloaded_picture_is_prepared_next(
     request_id = submit(context, host.serve("/a.png", b"the file"))
     assert step(worker)
     worker.teardown()
-    assert context.blobs.get(f"{request_id}:source") == b"the file"
+    assert context.blobs.get(keys.source_blob(request_id)) == b"the file"
     assert context.jobs.queue(CPU).job_ids == [f"{request_id}-prepare"]
     job = context.jobs.queue(FETCH).fetch_job(f"{request_id}-fetch")
     assert job is not None

@@ -8,6 +8,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.core.queueing.jobs import GPU
+from app.core.redis import keys
 from app.core.requests.record import Stage
 from worker.runtime import Runtime
 
@@ -19,7 +20,7 @@ def context(worker_runtime: Runtime) -> Runtime:
     """Two requests wait for the gpu."""
     expires_at = worker_runtime.requests.expiry()
     for request_id in (FIRST, SECOND):
-        worker_runtime.blobs.put(f"{request_id}:control", request_id.encode(), expires_at)
+        worker_runtime.blobs.put(keys.control_blob(request_id), request_id.encode(), expires_at)
         worker_runtime.jobs.enqueue(request_id, Stage.GENERATE)
     return worker_runtime
 

@@ -63,7 +63,7 @@ def context(worker_runtime: Runtime, stand_in: LoadedCheckpoint) -> Runtime:
         result = prepared(width=width, height=height)
         context.requests.advance(request_id, Stage.PREPARE, "e1", result)
         control = astronaut().resize(SIZE, Image.Resampling.BOX)
-        context.blobs.put(f"{request_id}:control", control.tobytes(), expires_at)
+        context.blobs.put(keys.control_blob(request_id), control.tobytes(), expires_at)
     return context
 
 
@@ -101,7 +101,7 @@ def counted(stand_in: LoadedCheckpoint) -> Iterator[list[None]]:
 
 
 def pixels(context: Runtime, request_id: str) -> list[bytes | None]:
-    return [context.blobs.get(f"{request_id}:pixels:{index}") for index in range(3)]
+    return [context.blobs.get(keys.pixels_blob(request_id, index)) for index in range(3)]
 
 
 def reported_steps(context: Runtime) -> list[int]:

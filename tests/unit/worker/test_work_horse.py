@@ -13,6 +13,7 @@ from rq import Worker
 from rq.results import Result
 
 from app.core.queueing.jobs import CPU, GPU
+from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.requests.types import GenerationParameters, Source
 from tests.support.picture_files import bombs, filled, saved
@@ -75,7 +76,7 @@ def ended(context: Runtime, picture: bytes) -> RequestRecord:
     """The record of a request for this picture, after its prepare job."""
     request_id, expires_at = uuid.uuid4().hex, context.requests.expiry()
     context.requests.submit(request_id, "a", PARAMS, Source(kind="file"), expires_at)
-    context.blobs.put(f"{request_id}:source", picture, expires_at)
+    context.blobs.put(keys.source_blob(request_id), picture, expires_at)
     context.jobs.enqueue(request_id, Stage.PREPARE)
     job = context.jobs.queue(CPU).fetch_job(f"{request_id}-prepare")
     assert job is not None
@@ -93,7 +94,7 @@ def test_a_decompression_bomb_fails_only_its_own_request(cpu_worker: Runtime, ki
     failed = ended(cpu_worker, bomb())
     assert (failed.status, failed.error) == (Status.FAILED, reason)
     assert failed.error_status == 400
-    assert cpu_worker.blobs.get(f"{failed.id}:source") is None
+    assert cpu_worker.blobs.get(keys.source_blob(failed.id)) is None
     (before,) = Worker.all(connection=cpu_worker.redis)
 
     good = ended(cpu_worker, saved(filled(), "PNG"))

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from redis import Redis
 
 from app.api.http.headers import SECURITY_HEADERS
+from app.core.redis import keys
 from app.core.requests.record import Stage
 from app.core.requests.stage_results import FinishResult, StageResult
 from app.core.requests.store import RequestStore
@@ -54,7 +55,7 @@ def link(redis: Redis) -> str:
         store.advance(request_id, stage, "e", StageResult())
     store.claim(request_id, Stage.FINISH, "e")
     store.complete(request_id, "e", FinishResult((Output("0.png", "image/png"),)))
-    RedisBlobs(redis).put(f"{request_id}:output:0", b"<html><script>", expires_at)
+    RedisBlobs(redis).put(keys.output_blob(request_id, 0), b"<html><script>", expires_at)
     return LinkSigner(redis).sign(output_path(request_id, "0.png"), int(expires_at))
 
 

@@ -14,6 +14,7 @@ from app.api.deps import Services
 from app.api.submission.submit import Submission, submit
 from app.api.wire.requests import FluxControlNetBody, parse_body
 from app.core.accounts.api_keys import Key
+from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage
 from app.core.requests.types import Source, WebhookTarget
 from app.core.storage.links import output_path, upload_path
@@ -105,7 +106,7 @@ def test_a_form_is_a_body_too(api: TestClient, inside: Services) -> None:
     record = kept(inside, answer.json()["request_id"])
     assert (record.params.steps, record.params.base64) == (15, False)
     assert record.source == Source("image", "file")
-    assert inside.blobs.get(f"{record.id}:source") == b"picture"
+    assert inside.blobs.get(keys.source_blob(record.id)) == b"picture"
 
 
 # ---- the record
@@ -138,7 +139,7 @@ def test_the_record_has_the_parameters_and_not_the_pictures(
     }
     assert record.webhook == WebhookTarget(webhook, "http://localhost:8000")
     assert record.source == Source("control_image", "base64")
-    assert inside.blobs.get(f"{record.id}:source") == b"bWFw"
+    assert inside.blobs.get(keys.source_blob(record.id)) == b"bWFw"
     assert record.owner == "team-a"
     assert (record.price, record.key_id != "") == (1.0, True)
 
@@ -182,7 +183,7 @@ def test_a_picture_with_a_scheme_in_its_first_16_characters_is_a_url(
 def test_a_long_picture_is_kept_as_it_was_sent(api: TestClient, inside: Services) -> None:
     image = "iVBO" * 20_000
     record = posted(api, inside, image=image, control_image=None)
-    assert inside.blobs.get(f"{record.id}:source") == image.encode()
+    assert inside.blobs.get(keys.source_blob(record.id)) == image.encode()
 
 
 @pytest.mark.parametrize(

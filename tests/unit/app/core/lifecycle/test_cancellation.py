@@ -9,6 +9,7 @@ from app.core.errors import Cancelled
 from app.core.lifecycle.background_jobs import BackgroundJob, BackgroundJobs
 from app.core.lifecycle.cancellation import cancel
 from app.core.queueing.jobs import CPU, FINISH, GPU, Jobs, carried_by
+from app.core.redis import keys
 from app.core.requests.record import Stage, Status
 from app.core.requests.store import RequestStore
 from app.core.storage.redis import RedisBlobs
@@ -38,7 +39,7 @@ def test_a_cancelled_request_takes_no_place_in_the_queue(
     jobs, blobs = Jobs(redis, 60), RedisBlobs(redis)
     for request_id in (ID, OTHER):
         jobs.enqueue(request_id, stage)
-        blobs.put(f"{request_id}:control", b"x", store.expiry())
+        blobs.put(keys.control_blob(request_id), b"x", store.expiry())
     assert cancelled(redis, store)
     left = [job_id for job_id in jobs.queue(queue).job_ids if carried_by(job_id)]
     assert left == [f"{OTHER}-{stage.name.lower()}"]
