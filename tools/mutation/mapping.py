@@ -42,7 +42,10 @@ MORE_TESTS: dict[str, tuple[str, ...]] = {
     ),
     "app/core/lua/queueing/": (
         *_QUEUE,
-        *(f"{_CORE}/queueing/test_{name}.py" for name in ("forecast", "throughput", "workers")),
+        *(
+            f"{_CORE}/queueing/test_{name}.py"
+            for name in ("forecast", "throughput", "workers", "snapshot")
+        ),
         f"{UNIT}/app/api/operations/test_exposition.py",
         f"{UNIT}/app/api/operations/test_ops.py",
     ),
@@ -59,6 +62,7 @@ MORE_TESTS: dict[str, tuple[str, ...]] = {
     ),
     "app/core/lua/webhooks/": (f"{_CORE}/webhooks/test_deliveries.py",),
     "app/core/lua/worker/": (
+        f"{_CORE}/queueing/test_devices.py",
         f"{_WORKER}/test_fair_queue.py",
         f"{_WORKER}/test_lease.py",
         f"{_WORKER}/test_meter.py",

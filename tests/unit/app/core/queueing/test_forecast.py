@@ -14,6 +14,7 @@ from app.core.queueing import forecast as forecast_module
 from app.core.queueing.forecast import Forecast, Forecaster, Place, forecast_queue
 from app.core.queueing.jobs import Jobs
 from app.core.queueing.throughput import Throughput
+from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.requests.store import Account, RequestStore
 from tests.support.records import PARAMS, SOURCE, prepared
@@ -191,3 +192,28 @@ def test_a_request_of_which_no_step_is_known_has_all_before_it() -> None:
     for step, steps in (("5", False), (False, "20"), ("0", "20")):
         forecast = forecast_queue([], [("r", "20", "exact", step, steps)], THROUGHPUT, workers=1)
         assert forecast.last.eta_s == pytest.approx(10 + 10 + 1)
+
+
+def test_estimates_use_the_work_the_profile_and_the_steps_of_every_request(
+    redis: Redis, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis.hset(keys.MEASURED, mapping={"unit_s:exact": 1, "unit_s:turbo": 0.1, "work": 50})
+    monkeypatch.setattr(jobs, "workers", lambda _queue: 1)
+    store = RequestStore(redis, ttl_s=60)
+    for request_id, work, profile in (
+        (IDS[0], 10.0, "exact"),
+        (IDS[1], 20.0, "turbo"),
+        (IDS[2], 40.0, "exact"),
+    ):
+        store.submit(request_id, "t", PARAMS, SOURCE, store.expiry())
+        store.claim(request_id, Stage.PREPARE, "e")
+        store.advance(request_id, Stage.PREPARE, "e", prepared(work=work, profile=profile))
+        jobs.enqueue(request_id, Stage.GENERATE)
+    store.claim(IDS[0], Stage.GENERATE, "e")
+    store.progress(IDS[0], "e", 15, 20)
+    jobs.dequeue(IDS[0])
+    forecast = Forecaster(redis, jobs).refresh()
+    etas = {request_id: place.eta_s for request_id, place in forecast.places.items()}
+    # A quarter of 10 s is left of the first; then 2 s, 40 s, and 50 s for one of unknown work.
+    assert etas == {IDS[1]: pytest.approx(4.5), IDS[2]: pytest.approx(44.5)}
+    assert forecast.last.eta_s == pytest.approx(94.5)
