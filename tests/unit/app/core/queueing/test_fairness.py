@@ -392,3 +392,21 @@ def test_less_work_is_served_more_often(rig: Rig, work: float, order: list[str])
     for number in range(2):
         rig.prepared("b", number, 1.0)
     assert rig.waiting(GPU) == order
+
+
+@pytest.mark.parametrize("ended", range(1, 4))
+def test_a_held_request_that_ends_leaves_the_list_of_its_key(
+    rig: Rig, redis: Redis, ended: int
+) -> None:
+    """Wherever it stands, so that no job of it counts as carried. The others keep their order."""
+    requests = [rig.submit("a", number, concurrency=1) for number in range(4)]
+    rig.store.fail(requests[ended], GenerationFailed())
+    waiting = [request.encode() for request in requests[1:] if request != requests[ended]]
+    assert redis.lrange(keys.held("a"), 0, -1) == waiting
+    assert (requests[ended], Stage.PREPARE) not in rig.jobs.carried_stages()
+
+
+def test_a_request_of_a_key_without_a_bound_touches_no_held_request(rig: Rig, redis: Redis) -> None:
+    redis.rpush(keys.held("a"), "unknown")
+    rig.store.fail(rig.submit("a"), GenerationFailed())
+    assert redis.lrange(keys.held("a"), 0, -1) == [b"unknown"]

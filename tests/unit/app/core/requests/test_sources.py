@@ -234,3 +234,14 @@ def test_a_picture_of_hardly_any_bytes_is_in_the_books(
     assert redis.hget("sources:a", name(1)) is not None
     prepare(store, 1)
     assert redis.keys("sources:*") == []
+
+
+def test_the_sum_of_an_owner_is_kept_down_to_the_last_byte(
+    sources: Sources, store: RequestStore, redis: Redis
+) -> None:
+    submit(sources, store, 1, size=400)
+    submit(sources, store, 2, size=1)
+    prepare(store, 1)
+    assert held(redis) == 1
+    prepare(store, 2)
+    assert redis.exists("sources:a") == 0
