@@ -87,10 +87,12 @@ class ResumeStore(Protocol):
 class NoResumeStore:
     """A ResumeStore that stores nothing, for runs that are never resumed."""
 
-    def finished_image(self, index: int) -> GeneratedImage | None:  # noqa: ARG002 - the protocol
-        return None
+    def finished_image(self, index: int) -> None:
+        """No image is stored."""
 
-    def recorded(self, index: int) -> Sequence[bytes]:  # noqa: ARG002 - the protocol
+    def recorded(self, index: int) -> Sequence[bytes]:
+        """No evaluation is stored."""
+        del index
         return ()
 
     def after_step(self, index: int, log: EvaluationLog) -> None:

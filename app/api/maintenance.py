@@ -85,7 +85,7 @@ async def run_maintenance(services: Services) -> None:
         await asyncio.sleep(PERIOD_S)
         try:
             await run_in_threadpool(run_tasks, services)
-        except Exception:  # e.g. no thread available: try again next period
+        except Exception:  # e.g. no thread available: the loop must survive to the next period
             log.exception("maintenance")
 
 

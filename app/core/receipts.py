@@ -31,7 +31,7 @@ def digest(data: bytes) -> str:
 
 class ReceiptSigner:
     def __init__(self, redis: Redis) -> None:
-        self._secret = shared_secret(redis, keys.RECEIPT_SECRET)
+        self._secret = shared_secret(redis, keys.RECEIPT_SIGNING_KEY)
 
     def sign(self, content: Mapping[str, Any]) -> str:
         """The signature of a JSON object; the order of its keys does not matter."""

@@ -62,7 +62,7 @@ class Uploaded(TypedDict):
 async def _read_fields(
     request: Request,
     admission: AdmissionDep,
-    caller: Caller,  # noqa: ARG001  # checks the key before the body is read
+    caller: Caller,  # noqa: ARG001  # FastAPI checks the key first, so no stranger's body is read
 ) -> dict[str, Any]:
     await admission.check_memory()
     if media_type_of(request) != "application/json":

@@ -110,7 +110,7 @@ async def read_submission(
 async def read_preprocess(
     request: Request,
     services: ServicesDep,
-    caller: Submitter,  # noqa: ARG001  # checks the key before the body is read
+    caller: Submitter,  # noqa: ARG001  # FastAPI checks the key first, so no stranger's body is read
 ) -> PendingSubmission:
     """read_submission() for a body that asks for a control map."""
     fields, uploads, inline = await _read_fields(request, services)

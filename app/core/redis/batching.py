@@ -46,7 +46,7 @@ class Batch(Generic[Question]):
             replies: Sequence[bytes | Exception]
             try:
                 replies = await self._send([call.question for call in calls])
-            except Exception as error:  # noqa: BLE001  # the callers get it, whatever it is
+            except Exception as error:  # noqa: BLE001  # re-raised in every caller, which would else wait for ever
                 # The client has used up its retries: fail the queued calls too, without a wait.
                 calls, self._queue = calls + self._queue, []
                 replies = [error] * len(calls)

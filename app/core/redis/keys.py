@@ -175,8 +175,8 @@ def history_of(owner: str) -> str:
 COUNTERS = "metrics"
 """Hash: field -> number, see app.core.telemetry.counters."""
 
-LINK_SECRET = "secret:links"  # noqa: S105  # name of a key, not a secret
-RECEIPT_SECRET = "secret:receipts"  # noqa: S105  # name of a key, not a secret
+LINK_SIGNING_KEY = "secret:links"
+RECEIPT_SIGNING_KEY = "secret:receipts"
 
 # Storage.
 

@@ -35,8 +35,8 @@ def connected_client(url: str) -> Redis:
         password = client.get_connection_kwargs().get("password")
         problem = "refuses the password" if password else "wants a password"
         refuse(
-            f"Redis {problem}: it belongs into the secret file /run/secrets/redis_password, into "
-            "REDIS_PASSWORD or into REDIS_URL"
+            f"Redis {problem}: set it in the secret file /run/secrets/redis_password, in "
+            "REDIS_PASSWORD or in REDIS_URL"
         )
     return client
 

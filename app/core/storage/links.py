@@ -43,7 +43,7 @@ class LinkSigner:
     """All processes on one Redis share a random secret, so any of them can check a link."""
 
     def __init__(self, redis: Redis) -> None:
-        self._secret = shared_secret(redis, keys.LINK_SECRET)
+        self._secret = shared_secret(redis, keys.LINK_SIGNING_KEY)
 
     def sign(self, path: str, expires_at: int) -> str:
         """`path` with its expiry (Unix seconds) and signature as a query."""

@@ -164,7 +164,7 @@ def test_a_secret_that_is_missing_or_wrong(
     monkeypatch.setenv("REDIS_URL", closed_redis + secret)
     line, code = said(capsys, *command)
     assert line.startswith("Redis refuses the password" if secret else "Redis wants a password")
-    assert "REDIS_PASSWORD or into REDIS_URL" in line
+    assert "REDIS_PASSWORD or in REDIS_URL" in line
     assert code == EXIT_CONFIG
 
 

@@ -30,8 +30,8 @@ CONSTANTS = {
     "DELIVERIES_DUE": "webhooks:due",
     "WEBHOOK_SECRETS": "webhook:secrets",
     "COUNTERS": "metrics",
-    "LINK_SECRET": "secret:links",
-    "RECEIPT_SECRET": "secret:receipts",
+    "LINK_SIGNING_KEY": "secret:links",
+    "RECEIPT_SIGNING_KEY": "secret:receipts",
 }
 FUNCTIONS = {
     "request": "req:a",

@@ -56,7 +56,7 @@ def closed(tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("password", "begins"),
-    [("", "Redis wants a password: it belongs into "), (":wrong@", "Redis refuses the password: ")],
+    [("", "Redis wants a password: set it in "), (":wrong@", "Redis refuses the password: ")],
 )
 def test_a_missing_password_is_distinguished_from_a_wrong_one(
     closed: str, password: str, begins: str
