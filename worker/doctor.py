@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from models.checkpoints import Checkpoint
-    from models.memory import Footprint
+    from models.memory.plans import Footprint
 
 
 def examine_model(settings: Settings, hashing: bool) -> Iterator[Finding]:

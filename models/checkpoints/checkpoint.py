@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.controls import Annotators
-from models.memory import Footprint
+from models.memory.plans import Footprint
 
 
 @dataclass(frozen=True, slots=True)

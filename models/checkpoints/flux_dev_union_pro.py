@@ -16,7 +16,7 @@ from controlnet_aux.open_pose.body import Body
 
 from models.checkpoints.checkpoint import UNION_MODES, Checkpoint, Part
 from models.controls import Annotators
-from models.memory import Footprint
+from models.memory.plans import Footprint
 
 _NON_COMMERCIAL = "FLUX.1 [dev] Non-Commercial License"
 _CONTROLNET_FILE = "diffusion_pytorch_model.safetensors"

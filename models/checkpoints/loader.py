@@ -28,7 +28,7 @@ from models.errors import CheckpointError
 from models.flux.attention import choose_attention
 from models.flux.profiles import NetworkPair, Networks
 from models.flux.weight_streaming import stream_weights
-from models.memory import HOST_PLAN, MemoryPlan, choose_plan
+from models.memory.plans import HOST_PLAN, MemoryPlan, choose_plan
 from models.preview import Preview
 from models.text import TextEncoders
 

@@ -15,7 +15,7 @@ import torch
 from models.flux.compilation import compile_blocks
 from models.flux.float8 import in_float8, native
 from models.flux.weight_streaming import stream_weights
-from models.memory import MemoryPlan
+from models.memory.plans import MemoryPlan
 
 if TYPE_CHECKING:
     from diffusers import FluxControlNetModel, FluxTransformer2DModel

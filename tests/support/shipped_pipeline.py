@@ -22,7 +22,7 @@ from models.controls import make_control_map
 from models.denoiser import pack, unpack
 from models.finite import FiniteWatch
 from models.flux.profiles import NetworkPair, Networks
-from models.memory import HOST_PLAN, MemoryPlan
+from models.memory.plans import HOST_PLAN, MemoryPlan
 from models.pipeline import prepare_denoiser, sample
 from models.sampling import initial_noise, sigmas_for
 from models.spec import CONTROL_NAMES, GenerationSpec

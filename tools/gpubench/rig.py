@@ -22,7 +22,7 @@ from models.checkpoints import CHECKPOINTS, LoadedCheckpoint
 from models.control_maps import ControlMaps
 from models.denoiser import ControlledDenoiser
 from models.flux.profiles import NetworkPair, Networks
-from models.memory import HOST_PLAN
+from models.memory.plans import HOST_PLAN
 from models.preview import Preview
 from models.spec import GenerationSpec
 from models.text import TextEncoders

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from models.checkpoints import LoadedCheckpoint
-from models.memory import HOST_PLAN, MemoryPlan
+from models.memory.plans import HOST_PLAN, MemoryPlan
 from models.pipeline import Generation, generate
 from models.spec import GenerationSpec
 from tests.support.networks import UNEVEN, Shape, network_pair

@@ -20,7 +20,7 @@ from models.checkpoints import LoadedCheckpoint
 from models.denoiser import pack, unpack
 from models.errors import NonFiniteLatents, OutOfMemory
 from models.flux.profiles import NetworkPair, Networks
-from models.memory import HOST_PLAN
+from models.memory.plans import HOST_PLAN
 from models.pipeline import Generation, generate, prepare_denoiser
 from models.spec import GenerationSpec
 from models.text import TextEncoders

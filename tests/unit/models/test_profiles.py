@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.checkpoints import LoadedCheckpoint
-from models.memory import MemoryPlan
+from models.memory.plans import MemoryPlan
 from models.pipeline import Generation, generate
 from models.spec import PROFILE_NAMES, SAMPLER_NAMES, GenerationSpec
 from tests.support.networks import SMALL, network_pair

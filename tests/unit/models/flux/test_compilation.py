@@ -12,7 +12,7 @@ from models.denoiser import image_ids, pack
 from models.flux.compilation import compile_blocks, compiled_graphs
 from models.flux.networks import ControlNet, Transformer
 from models.flux.profiles import NetworkPair, Networks
-from models.memory import HOST_PLAN
+from models.memory.plans import HOST_PLAN
 from tests.support.networks import UNEVEN, network_pair, text_conditioning
 
 pytestmark = pytest.mark.torch

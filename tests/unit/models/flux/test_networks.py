@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from models.denoiser import ControlledDenoiser, image_ids, pack, unpack
 from models.flux.networks import ControlNet, Transformer
 from models.flux.profiles import NetworkPair, Networks
-from models.memory import MemoryPlan
+from models.memory.plans import MemoryPlan
 from tests.support.networks import (
     REAL_DEPTH,
     UNEVEN,

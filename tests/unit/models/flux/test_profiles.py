@@ -10,7 +10,7 @@ from torch import nn
 
 from models.flux.float8 import Float8Linear
 from models.flux.profiles import NetworkPair, Networks
-from models.memory import HOST_PLAN, MemoryPlan
+from models.memory.plans import HOST_PLAN, MemoryPlan
 from tests.support.networks import SMALL, UNEVEN, network_pair
 
 pytestmark = pytest.mark.torch

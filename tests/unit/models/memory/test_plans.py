@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.checkpoints import CHECKPOINTS
-from models.memory import HOST_PLAN, Footprint, MemoryPlan, choose_plan
+from models.memory.plans import HOST_PLAN, Footprint, MemoryPlan, choose_plan
 
 pytestmark = pytest.mark.torch
 
