@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,6 +123,12 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument(
         "--fetch", metavar="URL", action="append", default=[], help="a picture that must be reached"
     )
+    doctor.add_argument(
+        "--assume-card", type=_gigabytes, metavar="GB", help="only: the memory plan of such a card"
+    )
+    doctor.add_argument(
+        "--assume-ram", type=_gigabytes, metavar="GB", help="with --assume-card; default: this RAM"
+    )
 
     receipt = commands.add_parser("receipt", help="where a picture comes from")
     actions = receipt.add_subparsers(dest="action", required=True)
@@ -228,9 +235,20 @@ def _models(arguments: argparse.Namespace) -> int:
     return download(arguments.name)
 
 
-def _doctor(arguments: argparse.Namespace) -> int:
-    from app.doctor import examine
+def _gigabytes(text: str) -> float:
+    if re.fullmatch(r"[0-9]{1,5}(\.[0-9]+)?", text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of GB such as 24")
+    return float(text)
 
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from app.doctor import assume, examine
+
+    if arguments.assume_card is not None:
+        sizes = arguments.assume_card, arguments.assume_ram
+        return assume(load_settings(), arguments.json, *sizes)
+    if arguments.assume_ram is not None:
+        raise ValueError("--assume-ram needs --assume-card")
     return examine(load_settings(), arguments.json, arguments.hash, arguments.fetch)
 
 

@@ -7,24 +7,29 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from app.core.findings import Finding, fail, ok, warn
 from app.core.settings import Settings
+from app.core.system.memory import memory_limit
 from models.errors import CheckpointError
+from models.memory.plans import Machine, MemoryPlan, choose_plan
+from models.spec import PROFILE_NAMES
 from worker.library_logging import silence_libraries
 
 if TYPE_CHECKING:
     import torch
 
     from models.checkpoints import Checkpoint
-    from models.memory.plans import Footprint
+    from models.memory.footprint import Footprint
 
 
 def examine_model(settings: Settings, hashing: bool) -> Iterator[Finding]:
     """hashing: read all downloaded weights and compare their hashes (minutes for large models)."""
     silence_libraries()
     from models.checkpoints import CHECKPOINTS
+    from models.checkpoints.footprint import footprint
     from models.checkpoints.loader import best_device, plan_for
 
     device, checkpoint = best_device(), CHECKPOINTS[settings.checkpoint]
@@ -32,12 +37,47 @@ def examine_model(settings: Settings, hashing: bool) -> Iterator[Finding]:
     yield _device(device, checkpoint)
     yield from _kernels(device)
     try:
-        yield ok("memory plan", str(plan_for(checkpoint, device)))
+        plan = plan_for(checkpoint, device, memory_limit(), settings.profile)
+        yield _plan("memory plan", plan, settings.profile)
     except CheckpointError as error:
         remedy = "stop what else is on the card, or take a larger one (docs/performance.md)"
         yield fail("memory plan", str(error), remedy)
-    yield from _weights(checkpoint, hashing)
+    yield from _weights(checkpoint, hashing, footprint(checkpoint))
     yield from _licences(checkpoint)
+
+
+def examine_assumed(settings: Settings, card: float, ram: float | None) -> Iterator[Finding]:
+    """The memory plans of a machine with a card of `card` GB and `ram` GB of RAM (None: as this
+    machine has), one for each value of PROFILE.
+
+    They are those of the configured checkpoint, or of the first large one if it is negligible.
+    """
+    silence_libraries()
+    from models.checkpoints import CHECKPOINTS
+    from models.checkpoints.footprint import footprint
+
+    machine = Machine.of_size(card, ram or 0)
+    if ram is None:
+        machine = replace(machine, ram=memory_limit())
+    checkpoints = (CHECKPOINTS[settings.checkpoint], *CHECKPOINTS.values())
+    name, needs = next(
+        (checkpoint.name, needs)
+        for checkpoint in checkpoints
+        if (needs := footprint(checkpoint)) is not None
+    )
+    for profile in PROFILE_NAMES:
+        what = f"memory plan of {name} with PROFILE={profile}"
+        try:
+            yield _plan(what, choose_plan(needs, machine, profile), profile)
+        except CheckpointError as error:
+            yield fail(what, str(error), "see the table in docs/performance.md")
+
+
+def _plan(what: str, plan: MemoryPlan, profile: str) -> Finding:
+    served = plan.profile(profile)
+    if served == profile:
+        return ok(what, str(plan))
+    return warn(what, str(plan), f"{profile} needs a larger card; set PROFILE={served}")
 
 
 def _driver() -> Finding:
@@ -58,7 +98,7 @@ def _device(device: torch.device, checkpoint: Checkpoint) -> Finding:
 
     if device.type != "cuda":
         description = f"cpu, no CUDA device is seen (torch {torch.__version__})"
-        if checkpoint.footprint is None:
+        if checkpoint.architecture is None:
             return ok("device", description)
         remedy = (
             f"{checkpoint.name} needs a GPU: install a driver for CUDA {torch.version.cuda}, give "
@@ -84,7 +124,7 @@ def _kernels(device: torch.device) -> Iterator[Finding]:
     yield ok("8-bit matrix units", support)
 
 
-def _weights(checkpoint: Checkpoint, hashing: bool) -> Iterator[Finding]:
+def _weights(checkpoint: Checkpoint, hashing: bool, needs: Footprint | None) -> Iterator[Finding]:
     from models.checkpoints.weights import damaged, find
 
     complete = True
@@ -105,14 +145,14 @@ def _weights(checkpoint: Checkpoint, hashing: bool) -> Iterator[Finding]:
             yield fail(subject, f"{part.repository}: {names} is not what its hash says", remedy)
         else:
             yield ok(subject, f"{part.repository} is on this disk, as its hashes say")
-    if not complete and checkpoint.footprint is not None:
-        yield _room(checkpoint.footprint)
+    if not complete and needs is not None:
+        yield _room(needs)
 
 
-def _room(footprint: Footprint) -> Finding:
+def _room(needs: Footprint) -> Finding:
     from models.checkpoints.weights import room
 
-    free, all_parts = room(), footprint.networks + footprint.encoders + footprint.rest
+    free, all_parts = room(), needs.files
     sizes = f"{free / 1e9:.1f} GB free in HF_HOME, all weights are {all_parts / 1e9:.1f} GB"
     if free < all_parts:
         return warn("disk for weights", sizes, "make room, or set HF_HOME to a larger disk")

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from app.core.settings import Settings
+from app.core.system.memory import memory_limit
 from models.checkpoints import CHECKPOINTS, LoadedCheckpoint, load
-from models.checkpoints.loader import best_device
+from models.checkpoints.loader import best_device, plan_for
 from models.errors import CheckpointError
 from models.pipeline import generate
 from models.spec import CONTROL_NAMES, GenerationSpec
@@ -36,7 +37,9 @@ def load_checkpoint(settings: Settings) -> LoadedCheckpoint:
     started = time.perf_counter()
     # In the data folder, so that the next start reuses the compiled graphs.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.data_dir / "compiled"))
-    loaded = load(CHECKPOINTS[settings.checkpoint], device)
+    checkpoint = CHECKPOINTS[settings.checkpoint]
+    plan = plan_for(checkpoint, device, memory_limit(), settings.profile)
+    loaded = load(checkpoint, device, plan=plan)
     loaded_at = time.perf_counter()
     _warm_up(loaded, settings.profile)
     log.info(
@@ -71,7 +74,7 @@ def _memory(device: torch.device) -> tuple[int, int]:
 
 def _check_device(name: str, device: torch.device) -> None:
     """Raises CheckpointError for a large model on a CPU, where a picture would take hours."""
-    if device.type != "cuda" and CHECKPOINTS[name].footprint is not None:
+    if device.type != "cuda" and CHECKPOINTS[name].architecture is not None:
         raise CheckpointError(
             f"checkpoint {name} needs a GPU and no CUDA device is seen: see nvidia-smi, give a "
             "container its devices (--gpus all), or serve CHECKPOINT=demo; "

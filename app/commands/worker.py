@@ -39,3 +39,11 @@ def examine_model(settings: Settings, hashing: bool) -> list[Finding]:
     from worker.doctor import examine_model
 
     return list(examine_model(settings, hashing))
+
+
+@needs_extra("worker")
+def examine_assumed(settings: Settings, card: float, ram: float | None) -> list[Finding]:
+    """The memory plans of a machine. card, ram: GB; ram None for this machine's."""
+    from worker.doctor import examine_assumed
+
+    return list(examine_assumed(settings, card, ram))

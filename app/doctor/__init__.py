@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
 from app import VERSION
-from app.commands.worker import examine_model
+from app.commands.worker import examine_assumed, examine_model
 from app.core.findings import Finding, Level, ok
 from app.core.settings import Settings
 from app.doctor.machine import examine_hosts, examine_machine
@@ -30,6 +30,17 @@ def examine(settings: Settings, as_json: bool, hashing: bool, urls: Sequence[str
         *examine_hosts(settings, urls),
         *_examine_model(settings, hashing),
     ]
+    return _report(findings, as_json)
+
+
+def assume(settings: Settings, as_json: bool, card: float, ram: float | None) -> int:
+    """Print the memory plans that a gpu worker would choose on a machine of these sizes in GB; the
+    exit code is 1 when it would find none. ram: None for the RAM of this machine.
+    """
+    return _report(examine_assumed(settings, card, ram), as_json)
+
+
+def _report(findings: Sequence[Finding], as_json: bool) -> int:
     show(findings, as_json)
     return int(any(finding.level is Level.FAIL for finding in findings))
 

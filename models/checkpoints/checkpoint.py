@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from models.checkpoints.architecture import Architecture
 from models.controls import Annotators
-from models.memory.plans import Footprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Checkpoint:
     text_tokens: T5 tokens per prompt, padding included, as in the networks' training.
     verified: a folder whose files must match the SHA-256 sums listed in it; None for weights that
         a repository and a revision identify.
-    footprint: its memory on a card; None when it is negligible.
+    architecture: the shapes of its networks; None when their memory is negligible on every card.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Checkpoint:
     load_annotators: Callable[[Path], Annotators]
     text_tokens: int = 512
     verified: Path | None = None
-    footprint: Footprint | None = None
+    architecture: Architecture | None = None
 
     def parts(self) -> Mapping[str, Part]:
         """Its folders of weights by role."""

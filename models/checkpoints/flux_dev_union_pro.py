@@ -14,9 +14,16 @@ from controlnet_aux.midas import MidasDetector
 from controlnet_aux.open_pose import OpenposeDetector
 from controlnet_aux.open_pose.body import Body
 
+from models.checkpoints.architecture import (
+    CLIP_L,
+    FLUX_DEV,
+    FLUX_VAE,
+    T5_XXL,
+    UNION_PRO,
+    Architecture,
+)
 from models.checkpoints.checkpoint import UNION_MODES, Checkpoint, Part
 from models.controls import Annotators
-from models.memory.plans import Footprint
 
 _NON_COMMERCIAL = "FLUX.1 [dev] Non-Commercial License"
 _CONTROLNET_FILE = "diffusion_pytorch_model.safetensors"
@@ -63,6 +70,12 @@ CHECKPOINT = Checkpoint(
     ),
     modes=UNION_MODES,
     load_annotators=load_annotators,
-    # The files' sizes: 23.80 + 6.60, 9.52 + 0.25, 0.17 and both annotators in float32.
-    footprint=Footprint(networks=30_400_000_000, encoders=9_770_000_000, rest=900_000_000),
+    architecture=Architecture(
+        transformer=FLUX_DEV,
+        controlnet=UNION_PRO,
+        vae=FLUX_VAE,
+        clip=CLIP_L,
+        t5=T5_XXL,
+        annotators=492_757_791 + 209_267_595,
+    ),
 )

@@ -20,15 +20,17 @@ from transformers import T5EncoderModel
 from models.autoencoder import Autoencoder
 from models.cache import TensorCache
 from models.checkpoints.checkpoint import Checkpoint, Part
+from models.checkpoints.footprint import footprint
 from models.checkpoints.revisions import revision_of
 from models.checkpoints.weights import fetch
 from models.control_maps import ControlMaps
 from models.controls import Annotators
 from models.errors import CheckpointError
 from models.flux.attention import choose_attention
+from models.flux.float8 import native
 from models.flux.profiles import NetworkPair, Networks
 from models.flux.weight_streaming import stream_weights
-from models.memory.plans import HOST_PLAN, MemoryPlan, choose_plan
+from models.memory.plans import HOST_PLAN, Machine, MemoryPlan, choose_plan
 from models.preview import Preview
 from models.text import TextEncoders
 
@@ -67,34 +69,32 @@ def best_device() -> torch.device:
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
-def plan_for(checkpoint: Checkpoint, device: torch.device) -> MemoryPlan:
-    """The memory plan for a device. Raises CheckpointError when the card is too small for any plan.
+def plan_for(checkpoint: Checkpoint, device: torch.device, ram: int, profile: str) -> MemoryPlan:
+    """The memory plan of a checkpoint for requests of `profile`. ram: bytes for all processes.
 
-    A checkpoint without a footprint fits every card.
+    Raises CheckpointError when the card and the RAM are too small for every plan.
     """
-    if device.type != "cuda" or checkpoint.footprint is None:
+    needs = footprint(checkpoint)
+    if device.type != "cuda" or needs is None:
         return HOST_PLAN
     free, _ = torch.cuda.mem_get_info(device)
-    plan = choose_plan(free, checkpoint.footprint)
-    if plan is None:
-        raise CheckpointError(
-            f"checkpoint {checkpoint.name}: {free / 1e9:.1f} GB are free on {device}, "
-            "too few for any memory plan"
-        )
-    return plan
+    try:
+        return choose_plan(needs, Machine(free, ram, native(device)), profile)
+    except CheckpointError as error:
+        raise CheckpointError(f"checkpoint {checkpoint.name} on {device}: {error}") from None
 
 
 def load(
     checkpoint: Checkpoint,
     device: torch.device,
     dtype: torch.dtype | None = None,
+    plan: MemoryPlan = HOST_PLAN,
 ) -> LoadedCheckpoint:
     """Load every part: bfloat16 on CUDA, float32 on the CPU, unless `dtype` says otherwise.
 
     Raises CheckpointError when weights are missing, gated or damaged.
     """
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
-    plan = plan_for(checkpoint, device)
     log.info("memory plan %s; attention on %s", plan, choose_attention(device))
     try:
         if checkpoint.verified is not None:
@@ -112,7 +112,7 @@ def load(
         plan,
         compiled=device.type == "cuda",
     )
-    if plan.float8:
+    if not plan.exact:
         pipe.transformer = pipe.controlnet = (
             None  # their 8-bit copies replace them and need the memory
         )
@@ -139,6 +139,8 @@ def _load_pipe(
     """The pipeline, with its large parts loaded directly onto their device."""
     base, controlnet = _folder(checkpoint.base), _folder(checkpoint.controlnet)
 
+    networks_on_host = not plan.exact  # until they are converted to 8 bits
+
     def load_large(model_class: Any, folder: Path, on_host: bool, **options: Any) -> Any:
         place = torch.device("cpu") if on_host else device
         options |= {"dtype": dtype, "use_safetensors": True, "device_map": {"": place}}
@@ -147,8 +149,10 @@ def _load_pipe(
     t5 = load_large(T5EncoderModel, base, plan.encoders_streamed, subfolder="text_encoder_2")
     pipe = FluxControlNetPipeline.from_pretrained(
         base,
-        controlnet=load_large(FluxControlNetModel, controlnet, plan.float8),
-        transformer=load_large(FluxTransformer2DModel, base, plan.float8, subfolder="transformer"),
+        controlnet=load_large(FluxControlNetModel, controlnet, networks_on_host),
+        transformer=load_large(
+            FluxTransformer2DModel, base, networks_on_host, subfolder="transformer"
+        ),
         text_encoder_2=t5,
         dtype=dtype,
         use_safetensors=True,

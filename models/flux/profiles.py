@@ -52,21 +52,25 @@ class Networks:
 
     def __post_init__(self) -> None:
         assert self.loaded is not None
-        if self.plan.float8:
+        if not self.plan.exact:
             self._float8 = self._in_float8(self.loaded)
             self.loaded = None
         elif self.compiled:
             compile_blocks(self.loaded.blocks())
 
     def profile(self, requested: str) -> str:
-        """The profile that serves `requested`: a card too small for exact serves fast."""
-        return "fast" if requested == "exact" and self.loaded is None else requested
+        """The profile that serves `requested` on this card."""
+        return self.plan.profile(requested)
 
     def of(self, profile: str) -> NetworkPair:
-        """The networks of a profile. The first call for 8 bits takes seconds to convert them."""
+        """The networks of a profile. The first call for 8 bits takes seconds to convert them.
+
+        Raises ValueError for a profile that profile() replaces by another.
+        """
+        if self.profile(profile) != profile:
+            raise ValueError(f"the memory plan has no room for the profile {profile}")
         if profile == "exact":
-            if self.loaded is None:
-                raise ValueError("the memory plan has no room for the exact profile")
+            assert self.loaded is not None
             return self.loaded
         if self._float8 is None:
             assert self.loaded is not None

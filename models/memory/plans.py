@@ -1,68 +1,102 @@
-"""The memory plans: which weights stay on a card, chosen from its free memory before loading.
+"""The memory plans: which weights stay on a card and which on its host, chosen before loading.
 
-Owns the plans and their sizes in bytes. Torch-free arithmetic; the loader applies a plan. The
-working memory per pixel is a conservative estimate from the shapes (docs/performance.md).
+Owns the plans and their sizes in bytes. Torch-free arithmetic; the loader applies a plan.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from models.errors import CheckpointError
 from models.geometry import MAX_SIDE
+from models.memory.activations import Arithmetic, largest_decoding, largest_pixels
+from models.memory.footprint import Footprint
 
 GB = 1000**3
-WORKING = 4 * GB
-"""Bytes left free beside the weights, for the smallest useful picture, 1024x1024."""
+_GIB = 1024**3
 
-_BYTES_PER_PIXEL = 1000
-"""Tokens, attention and ControlNet residuals of one evaluation in bfloat16, per pixel."""
+SLOTS = 3
+"""Flat buffers on the card for streamed blocks: one computes, one is complete, one is filled."""
 
-_DECODER_BYTES_PER_PIXEL = 2600
-"""The widest feature maps of the autoencoder's decoder in bfloat16, per pixel coded."""
+CARD_RESERVE = GB
+"""Bytes on the card for the caches of encoded prompts and maps (two of 256 MiB), the workspaces of
+cuBLAS and cuDNN, and the allocator's unused remainders."""
+
+HOST_RESERVE = 7 * GB
+"""Bytes of the host for the system, Redis, the api, the cpu workers, torch and its kernels."""
 
 _TILE_ABOVE = 2048 * 2048
 
+_SMALLEST = 1024 * 1024
+"""Pixels of the smallest useful picture: a plan that allows less is not used."""
+
+_USUAL = 2048 * 2048
+"""Pixels for which encoders give up their place on the card."""
+
 
 @dataclass(frozen=True, slots=True)
-class Footprint:
-    """Bytes of a checkpoint's parts in bfloat16. networks: transformer and ControlNet; encoders:
-    both text encoders; rest: autoencoder and annotators."""
+class Machine:
+    """The memory that a plan divides.
 
-    networks: int
-    encoders: int
-    rest: int
+    free: free bytes on the card. ram: bytes that the processes of the host may use. native: whether
+    the card multiplies 8-bit matrices.
+    """
+
+    free: int
+    ram: int
+    native: bool = True
+
+    @classmethod
+    def of_size(cls, card: float, ram: float, native: bool = True) -> Machine:
+        """A machine by the nominal sizes of its card and its RAM in GB (of 1024**3 bytes), with
+        nothing else running: the driver and CUDA's context keep 1.5 % and 0.35 GB of a card, the
+        kernel and the firmware 3 % of the RAM.
+        """
+        return cls(int(card * _GIB * 0.985) - 350_000_000, int(ram * _GIB * 0.97), native)
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
     """Where the weights are stored.
 
-    encoders_streamed: the text encoders are stored on the host and streamed to the card.
-    float8: the networks' large weights are stored in 8 bits; the profile exact is unavailable.
+    exact, float8: whether the card has room for the networks in 16 bits, and in 8 bits.
+    encoders_streamed: the text encoder T5 is stored on the host and streamed to the card.
     blocks_streamed: the networks' blocks are stored on the host and streamed to the card in turn.
-    weights: resident bytes on the card. tile_above: the autoencoder tiles pictures with more
-    pixels. max_pixels: the largest picture; None if unknown.
+    weights: resident bytes on the card. host: bytes of streamed weights in the host's memory.
+    tile_above: the autoencoder tiles pictures with more pixels. max_pixels: the largest picture
+    that every profile of the plan can make; None if unknown.
     """
 
     name: str
+    exact: bool = True
+    float8: bool = True
     encoders_streamed: bool = False
-    float8: bool = False
     blocks_streamed: bool = False
     weights: int = 0
+    host: int = 0
     tile_above: int = _TILE_ABOVE
     max_pixels: int | None = None
+
+    def profile(self, requested: str) -> str:
+        """The profile that serves a request for `requested`."""
+        if requested == "exact":
+            return "exact" if self.exact else "fast"
+        return requested if self.float8 else "exact"
 
     def __str__(self) -> str:
         if self.max_pixels is None:
             return f"{self.name}: everything in the host's memory"
+        bits = " and in ".join(["16"] * self.exact + ["8"] * self.float8)
         streamed = "streamed from the host"
         parts = [
-            f"networks' blocks {streamed}" if self.blocks_streamed else "networks on the card",
-            "weights in 8 bits" if self.float8 else "weights in 16 bits",
-            f"text encoders {streamed}" if self.encoders_streamed else "text encoders too",
-            f"{self.weights / GB:.1f} GB of weights resident",
+            f"networks in {bits} bits {streamed if self.blocks_streamed else 'on the card'}",
+            f"text encoders {streamed if self.encoders_streamed else 'too'}",
+            f"weights {self.weights / GB:.1f} GB on the card and {self.host / GB:.1f} on the host",
             f"up to {self.max_pixels} pixels a picture",
         ]
+        if not (self.exact and self.float8):
+            served = "fast and turbo as exact" if self.exact else "exact as fast"
+            parts.append(f"serves {served}")
         return f"{self.name}: {', '.join(parts)}"
 
 
@@ -70,41 +104,89 @@ HOST_PLAN = MemoryPlan("host")
 """Without a card: everything in the host's memory."""
 
 
-def choose_plan(free: int, footprint: Footprint) -> MemoryPlan | None:
-    """The fastest plan that leaves WORKING of `free` bytes; None when no plan fits."""
-    for plan in _plans(footprint):
-        room = free - plan.weights
-        if room >= WORKING:
-            return MemoryPlan(
-                plan.name,
-                plan.encoders_streamed,
-                plan.float8,
-                plan.blocks_streamed,
-                plan.weights,
-                tile_above=min(_TILE_ABOVE, room // _DECODER_BYTES_PER_PIXEL),
-                max_pixels=min(MAX_SIDE**2, room // _BYTES_PER_PIXEL),
-            )
-    return None
+def choose_plan(needs: Footprint, machine: Machine, profile: str) -> MemoryPlan:
+    """The fastest plan for requests of `profile` that fits the card and the RAM.
+
+    Raises CheckpointError, one sentence, when none fits.
+    """
+    plans = [_sized(plan, machine) for plan in _plans(needs)]
+    if profile != "exact":
+        plans = [plan for plan in plans if plan.float8]
+    for plan in plans:
+        assert plan.max_pixels is not None
+        if plan.host + HOST_RESERVE <= machine.ram and plan.max_pixels >= _wanted_pixels(plan):
+            return plan
+    raise CheckpointError(_refusal(plans, machine))
 
 
-def _plans(footprint: Footprint) -> tuple[MemoryPlan, ...]:
-    """The plans with their resident bytes, from the fastest to the smallest."""
-    # A weight in 8 bits takes half the bytes; its scales are negligible.
-    networks, small = footprint.networks, footprint.networks // 2 + GB // 2
-    block = GB // 2  # one streamed block, or one layer of a text encoder
+def _plans(needs: Footprint) -> tuple[MemoryPlan, ...]:
+    """The plans with their bytes, from the fastest to the smallest."""
+    exact = needs.networks + needs.encoders + needs.rest
+    float8 = needs.float8 + needs.encoders + needs.rest
+    # What the card has in place of T5's blocks, and of the networks' blocks.
+    encoders = SLOTS * needs.largest_encoder_block - needs.encoder_blocks
+    largest = max(needs.largest_encoder_block, needs.largest_float8_block)
+    blocks = SLOTS * largest - needs.encoder_blocks - needs.float8_blocks
+    on_host = needs.encoder_blocks
     return (
-        MemoryPlan("resident", weights=networks + footprint.encoders + footprint.rest),
+        MemoryPlan("exact-and-8-bit", weights=exact + needs.float8_beside),
+        MemoryPlan("exact", float8=False, weights=exact),
         MemoryPlan(
-            "text-visits", encoders_streamed=True, weights=networks + footprint.rest + block
-        ),
-        MemoryPlan(
-            "float8", encoders_streamed=True, float8=True, weights=small + footprint.rest + block
-        ),
-        MemoryPlan(
-            "float8-visits",
+            "exact-streamed-text",
+            float8=False,
             encoders_streamed=True,
-            float8=True,
-            blocks_streamed=True,
-            weights=footprint.rest + 3 * block,
+            weights=exact + encoders,
+            host=on_host,
         ),
+        MemoryPlan("8-bit", exact=False, weights=float8),
+        MemoryPlan(
+            "8-bit-streamed-text",
+            exact=False,
+            encoders_streamed=True,
+            weights=float8 + encoders,
+            host=on_host,
+        ),
+        MemoryPlan(
+            "8-bit-streamed",
+            exact=False,
+            encoders_streamed=True,
+            blocks_streamed=True,
+            weights=float8 + blocks,
+            host=on_host + needs.float8_blocks,
+        ),
+    )
+
+
+def _sized(plan: MemoryPlan, machine: Machine) -> MemoryPlan:
+    """The plan with the sizes of pictures that the memory beside its weights allows."""
+    room = max(0, machine.free - plan.weights - CARD_RESERVE)
+    kinds = [Arithmetic.EXACT] * plan.exact
+    kinds += [Arithmetic.FLOAT8 if machine.native else Arithmetic.FLOAT8_EMULATED] * plan.float8
+    return replace(
+        plan,
+        tile_above=min(_TILE_ABOVE, largest_decoding(room)),
+        # The blocks on a card are always compiled.
+        max_pixels=min(MAX_SIDE**2, *(largest_pixels(room, kind, True) for kind in kinds)),
+    )
+
+
+def _wanted_pixels(plan: MemoryPlan) -> int:
+    """The pixels that a plan must allow to be preferred to the next smaller one."""
+    if plan.exact and plan.float8:
+        return MAX_SIDE**2
+    return _SMALLEST if plan.encoders_streamed else _USUAL
+
+
+def _refusal(plans: list[MemoryPlan], machine: Machine) -> str:
+    free, ram = machine.free / GB, machine.ram / GB
+    on_card = [plan for plan in plans if (plan.max_pixels or 0) >= _wanted_pixels(plan)]
+    if not on_card:
+        return (
+            f"{free:.1f} GB are free on the card, too few for any memory plan: the smallest keeps "
+            f"{plans[-1].weights / GB:.1f} GB of weights there, beside the memory of a picture"
+        )
+    needed = min(plan.host for plan in on_card) + HOST_RESERVE
+    return (
+        f"a card with {free:.1f} GB free keeps weights on the host, which needs "
+        f"{needed / GB:.1f} GB of RAM; this machine has {ram:.1f} GB"
     )

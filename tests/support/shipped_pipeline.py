@@ -39,7 +39,7 @@ def with_networks(
 ) -> LoadedCheckpoint:
     """`loaded` with other networks between its encoders and its autoencoder."""
     networks = Networks(pair, loaded.device, plan, compiled=False)
-    served = networks.of("fast" if plan.float8 else "exact")
+    served = networks.of("exact" if plan.exact else "fast")
     pipe = FluxControlNetPipeline(
         **{
             **loaded.pipe.components,

@@ -195,3 +195,35 @@ def test_the_exit_code_and_both_forms(
         else:
             assert printed.startswith(f"ok    server: {VERSION}, Python ")
             assert printed.endswith(f"{level:4}  device: here -> a remedy\n")
+
+
+def test_an_assumed_card_is_all_that_is_looked_at(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def plans(_settings: Settings, card: float, ram: float | None) -> list[Finding]:
+        asked.append((card, ram))
+        return [Finding("memory plan", level, "8-bit")]
+
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:9")
+    monkeypatch.setattr("worker.doctor.examine_assumed", plans)
+    for level, code in ((Level.WARN, 0), (Level.FAIL, 1)):
+        assert main(["doctor", "--assume-card", "24", "--assume-ram", "31.5"]) == code
+        assert capsys.readouterr().out == f"{level:4}  memory plan: 8-bit\n"
+    main(["doctor", "--assume-card", "24"])
+    assert asked == [(24.0, 31.5), (24.0, 31.5), (24.0, None)]
+
+
+@pytest.mark.parametrize("size", ["24 GB", "-1", "nan", "1e3", ""])
+def test_an_assumed_size_is_a_number_of_gigabytes(
+    capsys: pytest.CaptureFixture[str], size: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["doctor", f"--assume-card={size}"])
+    assert "is not a number of GB such as 24" in capsys.readouterr().err
+
+
+def test_assumed_ram_alone_is_refused() -> None:
+    with pytest.raises(SystemExit, match="--assume-ram needs --assume-card"):
+        main(["doctor", "--assume-ram", "24"])

@@ -14,7 +14,7 @@ from models.checkpoints import LoadedCheckpoint
 from models.memory.plans import HOST_PLAN, MemoryPlan
 from models.pipeline import Generation, generate
 from models.spec import GenerationSpec
-from tests.support.networks import UNEVEN, Shape, network_pair
+from tests.support.networks import REAL_DEPTH, UNEVEN, Shape, network_pair
 from tests.support.pictures import astronaut
 from tests.support.shipped_pipeline import control_map_of, ours, shipped, with_networks
 
@@ -24,26 +24,28 @@ pytestmark = pytest.mark.torch
 SPEC = GenerationSpec(
     prompt="a red house", control="tile", width=80, height=48, seed=7, strength=1.3, steps=10
 )
-IN_8_BITS = MemoryPlan("float8", float8=True)
-STREAMED = MemoryPlan("float8-visits", float8=True, blocks_streamed=True)
+IN_8_BITS = MemoryPlan("8-bit", exact=False)
+STREAMED = MemoryPlan("8-bit-streamed", exact=False, blocks_streamed=True)
 
 
 @pytest.mark.parametrize(
-    ("shape", "plan"),
+    ("shape", "plan", "text_tokens"),
     [
-        (UNEVEN, HOST_PLAN),
-        (UNEVEN, IN_8_BITS),
-        (UNEVEN, STREAMED),
-        (Shape(guidance=False, control_guidance=False), HOST_PLAN),
-        (Shape(control_depth=(3, 0), modes=None), HOST_PLAN),
+        (UNEVEN, HOST_PLAN, 77),
+        (UNEVEN, HOST_PLAN, 512),
+        (REAL_DEPTH, HOST_PLAN, 512),
+        (UNEVEN, IN_8_BITS, 512),
+        (UNEVEN, STREAMED, 77),
+        (Shape(guidance=False, control_guidance=False), HOST_PLAN, 77),
+        (Shape(control_depth=(3, 0), modes=None), HOST_PLAN, 77),
     ],
-    ids=["exact", "8 bits", "streamed", "no guidance", "no modes"],
+    ids=["short text", "exact", "real depth", "8 bits", "streamed", "no guidance", "no modes"],
 )
 def test_samples_are_bit_for_bit_calls_of_the_shipped_pipeline(
-    stand_in: LoadedCheckpoint, shape: Shape, plan: MemoryPlan
+    stand_in: LoadedCheckpoint, shape: Shape, plan: MemoryPlan, text_tokens: int
 ) -> None:
-    loaded = with_networks(stand_in, network_pair(shape), plan=plan)
-    spec = replace(SPEC, samples=2, profile="fast" if plan.float8 else "exact")
+    loaded = with_networks(stand_in, network_pair(shape), plan=plan, text_tokens=text_tokens)
+    spec = replace(SPEC, samples=2, profile="exact" if plan.exact else "fast")
     control_map = control_map_of(loaded, spec)
     first, second = ours(loaded, spec, control_map)
     assert torch.equal(first, shipped(loaded, spec, control_map, [7], controlled=6))

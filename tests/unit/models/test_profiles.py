@@ -74,7 +74,7 @@ def test_a_card_too_small_for_exact_serves_fast_and_reports_it(
     stand_in: LoadedCheckpoint, blocks_streamed: bool
 ) -> None:
     fast = run(stand_in, replace(SPEC, profile="fast"))
-    plan = MemoryPlan("small", encoders_streamed=True, float8=True, blocks_streamed=blocks_streamed)
+    plan = MemoryPlan("small", exact=False, encoders_streamed=True, blocks_streamed=blocks_streamed)
     card = with_networks(stand_in, network_pair(SMALL), plan=plan, text_tokens=8)
     made = run(card, SPEC)
     assert made.profile == "fast"

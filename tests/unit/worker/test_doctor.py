@@ -11,7 +11,7 @@ import pytest
 from app.core.findings import Finding, Level
 from app.core.settings import Settings
 from models.checkpoints import weights
-from worker.doctor import examine_model
+from worker.doctor import examine_assumed, examine_model
 
 pytestmark = pytest.mark.torch
 
@@ -55,7 +55,7 @@ def test_missing_weights_need_disk_space(
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
     finding = examine("flux-dev-union-pro")["disk for weights"]
     assert finding.level is level
-    assert finding.said.endswith(" GB free in HF_HOME, all weights are 41.1 GB")
+    assert finding.said.endswith(" GB free in HF_HOME, all weights are 41.0 GB")
     assert "disk for weights" not in examine("demo")
 
 
@@ -79,3 +79,40 @@ def test_a_driver_that_fails_is_reported(examine: Examine, tmp_path: Path) -> No
     finding = examine("demo")["driver"]
     assert finding.level is Level.FAIL
     assert "Driver mismatch" in finding.said
+
+
+def assumed(checkpoint: str, card: float, ram: float | None) -> dict[str, Finding]:
+    """The findings of an assumed machine by the profile that PROFILE names."""
+    findings = examine_assumed(Settings(checkpoint=checkpoint), card, ram)
+    return {finding.what.rpartition("=")[2]: finding for finding in findings}
+
+
+def test_an_assumed_machine_gets_its_plan_for_each_profile() -> None:
+    plans = assumed("flux-dev-union-pro", 48, 64)
+    assert plans["exact"].level is plans["fast"].level is plans["turbo"].level is Level.OK
+    assert plans["exact"].said.startswith("exact: networks in 16 bits on the card")
+    assert plans["exact"].said.endswith("serves fast and turbo as exact")
+    assert plans["fast"].said == plans["turbo"].said
+    assert plans["fast"].said.startswith("8-bit: networks in 8 bits on the card")
+
+
+def test_a_profile_that_the_plan_replaces_is_a_warning_with_the_setting() -> None:
+    plans = assumed("demo", 24, 32)  # the demo needs no plan: the real model's
+    assert plans["exact"].what.startswith("memory plan of flux-dev-union-pro")
+    assert plans["exact"].level is Level.WARN
+    assert plans["exact"].remedy.endswith("set PROFILE=fast")
+    assert plans["fast"].level is Level.OK
+
+
+def test_an_assumed_machine_that_is_too_small_fails_in_one_line() -> None:
+    for card, ram, reason in ((4, 64, "too few for any memory plan"), (12, 16, "GB of RAM")):
+        for finding in assumed("flux-dev-union-pro", card, ram).values():
+            assert finding.level is Level.FAIL
+            assert reason in finding.said
+            assert "\n" not in finding.said
+
+
+def test_an_assumed_card_may_stand_in_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.doctor.memory_limit", lambda: 1)
+    assert assumed("flux-dev-union-pro", 12, None)["fast"].level is Level.FAIL
+    assert assumed("flux-dev-union-pro", 80, None)["fast"].level is Level.FAIL

@@ -16,8 +16,9 @@ from tests.support.networks import SMALL, UNEVEN, network_pair
 pytestmark = pytest.mark.torch
 
 CPU, META = torch.device("cpu"), torch.device("meta")
-IN_8_BITS = MemoryPlan("float8", float8=True)
-STREAMED = MemoryPlan("float8-visits", float8=True, blocks_streamed=True)
+IN_8_BITS = MemoryPlan("8-bit", exact=False)
+STREAMED = MemoryPlan("8-bit-streamed", exact=False, blocks_streamed=True)
+ONLY_16_BITS = MemoryPlan("exact", float8=False)
 
 
 def networks(plan: MemoryPlan, device: torch.device = CPU, *, compiled: bool = False) -> Networks:
@@ -39,10 +40,11 @@ def compiled_blocks(pair: NetworkPair) -> list[bool]:
         (HOST_PLAN, ["exact", "fast", "turbo"]),
         (IN_8_BITS, ["fast", "fast", "turbo"]),
         (STREAMED, ["fast", "fast", "turbo"]),
+        (ONLY_16_BITS, ["exact", "exact", "exact"]),
     ],
     ids=lambda value: value.name if isinstance(value, MemoryPlan) else "",
 )
-def test_a_card_too_small_for_exact_serves_fast(plan: MemoryPlan, served: list[str]) -> None:
+def test_a_card_serves_the_profiles_of_its_plan(plan: MemoryPlan, served: list[str]) -> None:
     card = networks(plan)
     assert [card.profile(asked) for asked in ("exact", "fast", "turbo")] == served
 
@@ -54,6 +56,14 @@ def test_fast_and_turbo_share_networks_that_are_made_once() -> None:
     assert eight_bits(fast)
     assert card.of("turbo") is card.of("fast") is fast
     assert card.of("exact") is exact
+
+
+@pytest.mark.parametrize("profile", ["fast", "turbo"])
+def test_8_bits_are_refused_where_there_is_no_room_beside_exact(profile: str) -> None:
+    card = networks(ONLY_16_BITS)
+    with pytest.raises(ValueError, match=f"no room for the profile {profile}"):
+        card.of(profile)
+    assert not eight_bits(card.of("exact"))
 
 
 @pytest.mark.parametrize("plan", [IN_8_BITS, STREAMED])

@@ -1,136 +1,214 @@
-"""Memory plans by card size: the chosen plan, and that it fits."""
+"""Memory plans by card, RAM and profile: the chosen plan, and that it fits."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
 
 import pytest
 
 from models.checkpoints import CHECKPOINTS
-from models.memory.plans import HOST_PLAN, Footprint, MemoryPlan, choose_plan
+from models.checkpoints.footprint import footprint
+from models.errors import CheckpointError
+from models.geometry import MAX_SIDE
+from models.memory.activations import Arithmetic, decoding_bytes, evaluation_bytes, largest_pixels
+from models.memory.footprint import Footprint
+from models.memory.plans import (
+    CARD_RESERVE,
+    HOST_PLAN,
+    HOST_RESERVE,
+    Machine,
+    MemoryPlan,
+    choose_plan,
+)
+from models.spec import PROFILE_NAMES
 
 pytestmark = pytest.mark.torch
 
-GIB = 1024**3
-FOOTPRINT = CHECKPOINTS["flux-dev-union-pro"].footprint
-assert FOOTPRINT is not None
+CARDS = (12, 16, 24, 32, 40, 48, 80, 141)
+RAMS = (32, 64, 128)
+
+# Card in GB -> plan with PROFILE=exact, and with PROFILE=fast or turbo. With 32 GB of RAM or more.
+EXPECTED = {
+    12: ("8-bit-streamed", "8-bit-streamed"),
+    16: ("8-bit-streamed", "8-bit-streamed"),
+    24: ("8-bit-streamed-text", "8-bit-streamed-text"),
+    32: ("8-bit", "8-bit"),
+    40: ("exact-streamed-text", "8-bit"),
+    48: ("exact", "8-bit"),
+    80: ("exact-and-8-bit", "exact-and-8-bit"),
+    141: ("exact-and-8-bit", "exact-and-8-bit"),
+}
 
 
-def plan_of(card_gib: float) -> MemoryPlan:
-    """The plan of a card of which half a gigabyte is taken already."""
-    plan = choose_plan(int(card_gib * GIB - 500_000_000), FOOTPRINT)  # type: ignore[arg-type]
-    assert plan is not None
-    return plan
+@pytest.fixture(scope="module")
+def needs() -> Footprint:
+    counted = footprint(CHECKPOINTS["flux-dev-union-pro"])
+    assert counted is not None
+    return counted
 
 
-@pytest.mark.parametrize(
-    ("card_gib", "name"),
-    [
-        (140, "resident"),
-        (80, "resident"),
-        (48, "resident"),
-        (40, "text-visits"),
-        (32, "float8"),
-        (24, "float8"),
-        (16, "float8-visits"),
-        (12, "float8-visits"),
-    ],
-)
-def test_the_plan_of_usual_cards(card_gib: float, name: str) -> None:
-    assert plan_of(card_gib).name == name
-
-
-@pytest.mark.parametrize("card_gib", [12, 16, 24, 32, 40, 48, 80, 140])
-def test_a_plan_leaves_working_memory_and_allows_1024_by_1024(card_gib: float) -> None:
-    plan = plan_of(card_gib)
-    assert plan.weights + 4_000_000_000 <= card_gib * GIB
+@pytest.mark.parametrize(("card", "ram", "profile"), [*product(CARDS, RAMS, PROFILE_NAMES)])
+def test_the_plan_of_usual_machines_fits_them(
+    needs: Footprint, card: int, ram: int, profile: str
+) -> None:
+    machine = Machine.of_size(card, ram)
+    plan = choose_plan(needs, machine, profile)
+    assert plan.name == EXPECTED[card][profile != "exact"]
     assert plan.max_pixels is not None
-    assert 1024 * 1024 <= plan.max_pixels <= 4096 * 4096
-    assert plan.tile_above > 0
+    assert 1024 * 1024 <= plan.max_pixels <= MAX_SIDE**2
+    room = machine.free - plan.weights - CARD_RESERVE
+    for arithmetic, served in ((Arithmetic.EXACT, plan.exact), (Arithmetic.FLOAT8, plan.float8)):
+        assert not served or evaluation_bytes(plan.max_pixels, arithmetic, True) <= room
+    assert decoding_bytes(plan.tile_above) <= room
+    assert plan.host + HOST_RESERVE <= machine.ram
 
 
-def test_80_gigabytes_allow_every_size_with_all_weights_resident() -> None:
-    plan = plan_of(80)
-    assert plan.max_pixels == 4096 * 4096
-    assert [plan.encoders_streamed, plan.float8, plan.blocks_streamed] == [False, False, False]
+@pytest.mark.parametrize(("card", "profile"), [*product(CARDS, PROFILE_NAMES)])
+def test_the_profile_of_the_setting_is_served_where_it_fits(
+    needs: Footprint, card: int, profile: str
+) -> None:
+    plan = choose_plan(needs, Machine.of_size(card, 64), profile)
+    expected = "fast" if profile == "exact" and card < 40 else profile
+    assert plan.profile(profile) == expected
 
 
-def test_a_larger_card_never_allows_smaller_pictures() -> None:
-    plans = [choose_plan(gib * GIB, FOOTPRINT) for gib in range(10, 144)]  # type: ignore[arg-type]
-    by_name: dict[str, list[int]] = {}
-    for plan in plans:
-        assert plan is not None
-        by_name.setdefault(plan.name, []).append(plan.max_pixels or 0)
-    assert list(by_name) == ["float8-visits", "float8", "text-visits", "resident"]
-    assert all(sizes == sorted(sizes) for sizes in by_name.values())
+def test_8_bits_stand_beside_16_only_where_the_largest_picture_fits_in_both(
+    needs: Footprint,
+) -> None:
+    weights = needs.networks + needs.float8_beside + needs.encoders + needs.rest
+    room = evaluation_bytes(MAX_SIDE**2, Arithmetic.FLOAT8, True)
+    enough = Machine(weights + CARD_RESERVE + room, HOST_RESERVE)
+    assert choose_plan(needs, enough, "exact").name == "exact-and-8-bit"
+    less = replace(enough, free=enough.free - 1_000_000)
+    assert choose_plan(needs, less, "exact").name == "exact"
+    assert choose_plan(needs, less, "turbo").name == "8-bit"
 
 
-def test_a_card_that_is_too_small_has_no_plan() -> None:
-    assert choose_plan(4 * GIB, FOOTPRINT) is None  # type: ignore[arg-type]
+def test_a_card_without_8_bit_matrix_units_needs_more_room_for_a_picture(
+    needs: Footprint,
+) -> None:
+    sizes = [
+        choose_plan(needs, Machine.of_size(24, 64, native), "fast").max_pixels or 0
+        for native in (True, False)
+    ]
+    assert sizes[0] > sizes[1] >= 1024 * 1024
 
 
-def test_a_plan_describes_itself() -> None:
-    assert "weights in 8 bits" in str(plan_of(24))
-    assert "text encoders streamed" in str(plan_of(40))
-    assert "pixels" not in str(HOST_PLAN)
+@pytest.mark.parametrize("profile", PROFILE_NAMES)
+def test_a_larger_card_never_allows_smaller_pictures_with_the_same_plan(
+    needs: Footprint, profile: str
+) -> None:
+    sizes: dict[str, list[int]] = {}
+    for card in range(10, 144):
+        plan = choose_plan(needs, Machine.of_size(card, 64), profile)
+        sizes.setdefault(plan.name, []).append(plan.max_pixels or 0)
+    assert list(sizes)[0] == "8-bit-streamed"
+    assert list(sizes)[-1] == "exact-and-8-bit"
+    assert all(pixels == sorted(pixels) for pixels in sizes.values())
 
 
-ROUND = Footprint(networks=10_000_000_000, encoders=4_000_000_000, rest=1_000_000_000)
+def test_a_card_that_is_too_small_is_refused_in_one_line(needs: Footprint) -> None:
+    with pytest.raises(CheckpointError) as refused:
+        choose_plan(needs, Machine.of_size(4, 128), "exact")
+    text = str(refused.value)
+    assert text.startswith("3.9 GB are free on the card, too few for any memory plan")
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("card", [12, 16])
+def test_a_card_that_needs_more_ram_is_refused_in_one_line(needs: Footprint, card: int) -> None:
+    needed = needs.encoder_blocks + needs.float8_blocks + HOST_RESERVE
+    machine = replace(Machine.of_size(card, 16), ram=needed - 1)
+    with pytest.raises(CheckpointError) as refused:
+        choose_plan(needs, machine, "exact")
+    assert str(refused.value).endswith(
+        f"needs {needed / 1e9:.1f} GB of RAM; this machine has {(needed - 1) / 1e9:.1f} GB"
+    )
+    assert choose_plan(needs, replace(machine, ram=needed), "exact").name == "8-bit-streamed"
+
+
+def test_a_plan_with_nothing_on_the_host_needs_no_more_ram_than_the_reserve(
+    needs: Footprint,
+) -> None:
+    assert choose_plan(needs, Machine.of_size(80, 8), "exact").host == 0
+    with pytest.raises(CheckpointError, match="GB of RAM"):
+        choose_plan(needs, Machine.of_size(80, 4), "exact")
+
+
+def test_a_plan_describes_itself(needs: Footprint) -> None:
+    said = str(choose_plan(needs, Machine.of_size(40, 64), "exact"))
+    assert said.startswith("exact-streamed-text: networks in 16 bits on the card, text encoders s")
+    assert said.endswith("serves fast and turbo as exact")
+    both = str(choose_plan(needs, Machine.of_size(80, 64), "exact"))
+    assert "networks in 16 and in 8 bits on the card, text encoders too" in both
+    assert "serves" not in both
+    assert str(HOST_PLAN) == "host: everything in the host's memory"
+
+
+ROUND = Footprint(
+    networks=20_000_000_000,
+    float8=12_000_000_000,
+    float8_beside=8_000_000_000,
+    float8_blocks=11_000_000_000,
+    largest_float8_block=400_000_000,
+    encoders=5_000_000_000,
+    encoder_blocks=4_000_000_000,
+    largest_encoder_block=300_000_000,
+    rest=1_000_000_000,
+)
+SMALLEST = evaluation_bytes(1024 * 1024, Arithmetic.FLOAT8, True) + CARD_RESERVE
+USUAL = evaluation_bytes(2048 * 2048, Arithmetic.FLOAT8, True) + CARD_RESERVE
 
 
 @pytest.mark.parametrize(
-    ("weights", "name", "smaller"),
+    ("profile", "name", "weights", "host", "working"),
     [
-        (15_000_000_000, "resident", "text-visits"),
-        (11_500_000_000, "text-visits", "float8"),
-        (7_000_000_000, "float8", "float8-visits"),
-        (2_500_000_000, "float8-visits", None),
+        ("fast", "8-bit", 18.0, 0, USUAL),
+        ("fast", "8-bit-streamed-text", 14.9, 4.0, SMALLEST),
+        ("exact", "8-bit-streamed", 4.2, 15.0, SMALLEST),
     ],
 )
-def test_a_plan_needs_its_weights_and_4_gigabytes(
-    weights: int, name: str, smaller: str | None
+def test_a_plan_needs_its_weights_the_reserve_and_a_picture(
+    profile: str, name: str, weights: float, host: float, working: int
 ) -> None:
-    plan = choose_plan(weights + 4_000_000_000, ROUND)
-    assert plan is not None
-    assert (plan.name, plan.weights) == (name, weights)
-    assert (plan.tile_above, plan.max_pixels) == (1_538_461, 4_000_000)
-    less = choose_plan(weights + 4_000_000_000 - 1, ROUND)
-    assert (less.name if less else None) == smaller
+    machine = Machine(int(weights * 1e9) + working, 64_000_000_000)
+    plan = choose_plan(ROUND, machine, profile)
+    assert (plan.name, plan.weights, plan.host) == (name, int(weights * 1e9), int(host * 1e9))
+    less = replace(machine, free=machine.free - 1_000_000)
+    try:
+        assert choose_plan(ROUND, less, profile).name != name
+    except CheckpointError:
+        assert name == "8-bit-streamed"
 
 
 @pytest.mark.parametrize(
-    ("name", "encoders_streamed", "float8", "blocks_streamed", "free"),
+    ("profile", "plan"),
     [
-        ("resident", False, False, False, 19),
-        ("text-visits", True, False, False, 16),
-        ("float8", True, True, False, 11),
-        ("float8-visits", True, True, True, 7),
+        ("exact", MemoryPlan("exact", float8=False, weights=26_000_000_000)),
+        (
+            "exact",
+            MemoryPlan(
+                "exact-streamed-text",
+                float8=False,
+                encoders_streamed=True,
+                weights=22_900_000_000,
+                host=4_000_000_000,
+            ),
+        ),
+        ("exact", MemoryPlan("exact-and-8-bit", weights=34_000_000_000)),
     ],
+    ids=lambda value: value.name if isinstance(value, MemoryPlan) else "",
 )
-def test_the_weights_that_each_plan_streams_from_the_host(
-    name: str, encoders_streamed: bool, float8: bool, blocks_streamed: bool, free: int
-) -> None:
-    plan = choose_plan(free * 1_000_000_000, ROUND)
-    assert plan is not None
-    waits = plan.encoders_streamed, plan.float8, plan.blocks_streamed
-    assert (plan.name, *waits) == (name, encoders_streamed, float8, blocks_streamed)
-
-
-@pytest.mark.parametrize(
-    ("room", "tile_above", "max_pixels"),
-    [
-        (10_905_190_400, 4_194_304, 10_905_190),  # 2048 x 2048 in one piece
-        (10_905_190_399, 4_194_303, 10_905_190),
-        (16_777_216_000, 4_194_304, 16_777_216),  # 4096 x 4096
-        (16_777_215_999, 4_194_304, 16_777_215),
-        (99_000_000_000, 4_194_304, 16_777_216),
-    ],
-)
-def test_the_largest_size_follows_the_memory_beside_the_weights(
-    room: int, tile_above: int, max_pixels: int
-) -> None:
-    plan = choose_plan(15_000_000_000 + room, ROUND)
-    assert plan is not None
-    assert plan.name == "resident"
-    assert (plan.tile_above, plan.max_pixels) == (tile_above, max_pixels)
+def test_the_bytes_of_the_plans_in_16_bits(profile: str, plan: MemoryPlan) -> None:
+    rooms = {"exact": 5, "exact-streamed-text": 3, "exact-and-8-bit": 30}
+    free = plan.weights + CARD_RESERVE + rooms[plan.name] * 1_000_000_000
+    chosen = choose_plan(ROUND, Machine(free, 64_000_000_000), profile)
+    sizes = {"tile_above": chosen.tile_above, "max_pixels": chosen.max_pixels}
+    assert chosen == replace(plan, **sizes)
+    assert (chosen.max_pixels or 0) <= largest_pixels(
+        free - plan.weights - CARD_RESERVE, Arithmetic.EXACT, True
+    )
 
 
 def test_without_a_card_pictures_beyond_2048_by_2048_are_tiled() -> None:
