@@ -20,7 +20,7 @@ from models.checkpoints.architecture import Architecture
 from models.checkpoints.checkpoint import Checkpoint
 from models.flux.float8 import in_float8
 from models.flux.profiles import NetworkPair
-from models.flux.weight_streaming import flat_bytes
+from models.memory.flat_layout import flat_bytes
 from models.memory.footprint import Footprint
 
 _META = torch.device("meta")

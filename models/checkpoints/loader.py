@@ -29,7 +29,7 @@ from models.errors import CheckpointError
 from models.flux.attention import choose_attention
 from models.flux.float8 import native
 from models.flux.profiles import NetworkPair, Networks
-from models.flux.weight_streaming import stream_weights
+from models.flux.weight_streaming import WeightStream
 from models.memory.plans import HOST_PLAN, Machine, MemoryPlan, choose_plan
 from models.preview import Preview
 from models.text import TextEncoders
@@ -95,11 +95,12 @@ def load(
     Raises CheckpointError when weights are missing, gated or damaged.
     """
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
+    weight_stream = WeightStream(device)
     log.info("memory plan %s; attention on %s", plan, choose_attention(device))
     try:
         if checkpoint.verified is not None:
             _verify(checkpoint.name, checkpoint.verified)
-        pipe = _load_pipe(checkpoint, device, dtype, plan)
+        pipe = _load_pipe(checkpoint, device, dtype, plan, weight_stream)
         annotators = checkpoint.load_annotators(_folder(checkpoint.annotators))
         weights = _revisions(checkpoint)
     except (OSError, ValueError, SafetensorError) as error:
@@ -111,6 +112,7 @@ def load(
         device,
         plan,
         compiled=device.type == "cuda",
+        weight_stream=weight_stream,
     )
     if not plan.exact:
         pipe.transformer = pipe.controlnet = (
@@ -134,7 +136,11 @@ def load(
 
 
 def _load_pipe(
-    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, plan: MemoryPlan
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype,
+    plan: MemoryPlan,
+    weight_stream: WeightStream,
 ) -> FluxControlNetPipeline:
     """The pipeline, with its large parts loaded directly onto their device."""
     base, controlnet = _folder(checkpoint.base), _folder(checkpoint.controlnet)
@@ -162,7 +168,7 @@ def _load_pipe(
     if device.type == "cuda":
         pipe.vae.to(memory_format=torch.channels_last)  # the fastest layout of its convolutions
     if plan.encoders_streamed:
-        stream_weights(t5.encoder.block, device)
+        weight_stream.add(t5.encoder.block)
         t5.shared.to(device)
         t5.encoder.final_layer_norm.to(device)
     return pipe

@@ -14,7 +14,7 @@ import torch
 
 from models.flux.compilation import compile_blocks
 from models.flux.float8 import in_float8, native
-from models.flux.weight_streaming import stream_weights
+from models.flux.weight_streaming import WeightStream
 from models.memory.plans import MemoryPlan
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class Networks:
     device: torch.device
     plan: MemoryPlan
     compiled: bool
+    weight_stream: WeightStream | None = None
+    """The one that the text encoders use too; None: a plan that streams blocks makes its own."""
     _float8: NetworkPair | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -87,10 +89,11 @@ class Networks:
             in_float8(pair.controlnet, place, supported),
         )
         if self.plan.blocks_streamed:
-            stream_weights(converted.blocks(), self.device)
+            weight_stream = self.weight_stream or WeightStream(self.device)
+            weight_stream.add(converted.blocks())
             for network in (converted.transformer, converted.controlnet):
                 _move_all_but_blocks(network, self.device)
-        elif self.compiled:
+        if self.compiled:
             compile_blocks(converted.blocks())
         return converted
 

@@ -10,13 +10,11 @@ from dataclasses import dataclass, replace
 from models.errors import CheckpointError
 from models.geometry import MAX_SIDE
 from models.memory.activations import Arithmetic, largest_decoding, largest_pixels
+from models.memory.flat_layout import SLOTS
 from models.memory.footprint import Footprint
 
 GB = 1000**3
 _GIB = 1024**3
-
-SLOTS = 3
-"""Flat buffers on the card for streamed blocks: one computes, one is complete, one is filled."""
 
 CARD_RESERVE = GB
 """Bytes on the card for the caches of encoded prompts and maps (two of 256 MiB), the workspaces of

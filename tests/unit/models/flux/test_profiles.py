@@ -10,19 +10,25 @@ from torch import nn
 
 from models.flux.float8 import Float8Linear
 from models.flux.profiles import NetworkPair, Networks
+from models.flux.weight_streaming import WeightStream
+from models.memory.flat_layout import SLOTS
 from models.memory.plans import HOST_PLAN, MemoryPlan
 from tests.support.networks import SMALL, UNEVEN, network_pair
 
 pytestmark = pytest.mark.torch
 
-CPU, META = torch.device("cpu"), torch.device("meta")
+CPU = torch.device("cpu")
 IN_8_BITS = MemoryPlan("8-bit", exact=False)
 STREAMED = MemoryPlan("8-bit-streamed", exact=False, blocks_streamed=True)
 ONLY_16_BITS = MemoryPlan("exact", float8=False)
 
 
-def networks(plan: MemoryPlan, device: torch.device = CPU, *, compiled: bool = False) -> Networks:
-    return Networks(network_pair(SMALL), device, plan, compiled)
+def networks(plan: MemoryPlan, *, compiled: bool = False) -> Networks:
+    return Networks(network_pair(SMALL), CPU, plan, compiled)
+
+
+def storage(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def eight_bits(pair: NetworkPair) -> bool:
@@ -85,13 +91,27 @@ def test_blocks_are_listed_in_the_order_they_run() -> None:
     assert blocks[10:] == list(pair.transformer.single_transformer_blocks)
 
 
-def test_streamed_weights_stay_on_the_host_between_calls() -> None:
-    """Seen on the meta device, where tensors have a place and no numbers."""
-    pair = networks(STREAMED, META).of("fast")
+def test_only_blocks_are_streamed() -> None:
+    pair = networks(STREAMED).of("fast")
+    memories = [
+        {storage(tensor) for tensor in block.state_dict().values()} for block in pair.blocks()
+    ]
+    assert {len(memory) for memory in memories} == {1}
+    slots = set.union(*memories)
+    assert len(slots) == SLOTS
     for network in (pair.transformer, pair.controlnet):
-        for name, tensor in (*network.named_parameters(), *network.named_buffers()):
-            visits = name.startswith(("transformer_blocks.", "single_transformer_blocks."))
-            assert tensor.device.type == ("cpu" if visits else "meta"), name
+        for name, tensor in network.state_dict().items():
+            in_block = name.startswith(("transformer_blocks.", "single_transformer_blocks."))
+            assert (storage(tensor) in slots) == in_block, name
+
+
+def test_the_text_encoders_share_their_weight_stream_with_the_blocks() -> None:
+    weight_stream, encoder = WeightStream(CPU), nn.Linear(4, 4)
+    weight_stream.add([encoder])
+    card = Networks(network_pair(SMALL), CPU, STREAMED, compiled=False, weight_stream=weight_stream)
+    slots = {storage(tensor) for block in card.of("fast").blocks() for tensor in block.parameters()}
+    assert len(slots) == SLOTS
+    assert storage(encoder.weight) in slots
 
 
 @pytest.mark.parametrize(
@@ -100,7 +120,7 @@ def test_streamed_weights_stay_on_the_host_between_calls() -> None:
         (HOST_PLAN, True, {"exact": True, "fast": True}),
         (HOST_PLAN, False, {"exact": False, "fast": False}),
         (IN_8_BITS, True, {"fast": True}),
-        (STREAMED, True, {"fast": False}),  # a visiting block is moved at each call
+        (STREAMED, True, {"fast": True}),
     ],
 )
 def test_the_blocks_that_are_compiled(
