@@ -168,10 +168,15 @@ def _load_pipe(
     if device.type == "cuda":
         pipe.vae.to(memory_format=torch.channels_last)  # the fastest layout of its convolutions
     if plan.encoders_streamed:
-        weight_stream.add(t5.encoder.block)
-        t5.shared.to(device)
-        t5.encoder.final_layer_norm.to(device)
+        stream_encoder(t5, device, weight_stream)
     return pipe
+
+
+def stream_encoder(t5: T5EncoderModel, device: torch.device, weight_stream: WeightStream) -> None:
+    """Stream T5's blocks and move the rest to the device."""
+    weight_stream.add(t5.encoder.block)
+    t5.shared.to(device)
+    t5.encoder.final_layer_norm.to(device)
 
 
 def _verify(name: str, folder: Path) -> None:

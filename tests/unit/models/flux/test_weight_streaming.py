@@ -188,18 +188,6 @@ def fresh_compiler() -> Iterator[None]:
     torch._dynamo.reset()
 
 
-@pytest.fixture
-def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What FakeTensorMode lacks: streams and events, and pinned memory."""
-    for name in ("Stream", "Event", "current_stream", "stream", "synchronize"):
-        monkeypatch.setattr(torch.cuda, name, getattr(torch.cpu, name))
-    for name in ("pin", "unpin"):
-        monkeypatch.setattr(weight_streaming, name, lambda *_: None)
-    monkeypatch.setattr(
-        weight_streaming, "host_buffer", lambda size: torch.empty(size, dtype=torch.uint8)
-    )
-
-
 def tensors(module: nn.Module) -> list[Tensor]:
     return [*module.parameters(), *module.buffers()]
 

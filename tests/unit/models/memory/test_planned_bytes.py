@@ -1,0 +1,121 @@
+"""The bytes of every plan, recounted on the networks that the product's own code places.
+
+Full-size networks of fake tensors: they have a device, a dtype and a storage size, and no memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, FluxControlNetModel, FluxTransformer2DModel
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
+
+from models.checkpoints import CHECKPOINTS
+from models.checkpoints.footprint import footprint
+from models.checkpoints.loader import stream_encoder
+from models.flux import profiles
+from models.flux.profiles import NetworkPair, Networks
+from models.flux.weight_streaming import WeightStream
+from models.memory.plans import Machine, MemoryPlan, choose_plan
+
+pytestmark = pytest.mark.torch
+
+CUDA, CPU = torch.device("cuda"), torch.device("cpu")
+CHECKPOINT = CHECKPOINTS["flux-dev-union-pro"]
+FILES = {"transformer": 23_802_816_640, "controlnet": 6_603_913_216, "vae": 167_639_366}
+"""Bytes of the tensors in the published files of FLUX.1-dev and Union-Pro."""
+
+# Card in GB and PROFILE, one for each plan.
+MACHINES = {
+    "exact-and-8-bit": (80, "exact"),
+    "exact": (48, "exact"),
+    "exact-streamed-text": (40, "exact"),
+    "8-bit": (48, "fast"),
+    "8-bit-streamed-text": (24, "exact"),
+    "8-bit-streamed": (12, "exact"),
+}
+
+
+@pytest.fixture
+def half() -> Iterator[None]:
+    torch.set_default_dtype(torch.bfloat16)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("half")
+@pytest.mark.parametrize("name", MACHINES)
+def test_a_plan_states_the_bytes_that_its_weights_take(
+    name: str, fake_cuda: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs = footprint(CHECKPOINT)
+    assert needs is not None
+    card, profile = MACHINES[name]
+    plan = choose_plan(needs, Machine.of_size(card, 64), profile)
+    assert plan.name == name
+    monkeypatch.setattr(profiles, "native", lambda _device: True)
+    monkeypatch.setattr(nn.Module, "to", _to)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        placed = _placed(plan)
+    on_card = sum(storages(placed, "cuda").values())
+    assert CHECKPOINT.architecture is not None
+    assert on_card + CHECKPOINT.architecture.annotators == pytest.approx(plan.weights, rel=1e-3)
+    assert sum(fake_cuda) == pytest.approx(plan.host, rel=1e-3)
+    assert not storages(placed, "cpu")
+
+
+def _placed(plan: MemoryPlan) -> list[nn.Module]:
+    """Every module that stays loaded, where the loader puts it."""
+    shapes = CHECKPOINT.architecture
+    assert shapes is not None
+    weight_stream = WeightStream(CUDA)
+    with CPU if plan.encoders_streamed else CUDA:
+        t5 = T5EncoderModel(T5Config(**shapes.t5))
+    if plan.encoders_streamed:
+        stream_encoder(t5, CUDA, weight_stream)
+        t5.encoder.embed_tokens.weight = t5.shared.weight  # nn.Module.to keeps them one tensor
+    with CUDA:
+        clip = CLIPTextModel(CLIPTextConfig(**shapes.clip))
+        vae = AutoencoderKL(**shapes.vae)
+    with CUDA if plan.exact else CPU:
+        pair = NetworkPair(
+            FluxTransformer2DModel(**shapes.transformer), FluxControlNetModel(**shapes.controlnet)
+        )
+    networks = Networks(pair, CUDA, plan, compiled=False, weight_stream=weight_stream)
+    served = [networks.of("fast")] if plan.float8 else []
+    served += [pair] if plan.exact else []
+    return [t5, clip, vae, *chain(*((one.transformer, one.controlnet) for one in served))]
+
+
+def _to(module: nn.Module, device: torch.device) -> Any:
+    """nn.Module.to, which cannot replace a parameter that is a fake tensor."""
+    for part in module.modules():
+        for name, tensor in [*part.named_parameters(recurse=False)]:
+            if tensor.device.type != device.type:
+                setattr(part, name, nn.Parameter(tensor.to(device), requires_grad=False))
+        for name, tensor in [*part.named_buffers(recurse=False)]:
+            setattr(part, name, tensor.to(device))
+    return module
+
+
+def storages(modules: list[nn.Module], device: str) -> dict[int, int]:
+    """Bytes of each storage on a device."""
+    return {
+        tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes()
+        for module in modules
+        for tensor in (*module.parameters(), *module.buffers())
+        if tensor.device.type == device
+    }
+
+
+def test_the_counted_networks_have_the_sizes_of_the_published_files() -> None:
+    needs = footprint(CHECKPOINT)
+    assert needs is not None
+    assert needs.networks == FILES["transformer"] + FILES["controlnet"]
+    assert needs.rest == FILES["vae"] + 492_757_791 + 209_267_595
