@@ -3,7 +3,7 @@
 ModelError
 ├── NonFiniteLatents     a sampler produced NaN or infinity
 ├── TooManyEvaluations   an adaptive sampler did not converge
-├── OutOfMemory          the picture does not fit into the device's memory
+├── OutOfMemory          the work does not fit into the device's memory
 └── CheckpointError      the weights are missing, damaged or do not match
 """
 
@@ -32,14 +32,12 @@ class TooManyEvaluations(ModelError):
 
 
 class OutOfMemory(ModelError):
-    """The device has less memory than the picture needs."""
+    """The device has less memory than `work` needs. for_any_size: a smaller picture needs as much,
+    so the text must not advise one."""
 
-    def __init__(self, size: tuple[int, int], samples: int) -> None:
-        width, height = size
-        super().__init__(
-            f"not enough device memory for {width}x{height} with samples {samples}; "
-            "ask for a smaller picture"
-        )
+    def __init__(self, work: str, *, for_any_size: bool = False) -> None:
+        advice = "a smaller picture needs as much" if for_any_size else "ask for a smaller picture"
+        super().__init__(f"not enough device memory for {work}; {advice}")
 
 
 class CheckpointError(ModelError):

@@ -9,9 +9,11 @@ of a single request with seed + i. At FLUX's size a batch would not be faster.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -21,11 +23,13 @@ from torch import Tensor
 
 from models.autoencoder import LATENT_SCALE
 from models.denoiser import ControlledDenoiser, image_ids
+from models.device_errors import DeviceFault, device_fault
 from models.errors import NonFiniteLatents, OutOfMemory
 from models.evaluation_log import EvaluationLog, GeneratedImage, NoResumeStore, ResumeStore
 from models.finite import FiniteWatch
 from models.flux.gpu_pacing import Pace
 from models.flux.networks import ControlNet, Transformer
+from models.geometry import Size
 from models.sampling import (
     SAMPLERS,
     initial_noise,
@@ -38,6 +42,12 @@ from models.step_cache import StepCache
 
 if TYPE_CHECKING:
     from models.checkpoints import LoadedCheckpoint
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+_FOR_ANY_SIZE = "This work costs the same memory for every size of the picture."
 
 OnStep = Callable[[int, int], None]
 """(steps done, total steps), counted over all samples. It may raise to stop the generation."""
@@ -88,25 +98,64 @@ def generate(
     Raises NonFiniteLatents instead of returning a picture made of NaN, and OutOfMemory, after
     freeing the device's memory for the next request.
     """
-    try:
+    size = spec.width, spec.height
+    spec = replace(spec, profile=loaded.networks.profile(spec.profile))
+
+    def run() -> Generation:
         control_map = picture
         if not annotated:
-            size = spec.width, spec.height
-            control_map = loaded.control_maps.make(spec.control, picture, size)
+            control_map = _make_control_map(loaded, spec.control, picture, size)
         store = resume_store or NoResumeStore()
         return _generate(loaded, spec, control_map, on_step, on_prediction, store)
-    except torch.OutOfMemoryError:
-        pass  # the traceback holds the tensors: drop it before the memory is freed
-    gc.collect()
-    if loaded.device.type == "cuda":
-        torch.cuda.empty_cache()
-    raise OutOfMemory((spec.width, spec.height), spec.samples)
+
+    work = f"{size[0]}x{size[1]} with samples {spec.samples} in profile {spec.profile}"
+    return _within_memory(loaded.device, work, run)
 
 
 @torch.inference_mode()
 def make_control_map(loaded: LoadedCheckpoint, control: str, picture: Image.Image) -> Image.Image:
-    """The control map that generate() would use for `picture` at its own size."""
-    return loaded.control_maps.make(control, picture, picture.size)
+    """The control map that generate() would use for `picture` at its own size. Raises OutOfMemory
+    as generate() does."""
+
+    def run() -> Image.Image:
+        return _make_control_map(loaded, control, picture, picture.size)
+
+    work = f"the {control} map of {picture.width}x{picture.height}"
+    return _within_memory(loaded.device, work, run)
+
+
+def _make_control_map(
+    loaded: LoadedCheckpoint, control: str, picture: Image.Image, size: Size
+) -> Image.Image:
+    with _for_any_size():  # the detectors work at a size of their own
+        return loaded.control_maps.make(control, picture, size)
+
+
+def _within_memory(device: torch.device, work: str, run: Callable[[], Result]) -> Result:
+    """The result of run(). Raises OutOfMemory when it does not fit, and frees what it had
+    allocated."""
+    try:
+        return run()
+    except RuntimeError as error:
+        if device_fault(error) is not DeviceFault.OUT_OF_MEMORY:
+            raise
+        for_any_size = _FOR_ANY_SIZE in getattr(error, "__notes__", ())
+        log.warning("out of memory for %s: %s", work, str(error).partition("\n")[0])
+    # Outside the handler: the error's traceback holds the tensors.
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    raise OutOfMemory(work, for_any_size=for_any_size)
+
+
+@contextmanager
+def _for_any_size() -> Iterator[None]:
+    """Marks errors of work whose memory does not depend on the size of the picture."""
+    try:
+        yield
+    except RuntimeError as error:
+        error.add_note(_FOR_ANY_SIZE)
+        raise
 
 
 def _generate(
@@ -117,7 +166,6 @@ def _generate(
     on_prediction: OnPrediction | None,
     store: ResumeStore,
 ) -> Generation:
-    spec = replace(spec, profile=loaded.networks.profile(spec.profile))
     denoiser = prepare_denoiser(loaded, spec, control_map)
     images = []
     for index in range(spec.samples):
@@ -159,8 +207,9 @@ def prepare_denoiser(
     loaded: LoadedCheckpoint, spec: GenerationSpec, control_map: Image.Image
 ) -> ControlledDenoiser:
     """The denoiser of a request, with everything computed that its pictures share."""
-    networks = loaded.networks.of(spec.profile)
-    text = loaded.text.encode(spec.prompt)
+    with _for_any_size():
+        networks = loaded.networks.of(spec.profile)
+        text = loaded.text.encode(spec.prompt)
     ids = image_ids(*_latent_size(spec), loaded.device, loaded.dtype)
     controlnet = None
     if spec.strength > 0:

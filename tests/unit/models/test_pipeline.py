@@ -7,6 +7,8 @@ import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from models.denoiser import pack, unpack
 from models.errors import NonFiniteLatents, OutOfMemory
 from models.flux.profiles import NetworkPair, Networks
 from models.memory.plans import HOST_PLAN
-from models.pipeline import Generation, generate, prepare_denoiser
+from models.pipeline import Generation, generate, make_control_map, prepare_denoiser
 from models.spec import GenerationSpec
 from models.text import TextEncoders
 from tests.support.networks import SMALL, network_pair
@@ -207,19 +209,80 @@ def test_a_repeated_prompt_and_map_are_encoded_once(stand_in: LoadedCheckpoint) 
     assert np.array_equal(made.pictures[2], run(fresh, spec).pictures[2])
 
 
+FULL = "CUDA out of memory. Tried to allocate 2.00 GiB"
+OF_THE_REQUEST = "not enough device memory for 192x128 with samples 2 in profile exact; "
+
+
+def full(*_: Any) -> None:
+    raise torch.OutOfMemoryError(FULL)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError(FULL),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("Triton Error [CUDA]: out of memory"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("part", ["vae.encoder", "controlnet", "transformer", "vae.decoder"])
 def test_no_memory_is_an_error_that_names_the_size_and_the_next_request_works(
     stand_in: LoadedCheckpoint,
+    caplog: pytest.LogCaptureFixture,
+    part: str,
+    error: RuntimeError,
 ) -> None:
-    def full(*_: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+    def fails(*_: Any) -> None:
+        raise error
 
-    handle = stand_in.pipe.transformer.x_embedder.register_forward_pre_hook(full)
+    spec = replace(SPEC, samples=2, steps=1, stop=1.0)
+    stand_in = replace(
+        stand_in, autoencoder=Autoencoder(stand_in.pipe.vae, TensorCache(0), HOST_PLAN.tile_above)
+    )
+    module = attrgetter(part)(stand_in.pipe)
+    handle = next(module.children()).register_forward_pre_hook(fails)
     try:
-        with pytest.raises(OutOfMemory, match="192x128 with samples 2"):
-            run(stand_in, replace(SPEC, samples=2))
+        with pytest.raises(OutOfMemory) as raised:
+            run(stand_in, spec)
     finally:
         handle.remove()
-    assert run(stand_in, SPEC).pictures
+    assert str(raised.value) == OF_THE_REQUEST + "ask for a smaller picture"
+    assert str(error) in caplog.text
+    assert run(stand_in, spec).pictures
+
+
+@pytest.mark.parametrize("part", ["text", "networks", "control_maps"])
+def test_no_smaller_picture_is_advised_where_the_size_does_not_matter(
+    stand_in: LoadedCheckpoint, part: str
+) -> None:
+    stands_for = SimpleNamespace(encode=full, make=full, of=full, profile=lambda name: name)
+    changed: Any = {part: stands_for}
+    with pytest.raises(OutOfMemory) as raised:
+        run(replace(stand_in, **changed), replace(SPEC, samples=2))
+    assert str(raised.value) == OF_THE_REQUEST + "a smaller picture needs as much"
+
+
+def test_no_memory_for_a_map_alone_names_the_map(stand_in: LoadedCheckpoint) -> None:
+    maps: Any = SimpleNamespace(make=full)
+    with pytest.raises(OutOfMemory, match="memory for the depth map of 192x128; a smaller"):
+        make_control_map(replace(stand_in, control_maps=maps), "depth", astronaut((192, 128)))
+
+
+def test_other_errors_of_the_device_are_raised_as_they_are(stand_in: LoadedCheckpoint) -> None:
+    lost = torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    def fails(*_: Any) -> None:
+        raise lost
+
+    handle = stand_in.pipe.transformer.x_embedder.register_forward_pre_hook(fails)
+    try:
+        with pytest.raises(torch.AcceleratorError) as raised:
+            run(stand_in, SPEC)
+        assert raised.value is lost
+    finally:
+        handle.remove()
 
 
 def test_no_memory_frees_what_the_request_held(stand_in: LoadedCheckpoint) -> None:
@@ -231,11 +294,11 @@ def test_no_memory_frees_what_the_request_held(stand_in: LoadedCheckpoint) -> No
 
     held: list[weakref.ref[Held]] = []
 
-    def full(*_: Any) -> None:
+    def fails(*_: Any) -> None:
         held.append(weakref.ref(Held()))
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        full()
 
-    handle = stand_in.pipe.transformer.x_embedder.register_forward_pre_hook(full)
+    handle = stand_in.pipe.transformer.x_embedder.register_forward_pre_hook(fails)
     gc.disable()  # so that it does not run by chance
     try:
         with pytest.raises(OutOfMemory):
