@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-import torch
 from PIL import Image
 
 from app import VERSION
@@ -22,6 +22,7 @@ from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage
 from app.core.requests.stage_results import GenerateResult, MapResult, StageResult
 from app.core.settings import Settings
+from models.device_errors import DeviceFault, device_fault
 from models.errors import ModelError
 from models.geometry import generated_size, resolution_mu
 from models.pipeline import Generation, make_control_map
@@ -41,6 +42,11 @@ log = logging.getLogger(__name__)
 EXIT_DEVICE_LOST = 71
 
 
+def is_device_lost(error: BaseException) -> bool:
+    """A CUDA context cannot recover, so the process has to end with EXIT_DEVICE_LOST."""
+    return device_fault(error) is DeviceFault.DEVICE_LOST
+
+
 def generate(request_id: str) -> DeferredWork | None:
     """RQ job: blob `ID:control` -> blobs `ID:pixels:i`, blob `ID:map` (raw RGB, unless the map is
     in `ID:control` already), and the measurements in the record.
@@ -51,6 +57,33 @@ def generate(request_id: str) -> DeferredWork | None:
 
 
 def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callable[[], StageResult]:
+    with _exit_if_device_is_lost(context.background_thread.flush):
+        store = _on_device(context, record, execution)
+
+    def deferred() -> StageResult:
+        with _exit_if_device_is_lost():
+            return store()
+
+    return deferred
+
+
+@contextmanager
+def _exit_if_device_is_lost(before_exit: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """When the lease of the job expires, another process gets it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_device_lost(error):
+            raise
+        log.critical("the device is lost; the process exits", exc_info=True)
+        before_exit()
+        os._exit(EXIT_DEVICE_LOST)
+
+
+def _on_device(
+    context: Runtime, record: RequestRecord, execution: str
+) -> Callable[[], StageResult]:
+    """Returns the work that does not need the device."""
     if context.checkpoint is None:
         raise RuntimeError("the gpu worker has no checkpoint loaded")
     spec = spec_of(record, context.settings)
@@ -80,11 +113,6 @@ def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callab
         raise
     except ModelError as error:
         raise GenerationFailed(str(error)) from error
-    except torch.AcceleratorError:
-        # A CUDA context cannot recover. When the lease expires, another process gets the job.
-        log.critical("the device is lost; the process exits", exc_info=True)
-        context.background_thread.flush()
-        os._exit(EXIT_DEVICE_LOST)
     inference_s = resume_state.seconds
     return partial(
         _store, context, record, spec, resume_state, generation, inference_s, predicted_s

@@ -2,8 +2,8 @@
 
 Order of a gpu worker: signals -> load the checkpoint -> warm up -> register with RQ -> work. A
 registered worker is ready. Exit codes: 0 after a requested stop, 70 when a job was stuck
-(in_process_worker), 71 when the device is lost (generate), 78 when the checkpoint of a gpu worker
-or the content filter of a finish worker cannot be loaded.
+(in_process_worker), 71 when the device is lost, 78 when the checkpoint of a gpu worker or the
+content filter of a finish worker cannot be loaded.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from app.core.queueing.jobs import CPU, FETCH, FINISH, GPU, WEBHOOKS
 from app.core.queueing.workers import name_here
 from app.core.system.exit import EXIT_CONFIG
 from models.errors import CheckpointError
+from worker import torch_environment
 from worker.fetch_worker import FetchWorker
 from worker.forking_worker import ForkingWorker, PrepareWorker
 from worker.in_process_worker import InProcessWorker
@@ -88,16 +89,23 @@ def run_gpu() -> int:
     """Run a gpu worker: loads the checkpoint once, before RQ can assign a job."""
     signal.signal(signal.SIGTERM, _exit_at_once)
     signal.signal(signal.SIGINT, _exit_at_once)
+    context = runtime()
+    torch_environment.prepare(context.settings.data_dir)
     silence_libraries()
+    from worker.generate import EXIT_DEVICE_LOST, is_device_lost
     from worker.gpu_worker import GpuWorker
     from worker.model import load_checkpoint, metered_device
 
-    context = runtime()
     try:
         context.checkpoint = load_checkpoint(context.settings)
     except CheckpointError as error:
         log.error("%s", error)
         return EXIT_CONFIG
+    except RuntimeError as error:
+        if not is_device_lost(error):
+            raise
+        log.critical("the device is lost; the process exits", exc_info=True)
+        return EXIT_DEVICE_LOST
     context.meter.device = metered_device(context.checkpoint)
     return _work(GpuWorker, GPU)
 

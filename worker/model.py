@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from functools import partial
 
@@ -35,8 +34,6 @@ def load_checkpoint(settings: Settings) -> LoadedCheckpoint:
     device = best_device()
     _check_device(settings.checkpoint, device)
     started = time.perf_counter()
-    # In the data folder, so that the next start reuses the compiled graphs.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.data_dir / "compiled"))
     checkpoint = CHECKPOINTS[settings.checkpoint]
     plan = plan_for(checkpoint, device, memory_limit(), settings.profile)
     loaded = load(checkpoint, device, plan=plan)

@@ -16,7 +16,10 @@ _GRAPHS_OF_A_BLOCK = 32
 
 
 def compile_blocks(blocks: Iterable[nn.Module], backend: str = "inductor") -> None:
-    """Compile `blocks` in place. torch compiles them at their first call."""
+    """Compile `blocks` in place. torch compiles them at their first call. Does nothing where
+    TORCH_COMPILE_DISABLE is set, which `fullgraph` would turn into an error."""
+    if torch._dynamo.config.disable:
+        return
     torch._dynamo.config.recompile_limit = _GRAPHS_OF_A_BLOCK
     for block in blocks:
         block.compile(fullgraph=True, dynamic=True, backend=backend)

@@ -120,6 +120,15 @@ def test_the_model_gets_the_request_and_its_pixels_are_stored(
     assert context.jobs.queue("finish").job_ids == [f"{ID}-finish"]
 
 
+def request_map_only(context: Runtime) -> None:
+    context.requests.forget(ID)
+    context.requests.submit(
+        ID, "a", replace(PARAMS, only_map=True), Source(), context.requests.expiry()
+    )
+    context.requests.claim(ID, Stage.PREPARE, "e1")
+    context.requests.advance(ID, Stage.PREPARE, "e1", prepared(width=100, height=60))
+
+
 def test_a_request_for_a_map_alone_generates_no_picture(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,12 +137,7 @@ def test_a_request_for_a_map_alone_generates_no_picture(
         return Image.new("RGB", picture.size, "blue")
 
     monkeypatch.setattr(job, "make_control_map", make)
-    context.requests.forget(ID)
-    context.requests.submit(
-        ID, "a", replace(PARAMS, only_map=True), Source(), context.requests.expiry()
-    )
-    context.requests.claim(ID, Stage.PREPARE, "e1")
-    context.requests.advance(ID, Stage.PREPARE, "e1", prepared(width=100, height=60))
+    request_map_only(context)
     run()
     assert context.blobs.get(f"{ID}:map") == Image.new("RGB", (112, 64), "blue").tobytes()
     assert record(context).provenance is None
@@ -156,24 +160,100 @@ def test_latents_that_are_not_finite_fail_with_sampler_schedule_and_step(
     assert failed.error_status == 500
 
 
-def test_a_lost_device_ends_the_process_and_not_the_request(
-    context: Runtime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Exited(BaseException):
-        pass
+class Exited(BaseException):
+    """Stands for the end of the process."""
 
+
+@pytest.fixture
+def exit_codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def leave(code: int) -> None:
-        assert code == 71
+        codes.append(code)
         raise Exited
 
+    codes: list[int] = []
+    monkeypatch.setattr(job.os, "_exit", leave)
+    return codes
+
+
+LOST: list[RuntimeError] = [
+    torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasLtMatmul(`"),
+    RuntimeError("Triton Error [CUDA]: unspecified launch failure"),
+]
+
+
+@pytest.mark.parametrize("error", LOST, ids=str)
+def test_a_lost_device_ends_the_process_and_not_the_request(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch, exit_codes: list[int], error: RuntimeError
+) -> None:
     def generate(*_: Any, **__: Any) -> Generation:
-        raise torch.AcceleratorError("CUDA error: an illegal resume_store access was encountered")
+        raise error
 
     model(monkeypatch, generate)
-    monkeypatch.setattr(job.os, "_exit", leave)
     with pytest.raises(Exited):
         run()
+    assert exit_codes == [71]
     assert record(context).status is Status.PROCESSING
+
+
+def test_a_device_lost_in_a_detector_ends_the_process(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch, exit_codes: list[int]
+) -> None:
+    def make(*_: Any) -> Image.Image:
+        raise LOST[0]
+
+    monkeypatch.setattr(job, "make_control_map", make)
+    request_map_only(context)
+    with pytest.raises(Exited):
+        run()
+    assert exit_codes == [71]
+
+
+def test_a_device_lost_while_a_job_is_put_back_ends_the_process(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch, exit_codes: list[int]
+) -> None:
+    """Saving its state reads the device."""
+
+    def generate(*args: Any, **_: Any) -> Generation:
+        context.settings = context.settings.model_copy(update={"resume_every_s": 60.0})
+        args[4].after_step(0, SimpleNamespace(drain=drain))
+        raise SystemExit
+
+    def drain() -> list[bytes]:
+        raise LOST[0]
+
+    model(monkeypatch, generate)
+    with pytest.raises(Exited):
+        run()
+    assert exit_codes == [71]
+
+
+@pytest.mark.usefixtures("context")
+def test_a_device_lost_in_the_deferred_work_ends_the_process(
+    monkeypatch: pytest.MonkeyPatch, exit_codes: list[int]
+) -> None:
+    def finish(_: Any) -> None:
+        raise LOST[0]
+
+    model(monkeypatch, lambda *args, **_: makes(args[2], 1, 2))
+    deferred = job.generate(ID)
+    assert deferred is not None
+    monkeypatch.setattr(job.ResumeState, "finish", finish)
+    with pytest.raises(Exited):
+        deferred()
+    assert exit_codes == [71]
+
+
+def test_a_kernel_that_the_card_cannot_run_fails_the_request_alone(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch, exit_codes: list[int]
+) -> None:
+    def generate(*_: Any, **__: Any) -> Generation:
+        raise torch.AcceleratorError("CUDA error: invalid configuration argument")
+
+    model(monkeypatch, generate)
+    run()
+    assert exit_codes == []
+    assert (record(context).status, record(context).error) == (Status.FAILED, "Internal error")
 
 
 def test_a_request_taken_over_by_another_worker_stops_at_the_next_step(
@@ -347,23 +427,15 @@ def test_a_map_that_prepare_has_made_is_not_stored_again(
 
 
 def test_a_worker_that_lost_its_device_stores_the_last_picture_before_it_exits(
-    context: Runtime, monkeypatch: pytest.MonkeyPatch
+    context: Runtime, monkeypatch: pytest.MonkeyPatch, exit_codes: list[int]
 ) -> None:
-    class Exited(BaseException):
-        pass
-
-    def leave(_code: int) -> None:
-        done.append("left")
-        raise Exited
-
     def generate(*_: Any, **__: Any) -> Generation:
         context.background_thread.flush()
-        context.background_thread.defer(lambda: done.append("stored"))
-        raise torch.AcceleratorError("CUDA error: an illegal resume_store access was encountered")
+        context.background_thread.defer(lambda: codes_at_store.append(list(exit_codes)))
+        raise LOST[0]
 
-    done: list[str] = []
+    codes_at_store: list[list[int]] = []
     model(monkeypatch, generate)
-    monkeypatch.setattr(job.os, "_exit", leave)
     with pytest.raises(Exited):
         run()
-    assert done == ["stored", "left"]
+    assert (codes_at_store, exit_codes) == ([[]], [71])
