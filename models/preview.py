@@ -1,10 +1,13 @@
 """Previews: the model's prediction during a generation as a small picture.
 
 Owns the matrix from latents to colours, fitted to the checkpoint's autoencoder by least squares.
-Decoding would cost as much as several steps. Knows no sampler.
+Decoding would cost as much as several steps. A preview never makes the host wait for the device:
+the device multiplies by the matrix and copies the bytes when it gets there. Knows no sampler.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,28 +26,49 @@ _PATCHES = (2, 8, 32)
 """Patches per side of the layers of random colours that the fitted picture is the sum of."""
 
 
+@dataclass(frozen=True, slots=True)
+class PendingPreview:
+    """A preview that the device may still be computing. levels: uint8 [h, w, 3] on the host.
+    copied: the event after which they are valid; None for at once."""
+
+    levels: Tensor
+    copied: torch.cuda.Event | None
+
+    def picture(self) -> Image.Image:
+        """The RGB picture, scaled down to LONGER_SIDE if larger. Waits for the device; any thread
+        may call it."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        picture = Image.fromarray(self.levels.numpy())
+        picture.thumbnail((LONGER_SIDE, LONGER_SIDE))
+        return picture
+
+
 class Preview:
-    """Previews for one checkpoint. The matrix is fitted at the first call."""
+    """Previews for one checkpoint. The first call fits the matrix, which waits for the device."""
 
     def __init__(self, autoencoder: Autoencoder) -> None:
         self._autoencoder = autoencoder
         self._colours: Tensor | None = None
 
     @torch.inference_mode()
-    def __call__(self, latents: Tensor) -> Image.Image:
-        """An RGB picture of latents [1, C, h, w] (clean, or predicted) with w x h pixels, scaled
-        down to LONGER_SIDE if larger."""
+    def __call__(self, latents: Tensor) -> PendingPreview:
+        """The preview of latents [1, C, h, w] (clean, or predicted), with w x h pixels before it is
+        scaled down. Queues the work; the latents may change afterwards."""
         if self._colours is None:
-            self._colours = _fit(self._autoencoder)
-        colours = _with_ones(latents.to("cpu", torch.float32)) @ self._colours
+            self._colours = _fit(self._autoencoder).to(latents.device)
+        colours = _with_ones(latents.float()) @ self._colours
         height, width = latents.shape[-2:]
         # models.finite reports NaN and infinity; a preview ignores them.
         levels = (
             colours.nan_to_num().clamp(0, 255).round().to(torch.uint8).reshape(height, width, 3)
         )
-        picture = Image.fromarray(levels.numpy())
-        picture.thumbnail((LONGER_SIDE, LONGER_SIDE))
-        return picture
+        if latents.device.type != "cuda":
+            return PendingPreview(levels, None)
+        on_host = levels.to("cpu", non_blocking=True)  # into pinned memory, or it would wait
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        event.record(torch.cuda.current_stream(latents.device))
+        return PendingPreview(on_host, event)
 
 
 def _fit(autoencoder: Autoencoder) -> Tensor:
@@ -61,7 +85,7 @@ def _fit(autoencoder: Autoencoder) -> Tensor:
 def _with_ones(latents: Tensor) -> Tensor:
     """[1, C, h, w] -> [h * w, C + 1]"""
     flat = latents[0].flatten(1).T
-    return torch.cat([flat, torch.ones(len(flat), 1)], dim=1)
+    return torch.cat([flat, flat.new_ones(len(flat), 1)], dim=1)
 
 
 def _patchwork() -> Image.Image:

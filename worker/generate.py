@@ -115,7 +115,7 @@ def _on_device(
         raise GenerationFailed(str(error)) from error
     inference_s = resume_state.seconds
     return partial(
-        _store, context, record, spec, resume_state, generation, inference_s, predicted_s
+        _store, context, record, spec, progress, resume_state, generation, inference_s, predicted_s
     )
 
 
@@ -123,12 +123,14 @@ def _store(
     context: Runtime,
     record: RequestRecord,
     spec: GenerationSpec,
+    progress: Progress,
     resume_state: ResumeState,
     generation: Generation,
     inference_s: float,
     predicted_s: float | None,
 ) -> GenerateResult:
     assert context.checkpoint is not None
+    progress.finish()
     resume_state.finish()
     if not record.annotated:
         _store_map(context, record, generation.control_map)
