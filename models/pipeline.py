@@ -52,7 +52,7 @@ _FOR_ANY_SIZE = "This work costs the same memory for every size of the picture."
 OnStep = Callable[[int, int], None]
 """(steps done, total steps), counted over all samples. It may raise to stop the generation."""
 
-OnPrediction = Callable[[Tensor], None]
+OnPrediction = Callable[[Tensor], object]
 """(predicted clean latents of this step, [1, C, h, w]). Called before OnStep."""
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from functools import partial
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -14,6 +16,7 @@ from app.core.system.memory import memory_limit
 from models.checkpoints import CHECKPOINTS, LoadedCheckpoint, load
 from models.checkpoints.loader import best_device, plan_for
 from models.errors import CheckpointError
+from models.flux.compilation import compile_stats
 from models.pipeline import generate
 from models.spec import CONTROL_NAMES, GenerationSpec
 from worker.meter import Device
@@ -38,7 +41,8 @@ def load_checkpoint(settings: Settings) -> LoadedCheckpoint:
     plan = plan_for(checkpoint, device, memory_limit(), settings.profile)
     loaded = load(checkpoint, device, plan=plan)
     loaded_at = time.perf_counter()
-    _warm_up(loaded, settings.profile)
+    for profile in _served_profiles(loaded, settings):
+        _warm_up(loaded, profile)
     log.info(
         "checkpoint %s on %s in %s: read in %.1f s, warm after %.1f s",
         settings.checkpoint,
@@ -47,6 +51,7 @@ def load_checkpoint(settings: Settings) -> LoadedCheckpoint:
         loaded_at - started,
         time.perf_counter() - loaded_at,
     )
+    _log_compilation()
     return loaded
 
 
@@ -79,6 +84,42 @@ def _check_device(name: str, device: torch.device) -> None:
         )
 
 
+def _served_profiles(loaded: LoadedCheckpoint, settings: Settings) -> list[str]:
+    """PROFILE, or the profile that stands for it, and then those of WARM_PROFILES that the memory
+    plan serves."""
+    profiles = [loaded.networks.profile(settings.profile)]
+    for profile in settings.warm_profiles:
+        served = loaded.networks.profile(profile)
+        if served != profile:
+            log.warning(
+                "WARM_PROFILES: %s is not warmed, the memory plan serves it as %s", profile, served
+            )
+        elif profile not in profiles:
+            profiles.append(profile)
+    return profiles
+
+
+def _log_compilation() -> None:
+    stats = compile_stats()
+    if stats.graphs:
+        folder = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])  # torch sets it if nothing else did
+        log.info(
+            "compiled %d graphs in %.1f s, %d from the cache and %d new; %s holds %.1f MB",
+            stats.graphs,
+            stats.seconds,
+            stats.cache_hits,
+            stats.cache_misses,
+            folder,
+            _size(folder) / 1e6,
+        )
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files below `folder`."""
+    files = [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 def _warm_up(loaded: LoadedCheckpoint, profile: str) -> None:
     """Call every kernel once: the first call is slow, and no request should pay for it."""
     sides = _WARM_UP_SIZES[loaded.device.type]
@@ -95,4 +136,10 @@ def _warm_up(loaded: LoadedCheckpoint, profile: str) -> None:
                 steps=2,
                 profile=profile,
             )
-            generate(loaded, spec, picture, lambda _step, _steps: None)
+            generate(
+                loaded,
+                spec,
+                picture,
+                lambda _step, _steps: None,
+                on_prediction=loaded.preview,  # the first one fits its matrix
+            )

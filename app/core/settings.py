@@ -99,20 +99,18 @@ def _finite(mu: float | str) -> float | str:
     return mu
 
 
-def _closable(paths: tuple[str, ...]) -> tuple[str, ...]:
-    for path in paths:
-        if path not in CLOSABLE_PATHS:
-            raise ValueError(f"{path!r} is none of {', '.join(CLOSABLE_PATHS)}")
-    return paths
+def _known(name: str, names: tuple[str, ...]) -> str:
+    if name not in names:
+        raise ValueError(f"{name!r} is none of {', '.join(names)}")
+    return name
 
 
 def _one_of(names: tuple[str, ...]) -> AfterValidator:
-    def known(name: str) -> str:
-        if name not in names:
-            raise ValueError(f"{name!r} is none of {', '.join(names)}")
-        return name
+    return AfterValidator(lambda name: _known(name, names))
 
-    return AfterValidator(known)
+
+def _some_of(names: tuple[str, ...]) -> AfterValidator:
+    return AfterValidator(lambda entries: tuple(_known(entry, names) for entry in entries))
 
 
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
@@ -154,6 +152,9 @@ class Settings(BaseSettings):
 
     profile: Annotated[str, _one_of(PROFILE_NAMES)] = "exact"
     """Speed profile of requests that name none; `exact` does not change results."""
+
+    warm_profiles: Annotated[CommaList, _some_of(PROFILE_NAMES)] = ()
+    """Profiles besides PROFILE that a gpu worker builds, compiles and warms up at its start."""
 
     mu: Annotated[float | Literal["auto"], AfterValidator(_finite)] = 1.15
     """Shift of the sigma table; with `auto` it grows with the picture size."""
@@ -208,7 +209,7 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(120, gt=0)
     """Seconds in which a body must arrive, and in which a client must read what it is sent."""
 
-    closed_paths: Annotated[CommaList, AfterValidator(_closable)] = ()
+    closed_paths: Annotated[CommaList, _some_of(CLOSABLE_PATHS)] = ()
     """Which of `/openapi.json` and `/metrics` respond 404."""
 
     fetch_timeout_s: float = Field(20, gt=0)

@@ -7,6 +7,7 @@ symbols in the graphs, so a new size compiles nothing. Knows no checkpoint.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -23,6 +24,27 @@ def compile_blocks(blocks: Iterable[nn.Module], backend: str = "inductor") -> No
     torch._dynamo.config.recompile_limit = _GRAPHS_OF_A_BLOCK
     for block in blocks:
         block.compile(fullgraph=True, dynamic=True, backend=backend)
+
+
+@dataclass(frozen=True, slots=True)
+class CompileStats:
+    """What this process has compiled. seconds: the whole time in torch.compile, with tracing and
+    with loading from the cache. cache_hits, cache_misses: of Inductor's cache, one a graph."""
+
+    graphs: int
+    seconds: float
+    cache_hits: int
+    cache_misses: int
+
+
+def compile_stats() -> CompileStats:
+    inductor = torch._dynamo.utils.counters["inductor"]
+    return CompileStats(
+        compiled_graphs(),
+        torch._dynamo.utils.calculate_time_spent()["total_wall_time"],
+        inductor["fxgraph_cache_hit"],
+        inductor["fxgraph_cache_miss"],
+    )
 
 
 def compiled_graphs() -> int:

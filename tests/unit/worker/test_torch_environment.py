@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -141,3 +142,58 @@ def test_a_gpu_worker_prepares_it_before_torch_starts(tmp_path: Path, redis_serv
     compiled = tmp_path / "compiled"
     read_by_torch = ["expandable_segments:True", str(compiled), str(compiled / "triton")]
     assert result.stdout.splitlines() == read_by_torch
+
+
+_START = """
+import signal, sys
+from pathlib import Path
+from worker import main, torch_environment
+
+signal.signal(signal.SIGTERM, main._exit_at_once)
+torch_environment.prepare(Path(sys.argv[1]))
+import torch
+from models.flux.compilation import compile_blocks, compile_stats
+
+class Block(torch.nn.Linear):
+    def forward(self, x):
+        return torch.nn.functional.gelu(super().forward(x)) * 2
+
+class OtherBlock(torch.nn.Linear):
+    def forward(self, x):
+        return torch.sin(super().forward(x)).softmax(-1) + x
+
+blocks = [Block(16, 16), OtherBlock(16, 16)]
+compile_blocks(blocks)
+with torch.inference_mode():
+    for block in blocks:
+        block(torch.randn(8, 16))
+        print(compile_stats(), flush=True)
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="Inductor needs a C++ compiler on the CPU")
+def test_a_start_that_is_cut_short_keeps_what_it_has_compiled(tmp_path: Path) -> None:
+    """SIGTERM while the second block compiles: the next start finds the first one."""
+    # Neither vector instructions nor headers of its own: their compilation takes most of the time.
+    faster = {"ATEN_CPU_CAPABILITY": "default", "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS": "0"}
+
+    def start() -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", _START, str(tmp_path)]
+        environment = os.environ | faster
+        return subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        )
+
+    with start() as first:
+        assert first.stdout is not None
+        assert "graphs=1" in first.stdout.readline()
+        first.terminate()
+        assert first.stdout.read() == ""
+    assert first.returncode == 0
+    with start() as second:
+        assert second.stdout is not None
+        *_, last = second.stdout
+    assert second.returncode == 0
+    assert "graphs=2" in last
+    assert "cache_hits=1, cache_misses=1" in last
+    assert list(tmp_path.rglob("*.tmp")) == []

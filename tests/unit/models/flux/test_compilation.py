@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.denoiser import image_ids, pack
-from models.flux.compilation import compile_blocks, compiled_graphs
+from models.flux.compilation import compile_blocks, compile_stats, compiled_graphs
 from models.flux.networks import ControlNet, Transformer
 from models.flux.profiles import NetworkPair, Networks
 from models.memory.plans import HOST_PLAN
@@ -50,3 +50,27 @@ def test_compiled_blocks_in_8_bits_change_no_number_and_serve_every_size() -> No
     for latents in ((10, 6), (4, 34), (14, 2)):
         assert torch.equal(velocity(compiled, latents), velocity(plain, latents))
     assert compiled_graphs() - before == warm
+
+
+def test_the_statistics_count_graphs_and_time() -> None:
+    before = compile_stats()
+    block = torch.nn.Linear(3, 3)
+    compile_blocks([block], backend="eager")
+    block(torch.ones(2, 3))
+    after = compile_stats()
+    assert after.graphs == before.graphs + 1
+    assert after.seconds > before.seconds
+    # The eager backend has no cache; the test of the gpu worker's environment counts Inductor's.
+    assert (after.cache_hits, after.cache_misses) == (before.cache_hits, before.cache_misses)
+
+
+def test_nothing_is_compiled_where_compilation_is_turned_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker whose disks are full turns it off."""
+    monkeypatch.setattr(torch._dynamo.config, "disable", True)
+    before = compiled_graphs()
+    block = torch.nn.Linear(3, 3)
+    compile_blocks([block])
+    assert block(torch.ones(2, 3)).shape == (2, 3)
+    assert compiled_graphs() == before

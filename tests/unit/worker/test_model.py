@@ -1,0 +1,135 @@
+"""How a gpu worker starts: the profiles it warms, what it logs, and a device lost meanwhile."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from app.core.settings import Settings
+from models.flux.compilation import CompileStats
+from models.spec import GenerationSpec
+from worker import main, model
+from worker.runtime import Runtime
+
+pytestmark = pytest.mark.torch
+
+NO_8_BITS = {"exact": "exact", "fast": "exact", "turbo": "exact"}
+ALL = {"exact": "exact", "fast": "fast", "turbo": "turbo"}
+ONLY_8_BITS = {"exact": "fast", "fast": "fast", "turbo": "turbo"}
+
+
+@pytest.fixture
+def warmed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The profile of each picture of a warm-up."""
+
+    def generate(_loaded: Any, spec: GenerationSpec, *_: Any, **__: Any) -> None:
+        profiles.append(spec.profile)
+
+    profiles: list[str] = []
+    monkeypatch.setattr(model, "best_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(model, "generate", generate)
+    return profiles
+
+
+def start(monkeypatch: pytest.MonkeyPatch, served: dict[str, str], **settings: Any) -> None:
+    """load_checkpoint with a memory plan that serves each profile as `served` says."""
+    loaded = SimpleNamespace(
+        networks=SimpleNamespace(profile=served.__getitem__),
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        preview=None,
+    )
+    monkeypatch.setattr(model, "load", lambda _checkpoint, _device, **_: loaded)
+    model.load_checkpoint(Settings(**settings))
+
+
+@pytest.mark.parametrize(
+    ("served", "settings", "expected"),
+    [
+        (ALL, {}, ["exact"]),
+        (ALL, {"profile": "fast"}, ["fast"]),
+        (ONLY_8_BITS, {}, ["fast"]),
+        (ALL, {"warm_profiles": ("turbo", "fast")}, ["exact", "turbo", "fast"]),
+        (ALL, {"warm_profiles": ("exact", "fast", "fast")}, ["exact", "fast"]),
+        (ONLY_8_BITS, {"warm_profiles": ("fast",)}, ["fast"]),
+    ],
+)
+def test_profile_and_the_warm_profiles_are_warmed_once(
+    monkeypatch: pytest.MonkeyPatch,
+    warmed: list[str],
+    served: dict[str, str],
+    settings: dict[str, Any],
+    expected: list[str],
+) -> None:
+    start(monkeypatch, served, **settings)
+    assert list(dict.fromkeys(warmed)) == expected
+    assert len({warmed.count(profile) for profile in expected}) == 1
+
+
+def test_a_profile_that_the_plan_does_not_serve_is_logged_and_skipped(
+    monkeypatch: pytest.MonkeyPatch, warmed: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    start(monkeypatch, NO_8_BITS, warm_profiles=("fast",))
+    assert set(warmed) == {"exact"}
+    assert "fast is not warmed, the memory plan serves it as exact" in caplog.text
+
+
+@pytest.mark.usefixtures("warmed")
+def test_compilation_and_the_size_of_its_cache_are_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    (tmp_path / "fxgraph").mkdir()
+    (tmp_path / "fxgraph" / "one").write_bytes(bytes(1_000_000))
+    (tmp_path / "other").write_bytes(bytes(500_000))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(model, "compile_stats", lambda: CompileStats(4, 61.25, 3, 1))
+    with caplog.at_level("INFO"):
+        start(monkeypatch, ALL)
+    line = f"compiled 4 graphs in 61.2 s, 3 from the cache and 1 new; {tmp_path} holds 1.5 MB"
+    assert line in caplog.messages
+
+
+@pytest.mark.usefixtures("warmed")
+def test_a_start_that_compiles_nothing_logs_no_compilation(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(model, "compile_stats", lambda: CompileStats(0, 0.0, 0, 0))
+    with caplog.at_level("INFO"):
+        start(monkeypatch, ALL)
+    assert "compiled" not in caplog.text
+
+
+@pytest.fixture
+def gpu_worker(worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+    """main.run_gpu() can be called: it changes neither the environment nor the libraries."""
+    monkeypatch.setattr(main.torch_environment, "prepare", lambda _data_dir: None)
+    monkeypatch.setattr(main, "silence_libraries", lambda: None)
+    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)}
+    yield worker_runtime
+    for signum, handler in handlers.items():
+        signal.signal(signum, handler)
+
+
+@pytest.mark.usefixtures("gpu_worker")
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered"),
+        RuntimeError("Triton Error [CUDA]: an illegal memory access was encountered"),
+    ],
+    ids=str,
+)
+def test_a_device_lost_while_the_checkpoint_loads_ends_the_worker_with_71(
+    monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    def load(_settings: Settings) -> None:
+        raise error
+
+    monkeypatch.setattr(model, "load_checkpoint", load)
+    assert main.run_gpu() == 71
