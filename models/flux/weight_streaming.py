@@ -71,11 +71,10 @@ class WeightStream:
         modules: in the order in which they usually run. Raises CheckpointError when the host has
         not enough memory; the modules are unusable then.
         """
-        with torch.inference_mode(False), torch.no_grad():
-            self._enlarge_slots(max(map(flat_bytes, modules)))
-            for module in modules:
-                self._add(module)
-                release_freed_memory()
+        self._enlarge_slots(max(map(flat_bytes, modules)))
+        for module in modules:
+            self._add(module)
+            release_freed_memory()
 
     def _add(self, module: nn.Module) -> None:
         index, host = len(self._hosts), host_buffer(flat_bytes(module))
@@ -100,14 +99,14 @@ class WeightStream:
 
     def _enlarge_slots(self, size: int) -> None:
         """Let each slot have at least `size` bytes. Views of a slot stay views of it."""
+        # After this, no queued work uses the old memory or what the new memory was before.
         self._backend.synchronize(self._device)
         for slot in self._slots:
             storage = slot.memory.untyped_storage()
             if storage.nbytes() < size:
                 slot.index = None
+                storage.resize_(0)  # else the old content would be copied
                 storage.resize_(size)
-                # The copy stream must not write before what this memory was used for is complete.
-                slot.used.record(self._backend.current_stream(self._device))
 
     @contextmanager
     def _weights_on_device(self, index: int) -> Iterator[None]:

@@ -5,6 +5,7 @@ The CUDA path on fake tensors: their device, dtypes and addresses, and the compi
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,19 +76,22 @@ def test_an_error_in_a_call_changes_no_later_result(x: Tensor) -> None:
             assert torch.equal(streamed[index](x), resident[index](x))
 
 
-def test_slots_grow_when_larger_modules_are_added(x: Tensor) -> None:
+def test_slots_have_the_size_of_the_largest_module_added_so_far(x: Tensor) -> None:
     streamed, resident = blocks(4), blocks(4)
-    large = nn.Linear(32, 3000)
-    expected = large(x)
+    large, small = nn.Linear(32, 3000), nn.Linear(32, 1)
+    expected = large(x), small(x)
     stream = WeightStream(CPU)
-    with torch.inference_mode():
-        stream.add(streamed)
-        streamed[0](x)
-        stream.add([large])
+    stream.add(streamed)
+    streamed[0](x)
+    stream.add([large])
+    stream.add([small])
     for _ in range(2):
         for module, other in zip(streamed, resident, strict=True):
             assert torch.equal(module(x), other(x))
-        assert torch.equal(large(x), expected)
+        assert torch.equal(large(x), expected[0])
+        assert torch.equal(small(x), expected[1])
+    slots = {tensor.untyped_storage().nbytes() for tensor in tensors(small)}
+    assert slots == {flat_bytes(large)}
 
 
 def test_tensors_keep_their_kind_and_the_order_of_their_dimensions() -> None:
@@ -160,6 +164,21 @@ def test_each_module_has_a_pinned_buffer_of_its_own_size(monkeypatch: pytest.Mon
     with FakeTensorMode(allow_non_fake_inputs=True):
         WeightStream(torch.device("cuda")).add(modules)
     assert pinned == [flat_bytes(module) for module in modules]
+
+
+@pytest.mark.usefixtures("fake_cuda")
+def test_memory_is_unpinned_when_its_modules_are_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    unpinned: list[int] = []
+    monkeypatch.setattr(
+        weight_streaming, "unpin", lambda buffers, _device: unpinned.append(len(buffers))
+    )
+    modules = blocks(5)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        WeightStream(torch.device("cuda")).add(modules)
+    assert unpinned == []
+    del modules
+    gc.collect()
+    assert unpinned == [5]
 
 
 def test_the_memory_of_a_module_is_freed_before_the_next_one_is_moved(

@@ -111,18 +111,24 @@ def test_a_missing_wait_is_noticed(
     assert wrong_reads(modules) > 0
 
 
+@pytest.mark.parametrize("host_ahead", [True, False])
+@pytest.mark.parametrize("step", [1, -1], ids=["as added", "backwards"])
 def test_the_next_weights_are_copied_while_a_module_computes(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, step: int, host_ahead: bool
 ) -> None:
+    """host_ahead: the host queues all calls at once; else it waits for the end of each."""
     device = SimulatedDevice()
     modules = probes(monkeypatch, device)
+    order = modules[::step]
     for _ in range(2):
-        for module, successor in zip(modules, [*modules[1:], modules[0]], strict=True):
+        for module, successor in zip(order, [*order[1:], order[0]], strict=True):
             module(successor)
+            if not host_ahead:
+                device.run(CHOICES["copies as early as possible"])
     device.run(CHOICES["copies as early as possible"])
     assert wrong_reads(modules) == 0
     # The last module and the first one have the same slot.
-    assert [module.successor_ready for module in modules] == [True] * 12 + [False]
+    assert [module.successor_ready for module in order] == [True] * 12 + [False]
 
 
 def test_the_host_does_not_wait_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +153,10 @@ def test_weights_stay_until_a_failed_call_has_read_them(monkeypatch: pytest.Monk
     assert wrong_reads(modules) == 0
 
 
-def test_a_copy_that_was_interrupted_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("choose", CHOICES.values(), ids=list(CHOICES))
+def test_a_copy_that_was_interrupted_is_repeated(
+    monkeypatch: pytest.MonkeyPatch, choose: Choice
+) -> None:
     """As by the time limit of a request, whose exception may come between any two lines."""
     device = SimulatedDevice()
     modules = probes(monkeypatch, device)
@@ -158,5 +167,5 @@ def test_a_copy_that_was_interrupted_is_repeated(monkeypatch: pytest.MonkeyPatch
         modules[10]()
     for index in (4, 10, 11):
         modules[index]()
-    device.run(CHOICES["calls as early as possible"])
+    device.run(choose)
     assert wrong_reads(modules) == 0
