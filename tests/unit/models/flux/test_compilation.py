@@ -12,12 +12,13 @@ from models.denoiser import image_ids, pack
 from models.flux.compilation import compile_blocks, compile_stats, compiled_graphs
 from models.flux.networks import ControlNet, Transformer
 from models.flux.profiles import NetworkPair, Networks
-from models.memory.plans import HOST_PLAN
+from models.memory.plans import HOST_PLAN, MemoryPlan
 from tests.support.networks import UNEVEN, network_pair, text_conditioning
 
 pytestmark = pytest.mark.torch
 
 CPU = torch.device("cpu")
+STREAMED = MemoryPlan("small", float8=True, blocks_streamed=True)
 
 
 @pytest.fixture(autouse=True)
@@ -37,9 +38,11 @@ def velocity(pair: NetworkPair, latents: tuple[int, int]) -> Tensor:
     return Transformer(pair.transformer, text, ids, 3.5)(x, 0.7, controlnet(x, 0.7))
 
 
-def test_compiled_blocks_in_8_bits_change_no_number_and_serve_every_size() -> None:
+@pytest.mark.parametrize("plan", [HOST_PLAN, STREAMED], ids=["resident", "streamed"])
+def test_compiled_blocks_in_8_bits_change_no_number_and_serve_every_size(plan: MemoryPlan) -> None:
     plain, compiled = (
-        Networks(network_pair(UNEVEN), CPU, HOST_PLAN, compiled=False).of("fast") for _ in range(2)
+        Networks(network_pair(UNEVEN), CPU, a_plan, compiled=False).of("fast")
+        for a_plan in (HOST_PLAN, plan)
     )
     compile_blocks(compiled.blocks(), backend="eager")  # traced, without minutes of inductor
     before = compiled_graphs()

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers import T5Config, T5EncoderModel
 
 from models.flux import weight_streaming
 from models.flux.compilation import compile_blocks, compiled_graphs
@@ -62,6 +63,19 @@ def test_streamed_modules_have_the_results_of_resident_ones(seed: int, x: Tensor
     WeightStream(CPU).add(streamed)
     for index in (*range(7), *random.Random(seed).choices(range(7), k=30)):
         assert torch.equal(streamed[index](x), resident[index](x))
+
+
+def test_a_streamed_text_encoder_has_the_results_of_a_resident_one() -> None:
+    config = T5Config(d_model=32, d_kv=8, d_ff=48, num_heads=4, num_layers=5, vocab_size=60)
+    streamed = T5EncoderModel(config).eval()
+    resident = T5EncoderModel(config).eval()
+    resident.load_state_dict(streamed.state_dict())
+    WeightStream(CPU).add(streamed.encoder.block)
+    tokens = torch.arange(22).reshape(2, 11)
+    with torch.inference_mode():
+        for _ in range(2):
+            found, expected = streamed(tokens), resident(tokens)
+            assert torch.equal(found.last_hidden_state, expected.last_hidden_state)
 
 
 def test_an_error_in_a_call_changes_no_later_result(x: Tensor) -> None:
