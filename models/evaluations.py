@@ -1,16 +1,48 @@
-"""Computes how many model evaluations a request needs, before it runs.
+"""Computes how many model evaluations a request needs, and what one costs, before it runs.
 
-Torch-free, so that cpu workers can use it. Knows only the length of a schedule's lists.
+Torch-free, so that the api and cpu workers can use it. Knows only the length of a schedule's lists
+and the shapes of the networks.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from models.catalogue import info_of
+from models.geometry import MULTIPLE, Size, generated_size
 
 ADAPTIVE_EVALUATIONS = 30
 """The estimate for dpm_adaptive, whose number depends on the picture: mostly 18 to 30."""
 
 _TABLE = 10_000  # models.sampling.schedules.TABLE, whose module imports torch
+
+
+@dataclass(frozen=True, slots=True)
+class _NetworkCost:
+    """width: numbers a token in the transformer's blocks. text_tokens: beside those of the picture.
+    least_s: seconds of the transformer alone at 1024x1024, exact, on an H200 that reaches 790
+    TFLOP/s in its linear layers and 630 in attention, the most that was seen there."""
+
+    width: int
+    text_tokens: int
+    least_s: float
+
+    def arithmetic(self, size: Size) -> float:
+        """Of one block, in multiples of its linear layers for one token. A token takes 24 width**2
+        operations there and 4 width a token in attention, in both kinds of block."""
+        width, height = generated_size(size)
+        tokens = width * height / MULTIPLE**2 + self.text_tokens
+        return tokens * (1 + tokens / (6 * self.width))
+
+
+_NETWORK_COSTS = {
+    "demo": _NetworkCost(width=128, text_tokens=48, least_s=0.0001),
+    "flux-dev-union-pro": _NetworkCost(width=3072, text_tokens=512, least_s=0.098),
+}
+
+_LEAST_SHARES = {"exact": 1.0, "fast": 0.6, "turbo": 0.3}
+"""At 1024x1024, the shortest time by profile: fast halves the time of linear layers, turbo also
+skips every other evaluation at most."""
 
 
 def evaluations_of(sampler: str, schedule: str, steps: int) -> int:
@@ -26,8 +58,28 @@ def evaluations_of(sampler: str, schedule: str, steps: int) -> int:
     return info.evaluations(_listed_steps(schedule, steps + 1) - 1)
 
 
+def adaptive(sampler: str) -> bool:
+    """Whether the number of evaluations depends on the picture."""
+    return info_of(sampler).evaluations is None
+
+
 def _listed_steps(schedule: str, steps: int) -> int:
     """The number of steps of the schedule's list for the requested `steps`."""
     if schedule != "ddim_uniform":
         return steps
     return len(range(1, _TABLE, max(1, _TABLE // steps)))
+
+
+def relative_cost(checkpoint: str, size: Size) -> float:
+    """The arithmetic of an evaluation for a picture of `size`, divided by that at 1024x1024.
+
+    Grows faster than the pixels, because attention grows with their square.
+    """
+    cost = _NETWORK_COSTS[checkpoint]
+    return cost.arithmetic(size) / cost.arithmetic((1024, 1024))
+
+
+def least_seconds(checkpoint: str, profile: str) -> float:
+    """Seconds of an evaluation at 1024x1024 that no supported card can beat (an H200 is the
+    fastest). For turbo the average over skipped evaluations."""
+    return _NETWORK_COSTS[checkpoint].least_s * _LEAST_SHARES[profile]

@@ -63,6 +63,7 @@ CHECKPOINT_NAMES: tuple[str, ...] = ("demo", "flux-dev-union-pro")
 PROFILE_NAMES: tuple[str, ...] = ("exact", "fast", "turbo")
 
 SAMPLES_MAX = 4
+STEPS_MIN = 15
 SEED_MAX = 2**63 - 1
 
 DEFAULT_MU = 1.15

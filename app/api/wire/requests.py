@@ -32,6 +32,7 @@ from models.spec import (
     SAMPLES_MAX,
     SCHEDULE_NAMES,
     SEED_MAX,
+    STEPS_MIN,
 )
 
 PROMPT_MAX = 100_000
@@ -113,7 +114,7 @@ class FluxControlNetBody(BaseModel):
     image_format: Annotated[str, _one_of(("jpeg", "png", "webp"))] = "jpeg"
     quality: Integer = Field(95, ge=10, le=100)
     samples: Integer = Field(1, ge=1, le=SAMPLES_MAX)
-    steps: Integer = Field(20, ge=15, le=75)
+    steps: Integer = Field(20, ge=STEPS_MIN, le=75)
     use_input_img_dimension: bool = True
     # "" when left out. With None as the default the schema would allow null.
     profile: Annotated[str, _one_of(PROFILE_NAMES)] = Field(

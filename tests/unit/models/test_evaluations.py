@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from importlib.resources import files
 
 import pytest
 import torch
 from torch import Tensor
 
-from models.evaluations import evaluations_of
+from models import evaluations as module
+from models.checkpoints.demo import TEXT_TOKENS
+from models.evaluations import adaptive, evaluations_of, least_seconds, relative_cost
 from models.sampling import SAMPLERS, SCHEDULES, sigmas_for
 from models.sampling.analytic import GaussianMixture
+from models.spec import CHECKPOINT_NAMES, PROFILE_NAMES, SAMPLER_NAMES
 
 pytestmark = pytest.mark.torch
 
@@ -75,3 +80,52 @@ def test_an_error_about_an_unknown_sampler_lists_the_known_ones() -> None:
 def test_the_module_evaluations_imports_no_torch() -> None:
     command = "import sys, models.evaluations; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0
+
+
+def test_only_the_number_of_dpm_adaptive_depends_on_the_picture() -> None:
+    assert [name for name in SAMPLER_NAMES if adaptive(name)] == ["dpm_adaptive"]
+
+
+FLUX = "flux-dev-union-pro"
+
+
+@pytest.mark.parametrize(
+    ("size", "teraflops"),
+    [
+        ((512, 512), 21.5),
+        ((768, 768), 41.9),
+        ((1024, 1024), 74.4),
+        ((1024, 1536), 117),
+        ((1536, 1536), 192),
+        ((2048, 2048), 418),
+    ],
+)
+def test_the_cost_of_a_size_is_its_share_of_the_counted_operations(
+    size: tuple[int, int], teraflops: float
+) -> None:
+    """Counted with FlopCounterMode on FLUX.1's transformer on the meta device."""
+    assert relative_cost(FLUX, size) == pytest.approx(teraflops / 74.4, rel=0.005)
+
+
+def test_a_size_costs_as_much_as_it_is_generated() -> None:
+    assert relative_cost(FLUX, (1009, 1010)) == relative_cost(FLUX, (1024, 1024)) == 1
+
+
+def test_the_costs_of_the_demo_are_those_of_its_networks() -> None:
+    weights = files("models.checkpoints") / "demo_weights"
+    config = json.loads((weights / "base/transformer/config.json").read_text())
+    cost = module._NETWORK_COSTS["demo"]
+    assert cost.width == config["num_attention_heads"] * config["attention_head_dim"]
+    assert cost.text_tokens == TEXT_TOKENS
+    blocks = config["num_layers"] + config["num_single_layers"]
+    attention_only = 4 * 4144**2 * cost.width * blocks / 630e12
+    assert 0.5 * attention_only < cost.least_s < 1.5 * attention_only
+
+
+def test_no_card_is_faster_than_the_arithmetic_of_an_h200() -> None:
+    assert least_seconds(FLUX, "exact") <= 59.5 / 790 + 14.9 / 630
+    assert least_seconds(FLUX, "fast") <= 59.5 / 1580 + 14.9 / 630
+    for checkpoint in CHECKPOINT_NAMES:
+        seconds = [least_seconds(checkpoint, profile) for profile in PROFILE_NAMES]
+        assert seconds == sorted(seconds, reverse=True)
+        assert seconds[2] == pytest.approx(seconds[1] / 2)
