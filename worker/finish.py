@@ -42,6 +42,7 @@ def _after_completion(context: Runtime, request_id: str) -> None:
     record = context.requests.get(request_id)
     if record is not None and not record.only_map:
         context.throughput.add(record)
+        context.generation_times.add(record)
 
 
 def _finish(context: Runtime, record: RequestRecord, _execution: str) -> FinishResult:

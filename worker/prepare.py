@@ -12,7 +12,7 @@ from functools import partial
 from PIL import Image
 
 from app.core.accounts.credits import cost_of
-from app.core.errors import ImageRejected
+from app.core.errors import ExceedsTimeLimit, ImageRejected
 from app.core.images.data_uri import decode_base64
 from app.core.images.decode import open_picture
 from app.core.images.encode import fit
@@ -57,6 +57,7 @@ def _prepare(context: Runtime, record: RequestRecord, execution: str) -> Prepare
     with name_field(record):
         picture = _picture(context, record, execution)
     target = _target_size(context, record, picture)
+    _check_time(context, record, target)
     work = _work(record, target)
     _charge(context, record, execution, work)
     generated = generated_size(target)
@@ -137,6 +138,15 @@ def _target_size(context: Runtime, record: RequestRecord, picture: Image.Image) 
         allowed = context.jobs.allowed_pixels(context.settings.max_pixels)
         return fit_within(picture.size, MAX_SIDE, allowed)
     return params.custom_width, params.custom_height
+
+
+def _check_time(context: Runtime, record: RequestRecord, target: Size) -> None:
+    """Raises ExceedsTimeLimit. The submission has checked a custom size."""
+    if record.only_map or not record.params.use_input_img_dimension:
+        return
+    estimate = context.generation_times.estimate(record.params)
+    if not estimate.in_time(target):
+        raise ExceedsTimeLimit(estimate.refusal(target))
 
 
 def _charge(context: Runtime, record: RequestRecord, execution: str, work: float) -> None:

@@ -16,6 +16,7 @@ from app.core.history.base import History
 from app.core.history.factory import open_history
 from app.core.lifecycle.background_jobs import BackgroundJobs
 from app.core.lifecycle.outbox import Outbox
+from app.core.queueing.generation_time import GenerationTimes
 from app.core.queueing.jobs import Jobs
 from app.core.queueing.throughput import ThroughputMeter
 from app.core.receipts import ReceiptSigner
@@ -46,6 +47,7 @@ class Runtime:
     links: LinkSigner
     receipts: ReceiptSigner
     throughput: ThroughputMeter
+    generation_times: GenerationTimes
     prefetch: Prefetch
     background_thread: BackgroundThread
     meter: Meter
@@ -64,7 +66,7 @@ def runtime() -> Runtime:
     settings = load_settings()
     redis = connect(settings.redis_url)
     blobs = open_blobs(settings.blob_url, redis)
-    jobs = Jobs(redis, settings.request_ttl_s)
+    jobs = Jobs(redis, settings.request_ttl_s, settings.generate_timeout_s)
     return Runtime(
         settings=settings,
         redis=redis,
@@ -74,6 +76,7 @@ def runtime() -> Runtime:
         links=LinkSigner(redis),
         receipts=ReceiptSigner(redis),
         throughput=ThroughputMeter(redis),
+        generation_times=GenerationTimes(redis, settings),
         prefetch=Prefetch(blobs, jobs),
         background_thread=BackgroundThread(),
         meter=Meter(),

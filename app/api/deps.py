@@ -24,6 +24,7 @@ from app.core.lifecycle.background_jobs import BackgroundJobs
 from app.core.lifecycle.outbox import Outbox
 from app.core.queueing.admission import Admission
 from app.core.queueing.forecast import Forecaster
+from app.core.queueing.generation_time import GenerationTimes
 from app.core.queueing.jobs import Jobs
 from app.core.receipts import ReceiptSigner
 from app.core.redis.connection import connect, connect_async
@@ -53,6 +54,7 @@ class Services:
     requests: RequestStore
     blobs: Blobs
     jobs: Jobs
+    generation_times: GenerationTimes
     links: LinkSigner
     admission: Admission
     rate_limiter: RateLimiter
@@ -75,7 +77,7 @@ def make_services(settings: Settings) -> Services:
     redis = connect(settings.redis_url)
     async_redis = connect_async(settings.redis_url)
     blobs = open_blobs(settings.blob_url, redis)
-    jobs = Jobs(redis, settings.request_ttl_s)
+    jobs = Jobs(redis, settings.request_ttl_s, settings.generate_timeout_s)
     return Services(
         settings=settings,
         redis=redis,
@@ -86,6 +88,7 @@ def make_services(settings: Settings) -> Services:
         requests=RequestStore(redis, settings.request_ttl_s),
         blobs=blobs,
         jobs=jobs,
+        generation_times=GenerationTimes(redis, settings),
         links=LinkSigner(redis),
         admission=Admission(async_redis, settings),
         rate_limiter=RateLimiter(async_redis),

@@ -27,6 +27,7 @@ ServerError                    500  an internal error
 └── RequestFailed              422  an accepted request failed (v2); v1_status on v1
     ├── ImageRejected               the control picture cannot be fetched or decoded; 400 on v1
     │   └── UrlRejected             its URL, or a redirect of it, is not allowed
+    ├── ExceedsTimeLimit            it cannot end within its time limit; 400 on v1
     ├── OutOfCredits                it costs more than the reservation and the balance; 406 on v1
     ├── ContentWithheld             the content filter withholds the picture; 400 on v1
     ├── GenerationFailed            the model could not generate the picture; 500 on v1
@@ -191,6 +192,11 @@ class UrlRejected(ImageRejected):
     def __init__(self, reason: str) -> None:
         super().__init__(f"image: the URL cannot be used: {reason}")
         self.reason = reason
+
+
+class ExceedsTimeLimit(RequestFailed):
+    v1_status = 400
+    sentence = "steps: the request cannot end within its time limit"
 
 
 class OutOfCredits(RequestFailed):

@@ -162,6 +162,9 @@ class Settings(BaseSettings):
     request_ttl_s: int = Field(3600, ge=1)
     """Seconds from submission until a request and its pictures expire."""
 
+    generate_timeout_s: int = Field(3000, ge=1)
+    """Seconds that a gpu worker may work on a request; one that needs longer is refused."""
+
     resume_every_s: float = Field(10, gt=0)
     """Seconds between two saves of a running request: the gpu work that a crash can lose."""
 

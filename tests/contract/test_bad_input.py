@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -17,6 +18,8 @@ import httpx
 import pytest
 from PIL import Image
 
+from app.core.redis.connection import connect
+from app.core.redis.keys import evaluation_seconds
 from models.spec import CONTROL_NAMES, PROFILE_NAMES, SAMPLER_NAMES, SCHEDULE_NAMES
 from tests.support.bodies import PAGE_VALUES, small
 from tests.support.pictures import (
@@ -28,7 +31,7 @@ from tests.support.pictures import (
     opened,
     redirect,
 )
-from tests.support.servers import free_port
+from tests.support.servers import Server, free_port, running_api
 from tests.support.wire import V1, V2, finished, picture, rejected, wait_for_end
 
 PATHS = pytest.mark.parametrize("path", [V1, V2], ids=["v1", "v2"])
@@ -577,3 +580,47 @@ def test_the_document_promises_no_detail(http: httpx.Client) -> None:
 
 def test_a_good_request_still_works_after_all_this(http: httpx.Client) -> None:
     assert finished(http, small())["status"] == "COMPLETED"
+
+
+@PATHS
+def test_a_request_that_cannot_end_in_time_is_refused_at_once(server: Server, path: str) -> None:
+    """No machine makes four pictures of 4096x4096 with 149 evaluations each in a second."""
+    size = {"use_input_img_dimension": False, "custom_width": 4096, "custom_height": 4096}
+    body = small(**size, sampler="dpmpp_sde", steps=75, samples=4)
+    with (
+        running_api(server.redis_url, GENERATE_TIMEOUT_S="1") as url,
+        httpx.Client(base_url=url, headers=server.headers, timeout=60) as http,
+    ):
+        refused = http.post(path, json=body)
+    assert refused.status_code == 400
+    sentence = refused.json()["error"]
+    assert sentence.startswith("steps: 75 steps of dpmpp_sde at 4096x4096 with samples 4 take ")
+    assert "allowed are at most 1 s, at this size" in sentence
+
+
+def test_a_request_that_takes_too_long_by_the_measured_time(
+    http: httpx.Client, host: PictureHost, server: Server
+) -> None:
+    """At once with a custom size, after the download where the picture decides the size."""
+    square = {"use_input_img_dimension": False, "custom_width": 512, "custom_height": 512}
+    finished(http, small(**square))
+    with connect(server.redis_url) as redis:
+        deadline = time.monotonic() + 10  # it is measured after it is COMPLETED
+        while not redis.exists(evaluation_seconds("demo", "exact")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    time.sleep(0.6)  # the api may know the measurements of half a second ago
+    long = {"sampler": "dpmpp_sde", "steps": 75, "samples": 4}
+    size = {"use_input_img_dimension": False, "custom_width": 4096, "custom_height": 4096}
+    refused = http.post(V2, json=small(**size, **long))
+    assert refused.status_code == 400
+    url = host.serve("/large.png", encoded(Image.new("RGB", (4096, 4096), "grey")))
+    body = {**small(**long), "image": url}
+    submitted = http.post(V2, json=body)
+    assert submitted.status_code == 200
+    status = wait_for_end(http, submitted.json()["status_url"])
+    assert status.status_code == 422
+    v1 = http.post(V1, json=body)
+    assert v1.status_code == 400
+    for sentence in (refused.json()["error"], status.json()["error"], v1.json()["error"]):
+        assert sentence.startswith("steps: 75 steps of dpmpp_sde at 4096x4096 with samples 4 take")

@@ -47,16 +47,22 @@ def _size(
 ) -> Size:
     if not body.use_input_img_dimension:
         return body.custom_width, body.custom_height
+    size = input_size(body, upload, inline, services)
+    return fit_within(size or _UNKNOWN, MAX_SIDE, services.settings.max_pixels)
+
+
+def input_size(
+    body: FluxControlNetBody, upload: bytes | None, inline: bytes | None, services: Services
+) -> Size | None:
+    """The size of the picture of a request; None for one that is on another server."""
     text = body.control_image or body.image
     if upload is not None:
-        size = size_of(upload)
-    elif inline is not None:
-        size = size_of_base64(inline)
-    elif "://" in text[:16]:
-        size = _size_behind(text, services)
-    else:
-        size = size_of_base64(text)
-    return fit_within(size or _UNKNOWN, MAX_SIDE, services.settings.max_pixels)
+        return size_of(upload)
+    if inline is not None:
+        return size_of_base64(inline)
+    if "://" in text[:16]:
+        return _size_behind(text, services)
+    return size_of_base64(text)
 
 
 def _size_behind(url: str, services: Services) -> Size | None:

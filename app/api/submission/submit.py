@@ -17,6 +17,7 @@ from app.api.parsing.forms import read_form
 from app.api.parsing.json_body import read_json, shortened
 from app.api.parsing.json_scan import LongString
 from app.api.parsing.media_type import media_type_of
+from app.api.submission.limits import check_size, check_time
 from app.api.submission.pricing import account_of
 from app.api.submission.webhook import webhook_of
 from app.api.wire.requests import (
@@ -40,7 +41,6 @@ from app.core.requests.record import Stage
 from app.core.requests.store import IdempotencyGuard, IdempotencyKeyTaken
 from app.core.requests.types import Source, SourceKind, WebhookTarget
 from app.core.telemetry.logs import note
-from models.geometry import largest_of_shape
 
 log = logging.getLogger(__name__)
 
@@ -162,13 +162,16 @@ def submit(
 ) -> str:
     """Write the record and queue the first job. The id of the request, a new one by default.
 
-    Raises InvalidRequest for a custom size that no worker can make, a URL that is too long or a
-    picture that is too large; RateLimited and QuotaExceeded when the owner's waiting pictures hold
-    too many bytes; InsufficientCredits, RedisError, BlobsUnavailable and IdempotencyKeyTaken.
+    Raises InvalidRequest for a custom size that no worker can make, a result that would take too
+    long, a URL that is too long or a picture that is too large; RateLimited and QuotaExceeded when
+    the owner's waiting pictures hold too many bytes; InsufficientCredits, RedisError,
+    BlobsUnavailable and IdempotencyKeyTaken.
     """
     _check_picture(services, submission)
     if not submission.body.use_input_img_dimension:
-        _check_size(services, submission.body)
+        check_size(services, submission.body)
+    if not submission.only_map:
+        check_time(services, submission.body, submission.upload, submission.inline)
     request_id = request_id or secrets.token_hex(16)
     note(request_id=request_id)
     seed = submission.body.seed
@@ -227,17 +230,6 @@ def _enqueue(services: Services, request_id: str, stage: Stage, *, published: bo
         if not published:
             raise
         log.warning("request %s: not queued, left to the next sweep: %s", request_id, error)
-
-
-def _check_size(services: Services, body: FluxControlNetBody) -> None:
-    size = body.custom_width, body.custom_height
-    allowed = services.jobs.allowed_pixels(services.settings.max_pixels)
-    if size[0] * size[1] > allowed:
-        largest = largest_of_shape(size, allowed)
-        raise InvalidRequest(
-            f"custom_width: {size[0]}x{size[1]} is not allowed; allowed are at most {allowed} "
-            f"pixels, in this shape {largest[0]}x{largest[1]}"
-        )
 
 
 def _check_picture(services: Services, submission: Submission) -> None:

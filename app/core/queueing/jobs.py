@@ -47,14 +47,16 @@ _POSITION = {
 }
 """Where a job enters its list; see app/core/lua/queueing/queue_once.lua."""
 
-_TIMEOUT_S = {Stage.FETCH: 90, Stage.PREPARE: 90, Stage.GENERATE: 3000, Stage.FINISH: 300}
+_TIMEOUT_S = {Stage.FETCH: 90, Stage.PREPARE: 90, Stage.FINISH: 300}
 _ON_FAILURE = "worker.abandoned.fail_request"
 
 
 class Jobs:
-    def __init__(self, redis: Redis, ttl_s: int) -> None:
+    def __init__(self, redis: Redis, ttl_s: int, generate_timeout_s: int = 3000) -> None:
+        """ttl_s: lifetime of a job. generate_timeout_s: time limit of a job of GENERATE."""
         self._redis = redis
         self._ttl_s = ttl_s
+        self._timeout_s = {**_TIMEOUT_S, Stage.GENERATE: generate_timeout_s}
         self._queue_once = redis.register_script(script("queueing/queue_once"))
         self._release_all = redis.register_script(script("queueing/release_all"))
         self._all_held = redis.register_script(script("queueing/all_held"))
@@ -70,7 +72,7 @@ class Jobs:
             _FUNCTION[stage],
             args=(request_id,),
             job_id=_job_id(request_id, stage),
-            timeout=_TIMEOUT_S[stage],
+            timeout=self._timeout_s[stage],
             result_ttl=self._ttl_s,
             failure_ttl=self._ttl_s,
             ttl=self._ttl_s,

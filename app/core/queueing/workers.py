@@ -24,17 +24,18 @@ MAX_PIXELS_FIELD = "max_pixels"
 """Field of a gpu worker: pixels of the largest picture that its GPU can make."""
 
 SILENT_S = 15
-_FIELDS = ("last_heartbeat", MAX_PIXELS_FIELD)
+_FIELDS = ("last_heartbeat", MAX_PIXELS_FIELD, "model")
 _KEY_PREFIX = BaseWorker.redis_worker_namespace_prefix
 
 
 @dataclass(frozen=True, slots=True)
 class LiveWorker:
     """name: see name_here. max_pixels: of the largest picture it can make; None without a
-    limit."""
+    limit. model: the checkpoint of a gpu worker (app.core.queueing.devices); None while unknown."""
 
     name: str
     max_pixels: int | None
+    model: str | None = None
 
 
 def name_here(queue: str) -> str:
@@ -57,10 +58,12 @@ def live_workers(redis: Redis, queue: str) -> list[LiveWorker]:
     rows = redis.eval(script("queueing/live_workers"), 1, workers_key(queue), *_FIELDS)
     return [
         LiveWorker(
-            key.decode().removeprefix(_KEY_PREFIX), int(pixels) if pixels is not None else None
+            key.decode().removeprefix(_KEY_PREFIX),
+            int(pixels) if pixels is not None else None,
+            model.decode() if model is not None else None,
         )
-        for key, (heartbeat, pixels) in cast(
-            list[tuple[bytes, tuple[bytes | None, bytes | None]]], rows
+        for key, (heartbeat, pixels, model) in cast(
+            list[tuple[bytes, tuple[bytes | None, bytes | None, bytes | None]]], rows
         )
         if is_alive(heartbeat)
     ]

@@ -82,6 +82,11 @@ MEASURED = "measured"
 """Hash: average durations of requests."""
 
 
+def evaluation_seconds(checkpoint: str, profile: str) -> str:
+    """String: the shortest recent time of a model evaluation."""
+    return f"measured:evaluation:{checkpoint}:{profile}"
+
+
 def queue(name: str) -> str:
     """List: the jobs that wait on a queue."""
     return f"rq:queue:{name}"

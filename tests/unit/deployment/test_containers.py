@@ -156,7 +156,7 @@ def test_a_stopped_container_has_the_grace_period_to_finish_its_job(
         return 60 * int(minutes[1])
 
     for name in ("demo-worker", "gpu-worker"):
-        assert grace_s(name) > _TIMEOUT_S[Stage.GENERATE]
+        assert grace_s(name) > Settings().generate_timeout_s
     assert grace_s("fetch-worker") > _TIMEOUT_S[Stage.FETCH]
     assert grace_s("cpu-worker") > _TIMEOUT_S[Stage.PREPARE]
     assert grace_s("finish-worker") > _TIMEOUT_S[Stage.FINISH]

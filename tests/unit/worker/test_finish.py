@@ -246,6 +246,19 @@ def test_a_finished_picture_updates_the_throughput(
     assert worker_runtime.redis.hget("measured", "requests:exact") == measured
 
 
+def test_a_finished_picture_is_measured_for_the_time_limit(
+    worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+    times = worker_runtime.generation_times
+    monkeypatch.setattr(times, "add", lambda record: measured.append(record.id))
+    finished(worker_runtime, only_map=True)
+    assert measured == []
+    worker_runtime.requests.forget(ID)
+    finished(worker_runtime)
+    assert measured == [ID]
+
+
 def test_only_the_outputs_stay_after_finish(worker_runtime: Runtime) -> None:
     finished(worker_runtime)
     names = {key.decode().partition(":output:")[2] for key in worker_runtime.redis.keys("blob:*")}

@@ -15,10 +15,12 @@ from rq import SimpleWorker
 from app.core.accounts.credits import Ledger, to_amount
 from app.core.queueing.jobs import GPU
 from app.core.queueing.workers import MAX_PIXELS_FIELD
+from app.core.redis.keys import evaluation_seconds
 from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.requests.store import Account
 from app.core.requests.types import GenerationParameters, Source
 from models.controls import make_plain_map
+from models.evaluations import relative_cost
 from models.geometry import generated_size
 from tests.support.pictures import astronaut, encoded
 from worker import prepare as job
@@ -230,6 +232,34 @@ def test_a_request_for_a_map_alone_has_no_work_and_no_cost(worker_runtime: Runti
     account = Account("k", price=2.0)
     record = prepared(worker_runtime, (100, 60), account, only_map=True)
     assert (record.work, record.cost) == (0.0, 0.0)
+
+
+REFUSAL = (
+    "steps: 15 steps of heun at 100x60 with samples 2 take about 3240 s; allowed are at most "
+    "3000 s, at this size 0 of these 0 work units: samples 1 or 80x64"
+)
+
+
+def test_a_request_whose_picture_takes_too_long_fails(worker_runtime: Runtime) -> None:
+    """The submission knows no size of a picture on another server."""
+    cost = 31 * 2 * relative_cost("demo", (100, 60))
+    worker_runtime.redis.set(evaluation_seconds("demo", "exact"), 3240 / cost)
+    ledger = Ledger(worker_runtime.redis)
+    ledger.open("k", 10.0)
+    account = Account("k", price=2.0, reserved=to_amount(5.0))
+    record = ended(worker_runtime, FILE, encoded(astronaut((100, 60))), account)
+    assert (record.status, record.error) == (Status.FAILED, REFUSAL)
+    assert record.error_status == 400
+    assert ledger.balances() == {"k": pytest.approx(10.0)}
+    assert worker_runtime.jobs.queue(GPU).job_ids == []
+
+
+@pytest.mark.parametrize("params", [{"use_input_img_dimension": False}, {"only_map": True}])
+def test_a_custom_size_and_a_map_alone_are_not_checked(
+    worker_runtime: Runtime, params: dict[str, bool]
+) -> None:
+    worker_runtime.redis.set(evaluation_seconds("demo", "exact"), 1e9)
+    prepared(worker_runtime, (100, 60), **params)
 
 
 def link(context: Runtime, path: str) -> dict[str, str]:

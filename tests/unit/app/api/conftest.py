@@ -35,7 +35,8 @@ def running(redis_server: str) -> Iterator[TestClient]:
 @pytest.fixture
 def api(running: TestClient, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     """A client of team-a, on an empty Redis."""
-    monkeypatch.setattr("app.core.queueing.forecast._FRESH_S", 0.0)  # nothing of the test before
+    for module in ("forecast", "generation_time"):  # nothing of the test before
+        monkeypatch.setattr(f"app.core.queueing.{module}._FRESH_S", 0.0)
     running.headers["x-api-key"] = KeyStore(redis).create("team-a", Terms())[0]
     return running
 

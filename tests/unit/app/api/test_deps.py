@@ -13,6 +13,9 @@ from app.api.deps import Services, make_services
 from app.core.errors import Overloaded, QuotaExceeded, RateLimited
 from app.core.history.redis import RedisHistory
 from app.core.history.sql import SqlHistory
+from app.core.queueing.jobs import GPU
+from app.core.requests.record import Stage
+from app.core.requests.types import GenerationParameters
 from app.core.settings import Settings
 from app.core.storage.directory import DirectoryBlobs
 from app.core.storage.redis import RedisBlobs
@@ -34,6 +37,13 @@ def test_the_default_stores_are_in_redis(make: Any) -> None:
     assert isinstance(services.blobs, RedisBlobs)
     assert isinstance(services.history, RedisHistory)
     assert not services.drain.leaving
+
+
+def test_the_time_limit_of_generate_is_that_of_the_settings(make: Any) -> None:
+    services = make(generate_timeout_s=7)
+    services.jobs.enqueue("a" * 32, Stage.GENERATE)
+    assert services.jobs.queue(GPU).jobs[0].timeout == 7
+    assert services.generation_times.estimate(GenerationParameters()).limit_s == 7
 
 
 def test_other_stores_are_those_that_the_settings_name(make: Any, tmp_path: Path) -> None:

@@ -189,6 +189,7 @@ DEFAULTS = {
     "warm_profiles": (),
     "mu": 1.15,
     "request_ttl_s": 3600,
+    "generate_timeout_s": 3000,
     "resume_every_s": 10,
     "sync_timeout_s": 300,
     "drain_s": 5,
@@ -237,6 +238,7 @@ def test_every_setting_has_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "taken", "refused"),
     [
         ("REQUEST_TTL_S", ["1", "999999"], ["0", "-1", "1.5"]),
+        ("GENERATE_TIMEOUT_S", ["1", "999999"], ["0", "-1", "1.5"]),
         ("RESUME_EVERY_S", ["0.001"], ["0", "-1"]),
         ("SYNC_TIMEOUT_S", ["0.001"], ["0", "-1"]),
         ("DRAIN_S", ["0", "0.5"], ["-0.001"]),
@@ -323,6 +325,7 @@ def test_the_password_completes_a_url_with_an_ipv6_address(
 EDGES = [
     # name, default, smallest allowed, refused below it, largest allowed, refused above it
     ("REQUEST_TTL_S", 3600, "1", "0", None, None),
+    ("GENERATE_TIMEOUT_S", 3000, "1", "0", None, None),
     ("RESUME_EVERY_S", 10, "0.001", "0", None, None),
     ("SYNC_TIMEOUT_S", 300, "0.001", "0", None, None),
     ("DRAIN_S", 5, "0", "-0.001", None, None),

@@ -52,6 +52,17 @@ def test_a_stage_is_one_job_of_its_queue_however_often_it_is_queued(
     assert timedelta(0) <= now() - queued.enqueued_at < timedelta(minutes=1)
 
 
+def test_the_time_limit_of_generate_is_a_parameter(redis: Redis) -> None:
+    jobs = Jobs(redis, 77, generate_timeout_s=5)
+    for stage in Stage:
+        jobs.enqueue(ID, stage)
+    limits_s = {stage: job(redis, stage).timeout for stage in Stage}
+    assert limits_s == {stage: limit_s for stage, _, _, limit_s in STAGES} | {Stage.GENERATE: 5}
+    jobs.dequeue(ID)
+    jobs.requeue(ID, Stage.GENERATE)
+    assert job(redis, Stage.GENERATE).timeout == 5
+
+
 def test_a_job_expires_and_is_retried_three_times_at_the_front(redis: Redis) -> None:
     Jobs(redis, ttl_s=77).enqueue(ID, Stage.GENERATE)
     queued = job(redis, Stage.GENERATE)

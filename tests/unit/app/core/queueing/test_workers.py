@@ -44,6 +44,12 @@ def test_a_worker_says_what_its_card_can_do(redis: Redis, pixels: int) -> None:
     assert live_workers(redis, "gpu") == [LiveWorker("card", pixels)]
 
 
+def test_a_gpu_worker_tells_its_checkpoint(redis: Redis) -> None:
+    silent_for(redis, "card", 0)
+    redis.hset("rq:worker:card", "model", "demo")
+    assert live_workers(redis, "gpu") == [LiveWorker("card", None, "demo")]
+
+
 def test_the_set_of_a_queues_workers_is_rqs_own() -> None:
     assert workers_key("gpu") == "rq:workers:gpu"
 

@@ -39,6 +39,7 @@ FUNCTIONS = {
     "idempotency_key": "idempotency:a",
     "sources": "sources:a",
     "top_up": "topup:a",
+    "evaluation_seconds": "measured:evaluation:a:b",
     "queue": "rq:queue:a",
     "job": "rq:job:a",
     "worker": "rq:worker:a",
