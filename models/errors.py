@@ -4,6 +4,7 @@ ModelError
 ├── NonFiniteLatents     a sampler produced NaN or infinity
 ├── TooManyEvaluations   an adaptive sampler did not converge
 ├── OutOfMemory          the work does not fit into the device's memory
+├── DeviceLost           the device failed; a new process may succeed
 └── CheckpointError      the weights are missing, damaged or do not match
 """
 
@@ -38,6 +39,10 @@ class OutOfMemory(ModelError):
     def __init__(self, work: str, *, for_any_size: bool = False) -> None:
         advice = "a smaller picture needs as much" if for_any_size else "ask for a smaller picture"
         super().__init__(f"not enough device memory for {work}; {advice}")
+
+
+class DeviceLost(ModelError):
+    """The device failed while a checkpoint was loaded. A new process may succeed."""
 
 
 class CheckpointError(ModelError):

@@ -17,6 +17,7 @@ from models.checkpoints import CHECKPOINTS, LoadedCheckpoint, load
 from models.checkpoints.loader import best_device, plan_for
 from models.errors import CheckpointError
 from models.flux.compilation import compile_stats
+from models.load_errors import one_line
 from models.pipeline import generate
 from models.spec import CONTROL_NAMES, GenerationSpec
 from worker.meter import Device
@@ -31,9 +32,14 @@ attention kernels and convolutions are planned per size, so the usual sizes are 
 def load_checkpoint(settings: Settings) -> LoadedCheckpoint:
     """The checkpoint that the settings name: loaded, compiled on a GPU, and warmed up.
 
-    Raises CheckpointError when its weights cannot be loaded, or when it needs a GPU and there is
-    none.
+    Raises CheckpointError for every error, for example when its weights cannot be loaded or there
+    is no GPU, and DeviceLost when the device fails.
     """
+    with one_line(f"checkpoint {settings.checkpoint} cannot be served"):
+        return _loaded_and_warm(settings)
+
+
+def _loaded_and_warm(settings: Settings) -> LoadedCheckpoint:
     device = best_device()
     _check_device(settings.checkpoint, device)
     started = time.perf_counter()
@@ -41,8 +47,9 @@ def load_checkpoint(settings: Settings) -> LoadedCheckpoint:
     plan = plan_for(checkpoint, device, memory_limit(), settings.profile)
     loaded = load(checkpoint, device, plan=plan)
     loaded_at = time.perf_counter()
-    for profile in _served_profiles(loaded, settings):
-        _warm_up(loaded, profile)
+    with one_line(f"checkpoint {settings.checkpoint} failed its warm-up"):
+        for profile in _served_profiles(loaded, settings):
+            _warm_up(loaded, profile)
     log.info(
         "checkpoint %s on %s in %s: read in %.1f s, warm after %.1f s",
         settings.checkpoint,

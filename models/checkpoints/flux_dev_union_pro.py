@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from controlnet_aux.midas import MidasDetector
+from controlnet_aux.midas.midas.dpt_depth import DPTDepthModel
 from controlnet_aux.open_pose import OpenposeDetector
 from controlnet_aux.open_pose.body import Body
+from controlnet_aux.open_pose.model import bodypose_model
 
 from models.checkpoints.architecture import (
     CLIP_L,
@@ -23,6 +26,7 @@ from models.checkpoints.architecture import (
     Architecture,
 )
 from models.checkpoints.checkpoint import UNION_MODES, Checkpoint, Part
+from models.checkpoints.state_files import check_state
 from models.controls import Annotators
 
 _NON_COMMERCIAL = "FLUX.1 [dev] Non-Commercial License"
@@ -32,7 +36,17 @@ _POSE_FILE = "body_pose_model.pth"
 
 
 def load_annotators(folder: Path) -> Annotators:
-    """MiDaS DPT-Hybrid and the OpenPose body model (hands and faces are not drawn)."""
+    """MiDaS DPT-Hybrid and the OpenPose body model (hands and faces are not drawn).
+
+    Raises ValueError or OSError of one line when a file is missing or damaged.
+    """
+    with torch.device("meta"):
+        depth = DPTDepthModel(path=None, backbone="vitb_rn50_384", non_negative=True).state_dict()
+        pose = bodypose_model().state_dict()
+    check_state(folder / _DEPTH_FILE, depth, exact=True)
+    # The file's names lack the first part of the network's.
+    pose = {name.partition(".")[2]: tensor for name, tensor in pose.items()}
+    check_state(folder / _POSE_FILE, pose, exact=False)
     return Annotators(
         depth=MidasDetector.from_pretrained(str(folder), filename=_DEPTH_FILE),
         pose=OpenposeDetector(Body(str(folder / _POSE_FILE))),

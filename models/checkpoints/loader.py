@@ -13,15 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import FluxControlNetModel, FluxControlNetPipeline, FluxTransformer2DModel
-from safetensors import SafetensorError
-from transformers import T5EncoderModel
+from diffusers import (
+    AutoencoderKL,
+    FluxControlNetModel,
+    FluxControlNetPipeline,
+    FluxTransformer2DModel,
+)
+from transformers import CLIPTextModel, T5EncoderModel
 
 from models.autoencoder import Autoencoder
 from models.cache import TensorCache
 from models.checkpoints.checkpoint import Checkpoint, Part
 from models.checkpoints.footprint import footprint
 from models.checkpoints.revisions import revision_of
+from models.checkpoints.tensor_check import NetworkFiles
+from models.checkpoints.tensor_files import read_json
+from models.checkpoints.tokenizer_check import load_tokenizers
 from models.checkpoints.weights import fetch
 from models.control_maps import ControlMaps
 from models.controls import Annotators
@@ -30,6 +37,7 @@ from models.flux.attention import choose_attention
 from models.flux.float8 import native
 from models.flux.profiles import NetworkPair, Networks
 from models.flux.weight_streaming import WeightStream
+from models.load_errors import one_line
 from models.memory.plans import HOST_PLAN, Machine, MemoryPlan, choose_plan
 from models.preview import Preview
 from models.text import TextEncoders
@@ -39,6 +47,12 @@ log = logging.getLogger(__name__)
 SUMS_FILE = "SHA256SUMS"
 """The output of sha256sum for the files of a verified folder."""
 
+_BASE_NETWORKS = {
+    "text_encoder": CLIPTextModel,
+    "text_encoder_2": T5EncoderModel,
+    "transformer": FluxTransformer2DModel,
+    "vae": AutoencoderKL,
+}
 _CACHE_BYTES = 256 * 1024**2  # some 60 prompts of FLUX, or as many control maps at 2048x2048
 
 
@@ -92,20 +106,25 @@ def load(
 ) -> LoadedCheckpoint:
     """Load every part: bfloat16 on CUDA, float32 on the CPU, unless `dtype` says otherwise.
 
-    Raises CheckpointError when weights are missing, gated or damaged.
+    Raises CheckpointError for every error, for example when weights are missing, gated or damaged,
+    and DeviceLost when the device fails.
     """
+    with one_line(f"checkpoint {checkpoint.name} cannot be loaded"):
+        return _load(checkpoint, device, dtype, plan)
+
+
+def _load(
+    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None, plan: MemoryPlan
+) -> LoadedCheckpoint:
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     weight_stream = WeightStream(device)
     log.info("memory plan %s; attention on %s", plan, choose_attention(device))
-    try:
-        if checkpoint.verified is not None:
-            _verify(checkpoint.name, checkpoint.verified)
-        pipe = _load_pipe(checkpoint, device, dtype, plan, weight_stream)
-        annotators = checkpoint.load_annotators(_folder(checkpoint.annotators))
-        weights = _revisions(checkpoint)
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise CheckpointError(f"checkpoint {checkpoint.name} cannot be loaded: {reason}") from error
+    if checkpoint.verified is not None:
+        _verify(checkpoint.name, checkpoint.verified)
+    # The small parts first: a fault of theirs shows before 40 GB are read.
+    annotators = checkpoint.load_annotators(_folder(checkpoint.annotators))
+    pipe = _load_pipe(checkpoint, device, dtype, plan, weight_stream)
+    weights = _revisions(checkpoint)
     annotators.to(device)
     networks = Networks(
         NetworkPair(pipe.transformer, pipe.controlnet),
@@ -144,6 +163,8 @@ def _load_pipe(
 ) -> FluxControlNetPipeline:
     """The pipeline, with its large parts loaded directly onto their device."""
     base, controlnet = _folder(checkpoint.base), _folder(checkpoint.controlnet)
+    _check_files(base, controlnet, dtype)
+    tokenizers = load_tokenizers(base)
 
     networks_on_host = not plan.exact  # until they are converted to 8 bits
 
@@ -160,6 +181,7 @@ def _load_pipe(
             FluxTransformer2DModel, base, networks_on_host, subfolder="transformer"
         ),
         text_encoder_2=t5,
+        **tokenizers,
         dtype=dtype,
         use_safetensors=True,
     )
@@ -177,6 +199,23 @@ def stream_encoder(t5: T5EncoderModel, device: torch.device, weight_stream: Weig
     weight_stream.add(t5.encoder.block)
     t5.shared.to(device)
     t5.encoder.final_layer_norm.to(device)
+
+
+def _check_files(base: Path, controlnet: Path, dtype: torch.dtype) -> None:
+    """Raises ValueError or OSError of one line for files that the networks cannot be loaded from.
+
+    Reads no weights: a fault shows in a second, and nothing is loaded half.
+    """
+    index_file = base / "model_index.json"
+    index = read_json(index_file)
+    for name, network_class in _BASE_NETWORKS.items():
+        if list(index.get(name) or ())[-1:] != [network_class.__name__]:
+            raise ValueError(
+                f"{index_file}: {name} is {index.get(name)} and no {network_class.__name__}"
+            )
+        NetworkFiles(network_class, base / name).check(dtype)
+    read_json(base / "scheduler" / "scheduler_config.json")
+    NetworkFiles(FluxControlNetModel, controlnet).check(dtype)
 
 
 def _verify(name: str, folder: Path) -> None:
