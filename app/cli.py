@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
+import math
 import re
 import sys
 from pathlib import Path
@@ -16,9 +18,11 @@ from redis.exceptions import RedisError
 
 from app import VERSION
 from app.core.settings import Settings, load_settings
-from app.core.system.exit import refuse
+from app.core.system.exit import EXIT_CONFIG, exit_later, refuse
 from app.core.system.private_files import close_to_others, mask_others
 from app.core.telemetry import logs, tracing
+
+log = logging.getLogger(__name__)
 
 _SERVING = ("api", "worker")
 
@@ -83,6 +87,13 @@ def _parser() -> argparse.ArgumentParser:
 
     worker = commands.add_parser("worker", help="a worker process")
     worker.add_argument("kind", choices=["fetch", "cpu", "gpu", "finish", "webhooks"])
+    worker.add_argument(
+        "--back-off",
+        type=_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="before it exits because its model cannot be loaded, where every exit is a restart",
+    )
 
     health = commands.add_parser("health", help="0 when a process of this host is well")
     health.add_argument("kind", choices=["api", "worker"])
@@ -150,6 +161,13 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
+
+
 def _of_the_system(error: OSError) -> str:
     """One line; a disk that is full or must not be written to has its remedy."""
     where = f"{error.filename}: " if error.filename else ""
@@ -201,7 +219,11 @@ def _worker(arguments: argparse.Namespace) -> int:
     settings = load_settings()
     _keep_private(settings)
     require_access(settings.redis_url)
-    return run_worker(arguments.kind)
+    code = run_worker(arguments.kind)
+    if code == EXIT_CONFIG and arguments.back_off:
+        log.info("the worker exits in %g s, without its model until then", arguments.back_off)
+        exit_later(arguments.back_off, code)
+    return code
 
 
 def _keep_private(settings: Settings) -> None:

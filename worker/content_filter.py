@@ -18,4 +18,5 @@ def load_filter(settings: Settings) -> Classifier:
     # transformers would load the weights in threads, and a fork copies no threads.
     os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"
     transformers_log.disable_progress_bar()
+    transformers_log.set_verbosity_error()  # its tables of unfit tensors; Classifier names them
     return Classifier(settings.content_filter, settings.content_filter_labels)

@@ -3,7 +3,8 @@
 Order of a gpu worker: signals -> load the checkpoint -> warm up -> register with RQ -> work. A
 registered worker is ready. Exit codes: 0 after a requested stop, 70 when a job was stuck
 (in_process_worker), 71 when the device is lost, 78 when the checkpoint of a gpu worker or the
-content filter of a finish worker cannot be loaded.
+content filter of a finish worker cannot be loaded or warmed up: a restart would read 40 GB and fail
+again.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from rq.worker import BaseWorker
 from app.core.queueing.jobs import CPU, FETCH, FINISH, GPU, WEBHOOKS
 from app.core.queueing.workers import name_here
 from app.core.system.exit import EXIT_CONFIG
-from models.errors import CheckpointError
+from models.errors import CheckpointError, DeviceLost, ModelError
 from worker import torch_environment
 from worker.fetch_worker import FetchWorker
 from worker.forking_worker import ForkingWorker, PrepareWorker
@@ -74,8 +75,7 @@ def run_finish() -> int:
         try:
             runtime().content_filter = load_filter(runtime().settings)
         except CheckpointError as error:
-            log.error("%s", error)
-            return EXIT_CONFIG
+            return _refused(error, EXIT_CONFIG)
     return _work(InProcessWorker, FINISH)
 
 
@@ -92,20 +92,16 @@ def run_gpu() -> int:
     context = runtime()
     torch_environment.prepare(context.settings.data_dir)
     silence_libraries()
-    from worker.generate import EXIT_DEVICE_LOST, is_device_lost
+    from worker.generate import EXIT_DEVICE_LOST
     from worker.gpu_worker import GpuWorker
     from worker.model import load_checkpoint, metered_device
 
     try:
         context.checkpoint = load_checkpoint(context.settings)
+    except DeviceLost as error:
+        return _refused(error, EXIT_DEVICE_LOST)
     except CheckpointError as error:
-        log.error("%s", error)
-        return EXIT_CONFIG
-    except RuntimeError as error:
-        if not is_device_lost(error):
-            raise
-        log.critical("the device is lost; the process exits", exc_info=True)
-        return EXIT_DEVICE_LOST
+        return _refused(error, EXIT_CONFIG)
     context.meter.device = metered_device(context.checkpoint)
     return _work(GpuWorker, GPU)
 
@@ -117,6 +113,14 @@ WORKERS: dict[str, Callable[[], int]] = {
     FINISH: run_finish,
     WEBHOOKS: run_webhooks,
 }
+
+
+def _refused(error: ModelError, exit_code: int) -> int:
+    """The exit code of a worker that cannot start. Its log has one line, and the traceback only at
+    level debug."""
+    log.error("%s", error)
+    log.debug("the traceback of this error:", exc_info=error)
+    return exit_code
 
 
 def _import(*modules: str) -> None:

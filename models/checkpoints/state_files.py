@@ -25,7 +25,7 @@ def check_state(file: Path, expected: Mapping[str, Tensor], *, exact: bool) -> N
     for name, tensor in expected.items():
         stored = state.get(name)
         if not isinstance(stored, Tensor):
-            raise ValueError(f"{file}: tensor {name} is missing")  # noqa: TRY004  # a fault of data
+            raise ValueError(f"{file}: tensor {name} is missing")
         if stored.shape != tensor.shape:
             raise ValueError(
                 f"{file}: tensor {name} has the shape {list(stored.shape)} where "
@@ -44,10 +44,10 @@ def _read(file: Path) -> dict[Any, Any]:
         mapped = zipfile.is_zipfile(opened)
     try:
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # torch raises EOFError, KeyError, RuntimeError, UnpicklingError, ...
+    except Exception as error:  # EOFError, RuntimeError, UnpicklingError and more
         raise ValueError(f"{file}: is damaged: {reason_of(error)}") from error
     if isinstance(state, dict) and "optimizer" in state:
         state = state.get("model")  # a training checkpoint; controlnet_aux reads it the same way
     if not isinstance(state, dict):
-        raise ValueError(f"{file}: has no dictionary of tensors")  # noqa: TRY004  # a fault of data
+        raise ValueError(f"{file}: has no dictionary of tensors")
     return state

@@ -77,9 +77,7 @@ class NetworkFiles:
             else ("_class_name", kind.__name__)
         )
         if config.get(key) != expected:
-            raise ValueError(
-                f"{file}: {key} is {config.get(key)!r} where {expected!r} is expected"
-            )
+            raise ValueError(f"{file}: {key} is {config.get(key)!r} where {expected!r} is expected")
         try:
             with torch.device("meta"):
                 network = (
@@ -88,9 +86,7 @@ class NetworkFiles:
                     else kind.from_config(config)
                 )
         except Exception as error:  # a constructor with unfit arguments raises any class
-            raise ValueError(
-                f"{file}: describes no {kind.__name__}: {reason_of(error)}"
-            ) from error
+            raise ValueError(f"{file}: describes no {kind.__name__}: {reason_of(error)}") from error
         assert isinstance(network, nn.Module)
         return network
 

@@ -32,10 +32,8 @@ def load_tokenizers(base: Path) -> dict[str, Any]:
 
 def _load(tokenizer_class: Any, folder: Path, slow_files: tuple[str, ...]) -> Any:
     """slow_files: the files that may stand in place of tokenizer.json."""
-    required = ("tokenizer.json",)
-    if not (folder / required[0]).exists():
-        required = slow_files
-    for name in ("tokenizer_config.json", *required):
+    files = ("tokenizer.json",) if (folder / "tokenizer.json").exists() else slow_files
+    for name in ("tokenizer_config.json", *files):
         if not (folder / name).exists():
             raise ValueError(f"{folder / name}: is missing")
     for file in sorted(folder.glob("*.json")):

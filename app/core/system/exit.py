@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
@@ -15,3 +16,14 @@ def refuse(line: str) -> NoReturn:
     error = SystemExit(line)
     error.code = EXIT_CONFIG
     raise error
+
+
+def exit_later(seconds: float, code: int) -> NoReturn:
+    """Exit with `code` after a wait, or at once on SIGTERM.
+
+    A process that only waits replaces this one, so memory and devices are free meanwhile.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    wait = f"import sys, time; time.sleep({seconds!r}); sys.exit({code!r})"
+    os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", wait])
