@@ -61,10 +61,11 @@ class NetworkFiles:
         }
         _check_names(network, stored, file)
         expected = network.state_dict()
-        for name in sorted(stored.keys() & expected.keys()):
-            _check_tensor(name, stored[name], expected[name])
-        stored_dtypes = {tensor.dtype for tensor in stored.values()}
-        for lossy in sorted(name for name in stored_dtypes if _loses(name, dtype)):
+        loaded = {name: stored[name] for name in sorted(stored.keys() & expected.keys())}
+        for name, tensor in loaded.items():
+            _check_tensor(name, tensor, expected[name])
+        dtypes = {tensor.dtype for tensor in loaded.values()}
+        for lossy in sorted(name for name in dtypes if _loses(name, dtype)):
             log.info("%s: %s weights are cast to %s", self.folder, lossy, dtype)
 
     def _on_meta(self) -> nn.Module:

@@ -68,19 +68,20 @@ def _sharded(index: Path) -> dict[str, StoredTensor]:
     shards = read_json(index).get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
         raise ValueError(f"{index}: has no weight_map of file names")
+    files = [index.with_name(shard) for shard in sorted(set(shards.values()))]
+    absent = [file.name for file in files if not file.exists()]
+    if absent:
+        raise ValueError(f"{index}: names {absent[0]}, which is missing")
     tensors: dict[str, StoredTensor] = {}
-    for shard in sorted(set(shards.values())):
-        file = index.with_name(shard)
-        if not file.exists():
-            raise ValueError(f"{index}: names {shard}, which is missing")
+    for file in files:
         header = read_header(file)
-        misplaced = [name for name in header if shards.get(name) != shard]
+        misplaced = [name for name in header if shards.get(name) != file.name]
         if misplaced:
             raise ValueError(f"{file}: tensor {misplaced[0]} is not in this file by {index.name}")
         tensors |= header
-    absent = [name for name in shards if name not in tensors]
-    if absent:
-        raise ValueError(f"{index.with_name(shards[absent[0]])}: tensor {absent[0]} is missing")
+    for name, shard in shards.items():
+        if name not in tensors:
+            raise ValueError(f"{index.with_name(shard)}: tensor {name} is missing")
     return tensors
 
 
