@@ -54,7 +54,8 @@ def write_shards(folder: Path, stem: str, tensors: Tensors, largest: int, item_b
             room = largest
         shards[-1].append((name, shape))
         room -= size
-    places, total = {}, 0
+    places: dict[str, str] = {}
+    total = 0
     for number, shard in enumerate(shards, start=1):
         file = folder / f"{stem}-{number:05d}-of-{len(shards):05d}.safetensors"
         total += write_sparse(file, shard, item_bytes=item_bytes)

@@ -276,6 +276,40 @@ def test_a_model_that_needs_a_gpu_where_there_is_none(
     assert code == EXIT_CONFIG
 
 
+@pytest.mark.parametrize(
+    ("code", "arguments", "waits"),
+    [
+        (EXIT_CONFIG, ["--back-off", "600"], [(600.0, EXIT_CONFIG)]),
+        (EXIT_CONFIG, [], []),
+        (0, ["--back-off", "600"], []),
+        (71, ["--back-off", "600"], []),
+    ],
+)
+def test_a_worker_backs_off_only_if_its_model_cannot_be_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+    redis_server: str,
+    tmp_path: Path,
+    code: int,
+    arguments: list[str],
+    waits: list[tuple[float, int]],
+) -> None:
+    exits: list[tuple[float, int]] = []
+    monkeypatch.setenv("REDIS_URL", redis_server)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.setattr("app.commands.worker.run_worker", lambda _kind: code)
+    monkeypatch.setattr("app.cli.exit_later", lambda *wait: exits.append(wait))
+    assert main(["worker", "gpu", *arguments]) == code
+    assert exits == waits
+
+
+@pytest.mark.parametrize("back_off", ["-1", "soon", "inf", "nan"])
+def test_a_back_off_that_is_no_time(capsys: pytest.CaptureFixture[str], back_off: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["worker", "gpu", f"--back-off={back_off}"])
+    assert stopped.value.code == 2
+    assert "--back-off" in capsys.readouterr().err
+
+
 def test_weights_of_a_model_that_is_not_known(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

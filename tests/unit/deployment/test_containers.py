@@ -164,6 +164,15 @@ def test_a_stopped_container_has_the_grace_period_to_finish_its_job(
     assert grace_s("api") >= grace_s("gpu-worker")
 
 
+def test_workers_with_a_model_back_off_before_docker_restarts_them(
+    services: dict[str, Any],
+) -> None:
+    """Docker cannot see why a process ended, and waits for at most a minute."""
+    for name in ("demo-worker", "gpu-worker", "finish-worker"):
+        assert services[name]["restart"] == "unless-stopped"
+        assert services[name]["command"][-2:] == ["--back-off", "600"], name
+
+
 def test_the_token_is_a_secret_of_the_gpu_worker_alone(services: dict[str, Any]) -> None:
     assert [name for name, service in services.items() if "hf_token" in service["secrets"]] == [
         "gpu-worker"

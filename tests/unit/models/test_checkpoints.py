@@ -9,11 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from controlnet_aux.midas import MidasDetector
-from controlnet_aux.midas.midas.dpt_depth import DPTDepthModel
 from controlnet_aux.open_pose import OpenposeDetector
-from controlnet_aux.open_pose.model import bodypose_model
 from diffusers import AutoencoderKL, FluxControlNetModel, FluxTransformer2DModel
-from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
 from models.checkpoints import CHECKPOINTS, Checkpoint, LoadedCheckpoint, load
@@ -26,6 +23,7 @@ from models.errors import CheckpointError
 from models.pipeline import generate
 from models.spec import CHECKPOINT_NAMES, CONTROL_NAMES, GenerationSpec
 from tests.support.pictures import astronaut
+from tests.support.published_layout import write_annotators
 
 pytestmark = pytest.mark.torch
 
@@ -100,12 +98,7 @@ def hub(
     """
     annotators = tmp_path / "annotators"
     annotators.mkdir()
-    with torch.device("meta"):
-        depth = DPTDepthModel(path=None, backbone="vitb_rn50_384", non_negative=True)
-        pose = bodypose_model()
-    torch.save(_values(depth), annotators / "dpt_hybrid-midas-501f0c75.pt")
-    body = {name.split(".", 1)[1]: value for name, value in _values(pose).items()}
-    torch.save(body, annotators / "body_pose_model.pth")
+    write_annotators(annotators)
     folders = {
         "black-forest-labs/FLUX.1-dev": stand_in_checkpoint.base.folder,
         "Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro": stand_in_checkpoint.controlnet.folder,
@@ -119,14 +112,6 @@ def hub(
 
     monkeypatch.setattr("models.checkpoints.weights.snapshot_download", download)
     return folders
-
-
-def _values(network: nn.Module) -> dict[str, torch.Tensor]:
-    """Weights of the network's shapes that take no room in a file: one number, repeated."""
-    return {
-        name: torch.full((1,), 0.01).to(value.dtype).expand(value.shape)
-        for name, value in network.state_dict().items()
-    }
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from models.classifier import Classifier
 from models.errors import CheckpointError
@@ -49,3 +51,29 @@ def test_an_unknown_label_of_a_classifier_is_an_error(folder: Path) -> None:
 def test_a_missing_classifier_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         Classifier(str(tmp_path / "nothing"), ["nsfw"])
+
+
+@pytest.mark.parametrize("fault", ["missing", "shape", "cut", "config"])
+def test_a_damaged_classifier_is_an_error_of_one_line(
+    folder: Path, tmp_path: Path, fault: str
+) -> None:
+    """The library itself would go on with random weights, that is, with any verdict."""
+    copied = Path(shutil.copytree(folder, tmp_path / "copied"))
+    file = copied / "model.safetensors"
+    tensors = load_file(file)
+    if fault == "missing":
+        del tensors["classifier.1.weight"]
+    else:
+        tensors["classifier.1.weight"] = torch.zeros(2, 3)
+    save_file(tensors, file, metadata={"format": "pt"})
+    if fault == "cut":
+        file.write_bytes(file.read_bytes()[:-1])
+    if fault == "config":
+        (copied / "config.json").write_text("{")
+    with pytest.raises(CheckpointError) as refused:
+        Classifier(str(copied), ["nsfw"])
+    line = str(refused.value)
+    assert line.startswith(f"classifier {copied} cannot be loaded: ")
+    assert "\n" not in line
+    if fault in ("missing", "shape"):
+        assert line.endswith(": tensor classifier.1.weight is missing or has another shape")

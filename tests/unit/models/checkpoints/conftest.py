@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from models.checkpoints import Checkpoint
 
-_MEMORY_DISK = Path("/dev/shm")
+_MEMORY_DISK = Path("/dev/shm")  # noqa: S108  # a folder with a random name is made in it
 
 
 @pytest.fixture
