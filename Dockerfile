@@ -99,8 +99,10 @@ COPY LICENSE .
 COPY app app
 COPY models/*.py models/
 COPY models/checkpoints/*.py models/checkpoints/
+COPY models/checkpoints/validation models/checkpoints/validation
 COPY models/controls models/controls
 COPY models/flux models/flux
+COPY models/memory models/memory
 COPY models/sampling models/sampling
 COPY worker worker
 RUN python -m compileall -q app models worker

@@ -26,7 +26,7 @@ from models.checkpoints.architecture import (
     Architecture,
 )
 from models.checkpoints.checkpoint import UNION_MODES, Checkpoint, Part
-from models.checkpoints.state_files import check_state
+from models.checkpoints.validation.state_files import check_state
 from models.controls import Annotators
 
 _NON_COMMERCIAL = "FLUX.1 [dev] Non-Commercial License"

@@ -13,22 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import (
-    AutoencoderKL,
-    FluxControlNetModel,
-    FluxControlNetPipeline,
-    FluxTransformer2DModel,
-)
-from transformers import CLIPTextModel, T5EncoderModel
+from diffusers import FluxControlNetModel, FluxControlNetPipeline, FluxTransformer2DModel
+from transformers import T5EncoderModel
 
 from models.autoencoder import Autoencoder
 from models.cache import TensorCache
 from models.checkpoints.checkpoint import Checkpoint, Part
 from models.checkpoints.footprint import footprint
 from models.checkpoints.revisions import revision_of
-from models.checkpoints.tensor_check import NetworkFiles
-from models.checkpoints.tensor_files import read_json
-from models.checkpoints.tokenizer_check import load_tokenizers
+from models.checkpoints.validation.pipeline_check import check_pipeline
+from models.checkpoints.validation.tokenizer_check import load_tokenizers
 from models.checkpoints.weights import fetch
 from models.control_maps import ControlMaps
 from models.controls import Annotators
@@ -47,12 +41,6 @@ log = logging.getLogger(__name__)
 SUMS_FILE = "SHA256SUMS"
 """The output of sha256sum for the files of a verified folder."""
 
-_BASE_NETWORKS = {
-    "text_encoder": CLIPTextModel,
-    "text_encoder_2": T5EncoderModel,
-    "transformer": FluxTransformer2DModel,
-    "vae": AutoencoderKL,
-}
 _CACHE_BYTES = 256 * 1024**2  # some 60 prompts of FLUX, or as many control maps at 2048x2048
 
 
@@ -163,7 +151,7 @@ def _load_pipe(
 ) -> FluxControlNetPipeline:
     """The pipeline, with its large parts loaded directly onto their device."""
     base, controlnet = _folder(checkpoint.base), _folder(checkpoint.controlnet)
-    _check_files(base, controlnet, dtype)
+    check_pipeline(base, controlnet, dtype)
     tokenizers = load_tokenizers(base)
 
     networks_on_host = not plan.exact  # until they are converted to 8 bits
@@ -199,23 +187,6 @@ def stream_encoder(t5: T5EncoderModel, device: torch.device, weight_stream: Weig
     weight_stream.add(t5.encoder.block)
     t5.shared.to(device)
     t5.encoder.final_layer_norm.to(device)
-
-
-def _check_files(base: Path, controlnet: Path, dtype: torch.dtype) -> None:
-    """Raises ValueError or OSError of one line for files that the networks cannot be loaded from.
-
-    Reads no weights: a fault shows in a second, and nothing is loaded half.
-    """
-    index_file = base / "model_index.json"
-    index = read_json(index_file)
-    for name, network_class in _BASE_NETWORKS.items():
-        if list(index.get(name) or ())[-1:] != [network_class.__name__]:
-            raise ValueError(
-                f"{index_file}: {name} is {index.get(name)} and no {network_class.__name__}"
-            )
-        NetworkFiles(network_class, base / name).check(dtype)
-    read_json(base / "scheduler" / "scheduler_config.json")
-    NetworkFiles(FluxControlNetModel, controlnet).check(dtype)
 
 
 def _verify(name: str, folder: Path) -> None:

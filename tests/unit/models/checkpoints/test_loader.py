@@ -232,7 +232,7 @@ def test_weights_of_another_precision_are_cast_and_a_loss_is_logged(
     change_tensors(
         file, lambda tensors: tensors.update({name: t.to(dtype) for name, t in tensors.items()})
     )
-    with caplog.at_level("INFO", logger="models.checkpoints.tensor_check"):
+    with caplog.at_level("INFO", logger="models.checkpoints.validation.tensor_check"):
         loaded = load(copied, torch.device("cpu"), torch.bfloat16)
     assert {tensor.dtype for tensor in loaded.pipe.transformer.parameters()} == {torch.bfloat16}
     lines = [line for line in caplog.messages if line.startswith(str(file.parent))]

@@ -21,8 +21,8 @@ from transformers import CLIPTextModel, T5EncoderModel
 from app.core.findings import Level
 from app.core.settings import Settings
 from models.checkpoints import CHECKPOINTS
-from models.checkpoints.tensor_check import NetworkFiles
-from models.checkpoints.tensor_files import read_header
+from models.checkpoints.validation.tensor_check import NetworkFiles
+from models.checkpoints.validation.tensor_files import read_header
 from models.checkpoints.weights import find
 from tests.support.published_layout import BASE_SIZES, UNION_PRO_2
 from tests.support.servers import ROOT

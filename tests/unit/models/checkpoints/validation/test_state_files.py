@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from models.checkpoints.flux_dev_union_pro import load_annotators
-from models.checkpoints.state_files import check_state
+from models.checkpoints.validation.state_files import check_state
 from tests.support.published_layout import write_annotators
 
 pytestmark = pytest.mark.torch

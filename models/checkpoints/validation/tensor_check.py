@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.checkpoints.tensor_files import (
+from models.checkpoints.validation.tensor_files import (
     StoredTensor,
     read_json,
     stored_tensors,

@@ -12,7 +12,7 @@ from typing import Any
 
 from transformers import CLIPTokenizer, T5TokenizerFast
 
-from models.checkpoints.tensor_files import read_json
+from models.checkpoints.validation.tensor_files import read_json
 from models.load_errors import reason_of
 
 _PADDED_TO = 128  # T5's embedding has 32128 rows for 32100 tokens

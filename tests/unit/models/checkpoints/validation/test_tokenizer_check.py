@@ -12,7 +12,7 @@ from transformers import CLIPTokenizer
 
 from models.checkpoints import Checkpoint
 from models.checkpoints import demo as demo_module
-from models.checkpoints.tokenizer_check import load_tokenizers
+from models.checkpoints.validation.tokenizer_check import load_tokenizers
 
 pytestmark = pytest.mark.torch
 
