@@ -8,15 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
+from models.device_errors import DeviceFault, device_fault
 from models.errors import CheckpointError, DeviceLost, OutOfMemory
 
-_LOST_DEVICE = frozenset({46, 214, 220, 714, 719, 721, 802, 999})
-"""Codes of the CUDA runtime after which a new process may succeed: the device is unavailable,
-uncorrectable ECC or NVLink errors, faults of the hardware stack or of a launch, a contained error,
-a system that is not ready, an unknown error. Others (no kernel image for this card, an old driver)
-come back at every start."""
+_HARDWARE_TEXTS = (
+    "uncorrectable ECC error encountered",
+    "uncorrectable NVLink error detected during the execution",
+    "hardware stack error",
+    "unspecified launch failure",
+    "CUDA-capable device(s) is/are busy or unavailable",
+    "system not yet initialized",
+    "unknown error",
+)
+"""Texts of errors after which a new process may succeed. Other lost devices (an illegal access, a
+failed assertion) are faults of a kernel, which would come back at every start."""
 
 
 @contextmanager
@@ -31,22 +36,19 @@ def one_line(subject: str) -> Iterator[None]:
     except (CheckpointError, DeviceLost):
         raise
     except Exception as error:  # the libraries have no common class of errors
-        if isinstance(error, torch.AcceleratorError) and _code(error) in _LOST_DEVICE:
-            raise DeviceLost(f"{subject}: {reason_of(error)}") from error
-        raise CheckpointError(f"{subject}: {reason_of(error)}") from error
+        fault = device_fault(error)
+        transient = any(text in str(error) for text in _HARDWARE_TEXTS)
+        ended_by = DeviceLost if fault is DeviceFault.DEVICE_LOST and transient else CheckpointError
+        raise ended_by(f"{subject}: {reason_of(error)}") from error
 
 
 def reason_of(error: Exception) -> str:
     """One line that says what happened and, if the text alone does not, which class it is."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    if isinstance(error, torch.OutOfMemoryError | OutOfMemory):
-        return "the device has too little free memory; stop what else uses it, or take a larger one"
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator: " in line:
         return "the host has too little free memory"
+    if isinstance(error, OutOfMemory) or device_fault(error) is DeviceFault.OUT_OF_MEMORY:
+        return "the device has too little free memory; stop what else uses it, or take a larger one"
     if line and isinstance(error, OSError | ValueError):
         return line
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
-
-
-def _code(error: torch.AcceleratorError) -> int | None:
-    return getattr(error, "error_code", None)

@@ -42,11 +42,6 @@ log = logging.getLogger(__name__)
 EXIT_DEVICE_LOST = 71
 
 
-def is_device_lost(error: BaseException) -> bool:
-    """A CUDA context cannot recover, so the process has to end with EXIT_DEVICE_LOST."""
-    return device_fault(error) is DeviceFault.DEVICE_LOST
-
-
 def generate(request_id: str) -> DeferredWork | None:
     """RQ job: blob `ID:control` -> blobs `ID:pixels:i`, blob `ID:map` (raw RGB, unless the map is
     in `ID:control` already), and the measurements in the record.
@@ -69,11 +64,11 @@ def _generate(context: Runtime, record: RequestRecord, execution: str) -> Callab
 
 @contextmanager
 def _exit_if_device_is_lost(before_exit: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """When the lease of the job expires, another process gets it."""
+    """A CUDA context cannot recover. When the lease of the job expires, another process gets it."""
     try:
         yield
     except RuntimeError as error:
-        if not is_device_lost(error):
+        if device_fault(error) is not DeviceFault.DEVICE_LOST:
             raise
         log.critical("the device is lost; the process exits", exc_info=True)
         before_exit()
