@@ -14,7 +14,6 @@ from app.core.queueing.jobs import CPU, Jobs
 from app.core.redis.connection import connect
 from app.core.settings import Settings
 from app.core.system.exit import EXIT_CONFIG
-from models.errors import CheckpointError, DeviceLost
 from tests.support.servers import ROOT, environment, running_redis
 from tests.support.waiting import until
 from worker import in_process_worker, main
@@ -63,48 +62,6 @@ def test_a_content_filter_that_cannot_be_loaded_stops_the_worker(
     monkeypatch.setattr("models.classifier.torch.set_num_threads", lambda _: None)
     monkeypatch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "0")
     assert main.run_finish() == EXIT_CONFIG
-
-
-@pytest.mark.torch
-@pytest.mark.parametrize(
-    ("error", "exit_code", "line"),
-    [
-        (CheckpointError("owner/name is gated"), EXIT_CONFIG, "owner/name is gated"),
-        (DeviceLost("the card fell off the bus"), 71, "the card fell off the bus"),
-        (MemoryError(), EXIT_CONFIG, "the host has too little free memory"),
-        (RuntimeError("cuBLAS\nat line 3"), EXIT_CONFIG, "RuntimeError: cuBLAS"),
-        (KeyError("kernel"), EXIT_CONFIG, "KeyError: 'kernel'"),
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("step", ["load", "_warm_up"])
-def test_any_error_of_the_start_of_a_gpu_worker_is_one_line_and_an_exit_code(
-    worker_runtime: Runtime,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    step: str,
-    error: Exception,
-    exit_code: int,
-    line: str,
-) -> None:
-    def fail(*_: object) -> None:
-        raise error
-
-    worker_runtime.settings = Settings(checkpoint="demo")
-    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "unused")  # else the start would set it
-    monkeypatch.setattr("worker.model.load", lambda *_: None)
-    monkeypatch.setattr(f"worker.model.{step}", fail)
-    with caplog.at_level("INFO", logger="worker.main"):
-        assert main.run_gpu() == exit_code
-    [record] = [record for record in caplog.records if record.name == "worker.main"]
-    assert record.message.endswith(line)
-    assert "\n" not in record.message
-    assert record.exc_info is None
-    caplog.clear()
-    with caplog.at_level("DEBUG", logger="worker.main"):
-        main.run_gpu()
-    assert caplog.records[-1].exc_info is not None
 
 
 def test_a_worker_renews_leases_and_runs_maintenance_every_two_seconds(

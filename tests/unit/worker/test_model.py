@@ -1,4 +1,4 @@
-"""How a gpu worker starts: the profiles it warms, what it logs, and a device lost meanwhile."""
+"""How a gpu worker starts: the profiles it warms, what it logs, and how it fails."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from app.core.settings import Settings
+from app.core.system.exit import EXIT_CONFIG
 from models.flux.compilation import CompileStats
 from models.spec import GenerationSpec
 from worker import main, model
@@ -116,20 +117,49 @@ def gpu_worker(worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Iter
         signal.signal(signum, handler)
 
 
+ECC = "CUDA error: uncorrectable ECC error encountered"
+ILLEGAL = "Triton Error [CUDA]: an illegal memory access was encountered"
+
+
 @pytest.mark.usefixtures("gpu_worker")
 @pytest.mark.parametrize(
-    "error",
+    ("error", "exit_code", "reason"),
     [
-        torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered"),
-        RuntimeError("Triton Error [CUDA]: an illegal memory access was encountered"),
+        (torch.AcceleratorError(ECC), 71, f"AcceleratorError: {ECC}"),
+        (RuntimeError(ILLEGAL), EXIT_CONFIG, f"RuntimeError: {ILLEGAL}"),
+        (torch.OutOfMemoryError("CUDA out of memory."), EXIT_CONFIG, "too little free memory"),
+        (MemoryError(), EXIT_CONFIG, "the host has too little free memory"),
+        (RuntimeError("cuBLAS\nat line 3"), EXIT_CONFIG, "RuntimeError: cuBLAS"),
+        (KeyError("kernel"), EXIT_CONFIG, "KeyError: 'kernel'"),
     ],
     ids=str,
 )
-def test_a_device_lost_while_the_checkpoint_loads_ends_the_worker_with_71(
-    monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+@pytest.mark.parametrize(
+    ("step", "subject"), [("load", "cannot be served"), ("_warm_up", "failed its warm-up")]
+)
+def test_an_error_of_the_start_is_one_line_and_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    step: str,
+    subject: str,
+    error: Exception,
+    exit_code: int,
+    reason: str,
 ) -> None:
-    def load(_settings: Settings) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(model, "load_checkpoint", load)
-    assert main.run_gpu() == 71
+    monkeypatch.setattr(model, "best_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(model, "load", lambda *_, **__: None)
+    monkeypatch.setattr(model, "_served_profiles", lambda *_: ["exact"])
+    monkeypatch.setattr(model, step, fail)
+    with caplog.at_level("INFO", logger="worker.main"):
+        assert main.run_gpu() == exit_code
+    [record] = [record for record in caplog.records if record.name == "worker.main"]
+    assert record.message.startswith(f"checkpoint demo {subject}: ")
+    assert reason in record.message
+    assert "\n" not in record.message
+    assert record.exc_info is None
+    with caplog.at_level("DEBUG", logger="worker.main"):
+        main.run_gpu()
+    assert caplog.records[-1].exc_info is not None
