@@ -103,7 +103,7 @@ def test_a_larger_card_never_allows_smaller_pictures_with_the_same_plan(
     for card in range(10, 144):
         plan = choose_plan(needs, Machine.of_size(card, 64), profile)
         sizes.setdefault(plan.name, []).append(plan.max_pixels or 0)
-    assert list(sizes)[0] == "8-bit-streamed"
+    assert next(iter(sizes)) == "8-bit-streamed"
     assert list(sizes)[-1] == "exact-and-8-bit"
     assert all(pixels == sorted(pixels) for pixels in sizes.values())
 
