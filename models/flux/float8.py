@@ -3,7 +3,8 @@
 Weights are rounded once, with one scale per output channel; activations in every call, with one
 scale per token. Products are summed in float32. A device without 8-bit matrix units rounds the same
 way and multiplies in the model's dtype: the same result up to the order of sums, but not faster.
-Format: e4m3 (Micikevicius et al., arXiv 2209.05433).
+Format: e4m3 (Micikevicius et al., arXiv 2209.05433). models/flux/modulation.py has the layers that
+multiply a single row.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from models.flux.modulation import Int8Modulation
 
 FORMAT = torch.float8_e4m3fn
 LARGEST = torch.finfo(FORMAT).max
@@ -74,10 +77,11 @@ def native(device: torch.device) -> bool:
 
 
 def in_float8(network: Network, place: torch.device, native: bool) -> Network:
-    """A copy of a FLUX network on `place` whose blocks' large Linear layers are Float8Linear.
+    """A copy of a FLUX network on `place` whose blocks' large Linear layers are Float8Linear, and
+    whose modulations are Int8Modulation.
 
-    All other tensors are shared with `network` and move to `place` too. The modulations keep their
-    dtype: they multiply a single row, so 8 bits would save nothing.
+    All other tensors are shared with `network` and move to `place` too: biases, the norms of
+    queries and keys, and the layers outside the blocks.
     """
     shared: dict[int, Any] = {
         id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())
@@ -90,14 +94,16 @@ def in_float8(network: Network, place: torch.device, native: bool) -> Network:
     return on_place
 
 
-def _replace(module: nn.Module, place: torch.device, native: bool) -> None:
+def _replace(
+    module: nn.Module, place: torch.device, native: bool, modulation: bool = False
+) -> None:
     for name, child in module.named_children():
-        if name.startswith("norm"):
-            continue
-        if isinstance(child, nn.Linear) and _fits(child):
+        if not isinstance(child, nn.Linear):
+            _replace(child, place, native, modulation=name.startswith("norm"))
+        elif modulation:
+            setattr(module, name, Int8Modulation(child, place))
+        elif _fits(child):
             setattr(module, name, Float8Linear(child, place, native))
-        else:
-            _replace(child, place, native)
 
 
 def _fits(linear: nn.Linear) -> bool:

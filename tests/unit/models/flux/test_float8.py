@@ -10,6 +10,7 @@ from torch import nn
 
 from models.checkpoints import LoadedCheckpoint
 from models.flux.float8 import Float8Linear, in_float8, native
+from models.flux.modulation import Int8Modulation
 
 pytestmark = pytest.mark.torch
 
@@ -103,6 +104,16 @@ def test_a_network_shares_all_but_its_large_linears(stand_in: LoadedCheckpoint) 
     rounded = [name for name, part in copied.named_modules() if isinstance(part, Float8Linear)]
     assert rounded
     assert not [name for name in rounded if ".norm" in name or "blocks" not in name]
+    modulations = [
+        name for name, part in copied.named_modules() if isinstance(part, Int8Modulation)
+    ]
+    assert modulations
+    assert not [name for name in modulations if ".norm" not in name or "blocks" not in name]
+    assert not [
+        name
+        for name, part in copied.named_modules()
+        if isinstance(part, nn.Linear) and "blocks" in name
+    ]
     own = dict(network.named_parameters())
     assert all(parameter is own[name] for name, parameter in copied.named_parameters())
     assert {part.weight.dtype for part in copied.modules() if isinstance(part, Float8Linear)} == {
