@@ -11,7 +11,13 @@ from models.checkpoints import CHECKPOINTS
 from models.checkpoints.footprint import footprint
 from models.errors import CheckpointError
 from models.geometry import MAX_SIDE
-from models.memory.activations import Arithmetic, decoding_bytes, evaluation_bytes, largest_pixels
+from models.memory.activations import (
+    Arithmetic,
+    decoding_bytes,
+    evaluation_bytes,
+    largest_pixels,
+    tiled_bytes,
+)
 from models.memory.footprint import Footprint
 from models.memory.plans import (
     CARD_RESERVE,
@@ -58,6 +64,7 @@ def test_the_plan_of_usual_machines_fits_them(
     assert plan.max_pixels is not None
     assert 1024 * 1024 <= plan.max_pixels <= MAX_SIDE**2
     room = machine.free - plan.weights - CARD_RESERVE
+    assert tiled_bytes(plan.max_pixels) <= room
     for arithmetic, served in ((Arithmetic.EXACT, plan.exact), (Arithmetic.FLOAT8, plan.float8)):
         assert not served or evaluation_bytes(plan.max_pixels, arithmetic, True) <= room
     assert decoding_bytes(plan.tile_above) <= room
@@ -77,7 +84,7 @@ def test_8_bits_stand_beside_16_only_where_the_largest_picture_fits_in_both(
     needs: Footprint,
 ) -> None:
     weights = needs.networks + needs.float8_beside + needs.encoders + needs.rest
-    room = evaluation_bytes(MAX_SIDE**2, Arithmetic.FLOAT8, True)
+    room = evaluation_bytes(MAX_SIDE**2, Arithmetic.EXACT, True)
     enough = Machine(weights + CARD_RESERVE + room, HOST_RESERVE)
     assert choose_plan(needs, enough, "exact").name == "exact-and-8-bit"
     less = replace(enough, free=enough.free - 1_000_000)
@@ -157,7 +164,7 @@ ROUND = Footprint(
     largest_encoder_block=300_000_000,
     rest=1_000_000_000,
 )
-SMALLEST = evaluation_bytes(1024 * 1024, Arithmetic.FLOAT8, True) + CARD_RESERVE
+SMALLEST = tiled_bytes(1024 * 1024) + CARD_RESERVE
 USUAL = evaluation_bytes(2048 * 2048, Arithmetic.FLOAT8, True) + CARD_RESERVE
 
 
