@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -221,3 +224,31 @@ def test_the_bytes_of_the_plans_in_16_bits(profile: str, plan: MemoryPlan) -> No
 def test_without_a_card_pictures_beyond_2048_by_2048_are_tiled() -> None:
     assert HOST_PLAN.tile_above == 4_194_304
     assert HOST_PLAN.max_pixels is None
+
+
+def documented_rows() -> list[tuple[int, str, list[str]]]:
+    """Card in GB, profile and the other cells of each row of the table in docs/performance.md."""
+    rows = []
+    text = (Path(__file__).parents[4] / "docs" / "performance.md").read_text()
+    for card, profiles, *cells in re.findall(
+        r"^\| (\d+) GB \| (.+?) \| `(.+?)` \| (.+?) GB \| (.+?) GB \| (.+?) \|$", text, re.MULTILINE
+    ):
+        named = PROFILE_NAMES if profiles == "any" else profiles.replace("`", "").split(", ")
+        rows += [(int(card), profile, cells) for profile in named]
+    return rows
+
+
+def test_the_documented_table_has_every_card_and_profile() -> None:
+    documented = [(card, profile) for card, profile, _ in documented_rows()]
+    assert sorted(documented) == sorted(product(CARDS, PROFILE_NAMES))
+
+
+@pytest.mark.parametrize("ram", RAMS)
+@pytest.mark.parametrize(("card", "profile", "cells"), documented_rows())
+def test_the_documented_plans_are_those_that_are_chosen(
+    needs: Footprint, card: int, profile: str, cells: list[str], ram: int
+) -> None:
+    plan = choose_plan(needs, Machine.of_size(card, ram), profile)
+    side = math.isqrt(plan.max_pixels or 0) // 16 * 16
+    chosen = [plan.name, f"{plan.weights / 1e9:.1f}", f"{plan.host / 1e9:.1f}", f"{side}x{side}"]
+    assert chosen == cells
