@@ -21,7 +21,9 @@ from triton import knobs
 
 from tools.kernelgen.missing_card import Card, in_place_of
 
-_LIBRARY_CALL = re.compile(r"= torch\.ops\.\w+\.(\w+)|\bextern_kernels\.(\w+)\(")
+_LIBRARY_CALL = re.compile(
+    r"^\s+\w+ = torch\.ops\.\w+\.(\w+)\.|^\s+extern_kernels\.(\w+)\(", re.MULTILINE
+)
 _RESOURCES = re.compile(r"REG:(\d+) STACK:(\d+)")
 
 
