@@ -8,6 +8,7 @@ networks: another shape may change the order of sums, and `exact` changes no bit
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,6 +26,7 @@ def fuse_projections(block: nn.Module) -> None:
     diffusers' method of this name keeps them, initializes the new ones at random first, and takes
     the numbers for that from the global generator.
     """
+    attention: Any
     for attention in block.modules():
         if getattr(attention, "fused_projections", None) is not False:
             continue

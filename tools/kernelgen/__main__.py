@@ -17,17 +17,17 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from tools.gpubench.shapes import FULL
+from tools.kernelgen.cards import CARDS
 
 
 def main() -> int:
     options = _parser().parse_args()
-    # Imported here, because the modules load torch: seconds that a wrong option should not cost.
-    from tools.kernelgen.missing_card import CARDS
-    from tools.kernelgen.table import rows_of, table
-
     unknown = set(options.arch) - CARDS.keys()
     if unknown:
         raise SystemExit(f"bench kernels: no card of sm_{min(unknown)} is known")
+    # Imported here, because torch needs seconds to load that a wrong option should not cost.
+    from tools.kernelgen.table import rows_of, table
+
     work = partial(rows_of, shape=FULL, out=options.out)
     # torch caches what it read of a card, so each architecture gets a process of its own.
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--arch",
         type=lambda text: [int(arch) for arch in text.split(",")],
-        default=[80, 89, 90, 120],
+        default=list(CARDS),
         help="comma-separated numbers, 90 for sm_90",
     )
     parser.add_argument("--out", type=Path, help="folder for the generated code")

@@ -19,7 +19,8 @@ from typing import Any
 from torch._inductor.codecache import PyCodeCache
 from triton import knobs
 
-from tools.kernelgen.missing_card import Card, in_place_of
+from tools.kernelgen.cards import Card
+from tools.kernelgen.missing_card import in_place_of
 
 _LIBRARY_CALL = re.compile(
     r"^\s+\w+ = torch\.ops\.\w+\.(\w+)\.|^\s+extern_kernels\.(\w+)\(", re.MULTILINE

@@ -7,7 +7,6 @@ own; only the step that would load the generated code onto a card is left out.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -24,8 +23,10 @@ from torch.nn import functional
 from models.flux.compilation import compile_blocks
 from models.flux.float8 import in_float8
 from tools.gpubench.shapes import Shape
-from tools.kernelgen.missing_card import Card, in_place_of
+from tools.kernelgen.cards import Card
+from tools.kernelgen.missing_card import in_place_of
 
+BLOCKS = ("double", "single")
 DTYPES = ("bfloat16", "8 bits")
 SIZES = ((4096, 512), (4096, 513), (1024, 512), (16384, 513))
 """Image and text tokens of the calls: the ControlNet has one text token more, for its mode."""
@@ -38,38 +39,36 @@ attention (models/flux/float8.py, models/flux/attention.py). Both modules ask a 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """name: double or single, and the dtype. code: a Python module. seconds: to generate it."""
+    """name: block and dtype. code: a Python module. seconds: to generate it."""
 
     name: str
     code: str
     seconds: float
 
 
-def generate(card: Card, shape: Shape, dtype: str) -> Iterator[Graph]:
-    """Every graph that the blocks compile for `SIZES`: one for each kind of block, if sizes are
-    symbols in them."""
+def generate(card: Card, shape: Shape, block: str, dtype: str) -> list[Graph]:
+    """The graphs that one kind of block compiles for `SIZES`: a single one, if sizes are symbols
+    in it."""
     with torch.device("meta"):
         network = FluxTransformer2DModel(
-            num_layers=1, num_single_layers=1, guidance_embeds=True, **shape.flux
+            num_layers=block == "double", num_single_layers=block == "single", **shape.flux
         )
     network = network.to(torch.bfloat16).eval().requires_grad_(False)
     if dtype == "8 bits":
         network = in_float8(network, torch.device("meta"), card.capability >= _FLOAT8)
+    backend = _Backend(card)
+    compiled = [*network.transformer_blocks, *network.single_transformer_blocks]
     torch._dynamo.reset()
+    compile_blocks(compiled, backend)
+    graphs = []
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         network.to_empty(device="cuda")
-        for kind, (block,) in (
-            ("double", network.transformer_blocks),
-            ("single", network.single_transformer_blocks),
-        ):
-            backend = _Backend(card)
-            compile_blocks([block], backend)
-            for size in SIZES:
-                start = time.perf_counter()
-                block(**_inputs(network, *size))
-                seconds = time.perf_counter() - start
-                for code in backend.take():
-                    yield Graph(f"{kind}, {dtype}", code, seconds)
+        for size in SIZES:
+            start = time.perf_counter()
+            compiled[0](**_inputs(network, *size))
+            seconds = time.perf_counter() - start
+            graphs += [Graph(f"{block}, {dtype}", code, seconds) for code in backend.take()]
+    return graphs
 
 
 def _inputs(network: Any, image_tokens: int, text_tokens: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -22,41 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What Inductor reads of a card. shared_memory: bytes that a block of threads can have."""
-
-    name: str
-    major: int
-    minor: int
-    multi_processor_count: int
-    max_threads_per_multi_processor: int
-    shared_memory_per_block_optin: int
-    L2_cache_size: int
-    total_memory: int
-    warp_size: int = 32
-    regs_per_multiprocessor: int = 65536
-    max_threads_per_block: int = 1024
-    shared_memory_per_block: int = 49152
-    gcnArchName: str = ""
-
-    @property
-    def capability(self) -> tuple[int, int]:
-        return self.major, self.minor
-
-    @property
-    def target(self) -> GPUTarget:
-        return GPUTarget("cuda", self.major * 10 + self.minor, self.warp_size)
-
-
-CARDS = {
-    80: Card("A100", 8, 0, 108, 2048, 166912, 40 * 2**20, 80 * 2**30),
-    89: Card("RTX 4090", 8, 9, 128, 1536, 101376, 72 * 2**20, 24 * 2**30),
-    90: Card("H200", 9, 0, 132, 2048, 232448, 50 * 2**20, 141 * 10**9),
-    120: Card("RTX 5090", 12, 0, 170, 1536, 101376, 96 * 2**20, 32 * 2**30),
-}
-"""A card of each architecture, by the number in sm_80."""
+from tools.kernelgen.cards import Card
 
 
 @contextmanager
@@ -107,7 +73,7 @@ class _Driver:
         self._card = card
 
     def get_current_target(self) -> GPUTarget:
-        return self._card.target
+        return GPUTarget("cuda", self._card.major * 10 + self._card.minor, self._card.warp_size)
 
     def get_active_torch_device(self) -> torch.device:
         return torch.device("cuda", 0)

@@ -7,12 +7,13 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from tools.gpubench.shapes import Shape
+from tools.kernelgen.cards import CARDS
 from tools.kernelgen.cubins import CompiledGraph, compile_kernels
-from tools.kernelgen.generation import DTYPES, generate
-from tools.kernelgen.missing_card import CARDS
+from tools.kernelgen.generation import BLOCKS, DTYPES, generate
 
 _HEAD = (
     "architecture",
@@ -45,8 +46,8 @@ def rows_of(arch: int, shape: Shape, out: Path | None) -> list[Row]:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     rows = []
-    for dtype in DTYPES:
-        for graph in generate(CARDS[arch], shape, dtype):
+    for dtype, block in product(DTYPES, BLOCKS):
+        for graph in generate(CARDS[arch], shape, block, dtype):
             if out is not None:
                 out.mkdir(parents=True, exist_ok=True)
                 (out / f"sm_{arch} {graph.name}.py").write_text(graph.code)
