@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from models.flux.joint_attention import join_rotated_streams
+
 _GRAPHS_OF_A_BLOCK = 32
 """Two networks, two dtypes and a few layouts share a block's code; torch's default is 8."""
 
@@ -26,6 +28,7 @@ def compile_blocks(
         return
     torch._dynamo.config.recompile_limit = _GRAPHS_OF_A_BLOCK
     for block in blocks:
+        join_rotated_streams(block)
         block.compile(fullgraph=True, dynamic=True, backend=backend)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-_PROJECTIONS = {
+PROJECTIONS = {
     "to_qkv": ("to_q", "to_k", "to_v"),
     "to_added_qkv": ("add_q_proj", "add_k_proj", "add_v_proj"),
 }
@@ -30,7 +30,7 @@ def fuse_projections(block: nn.Module) -> None:
     for attention in block.modules():
         if getattr(attention, "fused_projections", None) is not False:
             continue
-        for fused, names in _PROJECTIONS.items():
+        for fused, names in PROJECTIONS.items():
             if hasattr(attention, names[0]):
                 setattr(attention, fused, _fused([getattr(attention, name) for name in names]))
                 for name in names:
