@@ -1,5 +1,11 @@
 """8-bit linears against torchao's row-wise e4m3: the same scales, numbers and products.
 
+Not part of the suite, and torchao is no dependency: diffusers imports torchao wherever it is
+installed, so every other test would run in another environment than the server. Run it with
+
+    pip install --no-deps --target build/torchao torchao==0.18.0
+    PYTHONPATH=build/torchao python -m pytest tests/oracles/float8_oracle.py
+
 Given float32 and our smallest maximum, torchao's scales and numbers are ours bit for bit. By
 default it differs in two ways:
 - it divides the largest number of a row in the dtype of the row, so in bfloat16 its scale is
