@@ -83,7 +83,8 @@ def in_float8(network: Network, place: torch.device, native: bool) -> Network:
     whose modulations are Int8Modulation.
 
     All other tensors are shared with `network` and move to `place` too: biases, the norms of
-    queries and keys, and the layers outside the blocks.
+    queries and keys, and the layers outside the blocks. Query, key and value become one layer
+    (models/flux/projections.py), whose bias is not shared.
     """
     shared: dict[int, Any] = {
         id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())
