@@ -72,12 +72,12 @@ def _heads(
 def _rotated(heads: Tensor, rotary: Rotary) -> Tensor:
     """[1, n, heads, width]: each pair of neighbours turned by its angle, in float32."""
     cosine, sine = (table[:, None, :] for table in rotary)
-    even, odd = heads.unflatten(-1, (-1, 2)).unbind(-1)
+    even, odd = heads.reshape(*heads.shape[:-1], -1, 2).unbind(-1)
     turned = torch.stack((-odd, even), dim=-1).flatten(-2)
     return (heads.float() * cosine + turned.float() * sine).to(heads.dtype)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """[1, n, heads, width] -> [1, n, heads * width]."""
-    by_head = (part.transpose(1, 2) for part in (query, key, value))
-    return functional.scaled_dot_product_attention(*by_head).transpose(1, 2).flatten(2)
+    query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+    return functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
