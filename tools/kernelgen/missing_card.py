@@ -19,6 +19,7 @@ from torch._dynamo import device_interface
 from torch._inductor.runtime.hints import DeviceProperties
 from torch._inductor.runtime.triton_helpers import skip_gpu_driver_setup
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._triton import has_triton
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
@@ -61,8 +62,9 @@ def in_place_of(card: Card) -> Iterator[None]:
                 compile_threads=1, force_disable_caches=True, use_static_cuda_launcher=False
             )
         )
-        DeviceProperties.create.cache_clear()
-        patches.callback(DeviceProperties.create.cache_clear)
+        for cached in (DeviceProperties.create, has_triton):  # both ask torch.cuda
+            cached.cache_clear()
+            patches.callback(cached.cache_clear)
         yield
 
 
