@@ -6,23 +6,29 @@ symbols in the graphs, so a new size compiles nothing. Knows no checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
+
+from models.flux.joint_attention import join_rotated_streams
 
 _GRAPHS_OF_A_BLOCK = 32
 """Two networks, two dtypes and a few layouts share a block's code; torch's default is 8."""
 
 
-def compile_blocks(blocks: Iterable[nn.Module], backend: str = "inductor") -> None:
+def compile_blocks(
+    blocks: Iterable[nn.Module], backend: str | Callable[..., Any] = "inductor"
+) -> None:
     """Compile `blocks` in place. torch compiles them at their first call. Does nothing where
     TORCH_COMPILE_DISABLE is set, which `fullgraph` would turn into an error."""
     if torch._dynamo.config.disable:
         return
     torch._dynamo.config.recompile_limit = _GRAPHS_OF_A_BLOCK
     for block in blocks:
+        join_rotated_streams(block)
         block.compile(fullgraph=True, dynamic=True, backend=backend)
 
 

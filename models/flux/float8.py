@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.flux.modulation import Int8Modulation
+from models.flux.projections import fuse_projections
 
 FORMAT = torch.float8_e4m3fn
-LARGEST = torch.finfo(FORMAT).max
 _MULTIPLE = 16
 """Matrix units require both sides of a weight to be multiples of this."""
 
@@ -60,8 +60,10 @@ class Float8Linear(nn.Module):
 
 def _rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
     """The rows in 8 bits and their scales, float32 [n, 1]."""
-    scale = rows.abs().amax(dim=-1, keepdim=True).float().clamp(min=1e-12) / LARGEST
-    return (rows.float() / scale).clamp(-LARGEST, LARGEST).to(FORMAT), scale
+    # Not a global: the compiler would pass it to every graph as an input, a float64 on the CPU.
+    largest = torch.finfo(FORMAT).max
+    scale = rows.abs().amax(dim=-1, keepdim=True).float().clamp(min=1e-12) / largest
+    return (rows.float() / scale).clamp(-largest, largest).to(FORMAT), scale
 
 
 def native(device: torch.device) -> bool:
@@ -81,7 +83,8 @@ def in_float8(network: Network, place: torch.device, native: bool) -> Network:
     whose modulations are Int8Modulation.
 
     All other tensors are shared with `network` and move to `place` too: biases, the norms of
-    queries and keys, and the layers outside the blocks.
+    queries and keys, and the layers outside the blocks. Query, key and value become one layer
+    (models/flux/projections.py), whose bias is not shared.
     """
     shared: dict[int, Any] = {
         id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())
@@ -89,6 +92,7 @@ def in_float8(network: Network, place: torch.device, native: bool) -> Network:
     copied: Any = copy.deepcopy(network, shared)
     for blocks in (copied.transformer_blocks, copied.single_transformer_blocks):
         for block in blocks:
+            fuse_projections(block)
             _replace(block, place, native)
     on_place: Network = copied.to(place)
     return on_place

@@ -115,7 +115,8 @@ def test_a_network_shares_all_but_its_large_linears(stand_in: LoadedCheckpoint) 
         if isinstance(part, nn.Linear) and "blocks" in name
     ]
     own = dict(network.named_parameters())
-    assert all(parameter is own[name] for name, parameter in copied.named_parameters())
+    shared = {name: p for name, p in copied.named_parameters() if "qkv" not in name}
+    assert all(parameter is own[name] for name, parameter in shared.items())
     assert {part.weight.dtype for part in copied.modules() if isinstance(part, Float8Linear)} == {
         torch.float8_e4m3fn
     }

@@ -1,0 +1,1 @@
+"""The GPU kernels of the block graphs, generated and compiled on a machine without a card."""
