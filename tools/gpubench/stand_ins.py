@@ -65,11 +65,10 @@ class _StandInFinder(DistributionFinder):
         return None
 
     def find_distributions(
-        self, context: DistributionFinder.Context = DistributionFinder.Context()
+        self, context: DistributionFinder.Context | None = None
     ) -> Iterable[Distribution]:
-        return [
-            _StandInDistribution(name) for name in self._names if context.name in (name, None)
-        ]
+        wanted = None if context is None else context.name
+        return [_StandInDistribution(name) for name in self._names if wanted in (name, None)]
 
 
 def fill_in() -> tuple[str, ...]:

@@ -18,13 +18,13 @@ import pytest
 import torch
 
 from models import pipeline
-from tools.gpubench import weights
-from tools.gpubench.accuracy import check_alive
-from tools.gpubench.graphs import Recorder
-from tools.gpubench.results import set_ratios
-from tools.gpubench.rig import control_map, request, union_rig
-from tools.gpubench.shapes import FULL, TINY
-from tools.gpubench.ways import own
+from tools.gpubench.networks import weights
+from tools.gpubench.measures.accuracy import check_alive
+from tools.gpubench.networks.graphs import Recorder
+from tools.gpubench.report.results import set_ratios
+from tools.gpubench.networks.rig import control_map, request, union_rig
+from tools.gpubench.networks.shapes import FULL, TINY
+from tools.gpubench.networks.ways import own
 
 pytestmark = [pytest.mark.tools, pytest.mark.torch]
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from tools.gpubench.rig import Picture
+from tools.gpubench.networks.rig import Picture
 
 _GB = 1e9
 _KERNELS = 12
@@ -23,18 +23,24 @@ Run = Callable[[], Picture]
 
 
 def measure(
-    run: Run, device: torch.device, runs: int, warm_ups: int
+    run: Run,
+    device: torch.device,
+    runs: int,
+    warm_ups: int,
+    fits: Callable[[float], bool] = lambda _seconds: True,
 ) -> tuple[dict[str, Any], Picture]:
     """What is known of `run` after warm_ups and runs, and its picture. Host syncs are counted in
-    the last warm-up, so that the counting costs no measured time."""
+    the last warm-up, so that the counting costs no measured time. No run but the first starts
+    whose seconds do not fit."""
     _give_back(device)
     resident = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
     for _ in range(warm_ups - 1):
         run()
     syncs = host_syncs(run, device) if warm_ups else None
-    seconds = [timed(run, device)[0] for _ in range(runs - 1)]
-    last, picture = timed(run, device)
-    seconds.append(last)
+    first, picture = timed(run, device)
+    seconds = [first]
+    while len(seconds) < runs and fits(seconds[-1]):
+        seconds.append(timed(run, device)[0])
     _check(picture)
     middle = median(seconds)
     figures: dict[str, Any] = {

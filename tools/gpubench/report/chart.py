@@ -48,8 +48,8 @@ def draw(results: Path) -> Path:
 def _panels(whole: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Title -> bars with a ratio. A that several processes measured is drawn once."""
     panels: dict[str, list[dict[str, Any]]] = {}
-    for stage in whole["stages"].values():
-        for bar in stage["measurements"]:
+    for part in whole["parts"].values():
+        for bar in part.get("measurements", ()):
             if "ratio_to_a" not in bar:
                 continue
             title = "{controlnet}, {side}x{side}, {steps} steps, cn_stop {stop}".format(**bar)
@@ -60,6 +60,6 @@ def _panels(whole: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _heading(whole: dict[str, Any]) -> str:
-    cards = {stage["machine"]["card"] for stage in whole["stages"].values()}
+    cards = {part["machine"]["card"] for part in whole["parts"].values() if "machine" in part}
     made_of = "tiny networks, which say nothing of speed" if whole["tiny"] else "random weights"
     return f"Seconds a picture on {', '.join(sorted(cards))}; {made_of}"

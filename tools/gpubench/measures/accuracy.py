@@ -19,7 +19,7 @@ from models.checkpoints import LoadedCheckpoint
 from models.denoiser import image_ids, pack, unpack
 from models.flux.networks import TextConditioning
 from models.sampling import initial_noise
-from tools.gpubench.rig import Prepare, Rig, control_map, request
+from tools.gpubench.networks.rig import Prepare, Rig, control_map, request
 
 SIGMA, GUIDANCE = 0.752, 4.0
 """Times 1000 both are exact in bfloat16, so that the error is one of arithmetic alone."""

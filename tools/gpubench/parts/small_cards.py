@@ -1,0 +1,44 @@
+"""The part `small-cards`: a picture under the memory plan of a smaller card, and its peak."""
+
+from __future__ import annotations
+
+from tools.gpubench.measures.compilation import compilation
+from tools.gpubench.measures.memory import GB, chosen_plan, planned
+from tools.gpubench.networks.rig import Rig, control_map
+from tools.gpubench.networks.small_card import limit_memory, make_room, under_plan
+from tools.gpubench.networks.ways import own
+from tools.gpubench.options import SIDE
+from tools.gpubench.parts.start import STOPS, build, picture
+from tools.gpubench.report.results import Part
+
+_CARDS = (48, 24)
+"""In GB, from the largest: a plan moves to the host what the one before left on the card."""
+
+_ROWS = {"exact": "D", "fast": "I", "turbo": "J"}
+
+
+def small_cards(part: Part) -> None:
+    rig = build(part)
+    for size in _CARDS:
+        with part.attempt(f"card of {size} GB"):
+            _measure(part, rig, size)
+
+
+def _measure(part: Part, rig: Rig, size: int) -> None:
+    device, limit = part.options.device, int(size * GB)
+    plan = chosen_plan(limit)
+    if plan is None:
+        part.skip(f"card of {size} GB", "no memory plan fits")
+        return
+    part.note(f"plan_{size}", str(plan))
+    with part.step(f"small card {size}"):
+        limit_memory(device, None)
+        make_room(rig, plan)
+        limit_memory(device, limit)
+        planned_rig = under_plan(rig, plan)
+        profile = planned_rig.loaded.networks.profile("exact")
+        spec = picture(part, STOPS[0], profile)
+        own(planned_rig, spec, control_map(spec.width))
+    part.note(f"compilation_{size}", compilation())
+    memory = {"card_gb": size} | planned(plan, SIDE**2)
+    part.add(_ROWS[profile], planned_rig, own, spec, **memory)
