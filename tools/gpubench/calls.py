@@ -17,7 +17,7 @@ from pathlib import Path
 from tools.gpubench.report import file
 
 ROOT = Path(__file__).resolve().parents[2]
-_LAST_WORDS = 5.0
+GRACE = 5.0
 """Seconds that a part has after its time, to end by itself."""
 
 
@@ -65,7 +65,7 @@ def _run_part(part: str, end: float, options: Sequence[str], results: Path, comp
             cwd=ROOT,
             env=os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(compiled)},
             check=False,
-            timeout=max(end - started, 0) + _LAST_WORDS,
+            timeout=max(end - started, 0) + GRACE,
         ).returncode
     except subprocess.TimeoutExpired:
         file.update(results, lambda whole: whole["parts"].setdefault(part, {}).update(killed=True))

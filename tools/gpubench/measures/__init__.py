@@ -1,1 +1,1 @@
-"""What is measured: seconds, memory, host syncs, accuracy, compilation, the machine's own limits."""
+"""What is measured: time, memory, host syncs, accuracy, compilation, the machine itself."""

@@ -1,4 +1,4 @@
-"""The arithmetic floor: the time of a picture if the card did nothing but its products, at full rate.
+"""The arithmetic floor: a picture's seconds if the card did only its products, at full rate.
 
 Products are counted on the meta device by torch's own counter; the rate is that of a large product
 on the card. Convolutions and attention count at the same rate.

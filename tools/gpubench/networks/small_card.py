@@ -1,4 +1,4 @@
-"""A rig under the memory plan of a smaller card, as models/checkpoints/loader.py lays out its parts.
+"""A rig under the memory plan of a smaller card, laid out as models/checkpoints/loader.py does.
 
 Owns the limit of the memory that torch may take. The limit is of memory, not of speed.
 """
