@@ -1,44 +1,55 @@
-"""Memory: the peak on the card beside what the product's memory plan counts.
+"""Memory: what the product's plan counts, beside which a measured peak stands.
 
-The only place of the bench that knows models/memory.
+The only place of the bench that asks models/memory for numbers.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from models.checkpoints import CHECKPOINTS
-from models.memory import plans
-from models.memory.plans import MemoryPlan
+from models.checkpoints.footprint import footprint
+from models.flux.float8 import native
+from models.memory.activations import Arithmetic, decoding_bytes, evaluation_bytes
+from models.memory.footprint import Footprint
+from models.memory.plans import Machine, MemoryPlan, choose_plan
 
 GB = 1e9
+_RAM = int(128 * GB)
+"""Of the machine in which a smaller card is simulated; nothing limits it."""
 
 
-def chosen_plan(free: int) -> MemoryPlan | None:
-    """The plan that the product takes for FLUX on a card with `free` bytes; None if none fits."""
-    footprint = CHECKPOINTS["flux-dev-union-pro"].footprint
-    assert footprint is not None
-    return plans.choose_plan(free, footprint)
+def plan_of_card(free: int, device: torch.device) -> MemoryPlan:
+    """The plan that the product takes for FLUX and the profile exact on a card with `free` bytes.
+
+    Raises CheckpointError where none fits.
+    """
+    return choose_plan(_needs(), Machine(free, _RAM, native(device)), "exact")
 
 
-def planned_bytes(plan: MemoryPlan, pixels: int) -> int:
-    """The plan's bytes on the card while it makes a picture."""
-    return plan.weights + plans._BYTES_PER_PIXEL * pixels
+def planned_on_large_card(profile: str, device: torch.device, pixels: int) -> dict[str, float]:
+    """What is counted for a picture while both text encoders and the networks in 16 bits are on
+    the card, and those in 8 bits too unless the profile is exact."""
+    needs = _needs()
+    beside = 0 if profile == "exact" else needs.float8_beside
+    return planned(needs.files + beside, profile, device, pixels)
 
 
-def free_bytes(device: torch.device) -> int:
-    """Of the card's memory; on the CPU that of a card on which everything fits."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else int(80 * GB)
-
-
-def planned(plan: MemoryPlan | None, pixels: int) -> dict[str, Any]:
-    """What the plan counts, for the row of a measured peak."""
-    if plan is None:
-        return {"plan": None}
+def planned(weights: int, profile: str, device: torch.device, pixels: int) -> dict[str, float]:
+    """What is counted for a picture beside `weights` bytes, in the figures of a row."""
+    if profile == "exact":
+        arithmetic = Arithmetic.EXACT
+    else:
+        arithmetic = Arithmetic.FLOAT8 if native(device) else Arithmetic.FLOAT8_EMULATED
+    compiled = device.type == "cuda"
+    picture = max(evaluation_bytes(pixels, arithmetic, compiled), decoding_bytes(pixels))
     return {
-        "plan": plan.name,
-        "planned_resident_gb": round(plan.weights / GB, 2),
-        "planned_peak_gb": round(planned_bytes(plan, pixels) / GB, 2),
+        "planned_resident_gb": round(weights / GB, 2),
+        "planned_peak_gb": round((weights + picture) / GB, 2),
     }
+
+
+def _needs() -> Footprint:
+    needs = footprint(CHECKPOINTS["flux-dev-union-pro"])
+    assert needs is not None
+    return needs

@@ -12,8 +12,9 @@ import torch
 
 from models.autoencoder import Autoencoder
 from models.cache import TensorCache
+from models.checkpoints.loader import stream_encoder
 from models.flux.profiles import Networks
-from models.flux.weight_streaming import stream_weights
+from models.flux.weight_streaming import WeightStream
 from models.memory.plans import MemoryPlan
 from tools.gpubench.networks.rig import Rig
 
@@ -30,19 +31,23 @@ def limit_memory(device: torch.device, size: int | None) -> None:
 
 
 def make_room(rig: Rig, plan: MemoryPlan) -> None:
-    """Move to the host what the plan keeps there, or will convert from there."""
+    """Move to the host what the plan keeps there, or converts from there."""
     rig.pipe.vae.to("cpu")  # our loop has a copy of its own
-    if plan.float8:
+    if plan.encoders_streamed:
+        rig.pipe.text_encoder_2.to("cpu")
+    if not plan.exact:
         for network in (rig.pair.transformer, rig.pair.controlnet):
             network.to("cpu")
-    blocks = rig.pipe.text_encoder_2.encoder.block
-    if plan.encoders_streamed and not blocks[0]._forward_pre_hooks:
-        stream_weights(blocks, rig.loaded.device)
 
 
 def under_plan(rig: Rig, plan: MemoryPlan) -> Rig:
-    """The rig with networks and autoencoder as the plan wants them. Call make_room() before."""
+    """The rig with all parts as the plan wants them. Call make_room() before; the encoders cannot
+    be laid out again after a plan that streams them."""
     device = rig.loaded.device
-    networks = Networks(rig.pair, device, plan, compiled=device.type == "cuda")
+    weight_stream = WeightStream(device)
+    if plan.encoders_streamed:
+        stream_encoder(rig.pipe.text_encoder_2, device, weight_stream)
+    compiled = device.type == "cuda"
+    networks = Networks(rig.pair, device, plan, compiled, weight_stream)
     autoencoder = Autoencoder(rig.loaded.autoencoder._vae, TensorCache(0), plan.tile_above)
     return replace(rig, loaded=replace(rig.loaded, networks=networks, autoencoder=autoencoder))

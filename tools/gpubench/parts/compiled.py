@@ -6,7 +6,7 @@ from models.flux.compilation import compiled_graphs
 from models.sampling import control_active, sigmas_for
 from tools.gpubench.measures.accuracy import Accuracy
 from tools.gpubench.measures.floor import floor_seconds, picture_flop, product_rate
-from tools.gpubench.measures.memory import chosen_plan, free_bytes, planned
+from tools.gpubench.measures.memory import planned_on_large_card
 from tools.gpubench.measures.timing import kernels
 from tools.gpubench.networks.rig import Rig
 from tools.gpubench.networks.ways import own, shipped
@@ -19,40 +19,42 @@ _PRODUCT_SIZE = {True: 256, False: 8192}
 
 
 def compiled(part: Part) -> None:
-    plan = chosen_plan(free_bytes(part.options.device))
     rig = build(part)
     with part.attempt("floor"):
         _floor(part)
     spec = picture(part, STOPS[0])
     accuracy = reference(part, rig, spec.width)
-    memory = planned(plan, SIDE**2)
     known = error(accuracy, accuracy.shipped(rig))
     for stop in STOPS:
         part.add("A", rig, shipped, picture(part, stop), **known)
     if part.wants("D"):
         with part.attempt("D"):
-            _exact(part, rig, accuracy, memory)
+            _exact(part, rig, accuracy)
     if part.wants("I", "J"):
         with part.attempt("I"):
             _float8(part, rig.without_copies(), accuracy)
     part.note("graphs_at_end", compiled_graphs())
 
 
-def _exact(part: Part, rig: Rig, accuracy: Accuracy, memory: dict[str, object]) -> None:
+def _exact(part: Part, rig: Rig, accuracy: Accuracy) -> None:
     start(part, rig, "exact", "compile exact")
     with part.attempt("kernels_D"), part.step("profile kernels"):
         part.note("kernels_D", kernels(lambda: accuracy.ours(rig), part.options.device))
-    known = error(accuracy, accuracy.ours(rig))
+    known = error(accuracy, accuracy.ours(rig)) | _planned(part, "exact")
     for stop in STOPS:
-        part.add("D", rig, own, picture(part, stop), **known, **memory)
+        part.add("D", rig, own, picture(part, stop), **known)
 
 
 def _float8(part: Part, rig: Rig, accuracy: Accuracy) -> None:
     start(part, rig, "fast", "compile fast")
-    known = error(accuracy, accuracy.ours(rig, "fast"))
+    known = error(accuracy, accuracy.ours(rig, "fast")) | _planned(part, "fast")
     for stop in STOPS:
         part.add("I", rig, own, picture(part, stop, "fast"), **known)
         part.add("J", rig, own, picture(part, stop, "turbo"), **known)
+
+
+def _planned(part: Part, profile: str) -> dict[str, float]:
+    return planned_on_large_card(profile, part.options.device, SIDE**2)
 
 
 def _floor(part: Part) -> None:

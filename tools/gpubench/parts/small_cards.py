@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tools.gpubench.measures.compilation import compilation
-from tools.gpubench.measures.memory import GB, chosen_plan, planned
+from tools.gpubench.measures.memory import GB, plan_of_card, planned
 from tools.gpubench.networks.rig import Rig, control_map
 from tools.gpubench.networks.small_card import limit_memory, make_room, under_plan
 from tools.gpubench.networks.ways import own
@@ -26,10 +26,7 @@ def small_cards(part: Part) -> None:
 
 def _measure(part: Part, rig: Rig, size: int) -> None:
     device, limit = part.options.device, int(size * GB)
-    plan = chosen_plan(limit)
-    if plan is None:
-        part.skip(f"card of {size} GB", "no memory plan fits")
-        return
+    plan = plan_of_card(limit, device)
     part.note(f"plan_{size}", str(plan))
     with part.step(f"small card {size}"):
         limit_memory(device, None)
@@ -40,5 +37,5 @@ def _measure(part: Part, rig: Rig, size: int) -> None:
         spec = picture(part, STOPS[0], profile)
         own(planned_rig, spec, control_map(spec.width))
     part.note(f"compilation_{size}", compilation())
-    memory = {"card_gb": size} | planned(plan, SIDE**2)
-    part.add(_ROWS[profile], planned_rig, own, spec, **memory)
+    memory = planned(plan.weights, profile, device, SIDE**2)
+    part.add(_ROWS[profile], planned_rig, own, spec, card_gb=size, **memory)
