@@ -21,7 +21,7 @@ from tools.gpubench.networks.shapes import Shape
 _META = torch.device("meta")
 _TEXT_TOKENS = 512
 _LATENT_SCALE, _PATCH = 8, 2
-_PRODUCTS = 10
+_WARM_UPS, _PRODUCTS = 20, 200
 
 
 def picture_flop(shape: Shape, side: int) -> dict[str, float]:
@@ -56,7 +56,7 @@ def floor_seconds(flop: dict[str, float], rate: float, evaluations: int, control
 def product_rate(device: torch.device, size: int) -> float:
     """FLOP/s of a product of two random bfloat16 matrices, size x size."""
     a, b = (torch.randn(size, size, device=device, dtype=weights.DTYPE) for _ in range(2))
-    for _ in range(3):
+    for _ in range(_WARM_UPS):
         a @ b
     _wait(device)
     started = time.perf_counter()
