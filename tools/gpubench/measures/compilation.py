@@ -1,26 +1,23 @@
-"""What the compiler did in this process: graphs, seconds, and the size of its cache on the disk."""
+"""What the compiler did in this process, and the size of the cache that it leaves on the disk."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch._dynamo.utils import calculate_time_spent
-
-from models.flux.compilation import compiled_graphs
+from models.flux.compilation import compile_stats
 
 _MB = 1e6
 
 
 def compilation() -> dict[str, Any]:
-    """graphs: compiled so far; seconds: spent on them; cache_mb: of the folder that the parts of a
+    """graphs, seconds and cache hits of this process; cache_mb: of the folder that the parts of a
     call share."""
-    return {
-        "graphs": compiled_graphs(),
-        "compile_seconds": round(calculate_time_spent().get("total_wall_time", 0.0), 2),
-        "cache_mb": cache_mb(),
-    }
+    stats = asdict(compile_stats())
+    seconds = round(stats.pop("seconds"), 2)
+    return stats | {"compile_seconds": seconds, "cache_mb": cache_mb()}
 
 
 def cache_mb() -> float:
