@@ -2,7 +2,7 @@
 
 Usage: scripts/bench gpu [--call 1|2|3] [--part NAME] [--only A,D] [--device cuda|cpu] [--tiny]
        [--out FOLDER] [--compiled FOLDER]
-       scripts/bench gpu --chart FOLDER/gpu.json
+       scripts/bench gpu --collect FOLDER/gpu.json OTHER/gpu.json
 FLUX.1-dev and Union-Pro in their real shapes with random weights, euler/simple, 20 steps. All
 calls are run unless one is named; each ends within its time on an H200 and adds to gpu.json.
 Needs torch, diffusers and transformers; matplotlib for the chart. `--device cpu --tiny` runs the
@@ -27,14 +27,15 @@ from tools.gpubench.report.targets import table
 def main() -> int:
     parser = _parser()
     asked = parser.parse_args()
-    if asked.chart:
-        print(f"wrote {draw(asked.chart)}")
+    results = (asked.out or ROOT / "docs" / "benchmarks").absolute() / "gpu.json"
+    if asked.collect:
+        file.collect(asked.collect, results)
+        _report(results)
         return 0
     if asked.tiny and asked.out is None:
         parser.error("--tiny needs --out: its figures are not for docs/")
     if asked.device == "cpu" and not asked.tiny:
         parser.error("the CPU is for --tiny: the networks are 40 GB")
-    results = (asked.out or ROOT / "docs" / "benchmarks").absolute() / "gpu.json"
     if asked.process:
         return _run_process(asked, results)
     if asked.device == "cpu":
@@ -60,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--warm-ups", type=int, default=1)
     parser.add_argument("--out", type=Path, help="folder of gpu.json and gpu.png")
     parser.add_argument("--compiled", type=Path, help="folder that keeps the compiled code")
-    parser.add_argument("--chart", type=Path, metavar="JSON", help="only draw a file's chart")
+    parser.add_argument(
+        "--collect", type=Path, nargs="+", metavar="JSON", help="results to add to those of --out"
+    )
     parser.add_argument("--process", nargs=2, metavar=("PART", "END"), help=argparse.SUPPRESS)
     return parser
 
@@ -78,8 +81,10 @@ def _report(results: Path) -> None:
     print(table(file.read(results)["targets"]))
     try:
         print(f"wrote {results} and {draw(results)}")
+    except LookupError as error:
+        print(f"wrote {results}; no chart: {error}")
     except ImportError:
-        print(f"wrote {results}; no matplotlib here: draw it elsewhere with --chart {results}")
+        print(f"wrote {results}; no matplotlib here: --collect draws it elsewhere")
 
 
 def _run_process(asked: argparse.Namespace, results: Path) -> int:

@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 _ALLOCATOR = {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
 """As in a gpu worker."""
 
+_START = 15.0
+"""Seconds below which no process is started: it needs as many to import torch and diffusers."""
+
 GRACE = 5.0
 """Seconds that a part has after its time, to end by itself."""
 
@@ -62,6 +65,9 @@ def _run_part(part: str, end: float, options: Sequence[str], results: Path, comp
     """Run a part, which starts nothing that would end after `end` (seconds of time.time())."""
     started = time.time()
     print(f"{part}: {end - started:.0f} s", flush=True)
+    if end - started < _START:
+        _note(results, part, out_of_time=f"{end - started:.0f} s left to start and to measure")
+        return True
     try:
         code = subprocess.run(
             [sys.executable, "-m", "tools.gpubench", *options, "--process", part, str(end)],
@@ -71,8 +77,12 @@ def _run_part(part: str, end: float, options: Sequence[str], results: Path, comp
             timeout=max(end - started, 0) + GRACE,
         ).returncode
     except subprocess.TimeoutExpired:
-        file.update(results, lambda whole: whole["parts"].setdefault(part, {}).update(killed=True))
+        _note(results, part, killed=True)
         print(f"{part}: ended because its time was over", flush=True)
         return False
     print(f"{part}: {time.time() - started:.1f} s, exit code {code}", flush=True)
     return code == 0
+
+
+def _note(results: Path, part: str, **figures: object) -> None:
+    file.update(results, lambda whole: whole["parts"].setdefault(part, {}).update(figures))

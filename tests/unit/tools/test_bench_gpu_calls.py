@@ -78,8 +78,14 @@ def test_a_part_that_hangs_is_ended_and_the_next_one_runs(
     monkeypatch.setattr(calls.subprocess, "run", run)
     results = tmp_path / "gpu.json"
     file.update(results, lambda whole: whole["parts"].update(eager={"measurements": [1]}))
-    assert not run_call(Call(9, {"eager": 5, "restart": 4}), [], results, tmp_path)
+    assert not run_call(Call(90, {"eager": 50, "restart": 40}), [], results, tmp_path)
     assert file.read(results)["parts"]["eager"] == {"measurements": [1], "killed": True}
+
+
+def test_a_part_without_time_is_not_started(tmp_path: Path) -> None:
+    results = tmp_path / "gpu.json"
+    assert run_call(Call(9, {"eager": 9}), [], results, tmp_path)
+    assert "9 s left" in file.read(results)["parts"]["eager"]["out_of_time"]
 
 
 def test_the_results_are_whole_while_they_are_written(tmp_path: Path) -> None:
@@ -93,6 +99,19 @@ def test_the_results_are_whole_while_they_are_written(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         file.update(results, interrupted)
     assert json.loads(results.read_text())["parts"] == {"eager": {}}
+
+
+def test_parts_of_several_results_are_collected(tmp_path: Path) -> None:
+    into, first, second = (tmp_path / name for name in ("all.json", "1.json", "2.json"))
+    for path, name in ((first, "compiled"), (second, "eager")):
+        row = _row("D", 0.5, seconds=1.0, ratio_to_a=1.6)
+        part = {name: {"measurements": [row]}}
+        file.update(path, lambda whole, part=part: whole.update(tiny=True, parts=part))
+    file.collect([first, second], into)
+    whole = file.read(into)
+    assert whole["tiny"] is True
+    assert set(whole["parts"]) == {"compiled", "eager"}
+    assert whole["targets"][0]["hit"] is True
 
 
 def _row(name: str, stop: float, **figures: Any) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 
 
 def draw(results: Path) -> Path:
-    """Draw `results` (JSON) beside it as PNG. Raises ImportError without matplotlib."""
+    """Draw `results` (JSON) beside it as PNG. Raises ImportError without matplotlib, and
+    LookupError where no row has a ratio to A."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -17,7 +18,7 @@ def draw(results: Path) -> Path:
     whole = json.loads(results.read_text())
     panels = _panels(whole)
     if not panels:
-        raise SystemExit(f"{results}: nothing was measured")
+        raise LookupError("no row has a ratio to A")
     rows = sum(len(bars) + 1.5 for bars in panels.values())
     figure, axes = pyplot.subplots(
         len(panels),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +34,15 @@ def update(path: Path, change: Callable[[Results], object]) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     written.replace(path)
+
+
+def collect(paths: Iterable[Path], into: Path) -> None:
+    """Add the parts of other results to the file `into`; of equal parts, the last one stays."""
+    for path in paths:
+        other = read(path)
+
+        def change(whole: Results, other: Results = other) -> None:
+            whole["tiny"] = other["tiny"]
+            whole["parts"] |= other["parts"]
+
+        update(into, change)
