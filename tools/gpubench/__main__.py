@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 from tools.gpubench.calls import CALLS, PARTS, ROOT, Call, run_call
+from tools.gpubench.configurations import CONFIGURATIONS
 from tools.gpubench.report import file
 from tools.gpubench.report.chart import draw
 from tools.gpubench.report.targets import table
@@ -36,6 +37,8 @@ def main() -> int:
         parser.error("--tiny needs --out: its figures are not for docs/")
     if asked.device == "cpu" and not asked.tiny:
         parser.error("the CPU is for --tiny: the networks are 40 GB")
+    if unknown := set(asked.only) - set(CONFIGURATIONS):
+        parser.error(f"--only: unknown {', '.join(sorted(unknown))}")
     if asked.process:
         return _run_process(asked, results)
     if asked.device == "cpu":
@@ -53,7 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--call", type=int, choices=CALLS)
     parser.add_argument("--part", choices=PARTS, help="one part of a call")
     parser.add_argument("--seconds", type=float, help="the time of --part")
-    parser.add_argument("--only", default="", metavar="A,D", help="configurations; default: all")
+    parser.add_argument(
+        "--only",
+        type=lambda names: names.split(","),
+        default=(),
+        metavar="A,D",
+        help="configurations; default: all",
+    )
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true", help="tiny networks, sides an eighth")
     parser.add_argument("--steps", type=int, default=20)
@@ -106,7 +115,7 @@ def _run_process(asked: argparse.Namespace, results: Path) -> int:
         steps=asked.steps,
         runs=asked.runs,
         warm_ups=asked.warm_ups,
-        only=frozenset(filter(None, asked.only.split(","))),
+        only=frozenset(asked.only),
         seconds=float(end) - time.time(),
         file=results,
     )

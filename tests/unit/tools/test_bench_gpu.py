@@ -18,8 +18,9 @@ import pytest
 import torch
 
 from models import pipeline
-from tools.gpubench.measures.accuracy import check_alive
+from tools.gpubench.measures.accuracy import Degenerate, check_alive
 from tools.gpubench.measures.floor import floor_seconds, picture_flop
+from tools.gpubench.measures.timing import measure
 from tools.gpubench.networks import weights
 from tools.gpubench.networks.graphs import Recorder
 from tools.gpubench.networks.rig import control_map, request, union_rig
@@ -191,9 +192,21 @@ def test_the_floor_counts_encoders_once_and_networks_by_evaluation() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, math.nan, math.inf])
-def test_a_degenerate_result_ends_the_bench(value: float) -> None:
-    with pytest.raises(SystemExit, match="degenerate"):
+def test_a_degenerate_evaluation_is_an_error(value: float) -> None:
+    with pytest.raises(Degenerate, match="result has standard deviation"):
         check_alive("result", torch.full((4, 4), value))
+
+
+def test_a_picture_of_one_colour_is_reported() -> None:
+    for picture, degenerate in ((np.zeros((8, 8, 3), np.uint8), True), (np.eye(8), False)):
+        figures, _ = measure(lambda made=picture: made, torch.device("cpu"), runs=1, warm_ups=0)
+        assert ("degenerate" in figures) is degenerate
+
+
+def test_no_run_starts_that_does_not_fit() -> None:
+    picture = np.eye(8)
+    figures, _ = measure(lambda: picture, torch.device("cpu"), 5, 0, fits=lambda _seconds: False)
+    assert len(figures["runs"]) == 1
 
 
 def test_a_ratio_needs_an_a_of_the_same_picture() -> None:

@@ -24,7 +24,7 @@ def compiled(part: Part) -> None:
         _floor(part)
     spec = picture(part, STOPS[0])
     accuracy = reference(part, rig, spec.width)
-    known = error(accuracy, accuracy.shipped(rig))
+    known = error(part, "A", accuracy, lambda made: made.shipped(rig))
     for stop in STOPS:
         part.add("A", rig, shipped, picture(part, stop), **known)
     if part.wants("D"):
@@ -36,18 +36,20 @@ def compiled(part: Part) -> None:
     part.note("graphs_at_end", compiled_graphs())
 
 
-def _exact(part: Part, rig: Rig, accuracy: Accuracy) -> None:
+def _exact(part: Part, rig: Rig, accuracy: Accuracy | None) -> None:
     start(part, rig, "exact", "compile exact")
-    with part.attempt("kernels_D"), part.step("profile kernels"):
-        part.note("kernels_D", kernels(lambda: accuracy.ours(rig), part.options.device))
-    known = error(accuracy, accuracy.ours(rig)) | _planned(part, "exact")
+    known = error(part, "D", accuracy, lambda made: made.ours(rig)) | _planned(part, "exact")
     for stop in STOPS:
         part.add("D", rig, own, picture(part, stop), **known)
+    if accuracy is not None:
+        with part.attempt("kernels_D"), part.step("profile kernels"):
+            part.note("kernels_D", kernels(lambda: accuracy.ours(rig), part.options.device))
 
 
-def _float8(part: Part, rig: Rig, accuracy: Accuracy) -> None:
+def _float8(part: Part, rig: Rig, accuracy: Accuracy | None) -> None:
     start(part, rig, "fast", "compile fast")
-    known = error(accuracy, accuracy.ours(rig, "fast")) | _planned(part, "fast")
+    known = error(part, "I", accuracy, lambda made: made.ours(rig, "fast"))
+    known |= _planned(part, "fast")
     for stop in STOPS:
         part.add("I", rig, own, picture(part, stop, "fast"), **known)
         part.add("J", rig, own, picture(part, stop, "turbo"), **known)

@@ -22,11 +22,12 @@ def extras(part: Part) -> None:
     rig = build(part)
     spec = picture(part, STOPS[0])
     accuracy = reference(part, rig, spec.width)
-    part.add("A", rig, shipped, spec, **error(accuracy, accuracy.shipped(rig)))
+    part.add("A", rig, shipped, spec, **error(part, "A", accuracy, lambda made: made.shipped(rig)))
     if part.wants("D", "F"):
         with part.attempt("D"):
             start(part, rig, "exact", "compile exact")
-            part.add("D", rig, own, spec, **error(accuracy, accuracy.ours(rig)))
+            known = error(part, "D", accuracy, lambda made: made.ours(rig))
+            part.add("D", rig, own, spec, **known)
             _graphed(part, rig, accuracy, spec)
     if part.wants("I2"):
         with part.attempt("I2"):
@@ -36,7 +37,7 @@ def extras(part: Part) -> None:
             _static(part, rig, accuracy, spec)
 
 
-def _graphed(part: Part, rig: Rig, accuracy: Accuracy, spec: GenerationSpec) -> None:
+def _graphed(part: Part, rig: Rig, accuracy: Accuracy | None, spec: GenerationSpec) -> None:
     if not part.wants("F"):
         return
     if part.options.device.type != "cuda":
@@ -44,11 +45,11 @@ def _graphed(part: Part, rig: Rig, accuracy: Accuracy, spec: GenerationSpec) -> 
         return
     with part.attempt("F"):
         recorder = Recorder(pipeline.prepare_denoiser)
-        known = error(accuracy, accuracy.ours(rig, prepare=recorder))
+        known = error(part, "F", accuracy, lambda made: made.ours(rig, prepare=recorder))
         part.add("F", rig, partial(own, prepare=recorder), spec, **known)
 
 
-def _torchao(part: Part, rig: Rig, accuracy: Accuracy, spec: GenerationSpec) -> None:
+def _torchao(part: Part, rig: Rig, accuracy: Accuracy | None, spec: GenerationSpec) -> None:
     if not torchao_float8.available():
         part.skip("I2", torchao_float8.MISSING)
         return
@@ -56,15 +57,15 @@ def _torchao(part: Part, rig: Rig, accuracy: Accuracy, spec: GenerationSpec) -> 
         pair = torchao_float8.in_torchao_float8(rig.pair)
         compile_blocks(pair.blocks(), part.options.backend)
         rounded = rig.with_pair(pair)
-        known = error(accuracy, accuracy.ours(rounded))
+        known = error(part, "I2", accuracy, lambda made: made.ours(rounded))
     part.add("I2", rounded, own, spec, **known)
 
 
-def _static(part: Part, rig: Rig, accuracy: Accuracy, spec: GenerationSpec) -> None:
+def _static(part: Part, rig: Rig, accuracy: Accuracy | None, spec: GenerationSpec) -> None:
     """D with graphs for one size. The last of its process, for it forgets all other graphs."""
     with part.step("compile static"):
         torch._dynamo.reset()
         for block in rig.pair.blocks():
             block.compile(fullgraph=True, dynamic=False, backend=part.options.backend)
-        known = error(accuracy, accuracy.ours(rig))
+        known = error(part, "D-static", accuracy, lambda made: made.ours(rig))
     part.add("D-static", rig, own, spec, **known)

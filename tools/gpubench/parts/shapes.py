@@ -22,7 +22,7 @@ def shapes(part: Part) -> None:
     spec = request(options.side(SIDE), options.steps, _PLAIN_STOP)
     others = [request(options.side(side), options.steps, STOPS[0]) for side in _OTHER_SIDES]
     accuracy = reference(part, small, spec.width)
-    known = error(accuracy, accuracy.shipped(small))
+    known = error(part, "A", accuracy, lambda made: made.shipped(small))
     part.add("A", small, shipped, spec, **known)
     part.add("B", small, shipped_skipping, spec, **known)
     for other in others:
@@ -31,7 +31,8 @@ def shapes(part: Part) -> None:
         return
     start(part, rig, "exact", "compile exact")
     compile_blocks(small.pair.controlnet.transformer_blocks, options.backend)
-    part.add("D", small, own, spec, **error(accuracy, accuracy.ours(small)))
+    known = error(part, "D", accuracy, lambda made: made.ours(small))
+    part.add("D", small, own, spec, **known)
     for other in others:
         part.add("D", rig, own, other)
     part.note("graphs_at_end", compiled_graphs())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -34,10 +35,11 @@ def picture(part: Part, stop: float, profile: str = "exact") -> GenerationSpec:
     return request(options.side(SIDE), options.steps, stop, profile)
 
 
-def reference(part: Part, rig: Rig, side: int) -> Accuracy:
-    """The float32 evaluation, to be made before anything is compiled."""
-    with part.step("float32 reference"):
+def reference(part: Part, rig: Rig, side: int) -> Accuracy | None:
+    """The float32 evaluation, to be made before anything is compiled; None where it fails."""
+    with part.attempt("float32 reference"), part.step("float32 reference"):
         return Accuracy(rig, side)
+    return None
 
 
 def start(part: Part, rig: Rig, profile: str, step: str) -> None:
@@ -65,6 +67,11 @@ def start(part: Part, rig: Rig, profile: str, step: str) -> None:
     part.note(f"start_{profile}", seconds | compilation())
 
 
-def error(accuracy: Accuracy, velocity: Tensor) -> dict[str, float]:
-    """The figure of a row."""
-    return {"evaluation_error": accuracy.error(velocity)}
+def error(
+    part: Part, name: str, accuracy: Accuracy | None, evaluate: Callable[[Accuracy], Tensor]
+) -> dict[str, float]:
+    """The figure of the rows `name`; none where the evaluation or the reference failed."""
+    if accuracy is not None:
+        with part.attempt(f"evaluation of {name}"):
+            return {"evaluation_error": accuracy.error(evaluate(accuracy))}
+    return {}

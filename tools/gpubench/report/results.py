@@ -15,24 +15,12 @@ from typing import Any
 
 from models.spec import GenerationSpec
 from tools.gpubench.clock import Clock, OutOfTime
+from tools.gpubench.configurations import CONFIGURATIONS
 from tools.gpubench.measures.machine import machine
 from tools.gpubench.measures.timing import measure
 from tools.gpubench.networks.rig import Picture, Rig, control_map
 from tools.gpubench.options import SIDE, Options
 from tools.gpubench.report import file
-
-CONFIGURATIONS = {
-    "A": "FluxControlNetPipeline as shipped, eager",
-    "A2": "A with flash-attention 2 forced",
-    "B": "A without the ControlNet calls that are multiplied by zero",
-    "C": "our loop, eager",
-    "D": "our loop, blocks compiled, any size",
-    "D-static": "our loop, blocks compiled for one size",
-    "F": "D, one evaluation as a CUDA graph",
-    "I": "D in 8 bits (profile fast)",
-    "I2": "D in 8 bits by torchao (row-wise float8)",
-    "J": "I with the step cache (profile turbo)",
-}
 
 Way = Callable[[Rig, GenerationSpec, Any], Picture]
 
@@ -75,7 +63,7 @@ class Part:
     @contextmanager
     def attempt(self, name: str) -> Iterator[None]:
         """A block whose error is recorded under `name`; the part continues, because time on a
-        GPU machine is expensive. A degenerate result is a SystemExit and ends it all the same."""
+        GPU machine is expensive."""
         try:
             yield
         except OutOfTime as reason:
@@ -108,6 +96,7 @@ class Part:
         )
         self.clock.record(step, figures["seconds"] / size)
         self._took(step, expected * size, figures["seconds"])
+        self.failed |= "degenerate" in figures
         group = rig.controlnet, spec.width, spec.stop
         of_a = self._pictures.setdefault(group, picture)
         levels = abs(picture.astype(int) - of_a.astype(int))
@@ -151,7 +140,7 @@ class Part:
 
 _SHOWN = (
     "id controlnet side stop card_gb seconds ratio_to_a peak_allocated_gb planned_peak_gb "
-    "evaluation_error skipped failed"
+    "evaluation_error degenerate skipped failed"
 ).split()
 
 

@@ -79,7 +79,12 @@ def _first_after_restart(parts: Parts) -> float | None:
 
 def _rows(parts: Parts, part: str, name: str, stop: float) -> Iterator[dict[str, Any]]:
     for row in parts.get(part, {}).get("measurements", ()):
-        if row["id"] == name and row.get("stop") == stop and "seconds" in row:
+        if (
+            row["id"] == name
+            and row.get("stop") == stop
+            and "seconds" in row
+            and "degenerate" not in row
+        ):
             yield row
 
 
