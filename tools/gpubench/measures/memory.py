@@ -15,16 +15,21 @@ from models.memory.footprint import Footprint
 from models.memory.plans import Machine, MemoryPlan, choose_plan
 
 GB = 1e9
-_RAM = int(128 * GB)
-"""Of the machine in which a smaller card is simulated; nothing limits it."""
+_RAM = 128
+"""GB of the machine in which a smaller card is simulated; nothing limits it."""
 
 
-def plan_of_card(free: int, device: torch.device) -> MemoryPlan:
-    """The plan that the product takes for FLUX and the profile exact on a card with `free` bytes.
+def free_bytes(card: int, device: torch.device) -> int:
+    """What is free on a card of `card` GB with nothing else on it."""
+    return _machine(card, device).free
+
+
+def plan_of_card(card: int, device: torch.device) -> MemoryPlan:
+    """The plan that the product takes for FLUX and the profile exact on a card of `card` GB.
 
     Raises CheckpointError where none fits.
     """
-    return choose_plan(_needs(), Machine(free, _RAM, native(device)), "exact")
+    return choose_plan(_needs(), _machine(card, device), "exact")
 
 
 def planned_on_large_card(profile: str, device: torch.device, pixels: int) -> dict[str, float]:
@@ -47,6 +52,10 @@ def planned(weights: int, profile: str, device: torch.device, pixels: int) -> di
         "planned_resident_gb": round(weights / GB, 2),
         "planned_peak_gb": round((weights + picture) / GB, 2),
     }
+
+
+def _machine(card: int, device: torch.device) -> Machine:
+    return Machine.of_size(card, _RAM, native(device))
 
 
 def _needs() -> Footprint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tools.gpubench.measures.compilation import compilation
-from tools.gpubench.measures.memory import GB, plan_of_card, planned
+from tools.gpubench.measures.memory import free_bytes, plan_of_card, planned
 from tools.gpubench.networks.rig import Rig, control_map
 from tools.gpubench.networks.small_card import limit_memory, make_room, under_plan
 from tools.gpubench.networks.ways import own
@@ -25,13 +25,13 @@ def small_cards(part: Part) -> None:
 
 
 def _measure(part: Part, rig: Rig, size: int) -> None:
-    device, limit = part.options.device, int(size * GB)
-    plan = plan_of_card(limit, device)
+    device = part.options.device
+    plan = plan_of_card(size, device)
     part.note(f"plan_{size}", str(plan))
     with part.step(f"small card {size}"):
         limit_memory(device, None)
         make_room(rig, plan)
-        limit_memory(device, limit)
+        limit_memory(device, free_bytes(size, device))
         planned_rig = under_plan(rig, plan)
         profile = planned_rig.loaded.networks.profile("exact")
         spec = picture(part, STOPS[0], profile)

@@ -20,7 +20,7 @@ from models.flux.profiles import NetworkPair
 from tools.gpubench.clock import OutOfTime
 from tools.gpubench.measures.accuracy import Accuracy
 from tools.gpubench.measures.compilation import compilation
-from tools.gpubench.measures.memory import GB, plan_of_card
+from tools.gpubench.measures.memory import plan_of_card
 from tools.gpubench.networks import torchao_float8
 from tools.gpubench.networks.graphs import Recorder
 from tools.gpubench.networks.rig import Rig, union_rig
@@ -29,7 +29,7 @@ from tools.gpubench.networks.small_card import make_room, under_plan
 from tools.gpubench.report.results import Part
 
 _SIDE = 128
-_SMALLEST_CARD = 16 * GB
+_SMALL_CARD = 16
 
 
 def smoke(part: Part) -> None:
@@ -84,7 +84,7 @@ def _checks(
         return accuracy.ours(rig.with_pair(pair))
 
     def streamed() -> Tensor:
-        plan = plan_of_card(int(_SMALLEST_CARD), part.options.device)
+        plan = plan_of_card(_SMALL_CARD, part.options.device)
         make_room(rig, plan)
         small = under_plan(rig, plan)
         return accuracy.ours(small, small.loaded.networks.profile("exact"))
