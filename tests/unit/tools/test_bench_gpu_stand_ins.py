@@ -27,9 +27,7 @@ def _without_traces() -> Iterator[None]:
 def test_a_missing_package_has_modules_names_and_a_version(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(
-        stand_ins, "_NOT_MEASURED", {"absent_one": ("part.inner",), "absent_two": (), "json": ()}
-    )
+    monkeypatch.setattr(stand_ins, "_NOT_MEASURED", ("absent_one", "absent_two", "json"))
     monkeypatch.setattr(stand_ins, "_CHECKED", {"absent_one": "1.2.3"})
     assert stand_ins.fill_in() == ("absent_one", "absent_two")
     assert isinstance(import_module("absent_one.part.inner").Detector, type)
