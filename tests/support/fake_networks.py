@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from models.flux.profiles import NetworkPair
-from tools.gpubench.shapes import FULL
+from tools.gpubench.networks.shapes import FULL
 
 CUDA = torch.device("cuda")
 

@@ -16,7 +16,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from tools.gpubench.shapes import FULL
+from tools.gpubench.networks.shapes import FULL
 from tools.kernelgen.cards import CARDS
 
 

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from models.flux.compilation import compile_blocks
 from models.flux.float8 import in_float8
-from tools.gpubench.shapes import Shape
+from tools.gpubench.networks.shapes import Shape
 from tools.kernelgen.cards import Card
 from tools.kernelgen.missing_card import in_place_of
 

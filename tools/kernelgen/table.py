@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from tools.gpubench.shapes import Shape
+from tools.gpubench.networks.shapes import Shape
 from tools.kernelgen.cards import CARDS
 from tools.kernelgen.cubins import CompiledGraph, compile_kernels
 from tools.kernelgen.generation import BLOCKS, DTYPES, generate

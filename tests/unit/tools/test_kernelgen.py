@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch._inductor.runtime.hints import DeviceProperties
 
-from tools.gpubench.shapes import TINY
+from tools.gpubench.networks.shapes import TINY
 from tools.kernelgen.cards import CARDS
 from tools.kernelgen.cubins import CompiledGraph, Cubin, compile_kernels
 from tools.kernelgen.generation import generate

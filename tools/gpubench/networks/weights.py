@@ -21,7 +21,7 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from tools.demotraining.tokenizers import clip_tokenizer, t5_tokenizer
-from tools.gpubench.shapes import Shape
+from tools.gpubench.networks.shapes import Shape
 
 DTYPE = torch.bfloat16
 LATENT_CHANNELS = 16
@@ -76,21 +76,27 @@ def pipeline(
     clip_tokens, t5_tokens = clip_tokenizer(), t5_tokenizer()
     names = {name: getattr(clip_tokens, name) for name in ("bos_token_id", "eos_token_id")}
     clip = CLIPTextConfig(pad_token_id=clip_tokens.pad_token_id, **names, **shape.clip)
-    t5 = _made(lambda: T5EncoderModel(T5Config(**shape.t5)), shape, device)
-    t5.tie_weights()  # to_empty gives both names of the embedding a tensor of their own
     return FluxControlNetPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
-        vae=_autoencoder(shape, device),
+        vae=autoencoder(shape, device),
         text_encoder=_made(lambda: CLIPTextModel(clip), shape, device),
         tokenizer=clip_tokens,
-        text_encoder_2=t5,
+        text_encoder_2=t5(shape, device),
         tokenizer_2=t5_tokens,
         transformer=transformer(shape, device),
         controlnet=controlnet,
     )
 
 
-def _autoencoder(shape: Shape, device: torch.device) -> AutoencoderKL:
+def t5(shape: Shape, device: torch.device) -> T5EncoderModel:
+    """The text encoder of the token embeddings."""
+    encoder = _made(lambda: T5EncoderModel(T5Config(**shape.t5)), shape, device)
+    encoder.tie_weights()  # to_empty gives both names of the embedding a tensor of their own
+    return encoder
+
+
+def autoencoder(shape: Shape, device: torch.device) -> AutoencoderKL:
+    """FLUX's, whose latents have no spread."""
     vae = _made(
         lambda: AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 4,

@@ -26,8 +26,8 @@ from models.memory.plans import HOST_PLAN
 from models.preview import Preview
 from models.spec import GenerationSpec
 from models.text import TextEncoders
-from tools.gpubench import weights
-from tools.gpubench.shapes import Shape
+from tools.gpubench.networks import weights
+from tools.gpubench.networks.shapes import Shape
 
 Picture = NDArray[np.uint8]
 Prepare = Callable[[LoadedCheckpoint, GenerationSpec, Image.Image], ControlledDenoiser]
@@ -49,7 +49,14 @@ class Rig:
 
     def without_copies(self) -> Rig:
         """The same weights with no copies of them in another precision."""
-        networks = _networks(self.pair.transformer, self.pair.controlnet, self.loaded.device)
+        return self.with_pair(self.pair)
+
+    def with_pair(self, pair: NetworkPair) -> Rig:
+        """The same rig with other networks for our loop."""
+        networks = _networks(pair.transformer, pair.controlnet, self.loaded.device)
+        return self.with_networks(networks)
+
+    def with_networks(self, networks: Networks) -> Rig:
         return replace(self, loaded=replace(self.loaded, networks=networks))
 
 

@@ -19,6 +19,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "card": torch.cuda.get_device_name(device) if cuda else platform.processor() or "cpu",
+        "memory_gb": round(torch.cuda.mem_get_info(device)[1] / 1e9, 1) if cuda else None,
         "driver": _driver() if cuda else None,
         "cuda": torch.version.cuda if cuda else None,
         "cudnn": torch.backends.cudnn.version() if cuda else None,  # type: ignore[no-untyped-call]

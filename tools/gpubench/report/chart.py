@@ -8,7 +8,8 @@ from typing import Any
 
 
 def draw(results: Path) -> Path:
-    """Draw `results` (JSON) beside it as PNG. Raises ImportError without matplotlib."""
+    """Draw `results` (JSON) beside it as PNG. Raises ImportError without matplotlib, and
+    LookupError where no row has a ratio to A."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -17,7 +18,7 @@ def draw(results: Path) -> Path:
     whole = json.loads(results.read_text())
     panels = _panels(whole)
     if not panels:
-        raise SystemExit(f"{results}: nothing was measured")
+        raise LookupError("no row has a ratio to A")
     rows = sum(len(bars) + 1.5 for bars in panels.values())
     figure, axes = pyplot.subplots(
         len(panels),
@@ -48,8 +49,8 @@ def draw(results: Path) -> Path:
 def _panels(whole: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Title -> bars with a ratio. A that several processes measured is drawn once."""
     panels: dict[str, list[dict[str, Any]]] = {}
-    for stage in whole["stages"].values():
-        for bar in stage["measurements"]:
+    for part in whole["parts"].values():
+        for bar in part.get("measurements", ()):
             if "ratio_to_a" not in bar:
                 continue
             title = "{controlnet}, {side}x{side}, {steps} steps, cn_stop {stop}".format(**bar)
@@ -60,6 +61,6 @@ def _panels(whole: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _heading(whole: dict[str, Any]) -> str:
-    cards = {stage["machine"]["card"] for stage in whole["stages"].values()}
+    cards = {part["machine"]["card"] for part in whole["parts"].values() if "machine" in part}
     made_of = "tiny networks, which say nothing of speed" if whole["tiny"] else "random weights"
     return f"Seconds a picture on {', '.join(sorted(cards))}; {made_of}"

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from tools.gpubench.rig import Picture
+from tools.gpubench.networks.rig import Picture
 
 _GB = 1e9
 _KERNELS = 12
@@ -23,19 +23,24 @@ Run = Callable[[], Picture]
 
 
 def measure(
-    run: Run, device: torch.device, runs: int, warm_ups: int
+    run: Run,
+    device: torch.device,
+    runs: int,
+    warm_ups: int,
+    fits: Callable[[float], bool] = lambda _seconds: True,
 ) -> tuple[dict[str, Any], Picture]:
     """What is known of `run` after warm_ups and runs, and its picture. Host syncs are counted in
-    the last warm-up, so that the counting costs no measured time."""
+    the last warm-up, so that the counting costs no measured time. No run but the first starts
+    whose seconds do not fit."""
     _give_back(device)
     resident = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
     for _ in range(warm_ups - 1):
         run()
     syncs = host_syncs(run, device) if warm_ups else None
-    seconds = [timed(run, device)[0] for _ in range(runs - 1)]
-    last, picture = timed(run, device)
-    seconds.append(last)
-    _check(picture)
+    first, picture = timed(run, device)
+    seconds = [first]
+    while len(seconds) < runs and fits(seconds[-1]):
+        seconds.append(timed(run, device)[0])
     middle = median(seconds)
     figures: dict[str, Any] = {
         "seconds": round(middle, 4),
@@ -43,6 +48,8 @@ def measure(
         "runs": [round(each, 4) for each in seconds],
         "host_syncs": syncs,
     }
+    if not picture.std() > 0:  # what NaN or zeros decode to, which run faster than numbers
+        figures["degenerate"] = "the picture has one colour"
     return figures | _memory(device, resident), picture
 
 
@@ -111,9 +118,3 @@ def _give_back(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-
-
-def _check(picture: Picture) -> None:
-    """A picture of one colour is what NaN or zeros decode to."""
-    if not picture.std() > 0:
-        raise SystemExit("degenerate: the picture has one colour")

@@ -20,7 +20,7 @@ from models.autoencoder import LATENT_SCALE
 from models.denoiser import pack
 from models.sampling import control_active, initial_noise, sigmas_for
 from models.spec import GenerationSpec
-from tools.gpubench.rig import Picture, Prepare, Rig
+from tools.gpubench.networks.rig import Picture, Prepare, Rig
 
 
 def shipped(rig: Rig, spec: GenerationSpec, control: Image.Image) -> Picture:

@@ -18,7 +18,7 @@ from models.checkpoints import LoadedCheckpoint
 from models.denoiser import ControlledDenoiser, pack, unpack
 from models.flux.networks import ControlNet, _Conditioned
 from models.spec import GenerationSpec
-from tools.gpubench.rig import Prepare
+from tools.gpubench.networks.rig import Prepare
 
 Evaluation = Callable[[], Tensor]
 Record = Callable[[Evaluation], Evaluation]

@@ -19,7 +19,7 @@ from models.checkpoints import LoadedCheckpoint
 from models.denoiser import image_ids, pack, unpack
 from models.flux.networks import TextConditioning
 from models.sampling import initial_noise
-from tools.gpubench.rig import Prepare, Rig, control_map, request
+from tools.gpubench.networks.rig import Prepare, Rig, control_map, request
 
 SIGMA, GUIDANCE = 0.752, 4.0
 """Times 1000 both are exact in bfloat16, so that the error is one of arithmetic alone."""
@@ -44,6 +44,7 @@ class Accuracy:
     """The inputs of one evaluation at `side`, and its result in float32.
 
     To be made while nothing of the rig is compiled, since it casts the weights back and forth.
+    Raises Degenerate.
     """
 
     @torch.inference_mode()
@@ -62,7 +63,7 @@ class Accuracy:
             check_alive(name, tensor)
         check_alive("reference", self._reference)
         if torch.equal(without, self._reference):
-            raise SystemExit("degenerate: the ControlNet changes nothing")
+            raise Degenerate("the ControlNet changes nothing")
 
     def _in_float32(self, rig: Rig, strength: float) -> Tensor:
         text, latents = self._inputs
@@ -111,17 +112,21 @@ class Accuracy:
         return unpack(velocity, height, width).float()
 
     def error(self, velocity: Tensor) -> float:
-        """|velocity - reference| / |reference|."""
+        """|velocity - reference| / |reference|. Raises Degenerate."""
         check_alive("evaluation", velocity)
         reference = self._reference.double()
         return float((velocity.double() - reference).norm() / reference.norm())
 
 
+class Degenerate(Exception):
+    """A result is not finite or all the same: such numbers run faster than those of a model."""
+
+
 def check_alive(name: str, tensor: Tensor) -> None:
-    """Stop the bench where a result is not finite or all the same: both run faster than work."""
+    """Raises Degenerate for a result that is not finite or all the same."""
     spread = float(tensor.double().std())
     if not spread > 0 or not torch.isfinite(tensor).all():
-        raise SystemExit(f"degenerate: {name} has standard deviation {spread}")
+        raise Degenerate(f"{name} has standard deviation {spread}")
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""What is measured: time, memory, host syncs, accuracy, compilation, the machine itself."""

@@ -1,0 +1,1 @@
+"""The networks with random weights, and the ways to make a picture with them."""

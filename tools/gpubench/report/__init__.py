@@ -1,0 +1,1 @@
+"""The results: the JSON file, the targets and the chart."""
