@@ -2,8 +2,9 @@
 
 The figures are those of FLUX.1-dev with its Union ControlNet at batch 1 and 512 text tokens, where
 a pixel is 1/256 of an image token. tests/unit/models/memory/test_activations.py recounts them on
-tensors without data; for compiled blocks it takes what was counted once in Inductor's code. The
-figures include neither weights nor the workspaces of CUDA's libraries. Knows no plan.
+tensors without data, and tests/unit/tools/test_kernelgen_memory.py a compiled block in the code
+that Inductor generates. They include neither weights nor the workspaces of CUDA's libraries. Knows
+no plan.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ _EVALUATION = {
     (Arithmetic.FLOAT8_EMULATED, False): _Bytes(1270 + _SAMPLER, 214_000_000),
     (Arithmetic.EXACT, True): _Bytes(682 + _SAMPLER, 42_000_000),
     (Arithmetic.FLOAT8, True): _Bytes(622 + _SAMPLER, 35_000_000),
-    (Arithmetic.FLOAT8_EMULATED, True): _Bytes(682 + _SAMPLER, 42_000_000),
+    (Arithmetic.FLOAT8_EMULATED, True): _Bytes(802 + _SAMPLER, 58_000_000),
 }
 """By arithmetic and whether the blocks are compiled. 15 residuals are 360 bytes a pixel of it."""
 

@@ -11,9 +11,18 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from models.flux.profiles import NetworkPair
+from models.memory.activations import Arithmetic
 from tools.gpubench.networks.shapes import FULL
 
 CUDA = torch.device("cuda")
+
+COMPILED_WIDTHS = {
+    Arithmetic.EXACT: (6.02, 10),
+    Arithmetic.FLOAT8: (7, 7.5),
+    Arithmetic.FLOAT8_EMULATED: (13, 15),
+}
+"""Peak of a compiled double and single block: rows of 3072 in bfloat16 for each token.
+tests/unit/tools/test_kernelgen_memory.py recounts it in the code that Inductor generates."""
 
 
 @contextmanager

@@ -24,7 +24,13 @@ from models.memory.activations import (
     largest_pixels,
     tiled_bytes,
 )
-from tests.support.fake_networks import CUDA, CompiledBlock, fake_autoencoder, fake_pair
+from tests.support.fake_networks import (
+    COMPILED_WIDTHS,
+    CUDA,
+    CompiledBlock,
+    fake_autoencoder,
+    fake_pair,
+)
 from tests.support.live_bytes import LiveBytes
 
 pytestmark = pytest.mark.torch
@@ -32,14 +38,6 @@ pytestmark = pytest.mark.torch
 BFLOAT16 = torch.bfloat16
 SIZES = [(1024, 1024), (2048, 2048), (4096, 4096), (1040, 1072)]
 """Height and width. The last one has an odd number of tokens, 65 x 67."""
-
-COMPILED_WIDTHS = {
-    Arithmetic.EXACT: (6.02, 10),
-    Arithmetic.FLOAT8: (7, 7.5),
-    Arithmetic.FLOAT8_EMULATED: (9, 10),
-}
-"""Peak of a compiled double and single block: rows of 3072 in bfloat16 for each token. Counted once
-in the code that Inductor generates for sm_90, with its buffers allocated, reused and deleted."""
 
 
 @cache
