@@ -28,6 +28,7 @@ from models.control_maps import ControlMaps
 from models.controls import Annotators
 from models.errors import CheckpointError
 from models.flux.attention import choose_attention
+from models.flux.compilation import compilation_enabled
 from models.flux.float8 import native
 from models.flux.profiles import NetworkPair, Networks
 from models.flux.weight_streaming import WeightStream
@@ -81,7 +82,8 @@ def plan_for(checkpoint: Checkpoint, device: torch.device, ram: int, profile: st
         return HOST_PLAN
     free, _ = torch.cuda.mem_get_info(device)
     try:
-        return choose_plan(needs, Machine(free, ram, native(device)), profile)
+        machine = Machine(free, ram, native(device), compilation_enabled())
+        return choose_plan(needs, machine, profile)
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {checkpoint.name} on {device}: {error}") from None
 

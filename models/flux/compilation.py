@@ -23,13 +23,18 @@ def compile_blocks(
     blocks: Iterable[nn.Module], backend: str | Callable[..., Any] = "inductor"
 ) -> None:
     """Compile `blocks` in place. torch compiles them at their first call. Does nothing where
-    TORCH_COMPILE_DISABLE is set, which `fullgraph` would turn into an error."""
-    if torch._dynamo.config.disable:
+    compilation is disabled, which `fullgraph` would turn into an error."""
+    if not compilation_enabled():
         return
     torch._dynamo.config.recompile_limit = _GRAPHS_OF_A_BLOCK
     for block in blocks:
         join_rotated_streams(block)
         block.compile(fullgraph=True, dynamic=True, backend=backend)
+
+
+def compilation_enabled() -> bool:
+    """False where TORCH_COMPILE_DISABLE is set."""
+    return not torch._dynamo.config.disable
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,12 +37,13 @@ class Machine:
     """The memory that a plan divides.
 
     free: free bytes on the card. ram: bytes that the processes of the host may use. native: whether
-    the card multiplies 8-bit matrices.
+    the card multiplies 8-bit matrices. compiled: whether blocks are compiled, which saves memory.
     """
 
     free: int
     ram: int
     native: bool = True
+    compiled: bool = True
 
     @classmethod
     def of_size(cls, card: float, ram: float, native: bool = True) -> Machine:
@@ -163,8 +164,9 @@ def _sized(plan: MemoryPlan, machine: Machine) -> MemoryPlan:
     return replace(
         plan,
         tile_above=min(_TILE_ABOVE, largest_decoding(room)),
-        # The blocks on a card are always compiled.
-        max_pixels=min(MAX_SIDE**2, *(largest_pixels(room, kind, True) for kind in kinds)),
+        max_pixels=min(
+            MAX_SIDE**2, *(largest_pixels(room, kind, machine.compiled) for kind in kinds)
+        ),
     )
 
 

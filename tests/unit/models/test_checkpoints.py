@@ -13,13 +13,14 @@ from controlnet_aux.open_pose import OpenposeDetector
 from diffusers import AutoencoderKL, FluxControlNetModel, FluxTransformer2DModel
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
-from models.checkpoints import CHECKPOINTS, Checkpoint, LoadedCheckpoint, load
+from models.checkpoints import CHECKPOINTS, Checkpoint, LoadedCheckpoint, load, loader
 from models.checkpoints import demo as demo_module
 from models.checkpoints.checkpoint import Part
 from models.checkpoints.demo import checkpoint_in
-from models.checkpoints.loader import SUMS_FILE
+from models.checkpoints.loader import SUMS_FILE, plan_for
 from models.checkpoints.revisions import revision_of
 from models.errors import CheckpointError
+from models.memory.plans import HOST_PLAN
 from models.pipeline import generate
 from models.spec import CHECKPOINT_NAMES, CONTROL_NAMES, GenerationSpec
 from tests.support.pictures import astronaut
@@ -159,3 +160,32 @@ def test_the_checkpoints_are_those_that_settings_accept() -> None:
 def test_the_union_modes_are_those_of_the_model_card() -> None:
     modes = CHECKPOINTS["flux-dev-union-pro"].modes
     assert modes == {"canny": 0, "tile": 1, "depth": 2, "pose": 4}
+
+
+def test_the_plan_of_a_card_follows_its_free_memory_and_the_ram(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    card, real = torch.device("cuda", 0), CHECKPOINTS["flux-dev-union-pro"]
+    monkeypatch.setattr(loader, "native", lambda _device: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (free, 80_000_000_000))
+    free = 70_000_000_000
+    assert plan_for(real, card, 64_000_000_000, "exact").name == "exact-and-8-bit"
+    assert plan_for(CHECKPOINTS["demo"], card, 1, "exact") is HOST_PLAN
+    assert plan_for(real, torch.device("cpu"), 1, "exact") is HOST_PLAN
+    free = 12_000_000_000
+    assert plan_for(real, card, 64_000_000_000, "exact").name == "8-bit-streamed"
+    with pytest.raises(CheckpointError) as refused:
+        plan_for(real, card, 16_000_000_000, "exact")
+    assert str(refused.value).startswith(
+        "checkpoint flux-dev-union-pro on cuda:0: a card with 12.0"
+    )
+
+
+def test_a_plan_knows_that_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    card, real = torch.device("cuda", 0), CHECKPOINTS["flux-dev-union-pro"]
+    monkeypatch.setattr(loader, "native", lambda _device: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (25_000_000_000, 0))
+    compiled = plan_for(real, card, 64_000_000_000, "fast").max_pixels or 0
+    monkeypatch.setattr(loader, "compilation_enabled", lambda: False)
+    eager = plan_for(real, card, 64_000_000_000, "fast").max_pixels or 0
+    assert compiled > eager > 0

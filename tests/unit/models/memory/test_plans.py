@@ -105,6 +105,15 @@ def test_a_card_without_8_bit_matrix_units_needs_more_room_for_a_picture(
     assert sizes[0] > sizes[1] >= 1024 * 1024
 
 
+def test_blocks_that_are_not_compiled_need_more_room_for_a_picture(needs: Footprint) -> None:
+    machine = Machine.of_size(24, 64)
+    sizes = [
+        choose_plan(needs, replace(machine, compiled=compiled), "fast").max_pixels or 0
+        for compiled in (True, False)
+    ]
+    assert sizes[0] > sizes[1] >= 1024 * 1024
+
+
 @pytest.mark.parametrize("profile", PROFILE_NAMES)
 def test_a_larger_card_never_allows_smaller_pictures_with_the_same_plan(
     needs: Footprint, profile: str
