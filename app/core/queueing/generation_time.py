@@ -120,8 +120,8 @@ class TimeEstimate:
         return (
             f"steps: {params.steps} steps of {params.sampler} at {size[0]}x{size[1]} with samples "
             f"{params.samples} take about {seconds:.0f} s; allowed are at most {self.limit_s} s, "
-            f"at this size {int(work * self.limit_s / seconds)} of these {work:.0f} work units"
-            + (f": {' or '.join(largest)}" if largest else "")
+            f"that is {int(work * self.limit_s / seconds)} of these {work:.0f} work units"
+            + (f": {', or '.join(largest)}" if largest else "")
         )
 
     def _largest(self, size: Size) -> list[str]:

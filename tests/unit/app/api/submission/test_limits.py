@@ -24,7 +24,7 @@ CALLER = Key("k", "team-a", 0.0)
 FLUX = "flux-dev-union-pro"
 REFUSAL = (
     "steps: 75 steps of dpmpp_sde at 4096x4096 with samples 4 take about 4072 s; allowed are at "
-    "most 3000 s, at this size 7025 of these 9536 work units: 55 steps or samples 2 or 3744x3744"
+    "most 3000 s, that is 7025 of these 9536 work units: 55 steps, or samples 2, or 3744x3744"
 )
 BODY: dict[str, Any] = {"image": "aGVsbG8=", "prompt": "x"}
 LONG = {**BODY, "sampler": "dpmpp_sde", "steps": 75, "samples": 4}

@@ -204,7 +204,7 @@ def test_the_refusal_names_the_largest_requests_that_are_in_time() -> None:
     size = 4096, 4096
     assert estimate.refusal(size) == (
         "steps: 75 steps of dpmpp_sde at 4096x4096 with samples 4 take about 3915 s; allowed are "
-        "at most 3000 s, at this size 7306 of these 9536 work units: 57 steps or samples 3 or "
+        "at most 3000 s, that is 7306 of these 9536 work units: 57 steps, or samples 3, or "
         "3792x3792"
     )
     assert replace(estimate, params=replace(LONG, steps=57)).in_time(size)
@@ -217,8 +217,8 @@ def test_the_refusal_names_the_largest_requests_that_are_in_time() -> None:
 @pytest.mark.parametrize(
     ("params", "size", "limit_s", "ending"),
     [
-        (GenerationParameters(steps=40), (2048, 512), 15, ": 30 steps or 1760x440"),
-        (GenerationParameters(steps=16, samples=3), (1024, 1024), 17, ": samples 2 or 864x864"),
+        (GenerationParameters(steps=40), (2048, 512), 15, ": 30 steps, or 1760x440"),
+        (GenerationParameters(steps=16, samples=3), (1024, 1024), 17, ": samples 2, or 864x864"),
         (
             GenerationParameters(steps=75, sampler="dpm_adaptive"),
             (1024, 1024),
