@@ -26,24 +26,21 @@ def node() -> str:
     return found
 
 
-def call(module: str, function: str, calls: list[list[Any]]) -> list[Any]:
-    """The results of an exported function, one for each list of arguments; both as JSON."""
-    url = (MODULES / module).as_uri()
+def evaluate(module: str, expression: str, data: Any) -> Any:
+    """The value of a JavaScript expression of `module` (what the file exports) and `data`; data and
+    value pass as JSON."""
     program = (
-        f"const {{ {function} }} = await import({json.dumps(url)});"
-        'const text = (await import("node:fs")).readFileSync(0, "utf8");'
-        "const calls = JSON.parse(text);"
-        f"const results = await Promise.all(calls.map((call) => {function}(...call)));"
-        "console.log(JSON.stringify(results));"
+        f"const module = await import({json.dumps((MODULES / module).as_uri())});"
+        'const data = JSON.parse((await import("node:fs")).readFileSync(0, "utf8"));'
+        f"console.log(JSON.stringify(await ({expression})));"
     )
     done = subprocess.run(
         [node(), "--no-warnings", "--input-type=module", "-e", program],
-        input=json.dumps(calls),
+        input=json.dumps(data),
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    results: list[Any] = json.loads(done.stdout)
-    return results
+    return json.loads(done.stdout)

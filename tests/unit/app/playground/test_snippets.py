@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from app.core.images.metadata import embedded
-from tests.support.node import call, node
+from tests.support.node import evaluate, node
 from tests.support.pictures import PictureHost, astronaut, encoded
 from tests.support.servers import Server
 
@@ -54,6 +54,11 @@ def start(language: str, text: str, folder: Path, key: str | None) -> subprocess
     )
 
 
+def snippets(calls: list[tuple[str, dict[str, Any]]]) -> list[str]:
+    texts: list[str] = evaluate("snippets.js", "data.map((call) => module.snippet(...call))", calls)
+    return texts
+
+
 @pytest.fixture(scope="module")
 def runs(
     server: Server, host: PictureHost, tmp_path_factory: pytest.TempPathFactory
@@ -68,10 +73,8 @@ def runs(
     }
     shared = {"origin": f"{server.url}/", "values": VALUES, "defaults": {"cn_strength": 0.45}}
     cases = [(language, source) for language in LANGUAGES for source in SOURCES]
-    texts = call(
-        "snippets.js",
-        "snippet",
-        [[language, {**shared, "picture": pictures[source]}] for language, source in cases],
+    texts = snippets(
+        [(language, {**shared, "picture": pictures[source]}) for language, source in cases]
     )
     started = {}
     for (language, source), text in zip(cases, texts, strict=True):
@@ -119,7 +122,7 @@ def test_a_snippet_says_what_is_wrong_with_the_key(
 ) -> None:
     picture = {"kind": "url", "url": "http://127.0.0.1/x.png"}
     shared = {"origin": server.url, "values": VALUES, "picture": picture}
-    [text] = call("snippets.js", "snippet", [[language, shared]])
+    [text] = snippets([(language, shared)])
     process = start(language, text, tmp_path, key)
     _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
