@@ -3,8 +3,11 @@
  * Each snippet submits to v2, waits, and writes picture-0.jpeg, picture-1.jpeg, ... of all samples.
  * The key comes from the environment variable API_KEY; the snippet never holds it.
  *
- * @typedef {{kind: "file", name: string, href?: string} | {kind: "url", url: string}} Picture
+ * @typedef {{kind: "file", name: string, href?: string, field?: string}} FilePicture
  *   href: where the snippet downloads the file from, for a sample; without it the file is local.
+ * @typedef {{kind: "url", url: string, field?: string}} UrlPicture
+ *   field: the parameter, "image" or "control_image".
+ * @typedef {FilePicture | UrlPicture} Picture
  * @typedef {{origin: string, values: Object, picture: ?Picture, defaults?: Object}} Call
  *   defaults: values of the API that need not be written.
  */
@@ -22,10 +25,10 @@ export const snippet = (language, { origin, values, picture, defaults = {} }) =>
     ([name, value]) =>
       value !== undefined && value !== null && value !== "" && value !== defaults[name],
   );
-  const source = picture ?? NO_PICTURE;
-  const pictureFile = source.kind === "file" ? { ...source, name: fileName(source.name) } : null;
-  if (source.kind === "url") given.unshift(["image", source.url]);
-  return WRITERS[language](origin.replace(/\/+$/, ""), given, pictureFile);
+  const source = { field: "image", ...(picture ?? NO_PICTURE) };
+  const file = source.kind === "file" ? { ...source, name: fileName(source.name) } : null;
+  if (!file) given.unshift([source.field, source.url]);
+  return WRITERS[language](origin.replace(/\/+$/, ""), given, file);
 };
 
 /** A name in the current folder that no program takes for an option, a path or standard input. */
@@ -40,14 +43,15 @@ const fileName = (name) => {
 const shellWord = (text) => `'${String(text).replaceAll("'", "'\\''")}'`;
 
 /** curl reads a file name up to a comma or semicolon unless it is in quotes. */
-const curlFile = (name) => shellWord(`image=@"${name.replace(/[\\"]/g, "\\$&")}"`);
+const curlFile = ({ field, name }) =>
+  shellWord(`${field}=@"${name.replace(/[\\"]/g, "\\$&")}"`);
 
 // No comments: an interactive zsh does not know them. No exclamation marks: an interactive bash
 // reads them in double quotes as history. The subshell keeps `set -e` from ending the terminal.
 const curl = (host, values, file) => {
   const parts = file
     ? [
-        `-F ${curlFile(file.name)}`,
+        `-F ${curlFile(file)}`,
         ...values.map(([name, value]) => `--form-string ${shellWord(`${name}=${value}`)}`),
       ]
     : [
@@ -108,7 +112,7 @@ const python = (host, values, file) => {
     ")",
     "job = client.submit_async(",
     `    "${MODEL}",`,
-    file && `    image=${read},`,
+    file && `    ${file.field}=${read},`,
     ...values.map(([name, value]) => `    ${name}=${pythonValue(value)},`),
     ")",
     'for image in job.wait(timeout=3600)["images"]:',
@@ -161,14 +165,14 @@ const javascript = (host, values, file) =>
   );
 
 /** As base64: FormData would change the line breaks of the prompt. */
-const readImage = ({ name, href }) =>
+const readImage = ({ field, name, href }) =>
   href
     ? [
         `const sample = await (await fetch(${JSON.stringify(href)})).arrayBuffer();`,
         "const bytes = Array.from(new Uint8Array(sample));",
-        "values.image = btoa(bytes.map((byte) => String.fromCharCode(byte)).join(\"\"));",
+        `values.${field} = btoa(bytes.map((byte) => String.fromCharCode(byte)).join(""));`,
       ]
-    : [`values.image = await files.readFile(${JSON.stringify(name)}, "base64");`];
+    : [`values.${field} = await files.readFile(${JSON.stringify(name)}, "base64");`];
 
 const jsonText = (values) => JSON.stringify(Object.fromEntries(values), null, 2);
 
