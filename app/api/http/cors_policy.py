@@ -1,8 +1,8 @@
 """Which origins may read which responses (CORS_ORIGINS), and the headers that say so.
 
 The middleware (app.api.middleware.cors) uses them, and so do the responses that no middleware sees:
-the 500 of Starlette and the raw errors of the protocol. Without credentials mode: no cookie and no
-HTTP authentication exists here, an API key is a header that the calling script sets.
+the 500 of Starlette and the raw errors of the protocol. There is no credentials mode: the API has
+no cookies, and an API key is a header that the calling script sets.
 """
 
 from __future__ import annotations

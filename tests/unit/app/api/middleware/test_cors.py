@@ -27,7 +27,7 @@ BODY = {"image": "aGVsbG8=", "prompt": "x"}
 ASKED = "x-api-key, content-type, idempotency-key, last-event-id"
 LIMITS = {"max_body_bytes": 2000, "max_queued": 2}
 
-Policy = CorsPolicy(frozenset({APP}))
+POLICY = CorsPolicy(frozenset({APP}))
 
 
 def application(redis_url: str, **settings: Any) -> TestClient:
@@ -266,7 +266,7 @@ def test_the_headers_of_a_response_stay() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"x"})
 
-    start, body = call(Cors(app, Policy), path="/x", headers=[(b"origin", APP.encode())])
+    start, body = call(Cors(app, POLICY), path="/x", headers=[(b"origin", APP.encode())])
     assert start["headers"] == [
         (b"vary", b"Accept"),
         (b"access-control-allow-origin", APP.encode()),
@@ -279,6 +279,6 @@ def test_the_headers_of_a_response_stay() -> None:
 def test_a_scope_that_is_not_http_passes() -> None:
     inner = Inner()
     scope = {"type": "lifespan"}
-    asyncio.run(Cors(inner, Policy)(scope, no_message, no_answer))
+    asyncio.run(Cors(inner, POLICY)(scope, no_message, no_answer))
     assert inner.scopes == [scope]
     assert inner.scopes[0] is scope
