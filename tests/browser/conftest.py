@@ -9,11 +9,17 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.playground import Playground
-from tests.support.chromium import Watch, running_chromium
+from tests.support.chromium import Watch, find_chromium, running_chromium
 from tests.support.servers import Server
 
 PATIENCE_MS = 60_000.0
 """The longest wait for an event. Tests end sooner: they wait for events, never for time."""
+
+
+def pytest_runtest_setup() -> None:
+    """Without chromium, skips before a server starts, with one line in the summary for all tests:
+    pytest reports a skip in a fixture once for each test."""
+    find_chromium()
 
 
 # Of the package, not of the session: its event loop would break the asyncio.run of later tests.
