@@ -1,0 +1,66 @@
+"""From a picture and a prompt to a result, with each control type and with the keyboard alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from models.spec import CONTROL_NAMES, SEED_MAX
+from tests.browser.playground import Playground, parameters_of
+from tests.support.pictures import opened
+
+
+@pytest.mark.parametrize("cn_type", CONTROL_NAMES)
+def test_a_control_type_shows_its_map_and_makes_a_picture(
+    playground: Playground, cn_type: str, tmp_path: Path
+) -> None:
+    playground.ask(control=cn_type)
+    expect(playground.page.get_by_role("img", name="The control map over it")).to_be_visible()
+    playground.generate()
+    playground.expect_result()
+    file = playground.download(tmp_path)
+    assert opened(file.read_bytes()).size == (128, 128)
+    made = parameters_of(file)
+    assert (made["cn_type"], made["steps"], made["prompt"]) == (cn_type, 15, "an astronaut")
+
+
+def test_a_sample_works_as_it_is(playground: Playground) -> None:
+    samples = playground.page.get_by_role("group", name="Sample pictures").get_by_role("button")
+    expect(samples).to_have_count(6)
+    samples.first.click()
+    expect(playground.field("Prompt")).not_to_be_empty()
+    playground.generate()
+    playground.expect_result()
+
+
+def test_four_samples_of_the_largest_seed_keep_every_digit(
+    playground: Playground, tmp_path: Path
+) -> None:
+    """A seed has up to 19 digits, more than a number of JavaScript can hold."""
+    playground.ask()
+    playground.field("Seed").fill(str(SEED_MAX))
+    playground.choose("Samples", "4")
+    playground.generate()
+    playground.expect_result(4)
+    assert parameters_of(playground.download(tmp_path))["seed"] == SEED_MAX
+
+
+def tab_to(playground: Playground, name: str) -> None:
+    """Press the tab key until the element with this name has the focus."""
+    wanted = playground.page.get_by_role("button", name=name, exact=True)
+    for _ in range(100):
+        if wanted.evaluate("button => button === document.activeElement"):
+            return
+        playground.page.keyboard.press("Tab")
+    raise AssertionError(f"no tab stop {name}")
+
+
+def test_the_keyboard_alone_is_enough(playground: Playground) -> None:
+    keyboard = playground.page.keyboard
+    tab_to(playground, "Ring and ball")
+    keyboard.press("Enter")
+    tab_to(playground, "Generate")
+    keyboard.press("Enter")
+    playground.expect_result()
