@@ -16,6 +16,7 @@ from app.api.endpoints import (
     events,
     files,
     history,
+    playground,
     preprocess,
     receipts,
     uploads,
@@ -85,6 +86,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(history.router)
     app.include_router(files.router)
     app.include_router(ops.router)
+    if settings.playground:
+        app.include_router(playground.playground_router(settings))
     if "/metrics" not in settings.closed_paths:
         app.include_router(ops.metrics)
     install_openapi(app)

@@ -215,6 +215,9 @@ class Settings(BaseSettings):
     closed_paths: Annotated[CommaList, _some_of(CLOSABLE_PATHS)] = ()
     """Which of `/openapi.json` and `/metrics` respond 404."""
 
+    playground: bool = True
+    """Whether `/` serves the playground, a page to try the API with a key; off: 404."""
+
     fetch_timeout_s: float = Field(20, gt=0)
     """Seconds for the whole download of a control picture, redirects included."""
 

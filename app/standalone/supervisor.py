@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
@@ -65,6 +66,16 @@ class UpOptions:
     def authority(self) -> str:
         """host:port as in a URL."""
         return authority(self.host, self.port)
+
+    @property
+    def reachable_host(self) -> str:
+        """A host that clients on this machine can connect to."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+
+    def page_url(self, key: str) -> str:
+        """The playground. The key goes into the fragment, which a browser sends to no server."""
+        url = f"http://{authority(self.reachable_host, self.port)}/"
+        return f"{url}#key={quote(key, safe='')}" if key else url
 
 
 def has_own_redis(settings: Settings) -> bool:
@@ -128,6 +139,9 @@ class Supervisor:
         if self._wait_until(self._ready):
             shown = key.secret if key.minted or self._options.show_key else key.masked
             sys.stdout.write(f"ready: http://{self._options.authority}  key: {shown}\n")
+            if self._settings.playground:
+                handed_over = key.secret if shown == key.secret else ""
+                sys.stdout.write(f"open: {self._options.page_url(handed_over)}\n")
             sys.stdout.flush()
             if shown != key.secret:
                 log.info("the key is %s; --show-key prints it", key.file or "the given one")
@@ -204,8 +218,8 @@ class Supervisor:
                 refuse(f"up: cannot listen on {self._options.authority}: {error.strerror}")
 
     def _ready(self) -> bool:
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._options.host, self._options.host)
-        connection = http.client.HTTPConnection(host, self._options.port, timeout=5)
+        host, port = self._options.reachable_host, self._options.port
+        connection = http.client.HTTPConnection(host, port, timeout=5)
         try:
             connection.request("GET", "/health/ready")
             return connection.getresponse().status == 200

@@ -100,22 +100,48 @@ class FluxControlNetBody(BaseModel):
         description="The picture to take the control from: http(s) URL, base64 or a data URI. "
         f"{READ}.",
     )
-    prompt: Text = Field(min_length=1, max_length=PROMPT_MAX, pattern=r"\S")
-    sampler: Annotated[str, _one_of(SAMPLER_NAMES), BeforeValidator(_canonical_sampler)] = "euler"
-    scheduler: Annotated[str, _one_of(SCHEDULE_NAMES)] = "simple"
+    prompt: Text = Field(
+        min_length=1, max_length=PROMPT_MAX, pattern=r"\S", description="What to paint."
+    )
+    sampler: Annotated[str, _one_of(SAMPLER_NAMES), BeforeValidator(_canonical_sampler)] = Field(
+        "euler", description="Method of a step."
+    )
+    scheduler: Annotated[str, _one_of(SCHEDULE_NAMES)] = Field(
+        "simple", description="Noise levels that the steps visit."
+    )
     seed: Integer = Field(-1, ge=-1, le=SEED_MAX, description="-1 draws one and reports it.")
-    base64: bool = False
-    cn_stop: Number = Field(0.5, ge=0, le=1)
-    cn_strength: Number = Field(0.45, ge=0, le=2)
-    cn_type: ControlType = "pose"
-    custom_height: Side = 1024
-    custom_width: Side = 1024
-    guidance: Number = Field(3.5, ge=1, le=15)
-    image_format: Annotated[str, _one_of(("jpeg", "png", "webp"))] = "jpeg"
-    quality: Integer = Field(95, ge=10, le=100)
-    samples: Integer = Field(1, ge=1, le=SAMPLES_MAX)
-    steps: Integer = Field(20, ge=STEPS_MIN, le=75)
-    use_input_img_dimension: bool = True
+    base64: bool = Field(False, description="Pictures as base64 in the response.")
+    cn_stop: Number = Field(
+        0.5, ge=0, le=1, description="Share of the steps after which the control ends."
+    )
+    cn_strength: Number = Field(
+        0.45, ge=0, le=2, description="Weight of the control map; 0 leaves it out."
+    )
+    cn_type: ControlType = Field(
+        "pose", description="Kind of control map: depth, edges, limbs, or the picture itself."
+    )
+    custom_height: Side = Field(
+        1024, description="Height of the result if `use_input_img_dimension` is false."
+    )
+    custom_width: Side = Field(
+        1024, description="Width of the result if `use_input_img_dimension` is false."
+    )
+    guidance: Number = Field(
+        3.5, ge=1, le=15, description="How closely the picture follows the prompt."
+    )
+    image_format: Annotated[str, _one_of(("jpeg", "png", "webp"))] = Field(
+        "jpeg", description="File format of the result."
+    )
+    quality: Integer = Field(
+        95, ge=10, le=100, description="Quality of jpeg and webp; png ignores it."
+    )
+    samples: Integer = Field(
+        1, ge=1, le=SAMPLES_MAX, description="Number of pictures; each has the next seed."
+    )
+    steps: Integer = Field(20, ge=STEPS_MIN, le=75, description="Steps of the sampler.")
+    use_input_img_dimension: bool = Field(
+        True, description="The result has the size of the input, not the custom size."
+    )
     # "" when left out. With None as the default the schema would allow null.
     profile: Annotated[str, _one_of(PROFILE_NAMES)] = Field(
         default_factory=str, description="Speed profile; the server's own when left out."

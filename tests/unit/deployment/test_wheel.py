@@ -42,8 +42,9 @@ def test_a_wheel_holds_every_file_of_the_three_packages_and_nothing_else(
     packed = {name for name in wheel.namelist() if not name.startswith(metadata)}
     modules = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
     scripts = (ROOT / "app" / "core" / "lua").rglob("*.lua")
+    playground = (ROOT / "app" / "playground").rglob("*.*")
     weights = (ROOT / "models" / "checkpoints" / "demo_weights").rglob("*.*")
-    files = {str(path.relative_to(ROOT)) for path in (*modules, *scripts, *weights)}
+    files = {str(path.relative_to(ROOT)) for path in (*modules, *scripts, *playground, *weights)}
     sums = {"models/checkpoints/demo_weights/SHA256SUMS"}
     assert packed == files | sums | {f"{package}/py.typed" for package in PACKAGES}
 

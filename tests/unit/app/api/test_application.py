@@ -264,7 +264,7 @@ def test_metrics_of_a_request_that_has_ended(api: TestClient, redis_server: str)
     assert api.get(waiting).json()["metrics"] == {}
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/v1/sdxl", "/v2/requests", "/docs"])
+@pytest.mark.parametrize("path", ["/nothing", "/v1/sdxl", "/v2/requests", "/docs"])
 def test_unknown_paths_are_json(api: TestClient, path: str) -> None:
     answer = api.get(path)
     assert answer.status_code in (404, 405)

@@ -1,0 +1,140 @@
+/** Calls of the API with the key of this browser. Every failure is an ApiError with a sentence. */
+
+import { key, needKey } from "./key.js";
+import { faultsIn, sentenceOf } from "./messages.js";
+import { BASE } from "./storage.js";
+
+/** @typedef {{kind: "file", file: Blob, name: string, field?: string}} FilePicture */
+/** @typedef {{kind: "url", url: string, field?: string}} UrlPicture */
+/** @typedef {FilePicture | UrlPicture} Picture */
+/** @typedef {Record<string, string|number|boolean>} Values */
+
+const MAP_VALUES = ["cn_type", "use_input_img_dimension", "custom_width", "custom_height"];
+let parameters = new Set(["image", "control_image", "prompt"]);
+
+/** @param {Iterable<string>} names of all parameters, to find them in error texts */
+export const setParameters = (names) => {
+  parameters = new Set(names);
+};
+
+/** @param {string} text of the API @returns {{parameter: string, sentence: string}[]} */
+export const faultsOf = (text) => faultsIn(text, parameters);
+
+export class ApiError extends Error {
+  /** @param {number} status 0: no response @param {string} text @param {number|null} retryAfterS */
+  constructor(status, text, retryAfterS = null) {
+    super(text);
+    this.status = status;
+    this.retryAfterS = retryAfterS;
+    this.faults = status === 400 || status === 422 ? faultsOf(text) : [];
+    this.parameter = this.faults[0]?.parameter ?? null;
+    this.sentence = this.faults[0]?.sentence ?? sentenceOf(status, text, retryAfterS);
+  }
+
+  /** Whether the same call may succeed later. */
+  get passing() {
+    return [0, 429, 502, 503].includes(this.status);
+  }
+}
+
+/**
+ * @param {string} method
+ * @param {string} path relative to the server
+ * @param {{json?: unknown, form?: FormData, signal?: AbortSignal, accept?: string,
+ *          headers?: Record<string, string>}} [options]
+ * @returns {Promise<Response>} a 2xx response
+ */
+export const request = async (method, path, options = {}) => {
+  const { json, form, signal, accept = "application/json" } = options;
+  if (!key()) {
+    needKey("");
+    throw new ApiError(401, "");
+  }
+  const headers = { ...options.headers, accept, "x-api-key": key() };
+  if (json !== undefined) headers["content-type"] = "application/json";
+  const body = json === undefined ? form : JSON.stringify(json);
+  const response = await call(path, { method, headers, body, signal, cache: "no-store" });
+  if (response.ok) return response;
+  const error = await errorOf(response);
+  if (error.status === 401) needKey(error.sentence);
+  throw error;
+};
+
+const call = async (path, options) => {
+  try {
+    return await fetch(new URL(path.replace(/^\//, ""), BASE), options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, "");
+  }
+};
+
+const errorOf = async (response) => {
+  const body = await response.json().catch(() => ({}));
+  const retryAfter = Number.parseInt(response.headers.get("retry-after") ?? "", 10);
+  const seconds = Number.isFinite(retryAfter) ? retryAfter : null;
+  return new ApiError(response.status, String(body.error ?? ""), seconds);
+};
+
+/** @param {Values} values @param {Picture} picture @returns {FormData} */
+const bodyOf = (values, picture) => {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(values)) form.append(name, String(value));
+  const field = picture.field ?? "image";
+  if (picture.kind === "file") form.append(field, picture.file, picture.name);
+  else form.append(field, picture.url);
+  return form;
+};
+
+/**
+ * @param {Values} values @param {Picture} picture
+ * @param {{idempotencyKey: string, signal?: AbortSignal}} options
+ * @returns {Promise<{request_id: string}>}
+ */
+export const submit = async (values, picture, { idempotencyKey, signal }) => {
+  const form = bodyOf(values, picture);
+  const headers = { "idempotency-key": idempotencyKey };
+  return (await request("POST", "v2/flux-controlnet", { form, headers, signal })).json();
+};
+
+/** The control map of a request. @returns {Promise<Blob>} */
+export const preprocess = async (values, picture, signal) => {
+  const chosen = Object.entries(values).filter(([name]) => MAP_VALUES.includes(name));
+  const form = bodyOf(Object.fromEntries(chosen), { ...picture, field: "image" });
+  const path = "v1/flux-controlnet/preprocess";
+  return (await request("POST", path, { form, signal, accept: "image/png" })).blob();
+};
+
+/** The status or result body; that of a FAILED request too. @returns {Promise<any>} */
+const ended = async (path) => {
+  const response = await call(path, { headers: { "x-api-key": key() }, cache: "no-store" });
+  if (response.ok || response.status === 422) return response.json();
+  throw await errorOf(response);
+};
+
+/** @param {string} id */
+export const status = (id) => ended(`v2/requests/${id}/status`);
+
+/** @param {string} id */
+export const result = (id) => ended(`v2/requests/${id}`);
+
+/** @param {string} id */
+export const cancel = (id) => request("DELETE", `v2/requests/${id}`);
+
+/**
+ * A finished picture or control map. Its link may name another origin (PUBLIC_URL) than this page's.
+ * @param {string} url @param {AbortSignal} [signal] @returns {Promise<Blob>}
+ */
+export const file = async (url, signal) => {
+  const { pathname, search } = new URL(url, BASE);
+  const path = pathname.slice(pathname.lastIndexOf("/files/") + 1);
+  const response = await call(path + search, { signal });
+  if (!response.ok) throw await errorOf(response);
+  return response.blob();
+};
+
+/** @returns {Promise<number|null>} null for a key without a budget */
+export const credits = async () => {
+  const account = await (await request("GET", "v1/get-user-credits")).json();
+  return account.unlimited ? null : account.credits;
+};

@@ -1,0 +1,36 @@
+/** What a request will cost, before it is sent; shown only for keys with a budget. */
+
+const MULTIPLE = 16;
+const PIXELS_OF_A_UNIT = 1024 * 1024;
+const UNKNOWN = [1024, 1024];
+const MAX_SIDE = 4096;
+
+const rounded = (side) => Math.ceil(side / MULTIPLE) * MULTIPLE;
+
+/** The size of the result. @param {(name: string) => any} valueOf @param {number[]|null} input */
+const sizeOf = (valueOf, input) => {
+  if (!valueOf("use_input_img_dimension")) return [valueOf("custom_width"), valueOf("custom_height")];
+  const [width, height] = input ?? UNKNOWN;
+  const scale = Math.min(1, MAX_SIDE / Math.max(width, height));
+  return [Math.floor(width * scale), Math.floor(height * scale)];
+};
+
+/**
+ * @param {Awaited<ReturnType<typeof import("./schema.js").loadSchema>>} schema
+ * @param {(name: string) => any} valueOf
+ * @param {number[]|null} input width and height of the picture, null if they are not known
+ * @returns {number} credits; exact, but for samplers whose evaluations do not grow evenly
+ */
+export const estimate = (schema, valueOf, input) => {
+  const { minimum, maximum } = schema.fields.find((field) => field.name === "steps");
+  const [fewest, most] = schema.evaluations[valueOf("sampler")];
+  const share = (valueOf("steps") - minimum) / (maximum - minimum);
+  const evaluations = Math.round(fewest + share * (most - fewest));
+  const [width, height] = sizeOf(valueOf, input);
+  const units = (rounded(width) * rounded(height) * evaluations * valueOf("samples")) / PIXELS_OF_A_UNIT;
+  return units * schema.creditsPerWorkUnit;
+};
+
+/** @param {number} amount @returns {string} */
+export const creditsText = (amount) =>
+  amount.toLocaleString("en", { maximumFractionDigits: amount < 100 ? 1 : 0 });

@@ -1,0 +1,169 @@
+/** One control of the form for each kind of field: its elements, its value. */
+
+import { element, icon } from "./dom.js";
+
+/** @typedef {import("./schema.js").Field} Field */
+/**
+ * @typedef {object} Control
+ * @property {HTMLElement} node
+ * @property {() => (string|number|boolean|undefined)} read undefined: the default of the API
+ * @property {(value: string|number|boolean|undefined) => void} write
+ */
+
+const FEW = 4;
+const idOf = (field) => `f-${field.name}`;
+
+const described = (field) => `${idOf(field)}-help ${idOf(field)}-fault`;
+
+/** The frame around a control: label, parameter name, help, and the place of an error. */
+const framed = (field, control, group = false) => {
+  const id = idOf(field);
+  const title = group
+    ? element("legend", {}, field.label)
+    : element("label", { for: id }, field.label);
+  const head = element("div", { class: "field-head" }, title, element("code", {}, field.name));
+  const help = element("p", { class: "help", id: `${id}-help` }, field.description);
+  const fault = element("p", { class: "fault", id: `${id}-fault`, role: "alert", hidden: true });
+  if (!group) return element("div", { class: "field", "data-name": field.name }, head, control, help, fault);
+  const attributes = { class: "field", "data-name": field.name, "aria-describedby": described(field) };
+  const name = element("code", {}, field.name);
+  return element("fieldset", attributes, title, name, control, help, fault);
+};
+
+const numberOf = (text) => {
+  const number = Number(text);
+  return text.trim() === "" || Number.isNaN(number) ? undefined : number;
+};
+
+/** @param {Field} field @returns {Control} */
+const range = (field) => {
+  const fine = field.type === "integer" ? 1 : field.maximum - field.minimum > 5 ? 0.1 : 0.01;
+  const step = field.name.startsWith("custom_") ? 16 : fine;
+  const bounds = { min: field.minimum, max: field.maximum };
+  const slider = element("input", { type: "range", ...bounds, step, "aria-label": `${field.label}, slider` });
+  const number = element("input", {
+    ...{ type: "number", id: idOf(field), ...bounds, step: fine, inputmode: "decimal" },
+    "aria-describedby": described(field),
+  });
+  slider.addEventListener("input", () => (number.value = slider.value));
+  number.addEventListener("input", () => (slider.value = number.value || String(field.default)));
+  const write = (value) => (number.value = slider.value = String(value ?? field.default));
+  write(field.default);
+  const node = framed(field, element("div", { class: "range" }, slider, number));
+  return { node, read: () => numberOf(number.value), write };
+};
+
+/** @param {Field} field @param {[string, string][]} options value and text @returns {Control} */
+const segments = (field, options) => {
+  const inputs = options.map(([value]) =>
+    element("input", { type: "radio", name: field.name, value, id: `${idOf(field)}-${value}` }),
+  );
+  const labels = options.map(([, text], index) =>
+    element("label", { class: "segment" }, inputs[index], element("span", {}, text)),
+  );
+  const read = () => inputs.find((input) => input.checked)?.value;
+  const write = (value) =>
+    inputs.forEach((input) => (input.checked = input.value === String(value ?? field.default)));
+  write(field.default);
+  const node = framed(field, element("div", { class: "segments" }, ...labels), true);
+  return { node, read: field.type === "integer" ? () => Number(read()) : read, write };
+};
+
+/** @param {Field} field @returns {Control} */
+const select = (field) => {
+  const own = field.default === undefined ? [element("option", { value: "" }, "the server's default")] : [];
+  const options = field.choices.map((choice) => element("option", { value: choice }, choice));
+  const list = element("select", { id: idOf(field), "aria-describedby": described(field) }, ...own, ...options);
+  const write = (value) => (list.value = String(value ?? field.default ?? ""));
+  write(field.default);
+  return { node: framed(field, list), read: () => list.value || undefined, write };
+};
+
+/** @param {Field} field @returns {Control} */
+const toggle = (field) => {
+  const id = idOf(field);
+  const box = element("input", { type: "checkbox", id, class: "switch", "aria-describedby": described(field) });
+  const write = (value) => (box.checked = Boolean(value ?? field.default));
+  write(field.default);
+  const node = framed(field, box);
+  node.classList.add("toggle");
+  return { node, read: () => box.checked, write };
+};
+
+/** @param {Field} field @returns {Control} */
+const text = (field) => {
+  const long = field.name === "prompt";
+  const box = element(long ? "textarea" : "input", {
+    ...{ id: idOf(field), "aria-describedby": described(field) },
+    ...(long ? { rows: 3, required: true } : { type: "text", spellcheck: "false" }),
+  });
+  const write = (value) => (box.value = String(value ?? ""));
+  return { node: framed(field, box), read: () => box.value || undefined, write };
+};
+
+const drawn = () => {
+  const [high, low] = crypto.getRandomValues(new Uint32Array(2));
+  return (high % 2 ** 17) * 2 ** 32 + low;
+};
+
+/** The seed: drawn for each request, unless it is locked. @param {Field} field @returns {Control} */
+const seed = (field) => {
+  const box = element("input", {
+    ...{ type: "text", inputmode: "numeric", id: idOf(field), placeholder: "drawn for each picture" },
+    "aria-describedby": described(field),
+  });
+  const lock = element("button", { type: "button", class: "button square", "aria-label": "Keep this seed" });
+  const dice = element("button", { type: "button", class: "button square", "aria-label": "Draw a new seed" }, icon("dice"));
+  const setLocked = (locked) => {
+    lock.setAttribute("aria-pressed", String(locked));
+    lock.replaceChildren(icon(locked ? "lock" : "unlock"));
+    lock.title = locked ? "The next picture has this seed" : "Each picture has a new seed";
+  };
+  const locked = () => lock.getAttribute("aria-pressed") === "true";
+  const changed = () => box.dispatchEvent(new Event("change", { bubbles: true }));
+  const draw = () => {
+    box.value = String(drawn());
+    setLocked(true);
+    changed();
+  };
+  box.addEventListener("input", () => setLocked(box.value.trim() !== ""));
+  lock.addEventListener("click", () => {
+    if (!locked() && !box.value.trim()) return draw();
+    setLocked(!locked());
+    return changed();
+  });
+  dice.addEventListener("click", draw);
+  setLocked(false);
+  const read = () => {
+    const digits = box.value.trim();
+    if (!locked() || !digits) return undefined;
+    const number = Number(digits);
+    return Number.isSafeInteger(number) ? number : digits;
+  };
+  const write = (value) => {
+    const given = value !== undefined && String(value) !== String(field.default);
+    box.value = given ? String(value) : "";
+    setLocked(given);
+  };
+  const show = (value) => {
+    if (!locked()) box.value = String(value);
+  };
+  return { node: framed(field, element("div", { class: "seed" }, box, dice, lock)), read, write, show };
+};
+
+/** @param {Field} field @returns {Control} */
+export const controlFor = (field) => {
+  if (field.name === "seed") return seed(field);
+  if (field.type === "boolean") return toggle(field);
+  if (field.choices && field.choices.length <= FEW && field.default !== undefined) {
+    return segments(field, field.choices.map((choice) => [choice, choice]));
+  }
+  if (field.choices) return select(field);
+  if (field.type === "string") return text(field);
+  const count = field.maximum - field.minimum + 1;
+  if (field.type === "integer" && count <= FEW) {
+    const numbers = Array.from({ length: count }, (_, index) => String(field.minimum + index));
+    return segments(field, numbers.map((number) => [number, number]));
+  }
+  return range(field);
+};

@@ -1,0 +1,105 @@
+/** The form: a control for each parameter, its values, errors beside the fields, a draft that survives. */
+
+import { byId, showText } from "./dom.js";
+import { controlFor } from "./fields.js";
+import { readJson, writeStored } from "./storage.js";
+
+/** Where the page differs from the API: a person watches, so previews are on. */
+const START = { preview: true };
+const DRAFT = "values";
+const CUSTOM_SIZE = ["custom_width", "custom_height"];
+
+/** @type {Map<string, import("./fields.js").Control>} */
+const controls = new Map();
+/** @type {Map<string, unknown>} */
+const defaults = new Map();
+
+/** Builds the controls. @param {import("./schema.js").Field[]} fields */
+export const buildForm = (fields) => {
+  for (const field of fields) {
+    const control = controlFor(field);
+    controls.set(field.name, control);
+    defaults.set(field.name, field.default);
+  }
+  const nodes = (common) =>
+    fields.filter((field) => field.common === common).map((field) => controls.get(field.name).node);
+  byId("common").append(...nodes(true));
+  byId("rest").append(...nodes(false));
+  setValues({ ...START, ...readJson(DRAFT) });
+  const form = byId("controls");
+  for (const name of ["input", "change"]) form.addEventListener(name, saveDraft);
+  form.addEventListener("input", (event) => clearFault(event.target));
+};
+
+const saveDraft = () => {
+  showCustomSize();
+  writeStored(DRAFT, JSON.stringify(values()));
+};
+
+const showCustomSize = () => {
+  const hidden = controls.get("use_input_img_dimension").read();
+  for (const name of CUSTOM_SIZE) controls.get(name).node.hidden = hidden;
+};
+
+/** What differs from the defaults of the API. @returns {import("./api.js").Values} */
+export const values = () => {
+  const chosen = {};
+  for (const [name, control] of controls) {
+    const value = control.read();
+    const always = name === "prompt" || name === "cn_type";
+    if (value !== undefined && (always || value !== defaults.get(name))) chosen[name] = value;
+  }
+  return chosen;
+};
+
+/** A value or its default. @param {string} name */
+export const valueOf = (name) => controls.get(name).read() ?? defaults.get(name);
+
+/** Sets all parameters; those that are absent get their defaults. */
+export const setValues = (chosen) => {
+  for (const [name, control] of controls) control.write(chosen[name]);
+  clearFaults();
+  saveDraft();
+  byId("controls").dispatchEvent(new Event("valueschange"));
+};
+
+/** Sets these parameters and leaves the others. */
+export const changeValues = (chosen) => setValues({ ...values(), ...chosen });
+
+export const resetValues = () => setValues({ ...START, prompt: valueOf("prompt") });
+
+/** Shows the drawn seed, so that it can be locked. @param {string} text */
+export const showSeed = (text) => controls.get("seed").show(text);
+
+const inputsOf = (parameter) =>
+  byId("controls").querySelectorAll(`[data-name="${parameter}"] :is(input, select, textarea)`);
+
+/**
+ * Shows an error beside its field and focuses it.
+ * @param {string} parameter @param {string} sentence @returns {boolean} false: no such field
+ */
+export const showError = (parameter, sentence) => {
+  const place = byId(`f-${parameter === "control_image" ? "image" : parameter}-fault`);
+  if (!place) return false;
+  showText(place, sentence);
+  inputsOf(parameter).forEach((input) => input.setAttribute("aria-invalid", "true"));
+  const folded = place.closest("details");
+  if (folded) folded.open = true;
+  const custom = place.closest(".field");
+  if (custom) custom.hidden = false;
+  (inputsOf(parameter)[0] ?? place).focus();
+  place.scrollIntoView({ block: "center" });
+  return true;
+};
+
+export const clearFaults = () => {
+  for (const fault of document.querySelectorAll(".controls .fault")) showText(fault, "");
+  for (const input of document.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
+};
+
+const clearFault = (input) => {
+  const field = input.closest("[data-name]");
+  if (!field) return;
+  showText(field.querySelector(".fault"), "");
+  field.querySelectorAll("[aria-invalid]").forEach((one) => one.removeAttribute("aria-invalid"));
+};

@@ -1,0 +1,155 @@
+/** A request from its submission to its result: sends it, follows it, cancels it. Shows nothing. */
+
+import { ApiError, cancel, faultsOf, result, submit } from "./api.js";
+import { pause } from "./dom.js";
+import { follow } from "./events.js";
+
+const FIRST_PAUSE_S = 1;
+const LONGEST_PAUSE_S = 10;
+const CANCELLED = "cancelled";
+
+/** Also where crypto.randomUUID is missing: on pages that came by plain HTTP. */
+const randomKey = () =>
+  [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/** Fires "change" at every change, then "end" once. */
+export class Job extends EventTarget {
+  id = "";
+  /** @type {"SENDING"|"QUEUED"|"PROCESSING"|"COMPLETED"|"FAILED"} */
+  status = "SENDING";
+  step = 0;
+  steps = 0;
+  /** @type {number|null} */
+  position = null;
+  /** @type {number|null} */
+  etaS = null;
+  /** A data URI. */
+  preview = "";
+  /** The body of the result. @type {any} */
+  result = null;
+  /** A sentence. */
+  error = "";
+  /** The status of the response that ended it, 0 if none did. */
+  errorStatus = 0;
+  /** @type {{parameter: string, sentence: string}[]} */
+  faults = [];
+  /** A sentence while it waits to try again. */
+  note = "";
+  #abort = new AbortController();
+
+  /** @param {import("./api.js").Values} values */
+  constructor(values) {
+    super();
+    this.values = values;
+  }
+
+  /** @param {import("./api.js").Values} values @param {import("./api.js").Picture} picture */
+  static start(values, picture) {
+    const job = new Job(values);
+    job.#run(async () => {
+      job.id = await job.#submitted(picture);
+      job.#set({ status: "QUEUED", note: "" });
+      await job.#followed();
+    });
+    return job;
+  }
+
+  /** @param {string} id @param {import("./api.js").Values} values */
+  static resume(id, values) {
+    const job = new Job(values);
+    job.id = id;
+    job.status = "QUEUED";
+    job.#run(() => job.#followed());
+    return job;
+  }
+
+  get ended() {
+    return this.status === "COMPLETED" || this.status === "FAILED";
+  }
+
+  /** Ends it; a request that the server has is cancelled there. */
+  async cancel() {
+    if (!this.id) return this.#abort.abort();
+    try {
+      await cancel(this.id);
+    } catch (error) {
+      this.#set({ note: error.sentence ?? String(error) });
+    }
+    return undefined;
+  }
+
+  #set(changes) {
+    Object.assign(this, changes);
+    this.dispatchEvent(new Event("change"));
+    if (this.ended && "status" in changes) this.dispatchEvent(new Event("end"));
+  }
+
+  async #run(steps) {
+    await null; // so that the caller can add listeners first
+    try {
+      await steps();
+    } catch (error) {
+      const text = this.#abort.signal.aborted ? CANCELLED : (error.sentence ?? String(error));
+      const { status = 0, faults = [] } = error;
+      this.#set({ status: "FAILED", error: text, errorStatus: status, faults, note: "" });
+    }
+  }
+
+  /** The id. Sends it again while the server is away or full; the key makes that safe. */
+  async #submitted(picture) {
+    const idempotencyKey = randomKey();
+    const { signal } = this.#abort;
+    for (let pauseS = FIRST_PAUSE_S; ; pauseS = Math.min(LONGEST_PAUSE_S, pauseS * 2)) {
+      try {
+        return (await submit(this.values, picture, { idempotencyKey, signal })).request_id;
+      } catch (error) {
+        if (!(error instanceof ApiError) || !error.passing) throw error;
+        this.#set({ note: error.sentence });
+        await pause(error.retryAfterS ?? pauseS, signal);
+      }
+    }
+  }
+
+  async #followed() {
+    await follow(this.id, {
+      signal: this.#abort.signal,
+      onEvent: (_name, data) => this.#take(data),
+      onAway: (error) => this.#set({ note: error?.sentence ?? "" }),
+    });
+    if (this.#last.status === "FAILED") return this.#fail(this.#last.error);
+    return this.#set({ result: await this.#loaded(), note: "", status: "COMPLETED" });
+  }
+
+  #last = {};
+
+  #take(data) {
+    this.#last = data;
+    if (data.status === "COMPLETED" || data.status === "FAILED") return;
+    this.#set({
+      status: data.status,
+      note: "",
+      etaS: data.eta_seconds ?? null,
+      position: data.queue_position ?? null,
+      ...(data.progress ?? {}),
+      ...(data.preview ? { preview: data.preview } : {}),
+    });
+  }
+
+  #fail(text) {
+    const faults = faultsOf(text);
+    const error = faults[0]?.sentence ?? text;
+    this.#set({ status: "FAILED", error, errorStatus: 422, faults, note: "" });
+  }
+
+  async #loaded() {
+    for (let pauseS = FIRST_PAUSE_S; ; pauseS = Math.min(LONGEST_PAUSE_S, pauseS * 2)) {
+      try {
+        return await result(this.id);
+      } catch (error) {
+        if (!(error instanceof ApiError) || !error.passing) throw error;
+        this.#set({ note: error.sentence });
+        await pause(pauseS, this.#abort.signal);
+      }
+    }
+  }
+}

@@ -1,0 +1,38 @@
+/** The sample pictures: one click sets the picture and parameters that fit it. */
+
+import { byId, element } from "./dom.js";
+import { changeValues } from "./form.js";
+import { onPicture, picture, setPicture } from "./picture_input.js";
+import { BASE } from "./storage.js";
+
+const urlOf = (name) => new URL(`playground/samples/${name}`, BASE).href;
+
+const use = async (sample) => {
+  const file = await (await fetch(urlOf(sample.file))).blob();
+  changeValues(sample.values);
+  setPicture({ kind: "file", file, name: sample.file });
+};
+
+const button = (sample) =>
+  element(
+    ...["button", { type: "button", class: "sample", title: sample.values.prompt, onclick: () => use(sample) }],
+    element("img", { src: urlOf(sample.file), alt: "", width: 96, height: 96 }),
+    element("span", {}, sample.title),
+  );
+
+/** @returns {Promise<object[]>} the samples, once their buttons are there */
+export const startSamples = async () => {
+  const samples = await (await fetch(urlOf("samples.json"))).json();
+  const buttons = samples.map(button);
+  byId("samples").append(...buttons);
+  const mark = () =>
+    buttons.forEach((one, index) =>
+      one.setAttribute("aria-pressed", String(picture()?.name === samples[index].file)),
+    );
+  onPicture(mark);
+  mark();
+  return samples;
+};
+
+/** @param {object[]} samples */
+export const useFirstSample = (samples) => use(samples[0]);
