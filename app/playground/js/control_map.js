@@ -113,9 +113,9 @@ export const startControlMap = () => {
     showText(byId("map-hint"), "");
     schedule(0);
   });
-  const form = byId("controls");
+  const page = byId("page");
   for (const name of ["input", "change", "valueschange"]) {
-    form.addEventListener(name, () => parametersText() !== made && schedule());
+    page.addEventListener(name, () => parametersText() !== made && schedule());
   }
   onKeyChange(() => key() && schedule(0));
 };

@@ -24,11 +24,11 @@ export const buildForm = (fields) => {
   const nodes = (common) =>
     fields.filter((field) => field.common === common).map((field) => controls.get(field.name).node);
   byId("common").append(...nodes(true));
+  byId("prompt-place").append(controls.get("prompt").node);
   byId("rest").append(...nodes(false));
   setValues({ ...START, ...readJson(DRAFT) });
-  const form = byId("controls");
-  for (const name of ["input", "change"]) form.addEventListener(name, saveDraft);
-  form.addEventListener("input", (event) => clearFault(event.target));
+  for (const name of ["input", "change"]) byId("page").addEventListener(name, saveDraft);
+  byId("page").addEventListener("input", (event) => clearFault(event.target));
 };
 
 const saveDraft = () => {
@@ -60,7 +60,7 @@ export const setValues = (chosen) => {
   for (const [name, control] of controls) control.write(chosen[name]);
   clearFaults();
   saveDraft();
-  byId("controls").dispatchEvent(new Event("valueschange"));
+  byId("page").dispatchEvent(new Event("valueschange"));
 };
 
 /** Sets these parameters and leaves the others. */
@@ -72,7 +72,7 @@ export const resetValues = () => setValues({ ...START, prompt: valueOf("prompt")
 export const showSeed = (text) => controls.get("seed").show(text);
 
 const inputsOf = (parameter) =>
-  byId("controls").querySelectorAll(`[data-name="${parameter}"] :is(input, select, textarea)`);
+  byId("page").querySelectorAll(`[data-name="${parameter}"] :is(input, select, textarea)`);
 
 /**
  * Shows an error beside its field and focuses it.
@@ -93,7 +93,7 @@ export const showError = (parameter, sentence) => {
 };
 
 export const clearFaults = () => {
-  for (const fault of document.querySelectorAll(".controls .fault")) showText(fault, "");
+  for (const fault of document.querySelectorAll("#page .fault")) showText(fault, "");
   for (const input of document.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
 };
 

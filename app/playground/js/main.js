@@ -146,7 +146,7 @@ const startForm = () => {
   });
   byId("cancel").addEventListener("click", () => job?.cancel());
   byId("reset").addEventListener("click", resetValues);
-  for (const name of ["input", "change", "valueschange"]) form.addEventListener(name, updateEstimate);
+  for (const name of ["input", "change", "valueschange"]) byId("page").addEventListener(name, updateEstimate);
   onPicture(updateEstimate);
   onPictureSize(updateEstimate);
 };

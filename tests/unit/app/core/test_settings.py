@@ -206,6 +206,7 @@ DEFAULTS = {
     "head_timeout_s": 10,
     "body_timeout_s": 120,
     "closed_paths": (),
+    "playground": True,
     "fetch_timeout_s": 20,
     "blob_url": "redis",
     "database_url": "",
