@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ class Playground:
         self.page = page
 
     def open(self, key: str) -> None:
-        """As the address that `scripts/up` prints."""
+        """As the address that `scripts/up` prints; a first visit ends with the first sample."""
         self.page.goto(f"/#key={key}")
+        expect(self.button("Ring and ball")).to_have_attribute("aria-pressed", "true")
 
     def field(self, label: str) -> Locator:
-        return self.page.get_by_label(label, exact=True)
+        labelled = self.page.get_by_label(label, exact=True)
+        return labelled.and_(self.page.locator("input, select, textarea"))
 
     def button(self, name: str) -> Locator:
         return self.page.get_by_role("button", name=name, exact=True)
@@ -36,8 +39,7 @@ class Playground:
     def choose(self, group: str, choice: str) -> None:
         """One of the few choices that stand side by side."""
         choices = self.page.get_by_role("group", name=group, exact=True)
-        choices.get_by_text(choice, exact=True).click()
-        expect(choices.get_by_role("radio", name=choice, exact=True)).to_be_checked()
+        choices.get_by_role("radio", name=choice, exact=True).check()
 
     def ask(self, side: int = 128, steps: int = 15, control: str = "canny") -> None:
         """Fill in a request of a fraction of a second."""
@@ -55,7 +57,8 @@ class Playground:
 
     def expect_result(self, count: int = 1) -> Locator:
         """The pictures, once they are loaded."""
-        pictures = self.result.get_by_role("img", name="Result")
+        name = "The produced picture" if count == 1 else re.compile(rf"^Picture \d of {count}$")
+        pictures = self.result.get_by_role("img", name=name)
         expect(pictures).to_have_count(count)
         for picture in pictures.all():
             expect(picture).to_have_js_property("complete", True)

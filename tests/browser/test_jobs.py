@@ -14,7 +14,7 @@ from tests.support.chromium import Watch
 @pytest.fixture
 def running(playground: Playground) -> Playground:
     """A request of seconds whose first step is shown."""
-    playground.ask(side=192, steps=75)
+    playground.ask(steps=75)
     playground.generate()
     expect(playground.result.get_by_text(re.compile(r"^Step \d+ of 75"))).to_be_visible()
     return playground

@@ -25,7 +25,7 @@ def test_the_first_paint_needs_no_call(page: Page, context: BrowserContext) -> N
     """Its files arrive, and no call of the api is answered."""
     context.route(re.compile(r"/(openapi\.json|playground/form\.json|v1/|v2/)"), lambda _: None)
     page.goto("/")
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.get_by_role("button", name="Generate")).to_be_visible()
     painted = page.evaluate(
         "performance.getEntriesByName('first-contentful-paint').length > 0 ||"
         "new Promise(resolve => new PerformanceObserver(resolve).observe("
