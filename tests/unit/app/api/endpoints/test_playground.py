@@ -97,7 +97,15 @@ def test_a_known_version_is_304(browser: TestClient, path: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("index.html", "nothing.js", "js", "js/", "%2e%2e/main.py", "..%2fmain.py", "js/../../cli.py"),
+        *(
+            "index.html",
+            "nothing.js",
+            "js",
+            "js/",
+            "%2e%2e/main.py",
+            "..%2fmain.py",
+            "js/../../cli.py",
+        ),
         *("..%5cmain.py", "/etc/passwd", "%2fetc%2fpasswd", "js/main.js%00", "JS/MAIN.JS"),
     ],
 )
