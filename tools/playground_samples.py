@@ -19,7 +19,7 @@ from tools.demotraining.painting import paint
 from tools.demotraining.scenes import draw_scene
 
 _FOLDER = Path(__file__).resolve().parents[1] / "app" / "playground" / "samples"
-_SIDE = 384
+_SIDE = 320
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ class _Sample:
 
 _SAMPLES = (
     _Sample(
-        *("shapes-ring", "Ring and ball", 21, False, "canny", 1.0),
-        "a yellow ring in front of a red ball on a dark blue background",
+        *("pose-wave", "Waving", 1, True, "pose", 1.0),
+        "a person in a red shirt and white trousers on a dark blue gradient",
     ),
     _Sample(
-        *("shapes-cross", "Cross and square", 11, False, "canny", 1.0),
-        "a purple square in front of a yellow cross on a light blue gradient",
+        *("pose-stride", "Striding", 13, True, "pose", 1.0),
+        "a person in a green shirt and yellow trousers on a beige background",
     ),
     _Sample(
         *("depth-triangle", "Triangle in front", 5, False, "depth", 1.0),
@@ -50,15 +50,15 @@ _SAMPLES = (
     ),
     _Sample(
         *("depth-ring", "Ring in front", 36, False, "depth", 1.0),
-        "a cyan ring in front of a pink diamond on a black background",
+        "a cyan ring in front of a cyan diamond on a black background",
     ),
     _Sample(
-        *("pose-wave", "Waving", 1, True, "pose", 1.0),
-        "a person in a red shirt and white trousers on a dark blue gradient",
+        *("shapes-star", "Star", 87, False, "canny", 1.0),
+        "a yellow star on a dark green gradient",
     ),
     _Sample(
-        *("pose-stride", "Striding", 13, True, "pose", 1.0),
-        "a person in a green shirt and yellow trousers on a beige background",
+        *("shapes-ball", "Ball and circle", 13, False, "canny", 1.0),
+        "a blue ball in front of a blue circle on a beige gradient",
     ),
 )
 

@@ -1,7 +1,7 @@
 /** The preview of the control map: follows picture, type and size, and lies over the input. */
 
 import { ApiError, preprocess } from "./api.js";
-import { byId, showText } from "./dom.js";
+import { byId, setRatio, showText } from "./dom.js";
 import { showError, valueOf, values } from "./form.js";
 import { key, onKeyChange } from "./key.js";
 import { onPicture, picture, pictureView, showView } from "./picture_input.js";
@@ -52,7 +52,7 @@ const show = async (blob, text) => {
   const overlay = byId("map-overlay");
   overlay.src = madeUrl;
   overlay.hidden = byId("overlay-row").hidden = valueOf("cn_type") === "tile";
-  byId("frame").style.setProperty("--ratio", `${bitmap.width} / ${bitmap.height}`);
+  setRatio(byId("frame"), [bitmap.width, bitmap.height]);
   if (!pictureView()) showView(await viewOfUrl(blob));
   showText(byId("map-hint"), valueOf("cn_type") === "pose" && isEmpty(bitmap) ? NO_PERSON : "");
   bitmap.close();

@@ -55,3 +55,9 @@ export const pause = (seconds, signal) =>
     if (signal?.aborted) stop();
     else signal?.addEventListener("abort", stop, { once: true });
   });
+
+/** Tells the style sheets the shape of a picture. @param {HTMLElement} node @param {number[]} size */
+export const setRatio = (node, [width, height]) => {
+  node.style.setProperty("--ratio", `${width} / ${height}`);
+  node.style.setProperty("--width", String(width / height));
+};

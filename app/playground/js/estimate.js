@@ -7,8 +7,11 @@ const MAX_SIDE = 4096;
 
 const rounded = (side) => Math.ceil(side / MULTIPLE) * MULTIPLE;
 
-/** The size of the result. @param {(name: string) => any} valueOf @param {number[]|null} input */
-const sizeOf = (valueOf, input) => {
+/**
+ * The size of the result.
+ * @param {(name: string) => any} valueOf @param {number[]|null} input @returns {number[]}
+ */
+export const sizeOf = (valueOf, input) => {
   if (!valueOf("use_input_img_dimension")) return [valueOf("custom_width"), valueOf("custom_height")];
   const [width, height] = input ?? UNKNOWN;
   const scale = Math.min(1, MAX_SIDE / Math.max(width, height));

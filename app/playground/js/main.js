@@ -2,8 +2,8 @@
 
 import { ApiError, credits, setParameters } from "./api.js";
 import { startControlMap } from "./control_map.js";
-import { byId, showText } from "./dom.js";
-import { creditsText, estimate } from "./estimate.js";
+import { byId, setRatio, showText } from "./dom.js";
+import { creditsText, estimate, sizeOf } from "./estimate.js";
 import { buildForm, clearFaults, resetValues, showError, showSeed, valueOf, values } from "./form.js";
 import { Job } from "./job.js";
 import { key, needKey, onKeyChange } from "./key.js";
@@ -88,6 +88,7 @@ const watch = (started) => {
   clearFaults();
   showText(byId("problem"), "");
   setRunning(true);
+  setRatio(byId("progress"), sizeOf(valueOf, pictureSize()));
   show("progress");
   showProgress(job);
   job.addEventListener("change", () => {

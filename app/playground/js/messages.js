@@ -13,7 +13,11 @@ export const faultsIn = (text, names) => {
   if (!starts.length || starts[0].index !== 0) return [];
   return starts.map((match, index) => ({
     parameter: match[1],
-    sentence: capital(text.slice(match.index + match[0].length, starts[index + 1]?.index)),
+    sentence: capital(
+      text
+        .slice(match.index + match[0].length, starts[index + 1]?.index)
+        .replace(/^"(-?[0-9.]+)"/, "$1"), // a form sends numbers as text
+    ),
   }));
 };
 

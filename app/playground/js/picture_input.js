@@ -1,6 +1,6 @@
 /** The input picture: from a drop, the clipboard, a file, a camera, a URL or a sample. */
 
-import { byId, showText } from "./dom.js";
+import { byId, setRatio, showText } from "./dom.js";
 import { readPicture, writePicture } from "./storage.js";
 
 const events = new EventTarget();
@@ -61,7 +61,7 @@ const useUrl = () => {
 const loaded = () => {
   const view = byId("input-view");
   size = [view.naturalWidth, view.naturalHeight];
-  byId("frame").style.setProperty("--ratio", `${size[0]} / ${size[1]}`);
+  setRatio(byId("frame"), size);
   events.dispatchEvent(new Event("size"));
 };
 

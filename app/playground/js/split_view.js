@@ -1,6 +1,6 @@
 /** Two pictures in one frame with a movable border between them. */
 
-import { element } from "./dom.js";
+import { element, setRatio } from "./dom.js";
 
 /**
  * @param {{before: string, after: string, beforeName: string, width: number, height: number}} pictures
@@ -10,8 +10,7 @@ import { element } from "./dom.js";
 export const splitView = ({ before, after, beforeName, width, height }) => {
   const made = element("img", { src: after, alt: "The produced picture", class: "split-after", width, height });
   const view = element("div", { class: "split" }, made);
-  view.style.setProperty("--ratio", `${width} / ${height}`);
-  view.style.setProperty("--width", String(width / height));
+  setRatio(view, [width, height]);
   if (!before) return view;
   const under = element("img", { src: before, alt: beforeName, class: "split-before" });
   const border = element("span", { class: "split-border", "aria-hidden": "true" });

@@ -179,7 +179,7 @@ def test_six_small_samples_have_parameters_of_the_form(browser: TestClient) -> N
     properties = browser.get("/playground/form.json").json()["schema"]["properties"]
     samples = json.loads((FOLDER / "samples" / "samples.json").read_text())
     assert [sample["values"]["cn_type"] for sample in samples] == [
-        *("canny", "canny", "depth", "depth", "pose", "pose"),
+        *("pose", "pose", "depth", "depth", "canny", "canny"),
     ]
     for sample in samples:
         assert (FOLDER / "samples" / sample["file"]).stat().st_size < SAMPLE_BYTES

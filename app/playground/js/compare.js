@@ -1,0 +1,111 @@
+/**
+ * One seed with several strengths and stops of the ControlNet: plans the requests of a grid and
+ * runs them, few at once, so that the server serves others meanwhile. Shows nothing.
+ *
+ * @typedef {Object} Cell
+ * @property {number} row of its strength, from 0
+ * @property {number} column of its stop, from 0
+ * @property {number} strength
+ * @property {number} stop
+ * @property {Object} values of its request
+ * @property {"waiting"|"running"|"done"|"failed"|"cancelled"|"stopped"} state stopped: not sent,
+ *   because the server refused another cell
+ * @property {?import("./job.js").Job} job once it runs
+ * @property {?Blob} picture once it is done
+ * @property {string} error a sentence, "" without one
+ */
+
+export const MAX_SIDE = 4;
+const MAX_DRAWN_SEED = 2 ** 48;
+
+/**
+ * @param {{strengths: number[], stops: number[], values: Object}} grid 1 to 4 strengths and stops;
+ *   values: of the form. Without a seed, one is drawn for all cells.
+ * @returns {Cell[]} row by row
+ * @throws {RangeError} if there are too few or too many
+ */
+export const plan = ({ strengths, stops, values }) => {
+  const [rows, columns] = [[...new Set(strengths)], [...new Set(stops)]];
+  for (const side of [rows, columns]) {
+    if (side.length < 1 || side.length > MAX_SIDE) {
+      throw new RangeError(`Give 1 to ${MAX_SIDE} different strengths and stops.`);
+    }
+  }
+  const drawn = Number(values.seed ?? -1) === -1;
+  const shared = { ...values, seed: drawn ? drawSeed() : values.seed, samples: 1, base64: false };
+  return rows.flatMap((strength, row) =>
+    columns.map((stop, column) => ({
+      ...{ row, column, strength, stop },
+      values: { ...shared, cn_strength: strength, cn_stop: stop },
+      ...{ state: "waiting", job: null, picture: null, error: "" },
+    })),
+  );
+};
+
+const drawSeed = () => {
+  const [low, high] = crypto.getRandomValues(new Uint32Array(2));
+  return (high * 2 ** 32 + low) % MAX_DRAWN_SEED;
+};
+
+/**
+ * Runs the waiting cells. The first submission that the server refuses stops the rest: the others
+ * would be refused for the same reason (the key, its budget, a parameter). Job waits where the
+ * server names a time to wait.
+ *
+ * @param {Cell[]} cells
+ * @param {import("./api.js").Picture} picture
+ * @param {Object} options
+ * @param {(values, picture) => import("./job.js").Job} options.startJob
+ * @param {(url: string) => Promise<Blob>} options.loadPicture
+ * @param {(cell: Cell) => void} [options.onCell] after each change
+ * @param {AbortSignal} [options.signal] cancels what runs and what waits
+ * @param {number} [options.atOnce]
+ * @returns {Promise<Cell[]>} the cells once none runs or waits; never rejects
+ */
+export const runComparison = async (cells, picture, options) => {
+  const { startJob, loadPicture, onCell = () => {}, signal, atOnce = 2 } = options;
+  const waiting = cells.filter(({ state }) => state === "waiting");
+  let refusal = "";
+  const set = (cell, changes) => {
+    Object.assign(cell, changes);
+    onCell(cell);
+  };
+  const runNext = async () => {
+    while (waiting.length && !refusal && !signal?.aborted) {
+      const cell = waiting.shift();
+      const job = startJob(cell.values, picture);
+      set(cell, { state: "running", job });
+      await ended(job, signal, () => cell.state === "running" && onCell(cell));
+      set(cell, signal?.aborted ? { state: "cancelled" } : await outcome(job, loadPicture));
+      if (cell.state === "failed" && !job.id) refusal = cell.error;
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, runNext));
+  const rest = signal?.aborted ? { state: "cancelled" } : { state: "stopped", error: refusal };
+  for (const cell of waiting.splice(0)) set(cell, rest);
+  return cells;
+};
+
+/** Resolves at the end of the job, or at once when the signal cancels it. */
+const ended = (job, signal, onChange) =>
+  new Promise((resolve) => {
+    const cancel = () => {
+      job.cancel();
+      resolve();
+    };
+    job.addEventListener("change", onChange);
+    job.addEventListener("end", () => {
+      signal?.removeEventListener("abort", cancel);
+      resolve();
+    });
+    signal?.addEventListener("abort", cancel, { once: true });
+  });
+
+const outcome = async (job, loadPicture) => {
+  if (job.status !== "COMPLETED") return { state: "failed", error: job.error };
+  try {
+    return { state: "done", picture: await loadPicture(job.result.images[0].url) };
+  } catch (error) {
+    return { state: "failed", error: error.sentence ?? "The picture could not be loaded." };
+  }
+};

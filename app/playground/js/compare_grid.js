@@ -1,0 +1,63 @@
+/** The grid of a comparison: a table with strengths down, stops across, a state in each cell. */
+
+import { element as make } from "./dom.js";
+
+/** Object URLs of the pictures in a grid, by its element. */
+const shownUrls = new WeakMap();
+const TEXTS = { waiting: "waiting", cancelled: "cancelled", stopped: "not sent" };
+
+/**
+ * @param {HTMLElement} element its content is replaced
+ * @param {import("./compare.js").Cell[]} cells
+ * @param {{onOpen?: (cell, url: string) => void}} [actions] onOpen: a click on a picture
+ * @returns {(cell: import("./compare.js").Cell) => void} shows the cell as it is now
+ */
+export const renderComparison = (element, cells, { onOpen = () => {} } = {}) => {
+  shownUrls.get(element)?.forEach((url) => URL.revokeObjectURL(url));
+  const urls = [];
+  shownUrls.set(element, urls);
+  const boxes = new Map(cells.map((cell) => [cell, make("td")]));
+  const columns = cells.filter(({ row }) => row === 0);
+  const head = columns.map(({ stop }) => make("th", { scope: "col" }, `stop ${stop}`));
+  const rows = cells.filter(({ column }) => column === 0).map(({ row, strength }) =>
+    make(
+      ...["tr", {}, make("th", { scope: "row" }, `strength ${strength}`)],
+      ...cells.filter((cell) => cell.row === row).map((cell) => boxes.get(cell)),
+    ),
+  );
+  const table = make(
+    ...["table", { class: "compare-grid", "aria-label": "Comparison" }],
+    make("thead", {}, make("tr", {}, make("td"), ...head)),
+    make("tbody", {}, ...rows),
+  );
+  element.replaceChildren(table);
+  const update = (cell) => boxes.get(cell).replaceChildren(...content(cell, urls, onOpen));
+  cells.forEach(update);
+  return update;
+};
+
+/** What a cell shows. @returns {Node[]} */
+const content = (cell, urls, onOpen) => {
+  const name = `strength ${cell.strength}, stop ${cell.stop}`;
+  if (cell.state === "done") {
+    const url = URL.createObjectURL(cell.picture);
+    urls.push(url);
+    const onclick = () => onOpen(cell, url);
+    const attributes = { type: "button", class: "compare-picture", onclick };
+    return [make("button", attributes, make("img", { src: url, alt: name }))];
+  }
+  if (cell.state === "failed") return [make("span", { class: "fault" }, cell.error)];
+  if (cell.state === "running") return running(cell, name);
+  return [make("span", { class: "compare-state" }, TEXTS[cell.state])];
+};
+
+const running = ({ job }, name) => {
+  const { step, steps, note, preview, position } = job;
+  const queued = position ? `number ${position} in the queue` : "sent";
+  const text = note || (steps ? `step ${step} of ${steps}` : queued);
+  return [
+    ...(preview ? [make("img", { src: preview, alt: "" })] : []),
+    make("progress", { max: steps || 1, value: steps ? step : null, "aria-label": name }),
+    make("span", { class: "compare-state" }, text),
+  ];
+};

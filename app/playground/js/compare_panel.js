@@ -1,0 +1,96 @@
+/** The panel of comparisons: the strengths and stops to try, run, cancel, the contact sheet. */
+
+import { plan, runComparison } from "./compare.js";
+import { renderComparison } from "./compare_grid.js";
+import { contactSheet } from "./contact_sheet.js";
+import { element as make } from "./dom.js";
+
+/**
+ * @param {HTMLElement} element an empty one
+ * @param {Object} page
+ * @param {() => Object} page.values of the form
+ * @param {() => ?import("./api.js").Picture} page.picture
+ * @param {(values, picture) => import("./job.js").Job} page.startJob
+ * @param {(url: string) => Promise<Blob>} page.loadPicture
+ * @param {(cell: import("./compare.js").Cell, url: string) => void} [page.onOpen]
+ */
+export const startCompare = (element, page) => {
+  const strengths = numbersField("Strengths", "0.3, 0.7, 1.1");
+  const stops = numbersField("Stops", "0.3, 0.6, 1");
+  const run = make("button", { type: "submit", class: "button primary" }, "Compare");
+  const hidden = { type: "button", class: "button", hidden: true };
+  const cancel = make("button", hidden, "Cancel all");
+  const save = make("button", hidden, "Download contact sheet");
+  const state = make("p", { class: "help", role: "status" });
+  const fault = make("p", { class: "fault", role: "alert" });
+  const grid = make("div");
+  const fields = [strengths.label, stops.label];
+  const form = make("form", { class: "compare-form" }, ...fields, run, cancel, save);
+  element.append(form, fault, state, make("div", { class: "compare-scroll" }, grid));
+  let cells = [];
+
+  const start = async (event) => {
+    event.preventDefault();
+    if (run.disabled) return;
+    const picture = page.picture();
+    fault.textContent = "";
+    try {
+      if (!picture) throw new RangeError("Choose a picture first.");
+      const axes = { strengths: strengths.numbers(), stops: stops.numbers() };
+      cells = plan({ ...axes, values: page.values() });
+    } catch (error) {
+      fault.textContent = error.message;
+      return;
+    }
+    await runPlanned(picture);
+  };
+
+  const runPlanned = async (picture) => {
+    const abort = new AbortController();
+    const update = renderComparison(grid, cells, page);
+    const onCell = (cell) => {
+      update(cell);
+      state.textContent = summary(cells);
+    };
+    const busy = (is) => {
+      run.disabled = is;
+      cancel.hidden = !is;
+      save.hidden = is || !cells.some(({ picture: made }) => made);
+    };
+    cancel.onclick = () => abort.abort();
+    busy(true);
+    await runComparison(cells, picture, { ...page, onCell, signal: abort.signal });
+    busy(false);
+    fault.textContent = cells.find((cell) => cell.state === "stopped")?.error ?? "";
+  };
+
+  form.addEventListener("submit", start);
+  save.addEventListener("click", async () => {
+    download(await contactSheet(cells), `comparison-${cells[0].values.seed}.png`);
+  });
+};
+
+const numbersField = (text, value) => {
+  const input = make("input", { type: "text", value, autocomplete: "off", spellcheck: "false" });
+  const numbers = () => {
+    const found = input.value.split(/[\s,;]+/).filter(Boolean).map(Number);
+    if (!found.length || found.some((number) => !Number.isFinite(number))) {
+      throw new RangeError(`${text}: give 1 to 4 numbers, for example ${value}.`);
+    }
+    return found;
+  };
+  return { label: make("label", {}, text, input), numbers };
+};
+
+const summary = (cells) => {
+  const count = (state) => cells.filter((cell) => cell.state === state).length;
+  const names = { failed: "failed", cancelled: "cancelled", stopped: "not sent" };
+  const others = Object.keys(names).filter(count).map((state) => `${count(state)} ${names[state]}`);
+  return [`${count("done")} of ${cells.length} done`, ...others].join(", ");
+};
+
+const download = (blob, name) => {
+  const url = URL.createObjectURL(blob);
+  make("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+};

@@ -1,0 +1,117 @@
+/** The list of the history: open, resume and remove its entries by mouse, touch or keys. */
+
+import { element as make } from "./dom.js";
+
+const UNFINISHED = ["QUEUED", "PROCESSING"];
+const SHORT = { dateStyle: "short", timeStyle: "short" };
+const STATES = { QUEUED: "waiting", PROCESSING: "running", COMPLETED: "done", FAILED: "failed" };
+
+/**
+ * Shows the history in `element` and follows its changes. Arrow keys, Home and End move between the
+ * entries, Delete removes one.
+ *
+ * @param {HTMLElement} element
+ * @param {import("./history.js").HistoryStore} store
+ * @param {{onOpen: (entry) => void, onResume: (entry) => void}} actions onResume: for an entry that
+ *   was unfinished when the page last heard of it
+ * @returns {Promise<void>} when the list is there
+ */
+export const renderHistory = (element, store, actions) => {
+  let links = [];
+  let latest = 0;
+  const refresh = async () => {
+    latest += 1;
+    const turn = latest;
+    const entries = await store.list();
+    if (turn !== latest) return; // a later change is being shown
+    const focus = focusedIn(element);
+    links.forEach((link) => URL.revokeObjectURL(link));
+    links = [];
+    const items = entries.map((entry) => item(entry, store, actions, links));
+    element.replaceChildren(
+      ...(store.note ? [make("p", { class: "help" }, store.note)] : []),
+      ...(entries.length
+        ? [make("ul", { class: "history-list" }, ...items), clearButton(store)]
+        : [make("p", { class: "help" }, "No requests yet.")]),
+    );
+    restoreFocus(element, focus);
+  };
+  element.addEventListener("keydown", (event) => onKey(event, element, store));
+  store.addEventListener("change", refresh);
+  return refresh();
+};
+
+const clearButton = (store) => {
+  const onclick = () => confirm("Remove all entries of the history?") && store.clear();
+  return make("button", { type: "button", class: "button small quiet", onclick }, "Clear history");
+};
+
+const item = (entry, store, { onOpen, onResume }, links) => {
+  const unfinished = UNFINISHED.includes(entry.status) && !entry.expired;
+  const state = entry.expired ? "expired" : (STATES[entry.status] ?? entry.status);
+  const prompt = String(entry.values.prompt ?? "");
+  const created = new Date(entry.createdAt);
+  const open = make(
+    ...["button", { type: "button", class: "history-open" }],
+    picture(entry, links),
+    make("span", { class: "history-prompt" }, prompt),
+    make(
+      ...["span", { class: "history-state" }],
+      make("time", { datetime: created.toISOString() }, created.toLocaleString([], SHORT)),
+      ` · ${state}${unfinished ? " · resume" : ""}`,
+    ),
+  );
+  open.addEventListener("click", () => (unfinished ? onResume : onOpen)(entry));
+  const onclick = () => store.remove(entry.id);
+  const label = `Remove: ${prompt}`;
+  const remove = { type: "button", class: "history-remove", "aria-label": label, onclick };
+  return make(
+    ...["li", { "data-id": entry.id, class: entry.expired ? "history-expired" : null }],
+    open,
+    make("button", remove, "×"),
+  );
+};
+
+const picture = ({ thumbnail }, links) => {
+  if (!thumbnail) return make("span", { class: "history-thumbnail" });
+  links.push(URL.createObjectURL(thumbnail));
+  return make("img", { class: "history-thumbnail", src: links.at(-1), alt: "" });
+};
+
+// ---- keys
+
+const opens = (element) => [...element.querySelectorAll(".history-open")];
+
+const onKey = (event, element, store) => {
+  const line = event.target.closest("li");
+  if (!line) return;
+  if (event.key === "Delete") {
+    event.preventDefault();
+    store.remove(line.dataset.id);
+    return;
+  }
+  const buttons = opens(element);
+  const index = buttons.findIndex((button) => line.contains(button));
+  const steps = { ArrowDown: index + 1, ArrowUp: index - 1, Home: 0, End: buttons.length - 1 };
+  const next = buttons[steps[event.key]];
+  if (!next) return;
+  event.preventDefault();
+  next.focus();
+};
+
+/** Which button has the focus: {id, index, className} of its entry; null outside the list. */
+const focusedIn = (element) => {
+  const line = document.activeElement?.closest("li");
+  if (!line || !element.contains(line)) return null;
+  const { className } = document.activeElement;
+  return { id: line.dataset.id, index: [...line.parentNode.children].indexOf(line), className };
+};
+
+/** On the same button, or on the entry that took the place of a removed one. */
+const restoreFocus = (element, focus) => {
+  if (!focus) return;
+  const lines = [...element.querySelectorAll("li")];
+  const same = lines.find((line) => line.dataset.id === focus.id);
+  const line = same ?? lines[Math.min(focus.index, lines.length - 1)];
+  line?.querySelector(`.${focus.className}`)?.focus();
+};
