@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ from playwright.sync_api import Locator, Page, expect
 
 from app.commands.receipt_files import read_statement
 from tests.support.pictures import astronaut, encoded
+from tests.support.servers import ROOT
 
 PHOTOGRAPH = "photo.png"
+SAMPLES = json.loads((ROOT / "app/playground/samples/samples.json").read_text())
+"""What the page offers: title, file and values of each sample."""
 
 
 class Playground:
@@ -23,7 +27,7 @@ class Playground:
     def open(self, key: str) -> None:
         """As the address that `scripts/up` prints; a first visit ends with the first sample."""
         self.page.goto(f"/#key={key}")
-        expect(self.button("Ring and ball")).to_have_attribute("aria-pressed", "true")
+        expect(self.button(SAMPLES[0]["title"])).to_have_attribute("aria-pressed", "true")
 
     def field(self, label: str) -> Locator:
         labelled = self.page.get_by_label(label, exact=True)

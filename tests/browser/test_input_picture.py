@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import httpx
+from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser.playground import Playground, parameters_of
@@ -79,5 +80,6 @@ def test_a_result_can_be_the_next_input(playground: Playground, tmp_path: Path) 
 
 
 def test_a_pose_map_without_a_person_has_a_hint(playground: Playground) -> None:
-    playground.choose("Control", "pose")  # of the sample with a ring and a ball
+    playground.ask(control="pose")
+    playground.choose_picture(encoded(Image.new("RGB", (64, 64), "gray")))
     expect(playground.page.get_by_role("status")).to_contain_text(re.compile("No person was found"))
