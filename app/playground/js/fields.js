@@ -42,7 +42,7 @@ const range = (field) => {
   const bounds = { min: field.minimum, max: field.maximum };
   const slider = element("input", { type: "range", ...bounds, step, "aria-label": `${field.label}, slider` });
   const number = element("input", {
-    ...{ type: "number", id: idOf(field), ...bounds, step: fine, inputmode: "decimal" },
+    ...{ type: "number", id: idOf(field), name: field.name, ...bounds, step: fine, inputmode: "decimal" },
     "aria-describedby": described(field),
   });
   slider.addEventListener("input", () => (number.value = slider.value));
@@ -73,7 +73,7 @@ const segments = (field, options) => {
 const select = (field) => {
   const own = field.default === undefined ? [element("option", { value: "" }, "the server's default")] : [];
   const options = field.choices.map((choice) => element("option", { value: choice }, choice));
-  const list = element("select", { id: idOf(field), "aria-describedby": described(field) }, ...own, ...options);
+  const list = element("select", { id: idOf(field), name: field.name, "aria-describedby": described(field) }, ...own, ...options);
   const write = (value) => (list.value = String(value ?? field.default ?? ""));
   write(field.default);
   return { node: framed(field, list), read: () => list.value || undefined, write };
@@ -82,7 +82,7 @@ const select = (field) => {
 /** @param {Field} field @returns {Control} */
 const toggle = (field) => {
   const id = idOf(field);
-  const box = element("input", { type: "checkbox", id, class: "switch", "aria-describedby": described(field) });
+  const box = element("input", { type: "checkbox", id, name: field.name, class: "switch", "aria-describedby": described(field) });
   const write = (value) => (box.checked = Boolean(value ?? field.default));
   write(field.default);
   const node = framed(field, box);
@@ -94,7 +94,7 @@ const toggle = (field) => {
 const text = (field) => {
   const long = field.name === "prompt";
   const box = element(long ? "textarea" : "input", {
-    ...{ id: idOf(field), "aria-describedby": described(field) },
+    ...{ id: idOf(field), name: field.name, "aria-describedby": described(field) },
     ...(long ? { rows: 3, required: true } : { type: "text", spellcheck: "false" }),
   });
   const write = (value) => (box.value = String(value ?? ""));
@@ -109,11 +109,11 @@ const drawn = () => {
 /** The seed: drawn for each request, unless it is locked. @param {Field} field @returns {Control} */
 const seed = (field) => {
   const box = element("input", {
-    ...{ type: "text", inputmode: "numeric", id: idOf(field), placeholder: "drawn for each picture" },
+    ...{ type: "text", name: "seed", inputmode: "numeric", id: idOf(field), placeholder: "drawn for each picture" },
     "aria-describedby": described(field),
   });
-  const lock = element("button", { type: "button", class: "button square", "aria-label": "Keep this seed" });
-  const dice = element("button", { type: "button", class: "button square", "aria-label": "Draw a new seed" }, icon("dice"));
+  const lock = element("button", { type: "button", class: "button square", "aria-label": "Lock seed" });
+  const dice = element("button", { type: "button", class: "button square", "aria-label": "Random seed", title: "Draw a seed and keep it" }, icon("dice"));
   const setLocked = (locked) => {
     lock.setAttribute("aria-pressed", String(locked));
     lock.replaceChildren(icon(locked ? "lock" : "unlock"));

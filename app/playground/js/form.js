@@ -102,4 +102,5 @@ const clearFault = (input) => {
   if (!field) return;
   showText(field.querySelector(".fault"), "");
   field.querySelectorAll("[aria-invalid]").forEach((one) => one.removeAttribute("aria-invalid"));
+  if (!document.querySelector("#page [aria-invalid]")) showText(byId("problem"), "");
 };

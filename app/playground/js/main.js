@@ -8,6 +8,7 @@ import { buildForm, clearFaults, resetValues, showError, showSeed, valueOf, valu
 import { Job } from "./job.js";
 import { key, needKey, onKeyChange } from "./key.js";
 import { startKeyDialog } from "./key_dialog.js";
+import { restore, startPanels } from "./panels.js";
 import { onPicture, onPictureSize, picture, pictureSize, setPicture, startPictureInput } from "./picture_input.js";
 import { announce, showProgress } from "./progress.js";
 import { showResult } from "./result.js";
@@ -25,6 +26,8 @@ let job = null;
 /** @type {number|null} credits of the key; null if it has no budget */
 let balance = null;
 let schema = null;
+/** Keeps a job in the history. */
+let keep = () => {};
 
 const show = (view) => {
   for (const id of ["empty", "progress", "result"]) byId(id).hidden = id !== view;
@@ -70,11 +73,15 @@ const ended = async () => {
     else announce("Cancelled", true);
     return;
   }
+  showSeed(job.result.seed);
+  showFinished(job.result, job.input);
+};
+
+const showFinished = async (result, input = "") => {
+  showText(byId("problem"), "");
   try {
-    const input = job.input || "";
-    await showResult(job.result, { input, onUse });
+    await showResult(result, { input, onUse });
     show("result");
-    showSeed(job.result.seed);
     announce("The picture is ready", true);
   } catch (error) {
     show("empty");
@@ -85,6 +92,7 @@ const ended = async () => {
 /** Shows a job from now on. @param {Job} started */
 const watch = (started) => {
   job = started;
+  keep(job);
   clearFaults();
   showText(byId("problem"), "");
   setRunning(true);
@@ -161,8 +169,12 @@ const start = async () => {
   startForm();
   startControlMap();
   onKeyChange(updateCredits);
-  await startPictureInput();
+  await startPictureInput(restore);
   const samples = await startSamples();
+  keep = await startPanels(schema.fields, {
+    ...{ watch, showFinished },
+    showProblem: (sentence) => showFailure(sentence),
+  });
   resume();
   updateCredits();
   if (!picture()) await useFirstSample(samples);

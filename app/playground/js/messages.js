@@ -44,6 +44,7 @@ export const sentenceOf = (status, text, retryAfterS) => {
   if (status === 0) {
     return "The server is away. Nothing that you typed is lost; this page tries again by itself.";
   }
+  if (status === 401 && !text) return "Enter your API key first.";
   if (status === 401) {
     return "The server does not accept this API key. Enter another one, or ask its operator.";
   }

@@ -109,7 +109,7 @@ export const showResult = async (result, { input, onUse }) => {
   const grid = () => {
     const tiles = pictures.map((picture, index) => {
       const { url, seed, width, height } = picture;
-      const image = element("img", { src: url, alt: `Picture ${index + 1} of ${pictures.length}`, width, height });
+      const image = element("img", { src: url, alt: `Result ${index + 1}`, width, height });
       const label = `Open picture ${index + 1}, seed ${seed}`;
       const open = element("button", { type: "button", class: "tile", "aria-label": label, onclick: () => one(picture, true) }, image);
       return element("figure", {}, open, element("figcaption", {}, `seed ${seed}`));

@@ -10,7 +10,7 @@ const urlOf = (name) => new URL(`playground/samples/${name}`, BASE).href;
 const use = async (sample) => {
   const file = await (await fetch(urlOf(sample.file))).blob();
   changeValues(sample.values);
-  setPicture({ kind: "file", file, name: sample.file });
+  setPicture({ kind: "file", file, name: sample.file, sample: sample.file });
 };
 
 const button = (sample) =>
@@ -27,7 +27,7 @@ export const startSamples = async () => {
   byId("samples").append(...buttons);
   const mark = () =>
     buttons.forEach((one, index) =>
-      one.setAttribute("aria-pressed", String(picture()?.name === samples[index].file)),
+      one.setAttribute("aria-pressed", String(picture()?.sample === samples[index].file)),
     );
   onPicture(mark);
   mark();

@@ -20,9 +20,9 @@ const COMMON = [
   ...["seed", "samples", "use_input_img_dimension", "custom_width", "custom_height"],
 ];
 const LABELS = {
-  cn_type: "Control",
-  cn_strength: "Control strength",
-  cn_stop: "Control stop",
+  cn_type: "Control type",
+  cn_strength: "Strength",
+  cn_stop: "Stop",
   use_input_img_dimension: "Size of the input",
   custom_width: "Width",
   custom_height: "Height",

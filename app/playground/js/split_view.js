@@ -8,7 +8,7 @@ import { element, setRatio } from "./dom.js";
  * @returns {HTMLElement}
  */
 export const splitView = ({ before, after, beforeName, width, height }) => {
-  const made = element("img", { src: after, alt: "The produced picture", class: "split-after", width, height });
+  const made = element("img", { src: after, alt: "Result", class: "split-after", width, height });
   const view = element("div", { class: "split" }, made);
   setRatio(view, [width, height]);
   if (!before) return view;

@@ -1,0 +1,49 @@
+/** Keeps each job in the history of this browser, from its acceptance to its end. */
+
+import { file } from "./api.js";
+import { openHistory } from "./history.js";
+import { renderHistory } from "./history_panel.js";
+import { thumbnail } from "./thumbnail.js";
+
+/** Of REQUEST_TTL_S, until a link of the result says when it really expires. */
+const ASSUMED_LIFE_MS = 3_600_000;
+
+const expiryOf = (url) => Number(new URL(url).searchParams.get("exp")) * 1000;
+
+const endOf = async (job) => {
+  const images = job.result?.images ?? [];
+  const ended = { status: job.status, pictures: images.map(({ url }) => url) };
+  if (!images.length) return ended;
+  const first = await file(images[0].url).catch(() => null);
+  const small = first && (await thumbnail(first));
+  return { ...ended, expiresAt: expiryOf(images[0].url), thumbnail: small };
+};
+
+/**
+ * @param {HTMLElement} place an empty one
+ * @param {{onOpen: (entry) => void, onResume: (entry) => void}} actions
+ * @returns {Promise<(job: import("./job.js").Job) => void>} keeps a job from now on
+ */
+export const startHistory = async (place, actions) => {
+  const store = await openHistory();
+  await renderHistory(place, store, actions);
+  return (job) => {
+    let status = "";
+    const keep = async () => {
+      if (!job.id || job.status === status) return;
+      const first = !status;
+      status = job.status;
+      const now = Date.now();
+      const entry = { id: job.id, createdAt: now, values: job.values, thumbnail: null };
+      const began = { ...entry, status, pictures: [], expiresAt: now + ASSUMED_LIFE_MS };
+      const known = first && (await store.list()).some(({ id }) => id === job.id);
+      if (first && !known) await store.add(began);
+      if (job.ended) await store.update(job.id, await endOf(job));
+      else if (!first) await store.update(job.id, { status });
+    };
+    let queue = Promise.resolve();
+    const next = () => (queue = queue.then(keep));
+    job.addEventListener("change", next);
+    next();
+  };
+};
