@@ -24,12 +24,14 @@ from app.api.endpoints import (
     v2,
     webhooks,
 )
+from app.api.http.cors_policy import cors_policy
 from app.api.http.drain import CloseOnDrain
 from app.api.http.headers import SecurityHeaders
 from app.api.maintenance import run_maintenance
 from app.api.middleware.access_log import AccessLog, flush_tally
 from app.api.middleware.body_budget import BodyBudget, BodyBudgetMiddleware
 from app.api.middleware.body_limit import BodyLimit
+from app.api.middleware.cors import Cors
 from app.api.middleware.path_forms import PathForms
 from app.api.operations import keys, ops
 from app.api.wire.errors import install_error_handlers
@@ -43,6 +45,7 @@ _FLUSH_TIMEOUT_S = 2.0
 def create_app(settings: Settings) -> FastAPI:
     """The application for these settings; connects to Redis."""
     services = make_services(settings)
+    cors = cors_policy(settings)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -73,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.services = services
-    install_error_handlers(app)
+    install_error_handlers(app, cors)
     app.include_router(v1.router)
     app.include_router(v2.router)
     app.include_router(account.router)
@@ -93,6 +96,8 @@ def create_app(settings: Settings) -> FastAPI:
     install_openapi(app)
     app.add_middleware(BodyBudgetMiddleware, budget=_body_budget(settings))
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    if cors is not None:
+        app.add_middleware(Cors, policy=cors)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(CloseOnDrain, drain=services.drain)
     app.add_middleware(AccessLog, tally=services.tally)

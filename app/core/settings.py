@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from app.core.egress.addresses import AllowList
-from app.core.egress.hosts import canonical_authority
+from app.core.egress.hosts import canonical_authority, canonical_origin
 from app.core.history.factory import check_database_url
 from app.core.redis.connection import check_redis_url
 from app.core.storage.factory import check_blob_url
@@ -39,6 +39,7 @@ _MEMORY = re.compile(r"(?P<number>[0-9]{1,15})(?P<unit>[kmg]b?|b)?")
 _UNITS = {"b": 1, "k": 10**3, "m": 10**6, "g": 10**9, "kb": 2**10, "mb": 2**20, "gb": 2**30}
 
 CLOSABLE_PATHS = ("/openapi.json", "/metrics")
+ANY_ORIGIN = "*"
 
 READ_BY_OTHERS = frozenset(
     {
@@ -63,6 +64,14 @@ def _allow_list(entries: tuple[str, ...]) -> tuple[str, ...]:
 
 def _hosts(entries: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(canonical_authority(entry) for entry in entries)
+
+
+def _origins(entries: tuple[str, ...]) -> tuple[str, ...]:
+    if entries == (ANY_ORIGIN,):
+        return entries
+    if ANY_ORIGIN in entries:
+        raise ValueError(f"{ANY_ORIGIN} stands alone: it allows every origin")
+    return tuple(canonical_origin(entry) for entry in entries)
 
 
 def _redis_url(url: str, info: ValidationInfo) -> str:
@@ -217,6 +226,9 @@ class Settings(BaseSettings):
 
     playground: bool = True
     """Whether `/` serves the playground, a page to try the API with a key; off: 404."""
+
+    cors_origins: Annotated[CommaList, AfterValidator(_origins)] = ()
+    """Origins whose scripts may call the API from a browser, or `*` for every one."""
 
     fetch_timeout_s: float = Field(20, gt=0)
     """Seconds for the whole download of a control picture, redirects included."""

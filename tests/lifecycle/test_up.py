@@ -68,6 +68,12 @@ def status(server: Server, request_id: str) -> str:
     return str(answer.json().get("status", answer.text))
 
 
+def next_line(server: Server) -> str:
+    """What the server prints after its ready line."""
+    assert server.process.stdout is not None
+    return server.process.stdout.readline().rstrip()
+
+
 def refused_start(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """`up` with something that it cannot start with; it must end by itself."""
     stopped = subprocess.run(
@@ -117,12 +123,14 @@ def stopped_in_a_job(server: Server, signum: signal.Signals) -> tuple[str, str]:
 
 
 def test_stopping_during_jobs_leaves_no_process_and_loses_no_request(tmp_path: Path) -> None:
-    """A folder in three lives. Its key is printed when it is new, or when that is asked for."""
+    """A folder in three lives. Its key is printed when it is new, or when that is asked for; the
+    address of the playground has the key only then."""
     first = start_server(tmp_path / "data", GRACE_S="2")
     interrupted = stopped_in_a_job(first, signal.SIGINT)
 
     second = start_server(tmp_path / "data", "--show-key")
     assert second.printed.endswith(f"  key: {first.key}")
+    assert next_line(second) == f"open: {second.url}/#key={first.key}"
     for request_id in interrupted:
         until_completed(second, request_id, f"{request_id} to end")
     killed = stopped_in_a_job(second, signal.SIGKILL)
@@ -132,6 +140,7 @@ def test_stopping_during_jobs_leaves_no_process_and_loses_no_request(tmp_path: P
     with running_server(tmp_path / "data", **settings) as third:
         assert third.key == secret
         assert third.printed == f"ready: {third.url}  key: SG_7777..."
+        assert next_line(third) == f"open: {third.url}/"
         assert httpx.get(f"{third.url}/v2/requests/x", headers=third.headers).status_code == 404
         for pid, line in processes_of(third).items():
             assert secret not in line

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-_SUFFIXES = {".py", ".lua"}
+_SUFFIXES = {".py", ".lua", ".html", ".css", ".js"}
 
 
 class Sources:

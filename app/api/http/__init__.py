@@ -1,1 +1,1 @@
-"""HTTP below the application: the uvicorn protocol and server, heads, headers, URL origin."""
+"""HTTP below the application: the uvicorn protocol and server, heads, headers, URL origin, CORS."""

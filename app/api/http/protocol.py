@@ -11,10 +11,12 @@ import asyncio
 from collections.abc import Mapping
 from enum import Enum
 from typing import ClassVar
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.api.http.cors_policy import CorsPolicy, cors_policy, origin_of
 from app.api.http.raw_errors import HEAD_TOO_LARGE, MAX_HEAD_BYTES, MAX_HEADERS, raw_error_response
 from app.api.http.request_head import fault_of
 from app.core.errors import InvalidRequest, ServerError, TooSlow
@@ -37,6 +39,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """One connection. At most one deadline runs at a time: for what the client has to do next."""
 
     timeout_s: ClassVar[Mapping[Awaited, float]]
+    cors: ClassVar[CorsPolicy | None]
 
     _awaited: Awaited | None = None
     _deadline: asyncio.TimerHandle | None = None
@@ -194,15 +197,23 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         in_progress = self._responding or self._receiving is Awaited.BODY
         if not (in_progress and self.cycle.response_started):
-            self.transport.write(raw_error_response(error))
+            self.transport.write(raw_error_response(error, self._cors_headers()))
         if self._responding:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.close()
 
+    def _cors_headers(self) -> dict[str, str]:
+        """For the part of the head that has arrived: without its Origin none."""
+        origin = origin_of(dict(self.headers or ()))
+        if self.cors is None or origin is None:
+            return {}
+        path = unquote(self.url.partition(b"?")[0].decode("latin-1"))
+        return self.cors.headers(path, origin)
+
 
 def bounded_protocol(settings: Settings) -> type[BoundedProtocol]:
-    """The protocol class with these timeouts; uvicorn creates an instance per connection."""
+    """The protocol class with these settings; uvicorn creates an instance per connection."""
 
     class Configured(BoundedProtocol):
         timeout_s: ClassVar[Mapping[Awaited, float]] = {
@@ -210,5 +221,6 @@ def bounded_protocol(settings: Settings) -> type[BoundedProtocol]:
             Awaited.BODY: settings.body_timeout_s,
             Awaited.READER: settings.body_timeout_s,
         }
+        cors: ClassVar[CorsPolicy | None] = cors_policy(settings)
 
     return Configured

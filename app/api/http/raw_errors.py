@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from app.api.http.headers import SECURITY_HEADERS
@@ -17,14 +18,15 @@ HEAD_TOO_LARGE = HeadTooLarge(
 )
 
 
-def raw_error_response(error: ServerError) -> bytes:
-    """The whole response; the connection closes after it."""
+def raw_error_response(error: ServerError, headers: Mapping[str, str]) -> bytes:
+    """The whole response; the connection closes after it. headers: in addition."""
     body = json.dumps({"error": error.text}).encode()
     head = {
         "content-type": "application/json",
         "content-length": str(len(body)),
         "connection": "close",
         **SECURITY_HEADERS,
+        **headers,
     }
     status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
     lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
+from app.api.http.cors_policy import CorsPolicy
 from app.api.http.headers import SECURITY_HEADERS
 from app.core.errors import InvalidRequest, MethodNotAllowed, NotFound, ServerError, Unavailable
 from app.core.telemetry.logs import note
@@ -27,13 +29,13 @@ def error_response(error: ServerError, **extra: str) -> JSONResponse:
     return JSONResponse(content, status_code=error.status, headers=error.headers)
 
 
-def install_error_handlers(app: FastAPI) -> None:
+def install_error_handlers(app: FastAPI, cors: CorsPolicy | None) -> None:
     app.add_exception_handler(ServerError, _server_error)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _invalid_query)
     app.add_exception_handler(RedisError, _redis_error)
     app.add_exception_handler(ClientDisconnect, _client_disconnected)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_exception_handler(Exception, partial(_unexpected, cors))
 
 
 def _server_error(_request: Request, error: Exception) -> JSONResponse:
@@ -84,9 +86,12 @@ def _client_disconnected(_request: Request, _error: Exception) -> Response:
     return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
-def _unexpected(_request: Request, error: Exception) -> JSONResponse:
+def _unexpected(cors: CorsPolicy | None, request: Request, error: Exception) -> JSONResponse:
     note(refusal=ServerError.__name__)
     log.error("unexpected error", exc_info=error)
     response = error_response(ServerError())
-    response.headers.update(SECURITY_HEADERS)  # Starlette sends this outside of our middleware
+    # Starlette sends this outside of our middleware.
+    response.headers.update(SECURITY_HEADERS)
+    if cors is not None:
+        response.headers.update(cors.headers(request.scope["path"], request.headers.get("origin")))
     return response

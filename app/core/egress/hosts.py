@@ -1,4 +1,4 @@
-"""Canonical spelling of a host and its port, shared by URLs, settings, Host headers and TLS.
+"""Canonical spelling of a host, its port and an origin, for URLs, settings, Host headers and TLS.
 
 Does not know which hosts are allowed.
 """
@@ -12,6 +12,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_PORT = 65_535
 
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _AUTHORITY = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\])(:(?P<port>[0-9]{1,5}))?")
 
 
@@ -50,3 +51,22 @@ def canonical_authority(entry: str) -> str:
     if match["host"].startswith("[") != (":" in host):
         raise ValueError(f"{entry!r}: brackets are for IPv6 addresses")
     return authority(host, port)
+
+
+def canonical_origin(entry: str) -> str:
+    """`scheme://host` or `scheme://host:port` as browsers send it (RFC 6454): lower case, without
+    the default port. Raises ValueError.
+
+    An IDN must be in punycode: the IDNA codec and browsers map some letters to different names.
+    """
+    scheme, _, address = entry.lower().partition("://")
+    try:
+        if not _SCHEME.fullmatch(scheme) or not entry.isascii():
+            raise ValueError(entry)
+        address = canonical_authority(address)
+    except ValueError:
+        raise ValueError(
+            f"{entry!r} is no origin: scheme://host or scheme://host:port, in ASCII, without a path"
+        ) from None
+    default = DEFAULT_PORTS.get(scheme)
+    return f"{scheme}://{address.removesuffix(f':{default}')}"

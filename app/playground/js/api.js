@@ -122,7 +122,7 @@ export const result = (id) => ended(`v2/requests/${id}`);
 export const cancel = (id) => request("DELETE", `v2/requests/${id}`);
 
 /**
- * A finished picture or control map. Its link may name another origin (PUBLIC_URL) than this page's.
+ * A finished picture or control map. Its link may name another origin than the page's (PUBLIC_URL).
  * @param {string} url @param {AbortSignal} [signal] @returns {Promise<Blob>}
  */
 export const file = async (url, signal) => {

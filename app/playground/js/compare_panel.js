@@ -23,10 +23,11 @@ export const startCompare = (element, page) => {
   const save = make("button", hidden, "Download contact sheet");
   const state = make("p", { class: "help", role: "status" });
   const fault = make("p", { class: "fault", role: "alert" });
-  const grid = make("div");
+  const region = { class: "compare-scroll", role: "region", "aria-label": "Grid", tabindex: 0 };
+  const grid = make("div", region);
   const fields = [strengths.label, stops.label];
   const form = make("form", { class: "compare-form" }, ...fields, run, cancel, save);
-  element.append(form, fault, state, make("div", { class: "compare-scroll" }, grid));
+  element.append(form, fault, state, grid);
   let cells = [];
 
   const start = async (event) => {

@@ -10,7 +10,8 @@ const DEBOUNCE_MS = 350;
 const DARK = 12;
 const PROBE = 64;
 const NO_PERSON =
-  "No person was found in this picture, so the pose map is empty and controls nothing. Choose a picture of a person, or another control.";
+  "No person was found in this picture, so the pose map is empty and controls nothing. " +
+  "Choose a picture of a person, or another control type.";
 
 let timer = 0;
 let running = new AbortController();
@@ -23,7 +24,9 @@ const cache = new Map();
 export const mapView = () => madeUrl;
 
 const parametersText = () => {
-  const size = valueOf("use_input_img_dimension") ? "" : `${valueOf("custom_width")}x${valueOf("custom_height")}`;
+  const size = valueOf("use_input_img_dimension")
+    ? ""
+    : `${valueOf("custom_width")}x${valueOf("custom_height")}`;
   return `${valueOf("cn_type")} ${size}`;
 };
 

@@ -4,7 +4,8 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * @param {string} tag
- * @param {Record<string, unknown>} [attributes] `onX` is a listener of X; true is an empty attribute
+ * @param {Record<string, unknown>} [attributes] functions are listeners (onclick, ...), true is an
+ *     empty attribute, false, null and undefined are left out
  * @param {...(Node|string)} children
  * @returns {HTMLElement}
  */
@@ -56,7 +57,10 @@ export const pause = (seconds, signal) =>
     else signal?.addEventListener("abort", stop, { once: true });
   });
 
-/** Tells the style sheets the shape of a picture. @param {HTMLElement} node @param {number[]} size */
+/**
+ * Tells the style sheets the shape of a picture.
+ * @param {HTMLElement} node @param {number[]} size
+ */
 export const setRatio = (node, [width, height]) => {
   node.style.setProperty("--ratio", `${width} / ${height}`);
   node.style.setProperty("--width", String(width / height));

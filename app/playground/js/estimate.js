@@ -12,7 +12,8 @@ const rounded = (side) => Math.ceil(side / MULTIPLE) * MULTIPLE;
  * @param {(name: string) => any} valueOf @param {number[]|null} input @returns {number[]}
  */
 export const sizeOf = (valueOf, input) => {
-  if (!valueOf("use_input_img_dimension")) return [valueOf("custom_width"), valueOf("custom_height")];
+  if (!valueOf("use_input_img_dimension"))
+    return [valueOf("custom_width"), valueOf("custom_height")];
   const [width, height] = input ?? UNKNOWN;
   const scale = Math.min(1, MAX_SIDE / Math.max(width, height));
   return [Math.floor(width * scale), Math.floor(height * scale)];
@@ -30,7 +31,8 @@ export const estimate = (schema, valueOf, input) => {
   const share = (valueOf("steps") - minimum) / (maximum - minimum);
   const evaluations = Math.round(fewest + share * (most - fewest));
   const [width, height] = sizeOf(valueOf, input);
-  const units = (rounded(width) * rounded(height) * evaluations * valueOf("samples")) / PIXELS_OF_A_UNIT;
+  const units =
+    (rounded(width) * rounded(height) * evaluations * valueOf("samples")) / PIXELS_OF_A_UNIT;
   return units * schema.creditsPerWorkUnit;
 };
 

@@ -1,6 +1,8 @@
 /** One control of the form for each kind of field: its elements, its value. */
 
-import { element, icon } from "./dom.js";
+import { element } from "./dom.js";
+import { described, framed, idOf } from "./field_frame.js";
+import { seed } from "./seed.js";
 
 /** @typedef {import("./schema.js").Field} Field */
 /**
@@ -11,25 +13,6 @@ import { element, icon } from "./dom.js";
  */
 
 const FEW = 4;
-const idOf = (field) => `f-${field.name}`;
-
-const described = (field) => `${idOf(field)}-help ${idOf(field)}-fault`;
-
-/** The frame around a control: label, parameter name, help, and the place of an error. */
-const framed = (field, control, group = false) => {
-  const id = idOf(field);
-  const title = group
-    ? element("legend", {}, field.label)
-    : element("label", { for: id }, field.label);
-  const head = element("div", { class: "field-head" }, title, element("code", {}, field.name));
-  const help = element("p", { class: "help", id: `${id}-help` }, field.description);
-  const fault = element("p", { class: "fault", id: `${id}-fault`, role: "alert", hidden: true });
-  if (!group) return element("div", { class: "field", "data-name": field.name }, head, control, help, fault);
-  const attributes = { class: "field", "data-name": field.name, "aria-describedby": described(field) };
-  const name = element("code", {}, field.name);
-  return element("fieldset", attributes, title, name, control, help, fault);
-};
-
 const numberOf = (text) => {
   const number = Number(text);
   return text.trim() === "" || Number.isNaN(number) ? undefined : number;
@@ -40,9 +23,19 @@ const range = (field) => {
   const fine = field.type === "integer" ? 1 : field.maximum - field.minimum > 5 ? 0.1 : 0.01;
   const step = field.name.startsWith("custom_") ? 16 : fine;
   const bounds = { min: field.minimum, max: field.maximum };
-  const slider = element("input", { type: "range", ...bounds, step, "aria-label": `${field.label}, slider` });
+  const slider = element("input", {
+    type: "range",
+    ...bounds,
+    step,
+    "aria-label": `${field.label}, slider`,
+  });
   const number = element("input", {
-    ...{ type: "number", id: idOf(field), name: field.name, ...bounds, step: fine, inputmode: "decimal" },
+    type: "number",
+    id: idOf(field),
+    name: field.name,
+    ...bounds,
+    step: fine,
+    inputmode: "decimal",
     "aria-describedby": described(field),
   });
   slider.addEventListener("input", () => (number.value = slider.value));
@@ -71,9 +64,15 @@ const segments = (field, options) => {
 
 /** @param {Field} field @returns {Control} */
 const select = (field) => {
-  const own = field.default === undefined ? [element("option", { value: "" }, "the server's default")] : [];
+  const own =
+    field.default === undefined ? [element("option", { value: "" }, "the server's default")] : [];
   const options = field.choices.map((choice) => element("option", { value: choice }, choice));
-  const list = element("select", { id: idOf(field), name: field.name, "aria-describedby": described(field) }, ...own, ...options);
+  const list = element(
+    "select",
+    { id: idOf(field), name: field.name, "aria-describedby": described(field) },
+    ...own,
+    ...options,
+  );
   const write = (value) => (list.value = String(value ?? field.default ?? ""));
   write(field.default);
   return { node: framed(field, list), read: () => list.value || undefined, write };
@@ -82,7 +81,13 @@ const select = (field) => {
 /** @param {Field} field @returns {Control} */
 const toggle = (field) => {
   const id = idOf(field);
-  const box = element("input", { type: "checkbox", id, name: field.name, class: "switch", "aria-describedby": described(field) });
+  const box = element("input", {
+    type: "checkbox",
+    id,
+    name: field.name,
+    class: "switch",
+    "aria-describedby": described(field),
+  });
   const write = (value) => (box.checked = Boolean(value ?? field.default));
   write(field.default);
   const node = framed(field, box);
@@ -94,61 +99,13 @@ const toggle = (field) => {
 const text = (field) => {
   const long = field.name === "prompt";
   const box = element(long ? "textarea" : "input", {
-    ...{ id: idOf(field), name: field.name, "aria-describedby": described(field) },
+    id: idOf(field),
+    name: field.name,
+    "aria-describedby": described(field),
     ...(long ? { rows: 3, required: true } : { type: "text", spellcheck: "false" }),
   });
   const write = (value) => (box.value = String(value ?? ""));
   return { node: framed(field, box), read: () => box.value || undefined, write };
-};
-
-const drawn = () => {
-  const [high, low] = crypto.getRandomValues(new Uint32Array(2));
-  return (high % 2 ** 17) * 2 ** 32 + low;
-};
-
-/** The seed: drawn for each request, unless it is locked. @param {Field} field @returns {Control} */
-const seed = (field) => {
-  const box = element("input", {
-    ...{ type: "text", name: "seed", inputmode: "numeric", id: idOf(field), placeholder: "drawn for each picture" },
-    "aria-describedby": described(field),
-  });
-  const lock = element("button", { type: "button", class: "button square", "aria-label": "Lock seed" });
-  const dice = element("button", { type: "button", class: "button square", "aria-label": "Random seed", title: "Draw a seed and keep it" }, icon("dice"));
-  const setLocked = (locked) => {
-    lock.setAttribute("aria-pressed", String(locked));
-    lock.replaceChildren(icon(locked ? "lock" : "unlock"));
-    lock.title = locked ? "The next picture has this seed" : "Each picture has a new seed";
-  };
-  const locked = () => lock.getAttribute("aria-pressed") === "true";
-  const changed = () => box.dispatchEvent(new Event("change", { bubbles: true }));
-  const draw = () => {
-    box.value = String(drawn());
-    setLocked(true);
-    changed();
-  };
-  box.addEventListener("input", () => setLocked(box.value.trim() !== ""));
-  lock.addEventListener("click", () => {
-    if (!locked() && !box.value.trim()) return draw();
-    setLocked(!locked());
-    return changed();
-  });
-  dice.addEventListener("click", draw);
-  setLocked(false);
-  const read = () => {
-    const digits = box.value.trim();
-    if (!locked() || !digits) return undefined;
-    const number = Number(digits);
-    return Number.isSafeInteger(number) ? number : digits;
-  };
-  const write = (value) => {
-    const given = value !== undefined && String(value) !== String(field.default);
-    box.value = given ? String(value) : "";
-    setLocked(given);
-  };
-  const show = (value) => {
-    if (!locked()) box.value = String(value);
-  };
-  return { node: framed(field, element("div", { class: "seed" }, box, dice, lock)), read, write, show };
 };
 
 /** @param {Field} field @returns {Control} */
@@ -156,14 +113,20 @@ export const controlFor = (field) => {
   if (field.name === "seed") return seed(field);
   if (field.type === "boolean") return toggle(field);
   if (field.choices && field.choices.length <= FEW && field.default !== undefined) {
-    return segments(field, field.choices.map((choice) => [choice, choice]));
+    return segments(
+      field,
+      field.choices.map((choice) => [choice, choice]),
+    );
   }
   if (field.choices) return select(field);
   if (field.type === "string") return text(field);
   const count = field.maximum - field.minimum + 1;
   if (field.type === "integer" && count <= FEW) {
     const numbers = Array.from({ length: count }, (_, index) => String(field.minimum + index));
-    return segments(field, numbers.map((number) => [number, number]));
+    return segments(
+      field,
+      numbers.map((number) => [number, number]),
+    );
   }
   return range(field);
 };

@@ -1,4 +1,4 @@
-/** The form: a control for each parameter, its values, errors beside the fields, a draft that survives. */
+/** The form: a control for each parameter, the values, errors beside the fields, a stored draft. */
 
 import { byId, showText } from "./dom.js";
 import { controlFor } from "./fields.js";
@@ -94,7 +94,8 @@ export const showError = (parameter, sentence) => {
 
 export const clearFaults = () => {
   for (const fault of document.querySelectorAll("#page .fault")) showText(fault, "");
-  for (const input of document.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
+  for (const input of document.querySelectorAll("[aria-invalid]"))
+    input.removeAttribute("aria-invalid");
 };
 
 const clearFault = (input) => {

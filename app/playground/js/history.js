@@ -21,37 +21,36 @@ const STORE = "requests";
 
 /** @returns {Promise<HistoryStore>} never rejects */
 export const openHistory = async () => {
-  let database = null;
   try {
-    database = await openDatabase();
+    const database = await openDatabase();
+    const transaction = database.transaction(STORE, "readonly");
+    return new HistoryStore(database, await answer(transaction.objectStore(STORE).getAll()));
   } catch {
-    // Private mode, a full disk, or storage that the user forbids: the history is in memory.
+    return new HistoryStore(null, []); // private mode, a full disk, or forbidden by the user
   }
-  const store = new HistoryStore(database);
-  await store.list();
-  return store;
 };
 
-const openDatabase = () =>
+const openDatabase = () => {
+  const request = indexedDB.open(DATABASE, 1);
+  request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "id" });
+  return answer(request);
+};
+
+const answer = (request) =>
   new Promise((resolve, reject) => {
-    const request = indexedDB.open(DATABASE, 1);
-    request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "id" });
+    request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
-    request.onblocked = reject;
-    request.onsuccess = () => {
-      request.result.onversionchange = () => request.result.close();
-      resolve(request.result);
-    };
   });
 
 /** Dispatches "change" after each change. No method rejects: what fails to be stored stays here. */
 class HistoryStore extends EventTarget {
   #database;
-  #entries = new Map(); // by id: the last known content, and all there is without a database
+  #entries; // by id; read once, so another tab's entries appear after a reload
 
-  constructor(database) {
+  constructor(database, entries) {
     super();
     this.#database = database;
+    this.#entries = new Map(entries.map((entry) => [entry.id, entry]));
   }
 
   /** A sentence for the user while the history is lost with the page, else "". */
@@ -65,25 +64,21 @@ class HistoryStore extends EventTarget {
   async add(entry) {
     this.#entries.set(entry.id, entry);
     await this.#write((store) => store.put(entry));
-    for (const { id } of (await this.list()).slice(MAX_ENTRIES)) await this.#delete(id);
+    for (const { id } of this.list().slice(MAX_ENTRIES)) await this.remove(id);
     this.#changed();
   }
 
   /** Does nothing if there is no such entry, for example because it was removed meanwhile. */
   async update(id, changes) {
-    const entry = this.#entries.get(id);
-    if (entry) this.#entries.set(id, { ...entry, ...changes, id });
-    await this.#write((store) => {
-      const request = store.get(id);
-      request.onsuccess = () => request.result && store.put({ ...request.result, ...changes, id });
-    });
+    if (!this.#entries.has(id)) return;
+    const entry = { ...this.#entries.get(id), ...changes, id };
+    this.#entries.set(id, entry);
+    await this.#write((store) => store.put(entry));
     this.#changed();
   }
 
-  /** @returns {Promise<Listed[]>} newest first */
-  async list() {
-    const stored = await this.#attempt("readonly", (store) => store.getAll());
-    if (stored) this.#entries = new Map(stored.map((entry) => [entry.id, entry]));
+  /** @returns {Listed[]} newest first */
+  list() {
     const now = Date.now();
     return [...this.#entries.values()]
       .map((entry) => ({ ...entry, expired: entry.expiresAt <= now }))
@@ -91,7 +86,8 @@ class HistoryStore extends EventTarget {
   }
 
   async remove(id) {
-    await this.#delete(id);
+    this.#entries.delete(id);
+    await this.#write((store) => store.delete(id));
     this.#changed();
   }
 
@@ -101,30 +97,18 @@ class HistoryStore extends EventTarget {
     this.#changed();
   }
 
-  async #delete(id) {
-    this.#entries.delete(id);
-    await this.#write((store) => store.delete(id));
-  }
-
-  #write(action) {
-    return this.#attempt("readwrite", action);
-  }
-
-  /** The result of an action on the object store; a database that fails is not used again. */
-  async #attempt(mode, action) {
-    if (!this.#database) return undefined;
+  /** Changes the object store in one transaction; a database that fails is not used again. */
+  async #write(action) {
+    if (!this.#database) return;
     try {
-      const transaction = this.#database.transaction(STORE, mode);
-      const ended = new Promise((resolve, reject) => {
+      const transaction = this.#database.transaction(STORE, "readwrite");
+      action(transaction.objectStore(STORE));
+      await new Promise((resolve, reject) => {
         transaction.oncomplete = resolve;
         transaction.onabort = () => reject(transaction.error);
       });
-      const request = action(transaction.objectStore(STORE));
-      await ended;
-      return request?.result;
     } catch {
       this.#database = null;
-      return undefined;
     }
   }
 

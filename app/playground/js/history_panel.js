@@ -14,19 +14,13 @@ const STATES = { QUEUED: "waiting", PROCESSING: "running", COMPLETED: "done", FA
  * @param {import("./history.js").HistoryStore} store
  * @param {{onOpen: (entry) => void, onResume: (entry) => void}} actions onResume: for an entry that
  *   was unfinished when the page last heard of it
- * @returns {Promise<void>} when the list is there
  */
 export const renderHistory = (element, store, actions) => {
-  let links = [];
-  let latest = 0;
-  const refresh = async () => {
-    latest += 1;
-    const turn = latest;
-    const entries = await store.list();
-    if (turn !== latest) return; // a later change is being shown
+  const links = new Map(); // object URLs by thumbnail, so that a redrawn list does not flicker
+  const refresh = () => {
+    const entries = store.list();
     const focus = focusedIn(element);
-    links.forEach((link) => URL.revokeObjectURL(link));
-    links = [];
+    updateLinks(links, entries);
     const items = entries.map((entry) => item(entry, store, actions, links));
     element.replaceChildren(
       ...(store.note ? [make("p", { class: "help" }, store.note)] : []),
@@ -38,7 +32,19 @@ export const renderHistory = (element, store, actions) => {
   };
   element.addEventListener("keydown", (event) => onKey(event, element, store));
   store.addEventListener("change", refresh);
-  return refresh();
+  refresh();
+};
+
+const updateLinks = (links, entries) => {
+  const thumbnails = new Set(entries.map(({ thumbnail }) => thumbnail).filter(Boolean));
+  for (const [thumbnail, link] of links) {
+    if (thumbnails.has(thumbnail)) continue;
+    URL.revokeObjectURL(link);
+    links.delete(thumbnail);
+  }
+  for (const thumbnail of thumbnails) {
+    if (!links.has(thumbnail)) links.set(thumbnail, URL.createObjectURL(thumbnail));
+  }
 };
 
 const clearButton = (store) => {
@@ -74,8 +80,8 @@ const item = (entry, store, { onOpen, onResume }, links) => {
 
 const picture = ({ thumbnail }, links) => {
   if (!thumbnail) return make("span", { class: "history-thumbnail" });
-  links.push(URL.createObjectURL(thumbnail));
-  return make("img", { class: "history-thumbnail", src: links.at(-1), alt: "" });
+  const src = links.get(thumbnail);
+  return make("img", { class: "history-thumbnail", src, alt: "", loading: "lazy" });
 };
 
 // ---- keys

@@ -10,7 +10,9 @@ const CANCELLED = "cancelled";
 
 /** Also where crypto.randomUUID is missing: on pages that came by plain HTTP. */
 const randomKey = () =>
-  [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  [...crypto.getRandomValues(new Uint8Array(16))]
+    .map((byte) => byte.toString(16).padStart(2, "0"))
+    .join("");
 
 /** Fires "change" at every change, then "end" once. */
 export class Job extends EventTarget {

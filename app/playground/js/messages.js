@@ -58,7 +58,8 @@ export const sentenceOf = (status, text, retryAfterS) => {
   if (status === 503 && retryAfterS) {
     return `The queue is full.${again(retryAfterS)}`;
   }
-  if (status === 503) return "The server cannot work at the moment. This page tries again by itself.";
+  if (status === 503)
+    return "The server cannot work at the moment. This page tries again by itself.";
   if (status === 404) return "The server no longer has this request: it has expired.";
   return capital(text || `The server answered ${status}.`);
 };

@@ -24,7 +24,11 @@ export const restore = async (given) => {
   if (!picture()) return false; // then it is the input too
   const hint = byId("map-hint");
   const onclick = () => setPicture({ kind: "file", file: given, name: given.name });
-  const use = element("button", { type: "button", class: "button small", onclick }, "Use it as input");
+  const use = element(
+    "button",
+    { type: "button", class: "button small", onclick },
+    "Use it as input",
+  );
   showText(hint, "The parameters of this picture are back; the input has not changed. ");
   hint.append(use);
   announce("The parameters are restored", true);
@@ -53,7 +57,8 @@ const call = (fields) => () => {
  */
 export const startPanels = async (fields, page) => {
   const refresh = startSnippets(byId("snippets"), call(fields));
-  for (const name of ["input", "change", "valueschange"]) byId("page").addEventListener(name, refresh);
+  for (const name of ["input", "change", "valueschange"])
+    byId("page").addEventListener(name, refresh);
   onPicture(refresh);
 
   const open = async (entry) => {
@@ -72,7 +77,9 @@ export const startPanels = async (fields, page) => {
   const keep = await startHistory(byId("history"), { onOpen: open, onResume: resume });
 
   startCompare(byId("compare"), {
-    ...{ values, picture, loadPicture: file },
+    values,
+    picture,
+    loadPicture: file,
     startJob: (chosen, chosenPicture) => {
       const job = Job.start(chosen, chosenPicture);
       keep(job);

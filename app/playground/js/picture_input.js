@@ -1,7 +1,13 @@
 /** The input picture: from a drop, the clipboard, a file, a camera, a URL or a sample. */
 
-import { byId, setRatio, showText } from "./dom.js";
+import { byId, element, setRatio, showText } from "./dom.js";
 import { readPicture, writePicture } from "./storage.js";
+
+const TEXTS = {
+  none: "Drop or paste a picture here",
+  url: "The server loads the picture…",
+  file: "This browser cannot show the file; the server reads it.",
+};
 
 const events = new EventTarget();
 /** @type {import("./api.js").Picture|null} */
@@ -18,6 +24,15 @@ export const pictureSize = () => size;
 
 /** A URL that shows the picture here; "" for one that is on another host. */
 export const pictureView = () => shownUrl;
+
+/** The picture as a data URI, which outlives a change of the input; "" if it cannot be shown. */
+export const pictureCopy = () => {
+  const view = byId("input-view");
+  if (!view.naturalWidth) return "";
+  const canvas = element("canvas", { width: view.naturalWidth, height: view.naturalHeight });
+  canvas.getContext("2d").drawImage(view, 0, 0);
+  return canvas.toDataURL("image/webp", 0.9);
+};
 
 /** @param {() => void} listener */
 export const onPicture = (listener) => events.addEventListener("change", listener);
@@ -41,8 +56,7 @@ export const showView = (url) => {
   const view = byId("input-view");
   byId("frame").hidden = !url;
   byId("drop").classList.toggle("filled", Boolean(url));
-  const elsewhere = current?.kind === "url" ? "The server loads the picture…" : "This browser cannot show the file; the server can read it";
-  byId("drop-text").textContent = current ? elsewhere : "Drop or paste a picture here";
+  byId("drop-text").textContent = TEXTS[current?.kind ?? "none"];
   if (url) view.src = url;
   else view.removeAttribute("src");
 };
@@ -123,11 +137,15 @@ export const startPictureInput = async (restores = async () => false) => {
     });
   }
   byId("picture-is-map").addEventListener("change", (event) => {
-    if (current) setPicture({ ...current, field: event.target.checked ? "control_image" : "image" });
+    if (current)
+      setPicture({ ...current, field: event.target.checked ? "control_image" : "image" });
   });
   const view = byId("input-view");
   view.addEventListener("load", loaded);
-  view.addEventListener("error", () => current?.kind === "file" && view.getAttribute("src") && showView(""));
+  view.addEventListener(
+    "error",
+    () => current?.kind === "file" && view.getAttribute("src") && showView(""),
+  );
   const last = await readPicture();
   if (last && !current) setPicture(last);
 };

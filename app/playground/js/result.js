@@ -1,4 +1,4 @@
-/** The finished pictures: one with a before/after border, several as a grid; zoom, download, reuse. */
+/** The finished pictures: one beside its input or map, several as a grid; download, reuse. */
 
 import { file } from "./api.js";
 import { byId, element, icon } from "./dom.js";
@@ -14,6 +14,8 @@ import { zoom } from "./zoom.js";
  * @property {number} width
  * @property {number} height
  */
+
+const NAMES = { input: "Input", map: "Control map", "": "Result only" };
 
 /** @type {string[]} object URLs of what is shown */
 let urls = [];
@@ -57,67 +59,71 @@ const facts = (result, picture) => {
   return element("p", { class: "facts" }, parts.join(" · "));
 };
 
-const against = (choices, chosen, onChoose) =>
-  element(
-    ...["div", { class: "segments against", role: "group", "aria-label": "Compare with" }],
-    ...choices.map(([name, value]) =>
-      element(
-        ...["button", { type: "button", class: "segment", "aria-pressed": String(value === chosen) }],
-        element("span", {}, name),
-      ),
-    ).map((button, index) => {
-      button.addEventListener("click", () => onChoose(choices[index][1]));
-      return button;
-    }),
-  );
+/** Buttons that choose what lies beside the result. @param {[string, string][]} choices */
+const against = (choices, chosen, onChoose) => {
+  const buttons = choices.map(([name, value]) => {
+    const pressed = String(value === chosen);
+    const onclick = () => onChoose(value);
+    const attributes = { type: "button", class: "segment", "aria-pressed": pressed, onclick };
+    return element("button", attributes, element("span", {}, name));
+  });
+  const attributes = { class: "segments against", role: "group", "aria-label": "Compare with" };
+  return element("div", attributes, ...buttons);
+};
+
+/** @param {Picture} picture @param {(node: HTMLElement) => void} open */
+const tile = (picture, index, open) => {
+  const { url, seed, width, height } = picture;
+  const image = element("img", { src: url, alt: `Result ${index + 1}`, width, height });
+  const label = `Open result ${index + 1}, seed ${seed}`;
+  const attributes = { type: "button", class: "tile", "aria-label": label, onclick: open };
+  const caption = element("figcaption", {}, `seed ${seed}`);
+  return element("figure", {}, element("button", attributes, image), caption);
+};
+
+const download = ({ url, name }) =>
+  element("a", { class: "button small", href: url, download: name }, icon("download"), "Download");
 
 /**
  * Shows a result.
  * @param {any} result the body of the API
  * @param {{input: string, onUse: (picture: Picture) => void}} options input: a URL that shows the
  *     input picture, "" if there is none
- * @returns {Promise<Picture[]>}
  */
 export const showResult = async (result, { input, onUse }) => {
   const { pictures, map } = await loaded(result);
   const place = byId("result");
+  const sources = { input, map, "": "" };
   let before = input ? "input" : map ? "map" : "";
-  const one = (picture, several) => {
-    const sources = { input, map, "": "" };
-    const names = { input: "Input", map: "Control map", "": "" };
-    const { width, height } = picture;
-    const view = { before: sources[before], after: picture.url, beforeName: names[before], width, height };
-    const choices = [["Input", "input"], ["Control map", "map"], ["Result only", ""]];
-    const choose = (value) => {
-      before = value;
-      one(picture, several);
+  const showOne = (picture) => {
+    const { url: after, width, height } = picture;
+    const beforeName = NAMES[before];
+    const view = splitView({ before: sources[before], after, beforeName, width, height });
+    const choices = Object.keys(NAMES).filter((name) => !name || sources[name]);
+    const choose = (name) => {
+      before = name;
+      showOne(picture);
     };
-    const download = element("a", { class: "button small", href: picture.url, download: picture.name }, icon("download"), "Download");
-    const row = element(
-      ...["div", { class: "result-row" }],
-      against(choices.filter(([, value]) => !value || sources[value]), before, choose),
-      element(
-        ...["div", { class: "actions" }],
-        ...(several ? [action("grid", "All pictures", grid)] : []),
-        action("zoom", "Zoom", () => zoom(picture.url)),
-        download,
-        action("input", "Use as input", () => onUse(picture)),
-      ),
+    const chooser = against(
+      choices.map((name) => [NAMES[name], name]),
+      before,
+      choose,
     );
-    place.replaceChildren(splitView(view), row, facts(result, picture));
+    const actions = element("div", { class: "actions" });
+    if (pictures.length > 1) actions.append(action("grid", "All pictures", showAll));
+    actions.append(
+      action("zoom", "Zoom", () => zoom(after)),
+      download(picture),
+      action("input", "Use as input", () => onUse(picture)),
+    );
+    const row = element("div", { class: "result-row" }, chooser, actions);
+    place.replaceChildren(view, row, facts(result, picture));
   };
-  const grid = () => {
-    const tiles = pictures.map((picture, index) => {
-      const { url, seed, width, height } = picture;
-      const image = element("img", { src: url, alt: `Result ${index + 1}`, width, height });
-      const label = `Open picture ${index + 1}, seed ${seed}`;
-      const open = element("button", { type: "button", class: "tile", "aria-label": label, onclick: () => one(picture, true) }, image);
-      return element("figure", {}, open, element("figcaption", {}, `seed ${seed}`));
-    });
-    place.replaceChildren(element("div", { class: "grid", id: "grid" }, ...tiles), facts(result, pictures[0]));
+  const showAll = () => {
+    const tiles = pictures.map((picture, index) => tile(picture, index, () => showOne(picture)));
+    const grid = element("div", { class: "grid", id: "grid" }, ...tiles);
+    place.replaceChildren(grid, facts(result, pictures[0]));
   };
-  if (pictures.length > 1) grid();
-  else one(pictures[0], false);
-  place.hidden = false;
-  return pictures;
+  if (pictures.length > 1) showAll();
+  else showOne(pictures[0]);
 };

@@ -13,12 +13,13 @@ const use = async (sample) => {
   setPicture({ kind: "file", file, name: sample.file, sample: sample.file });
 };
 
-const button = (sample) =>
-  element(
-    ...["button", { type: "button", class: "sample", title: sample.values.prompt, onclick: () => use(sample) }],
-    element("img", { src: urlOf(sample.file), alt: "", width: 96, height: 96 }),
-    element("span", {}, sample.title),
-  );
+const button = (sample) => {
+  const { prompt } = sample.values;
+  const onclick = () => use(sample);
+  const image = element("img", { src: urlOf(sample.file), alt: "", width: 96, height: 96 });
+  const attributes = { type: "button", class: "sample", title: prompt, onclick };
+  return element("button", attributes, image, element("span", {}, sample.title));
+};
 
 /** @returns {Promise<object[]>} the samples, once their buttons are there */
 export const startSamples = async () => {

@@ -47,7 +47,7 @@ const fieldOf = ([name, property]) => ({
   common: COMMON.includes(name),
 });
 
-const rank = (field) => (COMMON.indexOf(field.name) + 1 || COMMON.length + 1);
+const rank = (field) => COMMON.indexOf(field.name) + 1 || COMMON.length + 1;
 
 /**
  * @returns {Promise<{fields: Field[], names: string[], creditsPerWorkUnit: number,

@@ -40,7 +40,11 @@ export const startSnippets = (place, call) => {
       state.textContent = `Copied as ${title}.`;
       setTimeout(() => (state.textContent = ""), SHOWN_MS);
     };
-    return element("button", { type: "button", class: "button small", onclick }, `Copy as ${title}`);
+    return element(
+      "button",
+      { type: "button", class: "button small", onclick },
+      `Copy as ${title}`,
+    );
   });
   const mark = () =>
     buttons.forEach((button, index) =>

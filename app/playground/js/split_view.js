@@ -3,7 +3,8 @@
 import { element, setRatio } from "./dom.js";
 
 /**
- * @param {{before: string, after: string, beforeName: string, width: number, height: number}} pictures
+ * @param {{before: string, after: string, beforeName: string, width: number,
+ *          height: number}} pictures
  *     before: "" shows `after` alone
  * @returns {HTMLElement}
  */
@@ -15,10 +16,14 @@ export const splitView = ({ before, after, beforeName, width, height }) => {
   const under = element("img", { src: before, alt: beforeName, class: "split-before" });
   const border = element("span", { class: "split-border", "aria-hidden": "true" });
   const names = [beforeName, "Result"].map((name, index) =>
-    element("span", { class: `split-name ${index ? "right" : "left"}`, "aria-hidden": "true" }, name),
+    element(
+      "span",
+      { class: `split-name ${index ? "right" : "left"}`, "aria-hidden": "true" },
+      name,
+    ),
   );
   const slider = element("input", {
-    ...{ type: "range", min: 0, max: 100, step: 1, value: 50 },
+    type: "range", min: 0, max: 100, step: 1, value: 50,
     "aria-label": `Border between ${beforeName.toLowerCase()} and result`,
   });
   const move = () => view.style.setProperty("--split", `${slider.value}%`);

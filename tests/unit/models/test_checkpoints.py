@@ -118,8 +118,6 @@ def hub(
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 def test_the_real_checkpoint_loads_by_the_same_path(hub: dict[str, Path]) -> None:
     real = CHECKPOINTS["flux-dev-union-pro"]
-    with pytest.raises(CheckpointError, match="6603953920 are expected"):
-        load(real, torch.device("cpu"))
     weights = hub[real.controlnet.repository or ""] / "diffusion_pytorch_model.safetensors"
     sizes = {weights.name: weights.stat().st_size}
     real = replace(real, controlnet=replace(real.controlnet, sizes=sizes))

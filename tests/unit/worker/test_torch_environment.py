@@ -162,7 +162,7 @@ class OtherBlock(torch.nn.Linear):
     def forward(self, x):
         return torch.sin(super().forward(x)).softmax(-1) + x
 
-blocks = [Block(16, 16), OtherBlock(16, 16)]
+blocks = [Block(16, 16), OtherBlock(16, 16)][: int(sys.argv[2])]
 compile_blocks(blocks)
 with torch.inference_mode():
     for block in blocks:
@@ -177,23 +177,23 @@ def test_a_start_that_is_cut_short_keeps_what_it_has_compiled(tmp_path: Path) ->
     # Neither vector instructions nor headers of its own: their compilation takes most of the time.
     faster = {"ATEN_CPU_CAPABILITY": "default", "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS": "0"}
 
-    def start() -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", _START, str(tmp_path)]
+    def start(blocks: int) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", _START, str(tmp_path), str(blocks)]
         environment = os.environ | faster
         return subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
         )
 
-    with start() as first:
+    with start(blocks=2) as first:
         assert first.stdout is not None
         assert "graphs=1" in first.stdout.readline()
         first.terminate()
         assert first.stdout.read() == ""
     assert first.returncode == 0
-    with start() as second:
+    with start(blocks=1) as second:
         assert second.stdout is not None
         *_, last = second.stdout
     assert second.returncode == 0
-    assert "graphs=2" in last
-    assert "cache_hits=1, cache_misses=1" in last
+    assert "graphs=1" in last
+    assert "cache_hits=1, cache_misses=0" in last
     assert list(tmp_path.rglob("*.tmp")) == []

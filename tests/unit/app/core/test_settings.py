@@ -207,6 +207,7 @@ DEFAULTS = {
     "body_timeout_s": 120,
     "closed_paths": (),
     "playground": True,
+    "cors_origins": (),
     "fetch_timeout_s": 20,
     "blob_url": "redis",
     "database_url": "",
@@ -269,6 +270,11 @@ def test_every_setting_has_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
         ("CHECKPOINT", ["demo", "flux-dev-union-pro"], ["flux", ""]),
         ("WARM_PROFILES", ["", "fast", "turbo, exact"], ["Fast", "fast turbo"]),
         ("CLOSED_PATHS", ["", "/metrics, /openapi.json"], ["/health/live", "metrics"]),
+        (
+            "CORS_ORIGINS",
+            ["", "*", "https://a.example, http://localhost:5173,", "chrome-extension://abc"],
+            ["a.example", "https://a/x", "https://a/", "https://*.a", "null", "*,https://a"],
+        ),
         ("OUTPUT_METADATA", ["true", "0"], ["perhaps"]),
         ("REDIS_MAXMEMORY", ["0", "999999999999999"], ["1000000000000000"]),
         (
@@ -300,6 +306,8 @@ def test_each_setting_has_its_range(
 def test_hosts_are_kept_in_one_spelling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALLOWED_HOSTS", "API.Corp., [0:0::0:1]:080, b\u00fccher.corp")
     assert load_settings().allowed_hosts == ("api.corp", "[::1]:80", "xn--bcher-kva.corp")
+    monkeypatch.setenv("CORS_ORIGINS", "HTTPS://App.corp:443, http://localhost:5173")
+    assert load_settings().cors_origins == ("https://app.corp", "http://localhost:5173")
     monkeypatch.setenv("PUBLIC_URL", "HTTP://[2001:DB8::0:1]:80/Api")
     assert str(load_settings().public_url) == "http://[2001:db8::1]/Api"
 

@@ -36,7 +36,9 @@ VALUES = {
 }
 FILE = 'a photo, "the first"; it\'s $1\\.png'
 LANGUAGES = ("curl", "python", "javascript")
-SOURCES = ("file", "url", "sample")
+SOURCES = ("file", "url", "sample", "map")
+Runs = dict[tuple[str, str], tuple[Path, subprocess.Popen[str]]]
+"""(language, source) -> its folder and its process."""
 RUN = {"curl": ("sh", "s.sh"), "python": (sys.executable, "s.py"), "javascript": ("node", "s.mjs")}
 
 
@@ -62,7 +64,7 @@ def snippets(calls: list[tuple[str, dict[str, Any]]]) -> list[str]:
 @pytest.fixture(scope="module")
 def runs(
     server: Server, host: PictureHost, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[tuple[str, str], tuple[Path, subprocess.Popen[str]]]]:
+) -> Iterator[Runs]:
     """Every snippet of every kind of picture, all started at once: they mostly wait."""
     data = encoded(astronaut((64, 64)))
     url = host.serve("/it's a photo.png".replace(" ", "%20"), data)
@@ -70,6 +72,7 @@ def runs(
         "file": {"kind": "file", "name": FILE},
         "url": {"kind": "url", "url": url},
         "sample": {"kind": "file", "name": "sample.png", "href": url},
+        "map": {"kind": "file", "name": FILE, "field": "control_image"},
     }
     shared = {"origin": f"{server.url}/", "values": VALUES, "defaults": {"cn_strength": 0.45}}
     cases = [(language, source) for language in LANGUAGES for source in SOURCES]
@@ -92,7 +95,7 @@ def runs(
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_snippet_writes_the_pictures_of_exactly_these_values(
-    runs: dict[tuple[str, str], tuple[Path, subprocess.Popen[str]]], language: str, source: str
+    runs: Runs, language: str, source: str
 ) -> None:
     folder, process = runs[language, source]
     printed, errors = process.communicate(timeout=120)

@@ -332,3 +332,62 @@ def test_an_answer_that_takes_long_is_waited_for() -> None:
 
     [answer] = answers(connection(work, **HEAD_ONLY)[0])
     assert answer.status == 200
+
+
+# ---- another origin
+
+ORIGIN = b"origin: https://app.example\r\n"
+CORS = {"cors_origins": ("https://app.example",), "public_url": "https://a.example/api"}
+
+
+def cors_headers(answer: Answer) -> dict[str, str]:
+    prefix = "access-control-"
+    return {name: value for name, value in answer.headers.items() if name.startswith(prefix)}
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        LINE + ORIGIN + HOST + HOST + b"\r\n",
+        LINE + ORIGIN + HOST + b"x: " + b"a" * 32_768,
+        LINE + ORIGIN + HOST + b"\0",
+        b"GET /v2/requests/1?x HTTP/1.1\r\n" + ORIGIN + b"\r\n",
+    ],
+)
+def test_a_listed_origin_may_read_what_is_answered_before_a_request_is_one(head: bytes) -> None:
+    answer = refused(head, **CORS)
+    assert answer.status in (400, 431)
+    assert answer.headers["access-control-allow-origin"] == "https://app.example"
+    assert answer.headers["vary"] == "Origin"
+
+
+def test_a_listed_origin_may_read_that_its_body_was_too_slow() -> None:
+    async def work(protocol: BoundedProtocol, wire: Wire, _app: Echo) -> None:
+        protocol.data_received(LINE + HOST + ORIGIN + b"content-length: 9\r\n\r\n")
+        await wire.closed.wait()
+
+    [answer] = answers(connection(work, **CORS, **BODY_ONLY)[0])
+    assert answer.status == 408
+    assert answer.headers["access-control-allow-origin"] == "https://app.example"
+
+
+@pytest.mark.parametrize(
+    ("head", "settings"),
+    [
+        (LINE + ORIGIN + b"\r\n", {}),
+        (LINE + b"\r\n", CORS),
+        (b"nonsense\r\n\r\n", CORS),
+        (LINE + b"origin: https://other.example\r\n\r\n", CORS),
+        (b"GET /admin/keys HTTP/1.1\r\n" + ORIGIN + b"\r\n", CORS),
+        (b"GET /api/%61dmin/keys?x HTTP/1.1\r\n" + ORIGIN + b"\r\n", CORS),
+        (b"GET http://a.example/admin HTTP/1.1\r\n" + ORIGIN + b"\r\n", CORS),
+    ],
+    ids=[
+        *("without the setting", "without an origin", "no request", "another origin"),
+        *("a closed path", "an encoded path", "a whole URL"),
+    ],
+)
+def test_no_other_origin_and_no_closed_path_is_allowed(
+    head: bytes, settings: dict[str, Any]
+) -> None:
+    assert cors_headers(refused(head, **settings)) == {}

@@ -29,7 +29,7 @@ def test_the_bounds_of_a_head() -> None:
 def test_a_refusal_is_a_whole_answer_that_ends_the_connection(
     error: ServerError, line: bytes
 ) -> None:
-    head, _, body = raw_error_response(error).partition(b"\r\n\r\n")
+    head, _, body = raw_error_response(error, {"vary": "Origin"}).partition(b"\r\n\r\n")
     first, *lines = head.split(b"\r\n")
     assert first == line
     assert json.loads(body) == {"error": error.text}
@@ -41,4 +41,5 @@ def test_a_refusal_is_a_whole_answer_that_ends_the_connection(
         "content-security-policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
         "referrer-policy": "no-referrer",
         "cache-control": "no-store",
+        "vary": "Origin",
     }

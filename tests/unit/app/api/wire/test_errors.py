@@ -27,7 +27,7 @@ SAFE = {
 @pytest.fixture(scope="module")
 def api() -> Iterator[TestClient]:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    install_error_handlers(app)
+    install_error_handlers(app, None)
     raised: dict[str, Exception] = {
         "ours": Overloaded("no room", 7),
         "redis": RedisConnectionError("secret address"),

@@ -10,6 +10,7 @@ from app.core.egress.hosts import (
     authority,
     canonical_authority,
     canonical_host,
+    canonical_origin,
 )
 
 SPELLINGS = {
@@ -83,4 +84,41 @@ def test_an_entry_of_a_setting_has_one_spelling(entry: str, canonical: str) -> N
 def test_another_entry_is_refused_with_its_name(entry: str) -> None:
     with pytest.raises(ValueError, match="^'") as refused:
         canonical_authority(entry)
+    assert str(refused.value).startswith(repr(entry))
+
+
+@pytest.mark.parametrize(
+    ("entry", "canonical"),
+    [
+        ("https://app.example", "https://app.example"),
+        ("HTTPS://App.Example:443", "https://app.example"),
+        ("http://app.example:080", "http://app.example"),
+        ("https://app.example:80", "https://app.example:80"),
+        ("http://app.example:443", "http://app.example:443"),
+        ("http://localhost:5173", "http://localhost:5173"),
+        ("http://[::0:1]:80", "http://[::1]"),
+        ("https://[::443]", "https://[::443]"),
+        ("http://10.0.0.1:8080", "http://10.0.0.1:8080"),
+        ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
+        ("chrome-extension://ABCdef:443", "chrome-extension://abcdef:443"),
+        ("capacitor://localhost", "capacitor://localhost"),
+    ],
+)
+def test_an_origin_is_written_as_browsers_send_it(entry: str, canonical: str) -> None:
+    assert canonical_origin(entry) == canonical
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *("", "null", "*", "app.example", "localhost:5173", "//app.example", "://a", "1a://a"),
+        *("https://", "file://", "https:app.example", "https://*.example", "*://app.example"),
+        *("https://app.example/", "https://app.example/x", "https://a?x", "https://a#x"),
+        *("https://u@a", "https://u:p@a", "https://a:", "https://a:*", "https://a:65536"),
+        *("https://a b", " https://a", "https://b\u00fccher.example", "https://::1"),
+    ],
+)
+def test_another_text_is_no_origin(entry: str) -> None:
+    with pytest.raises(ValueError, match="is no origin: scheme://host or ") as refused:
+        canonical_origin(entry)
     assert str(refused.value).startswith(repr(entry))
