@@ -38,7 +38,7 @@ class Playground:
 
     def choose_picture(self, data: bytes, name: str = PHOTOGRAPH) -> None:
         file = {"name": name, "mimeType": "image/png", "buffer": data}
-        self.field("Choose a file").set_input_files(file)
+        self.field("Picture file").set_input_files(file)
 
     def choose(self, group: str, choice: str) -> None:
         """One of the few choices that stand side by side."""
@@ -50,7 +50,7 @@ class Playground:
         self.choose_picture(encoded(astronaut((side, side))))
         self.field("Prompt").fill("an astronaut")
         self.field("Steps").fill(str(steps))
-        self.choose("Control", control)
+        self.choose("Control type", control)
 
     def generate(self) -> None:
         self.button("Generate").click()
@@ -61,7 +61,7 @@ class Playground:
 
     def expect_result(self, count: int = 1) -> Locator:
         """The pictures, once they are loaded."""
-        name = "The produced picture" if count == 1 else re.compile(rf"^Picture \d of {count}$")
+        name = re.compile("^Result$" if count == 1 else r"^Result \d$")
         pictures = self.result.get_by_role("img", name=name)
         expect(pictures).to_have_count(count)
         for picture in pictures.all():

@@ -43,10 +43,10 @@ def test_a_key_that_is_revoked_meanwhile_loses_nothing(
 
 def enter_key(playground: Playground, key: str) -> None:
     """In the dialog, which says what is wrong with the key so far."""
-    dialog = playground.page.get_by_role("dialog", name="Your API key")
+    dialog = playground.page.get_by_role("dialog", name="API key")
     expect(dialog.get_by_role("alert")).to_contain_text("does not accept this API key")
     dialog.get_by_label("API key", exact=True).fill(key)
-    dialog.get_by_role("button", name="Save").click()
+    dialog.get_by_role("button", name="Save key").click()
     expect(dialog).to_be_hidden()
 
 

@@ -11,6 +11,8 @@ from models.spec import CONTROL_NAMES, SEED_MAX
 from tests.browser.playground import SAMPLES, Playground, parameters_of
 from tests.support.pictures import opened
 
+LINES = 'an astronaut\nin a "studio"'
+
 
 @pytest.mark.parametrize("cn_type", CONTROL_NAMES)
 def test_a_control_type_shows_its_map_and_makes_a_picture(
@@ -18,7 +20,7 @@ def test_a_control_type_shows_its_map_and_makes_a_picture(
 ) -> None:
     playground.ask(control=cn_type)
     if cn_type != "tile":  # its map is the picture itself
-        expect(playground.page.get_by_role("img", name="The control map over it")).to_be_visible()
+        expect(playground.page.get_by_role("img", name="Control map")).to_be_visible()
     playground.generate()
     playground.expect_result()
     file = playground.download(tmp_path)
@@ -36,17 +38,19 @@ def test_a_sample_works_as_it_is(playground: Playground) -> None:
     playground.expect_result()
 
 
-def test_four_samples_of_the_largest_seed_keep_every_digit(
+def test_four_samples_keep_each_digit_of_the_seed_and_each_line_of_the_prompt(
     playground: Playground, tmp_path: Path
 ) -> None:
-    """A seed has up to 19 digits, more than a number of JavaScript can hold."""
+    """A seed has up to 19 digits, more than a number of JavaScript holds; a form sends CR LF."""
     playground.ask()
+    playground.field("Prompt").fill(LINES)
     playground.field("Seed").fill(str(SEED_MAX))
     playground.choose("Samples", "4")
     playground.generate()
     playground.expect_result(4)
     playground.button(f"Open picture 1, seed {SEED_MAX}").click()
-    assert parameters_of(playground.download(tmp_path))["seed"] == SEED_MAX
+    made = parameters_of(playground.download(tmp_path))
+    assert (made["seed"], made["prompt"]) == (SEED_MAX, LINES)
 
 
 def tab_to(playground: Playground, name: str) -> None:

@@ -37,9 +37,9 @@ def test_a_picture_by_url_is_fetched_by_the_server_alone(
     url = host.serve("/by-url.png", encoded(astronaut((128, 128))))
     playground.ask()
     playground.button("URL").click()
-    playground.field("URL of a picture").fill(url)
+    playground.field("Picture URL").fill(url)
     playground.button("Use").click()
-    expect(playground.page.get_by_role("img", name="The control map over it")).to_be_visible()
+    expect(playground.page.get_by_role("img", name="Control map")).to_be_visible()
     playground.generate()
     playground.expect_result()
 
@@ -47,7 +47,7 @@ def test_a_picture_by_url_is_fetched_by_the_server_alone(
 def test_a_picture_can_be_dropped(playground: Playground) -> None:
     playground.ask()
     drop(playground, encoded(astronaut((96, 80))), "dropped.png")
-    shown = playground.page.get_by_role("img", name="The input picture")
+    shown = playground.page.get_by_role("img", name="Input picture")
     expect(shown).to_have_js_property("naturalWidth", 96)
 
 
@@ -59,7 +59,7 @@ def test_a_produced_file_restores_its_parameters(playground: Playground, server:
     drop(playground, made.content, "made.png")
     expect(playground.field("Prompt")).to_have_value(body["prompt"])
     expect(playground.field("Seed")).to_have_value(str(body["seed"]))
-    expect(playground.field("Control strength")).to_have_value("1.25")
+    expect(playground.field("Strength")).to_have_value("1.25")
     expect(playground.field("Sampler")).to_have_value("heun")
     canny = playground.page.get_by_role("radio", name="canny", exact=True)
     expect(canny).to_be_checked()
@@ -71,7 +71,7 @@ def test_a_result_can_be_the_next_input(playground: Playground, tmp_path: Path) 
     playground.generate()
     playground.expect_result()
     playground.button("Use as input").click()
-    expect(playground.page.get_by_role("img", name="The input picture")).to_be_visible()
+    expect(playground.page.get_by_role("img", name="Input picture")).to_be_visible()
     playground.field("Prompt").fill("second")
     playground.generate()
     expect(playground.button("Generate")).to_be_enabled()
