@@ -15,13 +15,11 @@ const NO_PERSON =
 
 let timer = 0;
 let running = new AbortController();
-let made = "";
+/** Parameters of the last attempt, "" before one: a refused map is not asked for again. */
+let tried = "";
 let madeUrl = "";
 /** @type {Map<string, Blob>} maps of this picture, by their parameters */
 const cache = new Map();
-
-/** A URL that shows the current control map; "" if there is none. */
-export const mapView = () => madeUrl;
 
 const parametersText = () => {
   const size = valueOf("use_input_img_dimension")
@@ -42,14 +40,12 @@ const isEmpty = (bitmap) => {
 const clear = () => {
   if (madeUrl) URL.revokeObjectURL(madeUrl);
   madeUrl = "";
-  made = "";
   byId("map-overlay").hidden = true;
   byId("overlay-row").hidden = true;
 };
 
-const show = async (blob, text) => {
+const show = async (blob) => {
   clear();
-  made = text;
   madeUrl = URL.createObjectURL(blob);
   const bitmap = await createImageBitmap(blob);
   const overlay = byId("map-overlay");
@@ -72,15 +68,14 @@ const update = async () => {
   running.abort();
   running = new AbortController();
   const { signal } = running;
-  const text = parametersText();
+  const text = (tried = parametersText());
   const chosen = picture();
   if (!chosen || chosen.field === "control_image") return clear();
-  if (text === made) return undefined;
   byId("map-state").hidden = false;
   try {
     const blob = cache.get(text) ?? (await preprocess(values(), chosen, signal));
     cache.set(text, blob);
-    if (!signal.aborted) await show(blob, text);
+    if (!signal.aborted) await show(blob);
   } catch (error) {
     if (!signal.aborted) report(error);
   } finally {
@@ -94,7 +89,7 @@ const report = (error) => {
   if (!(error instanceof ApiError) || error.status === 401) return;
   const about = error.parameter === "image" || error.status === 413;
   if (about) showText(byId("f-image-fault"), error.sentence);
-  else if (error.parameter) showError(error.parameter, error.sentence);
+  else if (error.parameter) showError(error.parameter, error.sentence, false);
   else showText(byId("map-hint"), `No control map yet. ${error.sentence}`);
   if (error.passing) timer = setTimeout(update, (error.retryAfterS ?? 5) * 1000);
 };
@@ -118,7 +113,7 @@ export const startControlMap = () => {
   });
   const page = byId("page");
   for (const name of ["input", "change", "valueschange"]) {
-    page.addEventListener(name, () => parametersText() !== made && schedule());
+    page.addEventListener(name, () => parametersText() !== tried && schedule());
   }
   onKeyChange(() => key() && schedule(0));
 };

@@ -26,7 +26,7 @@ export const buildForm = (fields) => {
   byId("common").append(...nodes(true));
   byId("prompt-place").append(controls.get("prompt").node);
   byId("rest").append(...nodes(false));
-  setValues({ ...START, ...readJson(DRAFT) });
+  setValues(readJson(DRAFT) ?? START);
   for (const name of ["input", "change"]) byId("page").addEventListener(name, saveDraft);
   byId("page").addEventListener("input", (event) => clearFault(event.target));
 };
@@ -44,7 +44,9 @@ const showCustomSize = () => {
 /** What differs from the defaults of the API. @returns {import("./api.js").Values} */
 export const values = () => {
   const chosen = {};
+  const unused = controls.get("use_input_img_dimension").read() ? CUSTOM_SIZE : [];
   for (const [name, control] of controls) {
+    if (unused.includes(name)) continue;
     const value = control.read();
     const always = name === "prompt" || name === "cn_type";
     if (value !== undefined && (always || value !== defaults.get(name))) chosen[name] = value;
@@ -66,6 +68,9 @@ export const setValues = (chosen) => {
 /** Sets these parameters and leaves the others. */
 export const changeValues = (chosen) => setValues({ ...values(), ...chosen });
 
+/** Sets the parameters of a file, which says nothing about previews. */
+export const restoreValues = (found) => setValues({ ...START, ...found });
+
 export const resetValues = () => setValues({ ...START, prompt: valueOf("prompt") });
 
 /** Shows the drawn seed, so that it can be locked. @param {string} text */
@@ -75,10 +80,12 @@ const inputsOf = (parameter) =>
   byId("page").querySelectorAll(`[data-name="${parameter}"] :is(input, select, textarea)`);
 
 /**
- * Shows an error beside its field and focuses it.
- * @param {string} parameter @param {string} sentence @returns {boolean} false: no such field
+ * Shows an error beside its field.
+ * @param {string} parameter @param {string} sentence
+ * @param {boolean} [focuses] whether the field gets the focus
+ * @returns {boolean} false: no such field
  */
-export const showError = (parameter, sentence) => {
+export const showError = (parameter, sentence, focuses = true) => {
   const place = byId(`f-${parameter === "control_image" ? "image" : parameter}-fault`);
   if (!place) return false;
   showText(place, sentence);
@@ -87,7 +94,8 @@ export const showError = (parameter, sentence) => {
   if (folded) folded.open = true;
   const custom = place.closest(".field");
   if (custom) custom.hidden = false;
-  (inputsOf(parameter)[0] ?? place).focus();
+  if (!focuses) return true; // the user may be typing there
+  (byId(`f-${parameter}`) ?? inputsOf(parameter)[0])?.focus();
   place.scrollIntoView({ block: "center" });
   return true;
 };

@@ -3,7 +3,7 @@
 import { file, result as loadResult } from "./api.js";
 import { startCompare } from "./compare_panel.js";
 import { byId, element, showText } from "./dom.js";
-import { setValues, values } from "./form.js";
+import { restoreValues, setValues, values } from "./form.js";
 import { startHistory } from "./history_keeper.js";
 import { Job } from "./job.js";
 import { parametersOf } from "./metadata.js";
@@ -20,7 +20,7 @@ import { zoom } from "./zoom.js";
 export const restore = async (given) => {
   const found = await parametersOf(given);
   if (!found) return false;
-  setValues(found);
+  restoreValues(found);
   if (!picture()) return false; // then it is the input too
   const hint = byId("map-hint");
   const onclick = () => setPicture({ kind: "file", file: given, name: given.name });
