@@ -48,7 +48,7 @@ def test_four_samples_keep_each_digit_of_the_seed_and_each_line_of_the_prompt(
     playground.choose("Samples", "4")
     playground.generate()
     playground.expect_result(4)
-    playground.button(f"Open picture 1, seed {SEED_MAX}").click()
+    playground.button(f"Open result 1, seed {SEED_MAX}").click()
     made = parameters_of(playground.download(tmp_path))
     assert (made["seed"], made["prompt"]) == (SEED_MAX, LINES)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from pathlib import Path
 
 import httpx
@@ -82,4 +81,5 @@ def test_a_result_can_be_the_next_input(playground: Playground, tmp_path: Path) 
 def test_a_pose_map_without_a_person_has_a_hint(playground: Playground) -> None:
     playground.ask(control="pose")
     playground.choose_picture(encoded(Image.new("RGB", (64, 64), "gray")))
-    expect(playground.page.get_by_role("status")).to_contain_text(re.compile("No person was found"))
+    picture = playground.page.get_by_role("region", name="Picture")
+    expect(picture.get_by_role("status")).to_contain_text("No person was found")
