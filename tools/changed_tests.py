@@ -3,7 +3,8 @@
     python -m tools.changed_tests [REVISION]
 
 A test file is its own test. A module of app, worker or models has the tests that
-tools/mutation/mapping.py names, so the whole suite is still what proves a change.
+tools/mutation/mapping.py names, so the whole suite is still what proves a change. A file of the
+playground has the browser tests.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from pathlib import Path
 
 from tools.mutation.mapping import PACKAGES, importers, mapped_tests
 
+PLAYGROUND = "app/playground/"
+
 
 def changed_tests(root: Path, changed: Iterable[str]) -> list[str]:
     """Test files and folders for changed paths; a deleted path has none."""
     tests: dict[str, None] = {}
     for path in changed:
+        if path.startswith(PLAYGROUND):
+            tests["tests/browser"] = None
         if path.endswith(".py") and (root / path).is_file():
             tests.update(dict.fromkeys(_tests_of(root, path)))
     return list(tests)

@@ -40,7 +40,7 @@ export class ApiError extends Error {
 /**
  * @param {string} method
  * @param {string} path relative to the server
- * @param {{json?: unknown, form?: FormData, signal?: AbortSignal, accept?: string,
+ * @param {{json?: unknown, form?: Blob, signal?: AbortSignal, accept?: string,
  *          headers?: Record<string, string>}} [options]
  * @returns {Promise<Response>} a 2xx response
  */
@@ -76,14 +76,29 @@ const errorOf = async (response) => {
   return new ApiError(response.status, String(body.error ?? ""), seconds);
 };
 
-/** @param {Values} values @param {Picture} picture @returns {FormData} */
+/** Also where crypto.randomUUID is missing: on pages that came by plain HTTP. */
+export const randomKey = () =>
+  [...crypto.getRandomValues(new Uint8Array(16))]
+    .map((byte) => byte.toString(16).padStart(2, "0"))
+    .join("");
+
+/**
+ * The form in bytes: FormData turns each line break of the prompt into CR LF, so the same seed would
+ * give another picture than the prompt in JSON.
+ * @param {Values} values @param {Picture} picture @returns {Blob} its type has the boundary
+ */
 const bodyOf = (values, picture) => {
-  const form = new FormData();
-  for (const [name, value] of Object.entries(values)) form.append(name, String(value));
+  const boundary = randomKey();
+  const part = (name, content, more = "") =>
+    [`--${boundary}\r\ncontent-disposition: form-data; name="${name}"${more}\r\n\r\n`, content, "\r\n"];
   const field = picture.field ?? "image";
-  if (picture.kind === "file") form.append(field, picture.file, picture.name);
-  else form.append(field, picture.url);
-  return form;
+  const source =
+    picture.kind === "file"
+      ? part(field, picture.file, '; filename="picture"')
+      : part(field, picture.url);
+  const fields = Object.entries(values).flatMap(([name, value]) => part(name, String(value)));
+  const type = `multipart/form-data; boundary=${boundary}`;
+  return new Blob([...fields, ...source, `--${boundary}--\r\n`], { type });
 };
 
 /**

@@ -3,7 +3,7 @@
 import { plan, runComparison } from "./compare.js";
 import { renderComparison } from "./compare_grid.js";
 import { contactSheet } from "./contact_sheet.js";
-import { element as make } from "./dom.js";
+import { element as make, showText } from "./dom.js";
 
 /**
  * @param {HTMLElement} element an empty one
@@ -34,13 +34,13 @@ export const startCompare = (element, page) => {
     event.preventDefault();
     if (run.disabled) return;
     const picture = page.picture();
-    fault.textContent = "";
+    showText(fault, "");
     try {
       if (!picture) throw new RangeError("Choose a picture first.");
       const axes = { strengths: strengths.numbers(), stops: stops.numbers() };
       cells = plan({ ...axes, values: page.values() });
     } catch (error) {
-      fault.textContent = error.message;
+      showText(fault, error.message);
       return;
     }
     await runPlanned(picture);
@@ -62,7 +62,7 @@ export const startCompare = (element, page) => {
     busy(true);
     await runComparison(cells, picture, { ...page, onCell, signal: abort.signal });
     busy(false);
-    fault.textContent = cells.find((cell) => cell.state === "stopped")?.error ?? "";
+    showText(fault, cells.find((cell) => cell.state === "stopped")?.error ?? "");
   };
 
   form.addEventListener("submit", start);

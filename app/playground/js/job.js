@@ -1,18 +1,12 @@
 /** A request from its submission to its result: sends it, follows it, cancels it. Shows nothing. */
 
-import { ApiError, cancel, faultsOf, result, submit } from "./api.js";
+import { ApiError, cancel, faultsOf, randomKey, result, submit } from "./api.js";
 import { pause } from "./dom.js";
 import { follow } from "./events.js";
 
 const FIRST_PAUSE_S = 1;
 const LONGEST_PAUSE_S = 10;
 const CANCELLED = "cancelled";
-
-/** Also where crypto.randomUUID is missing: on pages that came by plain HTTP. */
-const randomKey = () =>
-  [...crypto.getRandomValues(new Uint8Array(16))]
-    .map((byte) => byte.toString(16).padStart(2, "0"))
-    .join("");
 
 /** Fires "change" at every change, then "end" once. */
 export class Job extends EventTarget {

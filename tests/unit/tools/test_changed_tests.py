@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
         ("tests/contract/test_events.py", "tests/contract/test_events.py"),
         ("tests/contract/conftest.py", "tests/contract"),
         ("tests/support/sse.py", "tests/contract/test_events.py"),
+        ("app/playground/js/main.js", "tests/browser"),
         ("tools/changed_tests.py", "tests/unit/tools/test_changed_tests.py"),
     ],
 )

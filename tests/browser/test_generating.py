@@ -1,0 +1,79 @@
+"""From a picture and a prompt to a result, with each control type and with the keyboard alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from models.spec import CONTROL_NAMES, SEED_MAX
+from tests.browser.playground import SAMPLES, Playground, parameters_of
+from tests.support.pictures import opened
+
+LINES = 'an astronaut\nin a "studio"'
+
+
+@pytest.mark.parametrize("cn_type", CONTROL_NAMES)
+def test_a_control_type_shows_its_map_and_makes_a_picture(
+    playground: Playground, cn_type: str, tmp_path: Path
+) -> None:
+    playground.ask(control=cn_type)
+    if cn_type != "tile":  # its map is the picture itself
+        expect(playground.page.get_by_role("img", name="Control map")).to_be_visible()
+    playground.generate()
+    playground.expect_result()
+    file = playground.download(tmp_path)
+    assert opened(file.read_bytes()).size == (128, 128)
+    made = parameters_of(file)
+    assert (made["cn_type"], made["steps"], made["prompt"]) == (cn_type, 15, "an astronaut")
+
+
+def test_a_sample_works_as_it_is(playground: Playground) -> None:
+    samples = playground.page.get_by_role("group", name="Sample pictures").get_by_role("button")
+    expect(samples).to_have_count(6)
+    samples.last.click()
+    expect(playground.field("Prompt")).to_have_value(SAMPLES[-1]["values"]["prompt"])
+    playground.generate()
+    playground.expect_result()
+
+
+def test_four_samples_keep_each_digit_of_the_seed_and_each_line_of_the_prompt(
+    playground: Playground, tmp_path: Path
+) -> None:
+    """A seed has up to 19 digits, more than a number of JavaScript holds; a form sends CR LF."""
+    playground.ask()
+    playground.field("Prompt").fill(LINES)
+    playground.field("Seed").fill(str(SEED_MAX))
+    playground.choose("Samples", "4")
+    playground.generate()
+    playground.expect_result(4)
+    playground.button(f"Open result 1, seed {SEED_MAX}").click()
+    made = parameters_of(playground.download(tmp_path))
+    assert (made["seed"], made["prompt"]) == (SEED_MAX, LINES)
+
+
+def tab_to(playground: Playground, name: str) -> None:
+    """Press the tab key until the element with this name has the focus."""
+    page = playground.page
+    wanted = playground.button(name).or_(playground.field(name))
+    for _ in range(100):
+        if wanted.evaluate("element => element === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"no tab stop {name}")
+
+
+def test_the_keyboard_alone_is_enough(playground: Playground) -> None:
+    keyboard = playground.page.keyboard
+    tab_to(playground, SAMPLES[1]["title"])
+    keyboard.press("Enter")
+    expect(playground.field("Prompt")).to_have_value(SAMPLES[1]["values"]["prompt"])
+    tab_to(playground, "Size of the input")
+    keyboard.press("Space")
+    for side in ("Width", "Height"):
+        tab_to(playground, side)
+        keyboard.type("128")
+    tab_to(playground, "Generate")
+    keyboard.press("Enter")
+    playground.expect_result()
