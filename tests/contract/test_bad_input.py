@@ -595,7 +595,7 @@ def test_a_request_that_cannot_end_in_time_is_refused_at_once(server: Server, pa
     assert refused.status_code == 400
     sentence = refused.json()["error"]
     assert sentence.startswith("steps: 75 steps of dpmpp_sde at 4096x4096 with samples 4 take ")
-    assert "allowed are at most 1 s, at this size" in sentence
+    assert "allowed are at most 1 s, that is" in sentence
 
 
 def test_a_request_that_takes_too_long_by_the_measured_time(

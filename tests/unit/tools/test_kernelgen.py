@@ -19,7 +19,7 @@ from tools.kernelgen.generation import generate
 from tools.kernelgen.missing_card import in_place_of
 from tools.kernelgen.table import Row, table
 
-pytestmark = pytest.mark.tools
+pytestmark = [pytest.mark.tools, pytest.mark.torch]
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -236,7 +236,7 @@ def test_a_request_for_a_map_alone_has_no_work_and_no_cost(worker_runtime: Runti
 
 REFUSAL = (
     "steps: 15 steps of heun at 100x60 with samples 2 take about 3240 s; allowed are at most "
-    "3000 s, at this size 0 of these 0 work units: samples 1 or 80x64"
+    "3000 s, that is 0 of these 0 work units: samples 1, or 80x64"
 )
 
 
