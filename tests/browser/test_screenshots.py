@@ -17,6 +17,7 @@ from tests.browser.playground import Playground
 from tests.support.pictures import opened
 
 DESKTOP = {"width": 1280, "height": 900}
+TALL = {"width": 1280, "height": 1800}
 SEED = "7"
 
 
@@ -42,6 +43,8 @@ def test_a_result(
     small_unless_kept(playground, folder, tmp_path)
     playground.generate()
     playground.expect_result()
+    # The settings are scrolled to the seed, which was filled in.
+    page.get_by_role("heading", name="Picture", exact=True).scroll_into_view_if_needed()
     page.screenshot(path=folder / f"playground-{theme}.png")
     shown = opened((folder / f"playground-{theme}.png").read_bytes())
     assert shown.size == (DESKTOP["width"], DESKTOP["height"])
@@ -52,7 +55,7 @@ def test_a_result(
 
 def test_a_comparison(playground: Playground, folder: Path, tmp_path: Path) -> None:
     page = playground.page
-    page.set_viewport_size(DESKTOP)
+    page.set_viewport_size(TALL)  # the whole panel at once
     small_unless_kept(playground, folder, tmp_path)
     playground.field("Strengths").fill("0.2, 0.6, 1" if folder != tmp_path else "1")
     playground.field("Stops").fill("0.3, 0.6, 1" if folder != tmp_path else "1")

@@ -50,13 +50,14 @@ export const request = async (method, path, options = {}) => {
     needKey("");
     throw new ApiError(401, "");
   }
-  const headers = { ...options.headers, accept, "x-api-key": key() };
+  const sent = key();
+  const headers = { ...options.headers, accept, "x-api-key": sent };
   if (json !== undefined) headers["content-type"] = "application/json";
   const body = json === undefined ? form : JSON.stringify(json);
   const response = await call(path, { method, headers, body, signal, cache: "no-store" });
   if (response.ok) return response;
   const error = await errorOf(response);
-  if (error.status === 401) needKey(error.sentence);
+  if (error.status === 401 && sent === key()) needKey(error.sentence);
   throw error;
 };
 

@@ -6,9 +6,10 @@ import { key, onKeyChange, onKeyNeeded, setKey } from "./key.js";
 const open = (reason) => {
   const dialog = byId("key-dialog");
   showText(byId("key-reason"), reason);
-  byId("key-input").value = key();
   byId("key-forget").hidden = !key();
-  if (!dialog.open) dialog.showModal();
+  if (dialog.open) return; // a key is being typed
+  byId("key-input").value = key();
+  dialog.showModal();
   byId("key-input").select();
 };
 
