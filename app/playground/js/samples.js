@@ -7,8 +7,9 @@ import { BASE } from "./storage.js";
 
 const urlOf = (name) => new URL(`playground/samples/${name}`, BASE).href;
 
-const use = async (sample) => {
+const use = async (sample, wanted = () => true) => {
   const file = await (await fetch(urlOf(sample.file))).blob();
+  if (!wanted()) return;
   changeValues(sample.values);
   setPicture({ kind: "file", file, name: sample.file, sample: sample.file });
 };
@@ -35,5 +36,8 @@ export const startSamples = async () => {
   return samples;
 };
 
-/** @param {object[]} samples */
-export const useFirstSample = (samples) => use(samples[0]);
+/**
+ * Unless a picture has been chosen while the sample was loading.
+ * @param {object[]} samples
+ */
+export const useFirstSample = (samples) => use(samples[0], () => !picture());
