@@ -66,7 +66,7 @@ class Preview:
         if latents.device.type != "cuda":
             return PendingPreview(levels, None)
         on_host = levels.to("cpu", non_blocking=True)  # into pinned memory, or it would wait
-        event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        event = torch.cuda.Event()
         event.record(torch.cuda.current_stream(latents.device))
         return PendingPreview(on_host, event)
 

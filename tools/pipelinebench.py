@@ -44,7 +44,7 @@ SCALAR_COPIES = ("aten.lift_fresh",)
 Request = Callable[[GenerationSpec], object]
 
 
-class OperationCount(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+class OperationCount(TorchDispatchMode):
     """Counts the operators that are dispatched, by name; `work` leaves views out."""
 
     def __init__(self) -> None:

@@ -7,11 +7,8 @@ with one line.
 
 from __future__ import annotations
 
-import math
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -20,26 +17,30 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
-    ValidationInfo,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from app.core.egress.addresses import AllowList
-from app.core.egress.hosts import canonical_authority, canonical_origin
 from app.core.history.factory import check_database_url
-from app.core.redis.connection import check_redis_url
+from app.core.setting_types import (
+    CLOSABLE_PATHS,
+    CommaList,
+    Pauses,
+    allow_list,
+    finite,
+    full_redis_url,
+    hosts,
+    memory_bytes,
+    one_of,
+    origins,
+    plain_url,
+    some_of,
+)
 from app.core.storage.factory import check_blob_url
 from app.core.system.exit import refuse
 from models.spec import CHECKPOINT_NAMES, PROFILE_NAMES
 
 SECRETS = Path("/run/secrets")
-
-_MEMORY = re.compile(r"(?P<number>[0-9]{1,15})(?P<unit>[kmg]b?|b)?")
-_UNITS = {"b": 1, "k": 10**3, "m": 10**6, "g": 10**9, "kb": 2**10, "mb": 2**20, "gb": 2**30}
-
-CLOSABLE_PATHS = ("/openapi.json", "/metrics")
-ANY_ORIGIN = "*"
 
 READ_BY_OTHERS = frozenset(
     {
@@ -49,82 +50,6 @@ READ_BY_OTHERS = frozenset(
     }
 )
 """Names in `.env` that compose and libraries read: neither settings nor misspelt ones."""
-
-
-def _split_commas(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def _allow_list(entries: tuple[str, ...]) -> tuple[str, ...]:
-    AllowList.parse(entries)
-    return entries
-
-
-def _hosts(entries: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(canonical_authority(entry) for entry in entries)
-
-
-def _origins(entries: tuple[str, ...]) -> tuple[str, ...]:
-    if entries == (ANY_ORIGIN,):
-        return entries
-    if ANY_ORIGIN in entries:
-        raise ValueError(f"{ANY_ORIGIN} stands alone: it allows every origin")
-    return tuple(canonical_origin(entry) for entry in entries)
-
-
-def _redis_url(url: str, info: ValidationInfo) -> str:
-    """Add REDIS_PASSWORD to the URL, unless the URL has a password."""
-    password: SecretStr | None = info.data.get("redis_password")
-    check_redis_url(url)  # first: the code below needs a valid URL
-    parts = urlsplit(url)
-    if password is not None and parts.password is None:
-        user, _, address = parts.netloc.rpartition("@")
-        secret = quote(password.get_secret_value(), safe="")
-        url = parts._replace(netloc=f"{user}:{secret}@{address}").geturl()
-    return url
-
-
-def _memory(value: object) -> object:
-    """Parse bytes the way Redis does: 4gb is 4 * 1024**3, 4g is 4 * 1000**3."""
-    if not isinstance(value, str):
-        return value
-    amount = _MEMORY.fullmatch(value.strip().lower())
-    if amount is None:
-        raise ValueError("must be a number of bytes, or one of mb or gb such as 512mb")
-    return int(amount["number"]) * _UNITS[amount["unit"] or "b"]
-
-
-def _plain_url(url: AnyHttpUrl) -> AnyHttpUrl:
-    if url.username or url.password or url.query or url.fragment:
-        raise ValueError("must have no user, password, query or fragment")
-    return url
-
-
-def _finite(mu: float | str) -> float | str:
-    if isinstance(mu, float) and not math.isfinite(mu):
-        raise ValueError("must be a finite number or auto")
-    return mu
-
-
-def _known(name: str, names: tuple[str, ...]) -> str:
-    if name not in names:
-        raise ValueError(f"{name!r} is none of {', '.join(names)}")
-    return name
-
-
-def _one_of(names: tuple[str, ...]) -> AfterValidator:
-    return AfterValidator(lambda name: _known(name, names))
-
-
-def _some_of(names: tuple[str, ...]) -> AfterValidator:
-    return AfterValidator(lambda entries: tuple(_known(entry, names) for entry in entries))
-
-
-CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
-Pause = Annotated[float, Field(ge=0, le=86_400)]
-Pauses = Annotated[tuple[Pause, ...], NoDecode, BeforeValidator(_split_commas)]
 
 
 class Settings(BaseSettings):
@@ -138,34 +63,34 @@ class Settings(BaseSettings):
     redis_password: SecretStr | None = None
     """Password for REDIS_URL when the URL has none, for example from a secret file."""
 
-    redis_url: Annotated[str, AfterValidator(_redis_url), Field(validate_default=True)] = (
+    redis_url: Annotated[str, AfterValidator(full_redis_url), Field(validate_default=True)] = (
         "redis://127.0.0.1:6379/0"
     )
     """Redis that holds the queues, the records and, by default, the picture bytes."""
 
-    public_url: Annotated[AnyHttpUrl, AfterValidator(_plain_url)] | None = None
+    public_url: Annotated[AnyHttpUrl, AfterValidator(plain_url)] | None = None
     """Origin, with an optional path prefix, that clients use; for the URLs in responses."""
 
-    allowed_hosts: Annotated[CommaList, AfterValidator(_hosts)] = (
+    allowed_hosts: Annotated[CommaList, AfterValidator(hosts)] = (
         "localhost",
         "127.0.0.1",
         "[::1]",
     )
     """`host` or `host:port` that a Host header may put into the URLs in responses."""
 
-    fetch_allow_hosts: Annotated[CommaList, AfterValidator(_allow_list)] = ()
+    fetch_allow_hosts: Annotated[CommaList, AfterValidator(allow_list)] = ()
     """Private `host`, `host:port` or CIDR that the fetcher and the webhooks may reach."""
 
-    checkpoint: Annotated[str, _one_of(CHECKPOINT_NAMES)] = "demo"
+    checkpoint: Annotated[str, one_of(CHECKPOINT_NAMES)] = "demo"
     """Model that the gpu worker serves: a name from models/checkpoints."""
 
-    profile: Annotated[str, _one_of(PROFILE_NAMES)] = "exact"
+    profile: Annotated[str, one_of(PROFILE_NAMES)] = "exact"
     """Speed profile of requests that name none; `exact` does not change results."""
 
-    warm_profiles: Annotated[CommaList, _some_of(PROFILE_NAMES)] = ()
+    warm_profiles: Annotated[CommaList, some_of(PROFILE_NAMES)] = ()
     """Profiles besides PROFILE that a gpu worker builds, compiles and warms up at its start."""
 
-    mu: Annotated[float | Literal["auto"], AfterValidator(_finite)] = 1.15
+    mu: Annotated[float | Literal["auto"], AfterValidator(finite)] = 1.15
     """Shift of the sigma table; with `auto` it grows with the picture size."""
 
     request_ttl_s: int = Field(3600, ge=1)
@@ -221,13 +146,13 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(120, gt=0)
     """Seconds in which a body must arrive, and in which a client must read what it is sent."""
 
-    closed_paths: Annotated[CommaList, _some_of(CLOSABLE_PATHS)] = ()
+    closed_paths: Annotated[CommaList, some_of(CLOSABLE_PATHS)] = ()
     """Which of `/openapi.json` and `/metrics` respond 404."""
 
     playground: bool = True
     """Whether `/` serves the playground, a page to try the API with a key; off: 404."""
 
-    cors_origins: Annotated[CommaList, AfterValidator(_origins)] = ()
+    cors_origins: Annotated[CommaList, AfterValidator(origins)] = ()
     """Origins whose scripts may call the API from a browser, or `*` for every one."""
 
     fetch_timeout_s: float = Field(20, gt=0)
@@ -272,7 +197,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     """Folder for local data: the API key, the embedded Redis, compiled code."""
 
-    redis_maxmemory: Annotated[int | None, BeforeValidator(_memory)] = None
+    redis_maxmemory: Annotated[int | None, BeforeValidator(memory_bytes)] = None
     """Memory limit of the Redis of `scripts/up`: bytes, 512mb, 4gb; 0 for no limit; by default a
     quarter of the machine's memory."""
 

@@ -21,7 +21,7 @@ class Pace:
     def step(self) -> None:
         if self._device.type != "cuda":
             return
-        event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        event = torch.cuda.Event()
         event.record(torch.cuda.current_stream(self._device))
         if self._previous is not None:
             self._previous.synchronize()

@@ -57,4 +57,4 @@ def release_freed_memory() -> None:
 
 
 def _cudart() -> Any:
-    return torch.cuda.cudart()  # type: ignore[no-untyped-call]  # torch has no types for it
+    return torch.cuda.cudart()

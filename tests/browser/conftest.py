@@ -47,8 +47,8 @@ def watch(context: BrowserContext, server: Server) -> Iterator[Watch]:
 
 
 @pytest.fixture
-def page(context: BrowserContext, watch: Watch) -> Page:  # noqa: ARG001  # watches from the start
-    return context.new_page()
+def page(watch: Watch) -> Page:
+    return watch.context.new_page()
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ class Watch:
     def __init__(self, context: BrowserContext, origin: str) -> None:
         self.requests: list[str] = []
         self.faults: list[str] = []
+        self.context = context
         self._origin = origin
         self._expected: list[str] = []
         context.on("console", self._logged)

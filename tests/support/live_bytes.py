@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 
-class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+class LiveBytes(TorchDispatchMode):
     """While active: `now`, the bytes of all living tensors that were created in it, and their
     largest sum, `peak`. Tensors that are older than the mode, and views of them, do not count."""
 

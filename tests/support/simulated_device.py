@@ -35,7 +35,7 @@ Work = Callable[[], None]
 
 @dataclass(eq=False, slots=True)
 class SimulatedStream:
-    """waits: False for a stream that ignores the events that it is told to wait for."""
+    """waits: False for a stream that ignores the events that it should wait for."""
 
     waits: bool
     queue: list[Work | Mark | Wait] = field(default_factory=list)
@@ -109,7 +109,7 @@ class SimulatedDevice:
                 work()
 
 
-class _QueuedCopies(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
+class _QueuedCopies(TorchDispatchMode):
     def __init__(self, stream: SimulatedStream) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch has no types here
         self._stream = stream

@@ -112,7 +112,7 @@ def _step(
     value = loss(np.random.default_rng((plan.seed, progress.step)), passed)
     if not torch.isfinite(value):
         raise FloatingPointError(f"{plan.name}: the loss of step {progress.step} is {value}")
-    value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    value.backward()
     torch.nn.utils.clip_grad_norm_(trained.parameters(), plan.clip)
     for optimizer in optimizers:
         optimizer.step()

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from app.core.settings import ANY_ORIGIN, Settings
+from app.core.setting_types import ANY_ORIGIN
+from app.core.settings import Settings
 
 ALLOW_ORIGIN = "access-control-allow-origin"
 

@@ -149,7 +149,7 @@ class Jobs:
     def forget_workers(self) -> None:
         """Unregister all workers. Only for a caller that knows that none is alive."""
         for worker in Worker.all(connection=self._redis, serializer=JSONSerializer):
-            worker.register_death()  # type: ignore[no-untyped-call]  # rq leaves it untyped
+            worker.register_death()
 
     def waiting(self, name: str) -> int:
         """Number of jobs that wait on a queue."""

@@ -26,4 +26,4 @@ def exit_later(seconds: float, code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     wait = f"import sys, time; time.sleep({seconds!r}); sys.exit({code!r})"
-    os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", wait])  # noqa: S606  # our own text
+    os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", wait])  # noqa: S606  # no shell: fixed code with two numbers

@@ -28,7 +28,7 @@ Network = TypeVar("Network", bound=_Conditioned)
 def cuda_graph(evaluation: Evaluation) -> Evaluation:
     """The evaluation recorded: each call runs it again on the same buffers."""
     # Whatever plans or loads at a first call must have done so before the recording.
-    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
         for _ in range(2):

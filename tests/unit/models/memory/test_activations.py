@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional
 
 from models.autoencoder import TILE
 from models.denoiser import ControlledDenoiser, image_ids, pack
@@ -38,6 +39,19 @@ pytestmark = pytest.mark.torch
 BFLOAT16 = torch.bfloat16
 SIZES = [(1024, 1024), (2048, 2048), (4096, 4096), (1040, 1072)]
 """Height and width. The last one has an odd number of tokens, 65 x 67."""
+
+
+@pytest.fixture(autouse=True)
+def fused_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a card. Without one, torch's choice depends on what this process has asked before, and
+    its other kernel stores the products of all tokens."""
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+        attention = torch.ops.aten._scaled_dot_product_efficient_attention
+        result: Tensor = attention(query, key, value, None, compute_log_sumexp=False)[0]
+        return result
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", attend)
 
 
 @cache
