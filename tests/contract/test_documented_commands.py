@@ -21,7 +21,7 @@ from redis import Redis
 from redis.exceptions import AuthenticationError, BusyLoadingError, NoPermissionError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from app.cli import _parser
+from app.commands.parser import make_parser
 from app.core.accounts.api_keys import KeyStore, digest, key_id_of, mint
 from app.core.redis.connection import connect
 from app.standalone.embedded_redis import redis_command, redis_url
@@ -237,4 +237,4 @@ def test_the_command_line_knows_what_the_pages_say(page: str) -> None:
     for command in _INLINE.findall((ROOT / page).read_text()):
         words = [word for word in shlex.split(command)[1:] if "[" not in word]
         if words and words[-1] not in ("COMMAND", "keys"):
-            _parser().parse_args(words)
+            make_parser().parse_args(words)

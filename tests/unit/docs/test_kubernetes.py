@@ -14,7 +14,7 @@ import yaml
 from starlette.responses import JSONResponse
 
 from app.api.operations import ops
-from app.cli import _parser
+from app.commands.parser import make_parser
 from app.core.queueing.jobs import GPU, Jobs
 from app.core.settings import Settings
 from tests.unit.deployment.starting import start_of_redis
@@ -112,7 +112,7 @@ def test_redis_is_that_of_compose_and_never_starts_without_a_password(tmp_path: 
 def test_the_command_line_knows_the_arguments() -> None:
     for name, container in containers():
         if "args" in container:
-            parsed = _parser().parse_args(container["args"])
+            parsed = make_parser().parse_args(container["args"])
             assert name == f"{parsed.kind.removesuffix('s')}-worker"
 
 
