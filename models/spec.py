@@ -56,18 +56,36 @@ SCHEDULE_NAMES: tuple[str, ...] = (
     "beta",
 )
 
-CONTROL_NAMES: tuple[str, ...] = ("depth", "canny", "pose", "tile")
+CONTROL_NAMES: tuple[str, ...] = ("depth", "canny", "pose", "tile", "blur", "gray", "lq")
 
 CHECKPOINT_NAMES: tuple[str, ...] = ("demo", "flux-dev-union-pro")
 
 PROFILE_NAMES: tuple[str, ...] = ("exact", "fast", "turbo")
 
 SAMPLES_MAX = 4
+CONTROLS_MAX = 3
 STEPS_MIN = 15
 SEED_MAX = 2**63 - 1
 
+CANNY_LOW, CANNY_HIGH = 100, 200
+"""Default thresholds of canny, of 0..255."""
+
 DEFAULT_MU = 1.15
 """The default shift of the FLUX sigma table (docs/samplers.md), for every size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """One control of a request.
+
+    type: one of CONTROL_NAMES. strength: factor on its ControlNet residuals, 0..2; 0 means that the
+    ControlNet does not run for it. start, stop: its window, fractions of the unshifted time, 0..1.
+    """
+
+    type: str
+    strength: float = 0.45
+    start: float = 0.0
+    stop: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +93,9 @@ class GenerationSpec:
     """One validated request: everything that decides the pixels except the control picture.
 
     width, height: the size that is generated, multiples of 16 (geometry.generated_size).
-    strength: factor on every ControlNet residual, 0..2; 0 means no ControlNet at all.
-    stop: fraction of the unshifted time after which the ControlNet is off, 0..1.
+    control, strength, start, stop: the control of a request that has one (see Control).
+    controls: 1..CONTROLS_MAX controls, which replace those four; empty where they count.
+    canny_low, canny_high: thresholds of the edges in every canny map, 0..255.
     seed: of the first picture, 0..SEED_MAX; picture i uses image_seed(seed, i).
     profile: the trade of quality for speed, one of PROFILE_NAMES; exact changes no result.
     """
@@ -86,7 +105,11 @@ class GenerationSpec:
     width: int
     height: int
     strength: float = 0.45
+    start: float = 0.0
     stop: float = 0.5
+    controls: tuple[Control, ...] = ()
+    canny_low: int = CANNY_LOW
+    canny_high: int = CANNY_HIGH
     guidance: float = 3.5
     steps: int = 20
     sampler: str = "euler"
@@ -95,6 +118,11 @@ class GenerationSpec:
     samples: int = 1
     mu: float = DEFAULT_MU
     profile: str = "exact"
+
+    @property
+    def all_controls(self) -> tuple[Control, ...]:
+        """Every control of the request, in order."""
+        return self.controls or (Control(self.control, self.strength, self.start, self.stop),)
 
 
 def image_seed(seed: int, index: int) -> int:

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from models.checkpoints import Checkpoint
-from models.checkpoints.checkpoint import UNION_MODES, Part
+from models.checkpoints.checkpoint import Part
+from models.control_types import UNION_MODES
 from models.controls import Annotators
 from tools.demotraining.tokenizers import clip_tokenizer, t5_tokenizer
 
@@ -161,7 +162,7 @@ def _autoencoder() -> AutoencoderKL:
 
 def _controlnet() -> FluxControlNetModel:
     controlnet = FluxControlNetModel(
-        num_layers=2, num_single_layers=2, num_mode=len(UNION_MODES) + 3, **_FLUX
+        num_layers=2, num_single_layers=2, num_mode=len(UNION_MODES), **_FLUX
     )
     with torch.no_grad():
         # These start at zero for training; an untrained ControlNet would control nothing.

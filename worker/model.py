@@ -19,7 +19,7 @@ from models.errors import CheckpointError
 from models.flux.compilation import compile_stats
 from models.load_errors import one_line
 from models.pipeline import generate
-from models.spec import CONTROL_NAMES, GenerationSpec
+from models.spec import GenerationSpec
 from worker.meter import Device
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 _WARM_UP_SIZES = {"cpu": (256,), "cuda": (256, 512, 768, 1024)}
 """Sides in pixels of the square pictures of the warm-up. The compiled graphs serve every size, but
 attention kernels and convolutions are planned per size, so the usual sizes are planned here."""
+
+_WARM_UP_CONTROLS = ("canny", "depth", "pose")
+"""Both detectors, and a map without one."""
 
 
 def load_checkpoint(settings: Settings) -> LoadedCheckpoint:
@@ -132,7 +135,7 @@ def _warm_up(loaded: LoadedCheckpoint, profile: str) -> None:
     sides = _WARM_UP_SIZES[loaded.device.type]
     for side in sides:
         picture = Image.new("RGB", (side, side), "grey")
-        for control in CONTROL_NAMES if side == sides[0] else ("canny",):
+        for control in _WARM_UP_CONTROLS if side == sides[0] else ("canny",):
             # One evaluation with the ControlNet and one without.
             spec = GenerationSpec(
                 prompt="warm-up",

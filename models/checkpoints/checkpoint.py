@@ -57,8 +57,3 @@ class Checkpoint:
     def parts(self) -> Mapping[str, Part]:
         """Its folders of weights by role."""
         return {"base": self.base, "controlnet": self.controlnet, "annotators": self.annotators}
-
-
-# Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro, model card: canny 0, tile 1, depth 2, blur 3,
-# pose 4, gray 5, low quality 6.
-UNION_MODES: Mapping[str, int | None] = {"canny": 0, "tile": 1, "depth": 2, "pose": 4}

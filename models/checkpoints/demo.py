@@ -12,8 +12,9 @@ from controlnet_aux.midas import MidasDetector
 from controlnet_aux.open_pose import OpenposeDetector
 from safetensors.torch import load_file
 
-from models.checkpoints.checkpoint import UNION_MODES, Checkpoint, Part
+from models.checkpoints.checkpoint import Checkpoint, Part
 from models.checkpoints.demo_annotators import BodyPoseNet, DemoBody, DepthNet
+from models.control_types import MODES
 from models.controls import Annotators
 
 _LICENCE = "Apache-2.0"
@@ -39,7 +40,7 @@ def checkpoint_in(folder: Path) -> Checkpoint:
         base=Part(licence=_LICENCE, folder=folder / "base"),
         controlnet=Part(licence=_LICENCE, folder=folder / "controlnet"),
         annotators=Part(licence=_LICENCE, folder=folder / "annotators"),
-        modes=UNION_MODES,
+        modes=MODES["demo"],
         load_annotators=load_annotators,
         text_tokens=TEXT_TOKENS,
         verified=folder,

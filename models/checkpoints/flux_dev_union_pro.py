@@ -25,8 +25,9 @@ from models.checkpoints.architecture import (
     UNION_PRO,
     Architecture,
 )
-from models.checkpoints.checkpoint import UNION_MODES, Checkpoint, Part
+from models.checkpoints.checkpoint import Checkpoint, Part
 from models.checkpoints.validation.state_files import check_state
+from models.control_types import MODES
 from models.controls import Annotators
 
 _NON_COMMERCIAL = "FLUX.1 [dev] Non-Commercial License"
@@ -82,7 +83,7 @@ CHECKPOINT = Checkpoint(
         revision="982e7edaec38759d914a963c48c4726685de7d96",
         files=(_DEPTH_FILE, _POSE_FILE),
     ),
-    modes=UNION_MODES,
+    modes=MODES["flux-dev-union-pro"],
     load_annotators=load_annotators,
     architecture=Architecture(
         transformer=FLUX_DEV,

@@ -1,6 +1,6 @@
 """Control maps: makes the ControlNet's input, of the exact size, from an RGB picture.
 
-Canny and tile are plain image processing. Depth and pose need a detector of the loaded checkpoint.
+Depth and pose need a detector of the loaded checkpoint; the others are plain image processing.
 Knows no ControlNet and imports no torch: a caller with a detector has imported it.
 """
 
@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from models.controls import canny, depth, pose, tile
+from models.controls import blur, canny, depth, gray, lq, pose, tile
 from models.geometry import Size
+from models.spec import CANNY_HIGH, CANNY_LOW
 
 if TYPE_CHECKING:
     import torch
     from controlnet_aux.midas import MidasDetector
     from controlnet_aux.open_pose import OpenposeDetector
 
-_PLAIN = {"canny": canny.make, "tile": tile.make}
+_PLAIN = {"tile": tile.make, "blur": blur.make, "gray": gray.make, "lq": lq.make}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +37,29 @@ class Annotators:
         self.pose.body_estimation.to(device)
 
 
-def make_plain_map(control: str, picture: Image.Image, size: Size) -> Image.Image | None:
+def make_plain_map(
+    control: str,
+    picture: Image.Image,
+    size: Size,
+    canny_low: int = CANNY_LOW,
+    canny_high: int = CANNY_HIGH,
+) -> Image.Image | None:
     """The control map of a type that needs no detector; None for the others."""
+    if control == "canny":
+        return canny.make(picture, size, canny_low, canny_high)
     return _PLAIN[control](picture, size) if control in _PLAIN else None
 
 
 def make_control_map(
-    control: str, picture: Image.Image, size: Size, annotators: Annotators
+    control: str,
+    picture: Image.Image,
+    size: Size,
+    annotators: Annotators,
+    canny_low: int = CANNY_LOW,
+    canny_high: int = CANNY_HIGH,
 ) -> Image.Image:
     """The control map of type `control` (models.spec.CONTROL_NAMES), RGB of exactly `size`."""
-    plain = make_plain_map(control, picture, size)
+    plain = make_plain_map(control, picture, size, canny_low, canny_high)
     if plain is not None:
         control_map = plain
     elif control == "depth":

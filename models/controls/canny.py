@@ -7,13 +7,16 @@ import numpy as np
 from PIL import Image
 
 from models.geometry import Size
-
-LOW_THRESHOLD = 100
-HIGH_THRESHOLD = 200
+from models.spec import CANNY_HIGH, CANNY_LOW
 
 
-def make(picture: Image.Image, size: Size) -> Image.Image:
-    """Edges of `picture` at `size`, detected after resizing so that they are one pixel wide."""
+def make(
+    picture: Image.Image, size: Size, low: int = CANNY_LOW, high: int = CANNY_HIGH
+) -> Image.Image:
+    """Edges of `picture` at `size`, detected after resizing so that they are one pixel wide.
+
+    low, high: thresholds of the gradient, 0..255: edges start above high and go on above low.
+    """
     resized = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    edges = cv2.Canny(np.asarray(resized), LOW_THRESHOLD, HIGH_THRESHOLD)
+    edges = cv2.Canny(np.asarray(resized), low, high)
     return Image.fromarray(edges).convert("RGB")

@@ -1,7 +1,7 @@
 """Stage 4: the ControlNet for canny, depth, pose and tile, with everything else frozen.
 
 Owns its loss: the transformer's loss with the ControlNet's residuals at strength 1. The
-index of each control type in the mode embedding comes from models.checkpoints.
+index of each control type in the mode embedding comes from models.control_types.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from diffusers import FluxControlNetModel
 from torch import Tensor
 
-from models.checkpoints.checkpoint import UNION_MODES
+from models.control_types import UNION_MODES
 from models.denoiser import pack
 from tools.demotraining.batches import Batches
 from tools.demotraining.flow import Flow

@@ -16,7 +16,7 @@ from diffusers import AutoencoderKL, FluxControlNetModel
 from PIL import Image
 from torch import Tensor, nn
 
-from models.checkpoints.checkpoint import UNION_MODES
+from models.control_types import UNION_MODES
 from models.denoiser import pack, unpack
 from models.sampling import sigmas_for
 from tools.demotraining.batches import network_inputs

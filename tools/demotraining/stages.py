@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, FluxControlNetModel, FluxTransformer2DModel
 
-from models.checkpoints.checkpoint import UNION_MODES
 from models.checkpoints.demo_annotators import BodyPoseNet, DepthNet
+from models.control_types import UNION_MODES
 from tools.demotraining import networks
 from tools.demotraining.annotators import DepthLoss, PoseLoss, draw_lessons
 from tools.demotraining.batches import Batches, Phase, Shares
@@ -109,7 +109,7 @@ def train_all(run: Run) -> Trained:
     loss = FlowLoss(flow, batches(FLOW_SHARES))
     flow = train(run.plan("flow", 3e-3), flow, loss, run.folder, flow_sheet(vae, words))
     torch.manual_seed(run.seed)
-    controlnet = networks.controlnet(flow.transformer, len(UNION_MODES) + 3).to(run.device)
+    controlnet = networks.controlnet(flow.transformer, len(UNION_MODES)).to(run.device)
     controlled = ControlLoss(controlnet, flow, batches(CONTROL_SHARES))
     sheet = control_sheet(vae, words, flow)
     controlnet = train(run.plan("control", 2e-3), controlnet, controlled, run.folder, sheet)

@@ -19,6 +19,7 @@ from models.checkpoints.checkpoint import Part
 from models.checkpoints.demo import checkpoint_in
 from models.checkpoints.loader import SUMS_FILE, plan_for
 from models.checkpoints.revisions import revision_of
+from models.control_types import MODES
 from models.errors import CheckpointError
 from models.memory.plans import HOST_PLAN
 from models.pipeline import generate
@@ -145,7 +146,8 @@ def test_the_revision_of_local_weights_is_their_digest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", list(CHECKPOINTS))
 def test_every_checkpoint_states_licences_and_modes(name: str) -> None:
     checkpoint = CHECKPOINTS[name]
-    assert set(checkpoint.modes) == set(CONTROL_NAMES)
+    assert set(checkpoint.modes) <= set(CONTROL_NAMES)
+    assert checkpoint.modes == MODES[name]
     for part in (checkpoint.base, checkpoint.controlnet, checkpoint.annotators):
         assert part.licence
         assert bool(part.repository) != bool(part.folder)
@@ -157,7 +159,15 @@ def test_the_checkpoints_are_those_that_settings_accept() -> None:
 
 def test_the_union_modes_are_those_of_the_model_card() -> None:
     modes = CHECKPOINTS["flux-dev-union-pro"].modes
-    assert modes == {"canny": 0, "tile": 1, "depth": 2, "pose": 4}
+    assert modes == {
+        "canny": 0,
+        "tile": 1,
+        "depth": 2,
+        "blur": 3,
+        "pose": 4,
+        "gray": 5,
+        "lq": 6,
+    }
 
 
 def test_the_plan_of_a_card_follows_its_free_memory_and_the_ram(

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from models.checkpoints import LoadedCheckpoint
-from models.controls import canny, make_control_map, tile
+from models.controls import blur, canny, gray, lq, make_control_map, tile
 from models.spec import CONTROL_NAMES
 from tests.support.pictures import astronaut
 
@@ -63,3 +63,32 @@ def test_a_picture_of_constant_depth_has_a_depth_map(stand_in: LoadedCheckpoint)
 def test_an_unknown_control_is_refused(stand_in: LoadedCheckpoint) -> None:
     with pytest.raises(ValueError, match="sketch"):
         make_control_map("sketch", astronaut(), (64, 64), stand_in.annotators)
+
+
+def test_canny_finds_more_edges_with_lower_thresholds() -> None:
+    few, usual, many = (
+        int((np.asarray(canny.make(astronaut(), (256, 256), *thresholds)) > 0).sum())
+        for thresholds in ((200, 255), (100, 200), (20, 60))
+    )
+    assert few < usual < many
+
+
+def test_blur_removes_details_and_keeps_the_brightness() -> None:
+    picture = np.zeros((256, 256, 3), np.uint8)
+    picture[:, ::2] = 255  # stripes of one pixel
+    blurred = np.asarray(blur.make(Image.fromarray(picture), (256, 256)))
+    assert blurred[64:192, 64:192].std() < 1
+    assert abs(int(blurred[128, 128, 0]) - 127) <= 2
+
+
+def test_gray_has_the_brightness_without_the_colour() -> None:
+    made = np.asarray(gray.make(Image.new("RGB", (64, 64), (255, 0, 0)), (64, 64)))
+    assert (made == round(0.299 * 255)).all()
+
+
+def test_lq_loses_what_is_smaller_than_four_pixels() -> None:
+    picture = np.zeros((64, 64, 3), np.uint8)
+    picture[:, ::2] = 255
+    assert np.asarray(lq.make(Image.fromarray(picture), (64, 64))).std() < 20
+    flat = Image.new("RGB", (64, 64), (10, 200, 30))
+    assert np.array_equal(np.asarray(lq.make(flat, (64, 64))), np.asarray(flat))
