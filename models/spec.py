@@ -56,7 +56,16 @@ SCHEDULE_NAMES: tuple[str, ...] = (
     "beta",
 )
 
-CONTROL_NAMES: tuple[str, ...] = ("depth", "canny", "pose", "tile", "blur", "gray", "lq")
+CONTROL_NAMES: tuple[str, ...] = (
+    "depth",
+    "canny",
+    "pose",
+    "tile",
+    "blur",
+    "gray",
+    "lq",
+    "softedge",
+)
 
 CHECKPOINT_NAMES: tuple[str, ...] = ("demo", "flux-dev-union-pro")
 
