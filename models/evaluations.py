@@ -35,9 +35,12 @@ class _NetworkCost:
         return tokens * (1 + tokens / (6 * self.width))
 
 
+_FLUX_DEV = _NetworkCost(width=3072, text_tokens=512, least_s=0.098)
+
 _NETWORK_COSTS = {
     "demo": _NetworkCost(width=128, text_tokens=48, least_s=0.0001),
-    "flux-dev-union-pro": _NetworkCost(width=3072, text_tokens=512, least_s=0.098),
+    "flux-dev-union-pro": _FLUX_DEV,
+    "flux-dev-union-pro-2": _FLUX_DEV,
 }
 
 _LEAST_SHARES = {"exact": 1.0, "fast": 0.6, "turbo": 0.3}

@@ -67,7 +67,7 @@ CONTROL_NAMES: tuple[str, ...] = (
     "softedge",
 )
 
-CHECKPOINT_NAMES: tuple[str, ...] = ("demo", "flux-dev-union-pro")
+CHECKPOINT_NAMES: tuple[str, ...] = ("demo", "flux-dev-union-pro", "flux-dev-union-pro-2")
 
 PROFILE_NAMES: tuple[str, ...] = ("exact", "fast", "turbo")
 

@@ -20,6 +20,7 @@ from PIL import Image
 
 from app.core.redis.connection import connect
 from app.core.redis.keys import evaluation_seconds
+from models.control_types import served_types
 from models.spec import CONTROL_NAMES, PROFILE_NAMES, SAMPLER_NAMES, SCHEDULE_NAMES
 from tests.support.bodies import PAGE_VALUES, small
 from tests.support.pictures import (
@@ -365,7 +366,7 @@ def test_unreadable_picture(http: httpx.Client, image: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1000, 1), (1, 1000)])
-@pytest.mark.parametrize("cn_type", CONTROL_NAMES)
+@pytest.mark.parametrize("cn_type", served_types("demo"))
 def test_a_picture_of_hardly_any_pixels(
     http: httpx.Client, cn_type: str, size: tuple[int, int]
 ) -> None:
