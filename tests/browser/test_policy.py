@@ -34,9 +34,7 @@ def test_the_first_paint_needs_no_call(page: Page, context: BrowserContext) -> N
     assert painted
 
 
-def test_the_page_works_below_the_path_of_the_public_url(
-    chromium: Browser, server: Server
-) -> None:
+def test_the_page_works_below_the_path_of_the_public_url(chromium: Browser, server: Server) -> None:
     """Pages, calls, pictures and storage."""
     port = free_port()
     public = f"http://127.0.0.1:{port}/flux/"
