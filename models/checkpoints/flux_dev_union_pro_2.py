@@ -30,17 +30,16 @@ _SOFTEDGE_BYTES = 58_864_672
 
 
 def load_annotators(folder: Path) -> Annotators:
-    """Those of flux_dev_union_pro, and HED for soft edges.
+    """Those of flux_dev_union_pro, and HED for soft edges. Errors as there."""
+    return replace(flux_dev_union_pro.load_annotators(folder), softedge=load_softedge(folder))
 
-    Raises ValueError or OSError of one line when a file is missing or damaged.
-    """
+
+def load_softedge(folder: Path) -> HEDdetector:
+    """Raises ValueError or OSError of one line when the file is missing or damaged."""
     with torch.device("meta"):
-        softedge = ControlNetHED_Apache2().state_dict()
-    check_state(folder / _SOFTEDGE_FILE, softedge, exact=True)
-    return replace(
-        flux_dev_union_pro.load_annotators(folder),
-        softedge=HEDdetector.from_pretrained(str(folder), filename=_SOFTEDGE_FILE),
-    )
+        network = ControlNetHED_Apache2().state_dict()
+    check_state(folder / _SOFTEDGE_FILE, network, exact=True)
+    return HEDdetector.from_pretrained(str(folder), filename=_SOFTEDGE_FILE)
 
 
 def _checkpoint(other: Checkpoint) -> Checkpoint:

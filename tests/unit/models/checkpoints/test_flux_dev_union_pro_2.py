@@ -21,7 +21,6 @@ from torch import nn
 from models.checkpoints import CHECKPOINTS, Checkpoint, LoadedCheckpoint, load
 from models.checkpoints import flux_dev_union_pro as union_pro
 from models.checkpoints.checkpoint import Part
-from models.checkpoints.flux_dev_union_pro_2 import load_annotators
 from models.controls import Annotators, annotation
 from models.memory.plans import MemoryPlan
 from models.pipeline import generate
@@ -161,7 +160,7 @@ def test_the_annotator_of_soft_edges_is_read_from_its_file(
     others = replace(loaded.annotators, softedge=None)
     monkeypatch.setattr(union_pro, "load_annotators", lambda _folder: others)
     write_annotators(tmp_path)
-    annotators = load_annotators(tmp_path)
+    annotators = REAL.load_annotators(tmp_path)
     assert (annotators.depth, annotators.pose) == (others.depth, others.pose)
     assert annotators.softedge is not None
     weights = annotators.softedge.netNetwork.state_dict()
