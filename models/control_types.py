@@ -18,7 +18,7 @@ UNION_MODES: Mapping[str, int | None] = {
 }
 """Type -> mode index (model card of Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro)."""
 
-MODES: dict[str, Mapping[str, int | None]] = {
+MODES: Mapping[str, Mapping[str, int | None]] = {
     "demo": UNION_MODES,
     "flux-dev-union-pro": UNION_MODES,
     "flux-dev-union-pro-2": dict.fromkeys(("canny", "softedge", "depth", "pose", "gray")),
@@ -29,20 +29,3 @@ MODES: dict[str, Mapping[str, int | None]] = {
 def served_types(checkpoint: str) -> tuple[str, ...]:
     """The types of control of a checkpoint (models.spec.CHECKPOINT_NAMES)."""
     return tuple(MODES[checkpoint])
-
-
-def refusal(checkpoint: str, control: str) -> str | None:
-    """Why a checkpoint does not serve a type of control, as one sentence; None if it serves it.
-
-    The sentence names the types that the checkpoint serves, and a checkpoint that serves `control`.
-    control: one of models.spec.CONTROL_NAMES.
-    """
-    served = served_types(checkpoint)
-    if control in served:
-        return None
-    # The last one: the demo, which is the first, is no replacement for a real model.
-    other = next(name for name, modes in reversed(MODES.items()) if control in modes)
-    return (
-        f"{control} is not served by {checkpoint}; allowed are {', '.join(served)}; "
-        f"{other} serves {control}"
-    )

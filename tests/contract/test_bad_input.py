@@ -21,7 +21,7 @@ from PIL import Image
 from app.core.redis.connection import connect
 from app.core.redis.keys import evaluation_seconds
 from models.control_types import served_types
-from models.spec import CONTROL_NAMES, PROFILE_NAMES, SAMPLER_NAMES, SCHEDULE_NAMES
+from models.spec import PROFILE_NAMES, SAMPLER_NAMES, SCHEDULE_NAMES
 from tests.support.bodies import PAGE_VALUES, small
 from tests.support.pictures import (
     PictureHost,
@@ -49,7 +49,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "base64": SWITCH,
     "cn_stop": ("0 to 1",),
     "cn_strength": ("0 to 2",),
-    "cn_type": CONTROL_NAMES,
+    "cn_type": served_types("demo"),
     "custom_height": ("64 to 4096", "integer"),
     "custom_width": ("64 to 4096", "integer"),
     "guidance": ("1 to 15",),
