@@ -90,7 +90,7 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class GenerationSpec:
-    """One validated request: everything that decides the pixels except the control picture.
+    """One validated request: everything that decides the pixels except the control pictures.
 
     width, height: the size that is generated, multiples of 16 (geometry.generated_size).
     control, strength, start, stop: the control of a request that has one (see Control).
