@@ -69,7 +69,9 @@ def _prepare(context: Runtime, record: RequestRecord, execution: str) -> Prepare
         )
     else:
         control = fit(picture, target, generated)
-        control_map = make_plain_map(record.params.cn_type, control, generated)
+        params = record.params
+        thresholds = params.canny_low, params.canny_high
+        control_map = make_plain_map(params.cn_type, control, generated, *thresholds)
     stored = control_map or control
     context.blobs.put(keys.control_blob(record.id), stored.tobytes(), record.expires_at)
     return PrepareResult(

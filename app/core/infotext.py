@@ -12,6 +12,7 @@ from typing import Any
 
 from app.core.requests.record import RequestRecord
 from app.core.requests.types import GenerationParameters
+from models.spec import CANNY_HIGH, CANNY_LOW
 
 # The names that image tools know. A sampler without one keeps its own name.
 _SAMPLERS = {
@@ -46,6 +47,8 @@ _SCHEDULES = {
     "ddim_uniform": "DDIM",
 }
 
+_CANNY = CANNY_LOW, CANNY_HIGH
+
 
 def infotext(record: RequestRecord, seed: int) -> str:
     """The text for the picture with this seed. `CFG scale` is 1, because a distilled model runs
@@ -71,9 +74,12 @@ def _controlnet(params: GenerationParameters) -> str | None:
     """None when the ControlNet did not run."""
     if not params.cn_strength:
         return None
+    thresholds = ""
+    if params.cn_type == "canny" and (params.canny_low, params.canny_high) != _CANNY:
+        thresholds = f"Threshold A: {params.canny_low}, Threshold B: {params.canny_high}, "
     return (
-        f"Module: {params.cn_type}, Weight: {_number(params.cn_strength)}, "
-        f"Guidance Start: 0, Guidance End: {_number(params.cn_stop)}"
+        f"Module: {params.cn_type}, Weight: {_number(params.cn_strength)}, {thresholds}"
+        f"Guidance Start: {_number(params.cn_start)}, Guidance End: {_number(params.cn_stop)}"
     )
 
 

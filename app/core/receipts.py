@@ -92,6 +92,7 @@ def _parameters(record: RequestRecord) -> dict[str, Any]:
         "custom_width": params.custom_width,
         "custom_height": params.custom_height,
         "profile": record.profile,
+        **params.added(),
     }
 
 

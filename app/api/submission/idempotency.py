@@ -18,6 +18,7 @@ from app.core.accounts.api_keys import Key
 from app.core.errors import Conflict, InvalidRequest
 from app.core.requests.idempotency import Use
 from app.core.requests.store import IdempotencyKeyTaken
+from app.core.requests.types import ADDED_PARAMETERS
 from app.core.telemetry.logs import note
 
 _KEY = re.compile("[!-~]{1,255}")
@@ -91,6 +92,9 @@ def _digest(submission: Submission) -> str:
     steps, which no picture has. Whether a long picture is in the body or in `inline` makes no
     difference."""
     fields = submission.body.model_dump()
+    for name, default in ADDED_PARAMETERS.items():  # so that old and new versions agree
+        if fields[name] == default:
+            del fields[name]
     if submission.inline is None:
         digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
     else:

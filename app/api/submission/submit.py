@@ -100,7 +100,7 @@ async def read_submission(
     """Parse and validate, after the check of the key and its limits. Raises errors of status 400,
     401, 406, 413, 415, 429 and 503."""
     fields, uploads, inline = await _read_fields(request, services)
-    body = parse_body(FluxControlNetBody, fields)
+    body = parse_body(FluxControlNetBody, fields, services.settings.checkpoint)
     field = "control_image" if body.control_image else "image"
     webhook = webhook_of(request, services.settings, body.webhook_url, caller)
     inline_picture = await _joined(inline.get(field))
@@ -114,7 +114,7 @@ async def read_preprocess(
 ) -> PendingSubmission:
     """read_submission() for a body that asks for a control map."""
     fields, uploads, inline = await _read_fields(request, services)
-    map_body = parse_body(PreprocessBody, fields)
+    map_body = parse_body(PreprocessBody, fields, services.settings.checkpoint)
     # A map has neither seed nor steps, but all requests have the same record.
     body = FluxControlNetBody.model_construct(
         **map_body.model_dump(), prompt="", seed=0, image_format="png", steps=0

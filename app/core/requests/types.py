@@ -13,6 +13,19 @@ from enum import StrEnum
 from typing import Any
 
 from app.core.stored_json import from_dict, from_stored, to_dict
+from models.spec import CANNY_HIGH, CANNY_LOW
+
+ADDED_PARAMETERS: Mapping[str, Any] = {
+    "cn_start": 0.0,
+    "canny_low": CANNY_LOW,
+    "canny_high": CANNY_HIGH,
+}
+"""Parameters that version 0.1.0 ignores although they change the picture, and their defaults. A
+value is stored, signed and hashed only where it is not the default."""
+
+_GUARD = "newer:"
+"""Prefix of `cn_type` in a record with such a parameter. A worker of version 0.1.0 does not know
+the type, so it fails the request instead of making another picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +57,38 @@ class GenerationParameters:
     profile: str = ""
     preview: bool = False
     only_map: bool = False
+    cn_start: float = 0.0
+    canny_low: int = CANNY_LOW
+    canny_high: int = CANNY_HIGH
     unknown_fields: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, text: str) -> GenerationParameters:
-        return from_stored(cls, text)
+        values = json.loads(text)
+        if "cn_type" in values:
+            values["cn_type"] = values["cn_type"].removeprefix(_GUARD)
+        return from_dict(cls, values)
+
+    def added(self) -> dict[str, Any]:
+        """The values of ADDED_PARAMETERS that are not the defaults, JSON-ready."""
+        values = {name: getattr(self, name) for name in ADDED_PARAMETERS}
+        return {name: value for name, value in values.items() if value != ADDED_PARAMETERS[name]}
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready. `only_map` is there only where it is true."""
+        """JSON-ready. `only_map` is there only where it is true, and of ADDED_PARAMETERS what is
+        not the default."""
         values = to_dict(self)
         if not self.only_map:
             del values["only_map"]
+        for name in ADDED_PARAMETERS.keys() - self.added():
+            del values[name]
         return values
 
     def to_json(self) -> str:
-        return json.dumps(self.to_dict())
+        values = self.to_dict()
+        if self.added():
+            values["cn_type"] = _GUARD + values["cn_type"]
+        return json.dumps(values)
 
     def to_body(self) -> dict[str, Any]:
         """The parameters as a client could send them again: no profile where none was named."""

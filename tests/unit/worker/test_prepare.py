@@ -106,13 +106,21 @@ def test_the_thinnest_pictures_get_a_valid_size(
     assert len(control) == width * height * 3
 
 
-@pytest.mark.parametrize("control", ["canny", "tile"])
+@pytest.mark.parametrize("control", ["canny", "tile", "blur", "gray", "lq"])
 def test_a_map_that_needs_no_detector_is_made_by_prepare(
     worker_runtime: Runtime, control: str
 ) -> None:
     record = prepared(worker_runtime, (112, 64), cn_type=control)
     assert record.annotated
     expected = make_plain_map(control, astronaut((112, 64)), (112, 64))
+    assert expected is not None
+    assert worker_runtime.blobs.get(f"{ID}:control") == expected.tobytes()
+
+
+def test_edges_have_the_thresholds_of_the_request(worker_runtime: Runtime) -> None:
+    thresholds = {"canny_low": 20, "canny_high": 60}
+    prepared(worker_runtime, (112, 64), cn_type="canny", **thresholds)
+    expected = make_plain_map("canny", astronaut((112, 64)), (112, 64), 20, 60)
     assert expected is not None
     assert worker_runtime.blobs.get(f"{ID}:control") == expected.tobytes()
 
