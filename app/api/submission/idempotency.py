@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Header
 
@@ -95,16 +95,30 @@ def _digest(submission: Submission) -> str:
     for name, default in ADDED_PARAMETERS.items():  # so that old and new versions agree
         if fields[name] == default:
             del fields[name]
-    if submission.inline is None:
-        digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
-    else:
-        fields[submission.field] = _MARK
-        before, _, after = json.dumps(fields, sort_keys=True).partition(_MARK)
-        digest = hashlib.sha256(before.encode())
-        for start in range(0, len(submission.inline), _PIECE):  # json.dumps holds the GIL
-            text = submission.inline[start : start + _PIECE].decode("ascii")
-            digest.update(json.dumps(text)[1:-1].encode())
-        digest.update(after.encode())
-    if submission.upload is not None:
-        digest.update(hashlib.sha256(submission.upload).digest())
+    inline = {of.field: of.inline for of in submission.pictures if of.inline is not None}
+    for field in inline:
+        part, key = _place(fields, field)
+        part[key] = _MARK + field + _MARK
+    # Texts and the names of inline pictures by turns.
+    texts = json.dumps(fields, sort_keys=True).split(_MARK)
+    digest = hashlib.sha256()
+    for index, text in enumerate(texts):
+        if index % 2 == 0:
+            digest.update(text.encode())
+            continue
+        base64 = inline[text]
+        for start in range(0, len(base64), _PIECE):  # json.dumps holds the GIL
+            piece = base64[start : start + _PIECE].decode("ascii")
+            digest.update(json.dumps(piece)[1:-1].encode())
+    for picture in submission.pictures:
+        if picture.upload is not None:
+            digest.update(hashlib.sha256(picture.upload).digest())
     return digest.hexdigest()
+
+
+def _place(fields: dict[str, Any], field: str) -> tuple[dict[str, Any], str]:
+    """The object and the key of a parameter such as `controls[0].image`."""
+    if not field.startswith("controls["):
+        return fields, field
+    index, _, key = field.removeprefix("controls[").partition("].")
+    return fields["controls"][int(index)], key

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from app.api.wire.fields import LONE_SURROGATE
+from app.api.wire.fields import LONE_SURROGATE, WRONG_LENGTH
 from models.control_types import MODES, served_types
 from models.spec import CONTROL_NAMES
 
@@ -33,6 +33,9 @@ def sentence_of(detail: Any, schema: Mapping[str, Any], checkpoint: str) -> str:
     if detail["type"] == "missing":
         return f"{name}: is missing; {_allowed(part, checkpoint)}"
     value = detail["input"]
+    if detail["type"] == WRONG_LENGTH:
+        count = "an empty list" if not value else f"a list of {len(value)}"
+        return f"{name}: {count} is not allowed; {_allowed(part, checkpoint)}"
     if isinstance(value, str) and not value.strip():
         return f"{name}: is empty; {_allowed(part, checkpoint)}"
     return f"{name}: {_shown(value)} is not allowed; {_allowed(part, checkpoint)}"
@@ -80,6 +83,10 @@ def _allowed(part: Mapping[str, Any], checkpoint: str) -> str:
         return "allowed are " + ", ".join(names)
     if part["type"] == "boolean":
         return "allowed are true and false"
+    if part["type"] == "array":
+        return f"a list of {part['minItems']} to {part['maxItems']} objects is needed"
+    if part["type"] == "object":
+        return "an object is needed"
     if part["type"] == "string":
         longest = f" of at most {part['maxLength']} characters" if "maxLength" in part else ""
         return "a non-empty string is needed" + longest

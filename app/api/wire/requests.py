@@ -9,11 +9,12 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from app.api.wire.controls import OWN_PICTURES, Controls, all_have_pictures, window_faults
 from app.api.wire.faults import not_served, sentence_of
-from app.api.wire.fields import ControlType, Integer, Level, Number, Side, Text, one_of
+from app.api.wire.fields import ControlType, Integer, Level, Number, Side, Text, one_of, schema_of
 from app.core.errors import InvalidRequest
 from app.core.images.file_kinds import READ
-from app.core.requests.types import GenerationParameters
+from app.core.requests.types import OF_ONE_CONTROL, GenerationParameters
 from app.core.webhooks.message import URL_MAX as WEBHOOK_MAX
 from models.spec import (
     CANNY_HIGH,
@@ -43,9 +44,10 @@ def _canonical_sampler(value: object) -> object:
 
 
 def _either_picture(schema: dict[str, Any]) -> None:
-    """`control_image` makes `image` optional, which pydantic cannot express."""
+    """`control_image` and `controls` make `image` optional, which pydantic cannot express."""
     schema["required"].remove("image")
-    schema["anyOf"] = [{"required": ["image"]}, {"required": ["control_image"]}]
+    pictures = [{"required": ["image"]}, {"required": ["control_image"]}]
+    schema["anyOf"] = [*pictures, OWN_PICTURES]
 
 
 class FluxControlNetBody(BaseModel):
@@ -126,11 +128,14 @@ class FluxControlNetBody(BaseModel):
     )
     canny_low: Level = Field(CANNY_LOW, description="Threshold above which edges go on.")
     canny_high: Level = Field(CANNY_HIGH, description="Threshold above which edges begin.")
+    controls: Controls = Field(default_factory=tuple)
 
     @model_validator(mode="before")
     @classmethod
     def _image_is_not_read(cls, fields: Any) -> Any:
-        if isinstance(fields, dict) and "control_image" in fields:
+        if not isinstance(fields, dict):
+            return fields
+        if "control_image" in fields or all_have_pictures(fields.get("controls")):
             return {**fields, "image": "not read"}
         return fields
 
@@ -148,6 +153,7 @@ class FluxControlNetBody(BaseModel):
             cn_start=self.cn_start,
             canny_low=self.canny_low,
             canny_high=self.canny_high,
+            controls=tuple(control.parameters() for control in self.controls),
             custom_height=self.custom_height,
             custom_width=self.custom_width,
             guidance=self.guidance,
@@ -199,14 +205,24 @@ def parse_body(kind: type[Body], fields: dict[str, Any], checkpoint: str = "demo
 
 def _contradictions(body: FluxControlNetBody | PreprocessBody, checkpoint: str) -> list[str]:
     """Sentences about valid values that do not go together, or not with the checkpoint."""
+    types = {"cn_type": body.cn_type}
     sentences = []
-    if (refusal := not_served("cn_type", body.cn_type, checkpoint)) is not None:
-        sentences.append(refusal)
-    if isinstance(body, FluxControlNetBody) and body.cn_start > body.cn_stop:
-        sentences.append(
-            f"cn_start: {body.cn_start:g} is not allowed; allowed is a number from 0 to cn_stop, "
-            f"which is {body.cn_stop:g}"
-        )
+    if isinstance(body, FluxControlNetBody):
+        if body.controls:
+            types = {f"controls[{at}].type": of.type for at, of in enumerate(body.controls)}
+            sentences += [
+                f"{name}: is not allowed with controls"
+                for name in (*OF_ONE_CONTROL, "control_image")
+                if name in body.model_fields_set
+            ]
+            sentences += window_faults(body.controls)
+        elif body.cn_start > body.cn_stop:
+            sentences.append(
+                f"cn_start: {body.cn_start:g} is not allowed; allowed is a number from 0 to "
+                f"cn_stop, which is {body.cn_stop:g}"
+            )
+    refusals = (not_served(name, control, checkpoint) for name, control in types.items())
+    sentences += [refusal for refusal in refusals if refusal is not None]
     if body.canny_low > body.canny_high:
         sentences.append(
             f"canny_low: {body.canny_low} is not allowed; allowed is an integer from 0 to "
@@ -245,4 +261,4 @@ def _is_required(kind: type[BaseModel], name: str) -> bool:
 def _schema() -> dict[str, Any]:
     """The schema of all parameters. Cached: generating it takes longer than the rest of an error
     response."""
-    return FluxControlNetBody.model_json_schema()
+    return schema_of(FluxControlNetBody)
