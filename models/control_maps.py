@@ -15,10 +15,12 @@ from PIL import Image
 from models.cache import TensorCache, Tensors
 from models.controls import Annotators, make_control_map, make_plain_map
 from models.geometry import Size
+from models.spec import CANNY_HIGH, CANNY_LOW
 
 
 class ControlMaps:
-    """make_control_map with a cache, keyed by control type, size and the picture's pixels.
+    """make_control_map with a cache, keyed by control type, size and the picture's pixels. The
+    thresholds of canny are no part of the key, because its maps are not cached.
 
     Not thread-safe. `detected` counts the runs of a detector.
     """
@@ -27,9 +29,16 @@ class ControlMaps:
         self._annotators, self._cache = annotators, cache
         self.detected = 0
 
-    def make(self, control: str, picture: Image.Image, size: Size) -> Image.Image:
+    def make(
+        self,
+        control: str,
+        picture: Image.Image,
+        size: Size,
+        canny_low: int = CANNY_LOW,
+        canny_high: int = CANNY_HIGH,
+    ) -> Image.Image:
         """The control map of type `control`, RGB of exactly `size`."""
-        plain = make_plain_map(control, picture, size)
+        plain = make_plain_map(control, picture, size, canny_low, canny_high)
         if plain is not None:
             return plain
 

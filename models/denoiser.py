@@ -1,10 +1,13 @@
 """FLUX with its ControlNet as one function, denoise(x, sigma) -> x0.
 
-Owns the model call: packing, the control window, and the count of evaluations. Knows no sampler and
-no schedule.
+Owns the model call: packing, the control windows, the sum of several controls, and the count of
+evaluations. Knows no sampler and no schedule.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,38 +16,47 @@ from models.flux.networks import ControlNet, Transformer
 from models.sampling import Flow, control_active
 
 
+@dataclass(frozen=True, slots=True)
+class WindowedControl:
+    """A ControlNet with its control map, and its window: the arguments of control_active."""
+
+    controlnet: ControlNet
+    stop: float
+    start: float = 0.0
+
+
 class ControlledDenoiser(Flow):
     """denoise(x, sigma) -> x0 and its velocity, for the pictures of one request. Counts the model
-    evaluations, and how many of them ran the ControlNet.
+    evaluations, and the runs of the ControlNet: one for each control in whose window one lies.
 
     x: [1, channels, H/8, W/8] in the sampler's dtype; only the input of the model is cast.
-    `controlnet` is None if the strength is 0.
     """
 
     def __init__(
-        self,
-        transformer: Transformer,
-        controlnet: ControlNet | None,
-        stop: float,
-        mu: float,
+        self, transformer: Transformer, controls: Sequence[WindowedControl], mu: float
     ) -> None:
-        """stop, mu: the arguments of control_active."""
-        self._transformer, self._controlnet = transformer, controlnet
-        self._stop, self._mu = stop, mu
+        """controls: those of a strength above 0; their residuals are added in this order. mu: the
+        argument of control_active."""
+        self._transformer, self._controls = transformer, tuple(controls)
+        self._mu = mu
         self._dtype = transformer.text.dtype
         self.evaluations = 0
         self.controlled = 0
 
-    def controls(self, sigma: float) -> bool:
-        """Whether an evaluation at sigma is in the control window and so runs the ControlNet."""
-        return self._controlnet is not None and control_active(sigma, self._stop, self._mu)
+    def controls(self, sigma: float) -> tuple[int, ...]:
+        """The indices of the controls that an evaluation at sigma runs."""
+        return tuple(
+            index
+            for index, control in enumerate(self._controls)
+            if control_active(sigma, control.stop, self._mu, control.start)
+        )
 
     def velocity(self, x: Tensor, sigma: float) -> Tensor:
         """The flow's velocity dx/dsigma at x, in x's dtype."""
         tokens = pack(x.to(self._dtype))
         residuals = None
-        if self._controlnet is not None and self.controls(sigma):
-            residuals = self._controlnet(tokens, sigma)
+        for index in self.controls(sigma):
+            residuals = self._controls[index].controlnet(tokens, sigma, residuals)
         velocity = self._transformer(tokens, sigma, residuals)
         self.count(sigma)
         return unpack(velocity, *x.shape[-2:]).to(x.dtype)
@@ -52,7 +64,7 @@ class ControlledDenoiser(Flow):
     def count(self, sigma: float) -> None:
         """Count an evaluation at sigma, made by this run or an earlier one."""
         self.evaluations += 1
-        self.controlled += self.controls(sigma)
+        self.controlled += len(self.controls(sigma))
 
 
 def image_ids(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:

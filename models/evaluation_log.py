@@ -36,7 +36,7 @@ class EvaluationLog(Flow):
         self._replayed = 0
         self._new: list[Tensor] = []
 
-    def controls(self, sigma: float) -> bool:
+    def controls(self, sigma: float) -> tuple[int, ...]:
         return self._denoiser.controls(sigma)
 
     def velocity(self, x: Tensor, sigma: float) -> Tensor:
@@ -60,8 +60,8 @@ class EvaluationLog(Flow):
 
 @dataclass(frozen=True, slots=True)
 class GeneratedImage:
-    """A finished image: uint8 RGB [height, width, 3], and its number of model evaluations, of which
-    `controlled` ran the ControlNet."""
+    """A finished image: uint8 RGB [height, width, 3], and its numbers of model evaluations and of
+    ControlNet runs, of which an evaluation makes one for each control."""
 
     pixels: NDArray[np.uint8]
     evaluations: int

@@ -51,10 +51,13 @@ def generated_size(target: Size) -> Size:
     return -(-width // MULTIPLE) * MULTIPLE, -(-height // MULTIPLE) * MULTIPLE
 
 
-def work_units(size: Size, evaluations: int, samples: int = 1) -> float:
-    """The GPU work of a request: generated megapixels * evaluations per picture * pictures."""
+def work_units(size: Size, evaluations: int, samples: int = 1, factor: float = 1.0) -> float:
+    """The GPU work of a request: generated megapixels * evaluations per picture * pictures.
+
+    factor: models.evaluations.control_factor, for a request with several controls.
+    """
     width, height = generated_size(size)
-    return width * height / MEGAPIXEL * evaluations * samples
+    return width * height / MEGAPIXEL * evaluations * samples * factor
 
 
 def centred_box(outer: Size, inner: Size) -> Box:

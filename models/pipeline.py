@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from models.autoencoder import LATENT_SCALE
-from models.denoiser import ControlledDenoiser, image_ids
+from models.denoiser import ControlledDenoiser, WindowedControl, image_ids
 from models.device_errors import DeviceFault, device_fault
 from models.errors import NonFiniteLatents, OutOfMemory
 from models.evaluation_log import EvaluationLog, GeneratedImage, NoResumeStore, ResumeStore
@@ -37,7 +37,7 @@ from models.sampling import (
     sigmas_for,
     steps_of,
 )
-from models.spec import GenerationSpec, image_seed
+from models.spec import CANNY_HIGH, CANNY_LOW, GenerationSpec, image_seed
 from models.step_cache import StepCache
 
 if TYPE_CHECKING:
@@ -58,11 +58,17 @@ OnPrediction = Callable[[Tensor], object]
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """The result of a request. profile: the speed profile that was used."""
+    """The result of a request. control_maps: one for each of its controls, in their order.
+    profile: the speed profile that was used."""
 
     images: tuple[GeneratedImage, ...]
-    control_map: Image.Image
+    control_maps: tuple[Image.Image, ...]
     profile: str
+
+    @property
+    def control_map(self) -> Image.Image:
+        """That of the first control."""
+        return self.control_maps[0]
 
     @property
     def pictures(self) -> tuple[NDArray[np.uint8], ...]:
@@ -76,7 +82,7 @@ class Generation:
 
     @property
     def controlled(self) -> int:
-        """How many of them ran the ControlNet."""
+        """Runs of the ControlNet in them, one for each control in whose window an evaluation is."""
         return sum(image.controlled for image in self.images)
 
 
@@ -84,51 +90,70 @@ class Generation:
 def generate(
     loaded: LoadedCheckpoint,
     spec: GenerationSpec,
-    picture: Image.Image,
+    picture: Image.Image | Sequence[Image.Image],
     on_step: OnStep,
     resume_store: ResumeStore | None = None,
     *,
-    annotated: bool = False,
+    annotated: bool | Sequence[bool] = False,
     on_prediction: OnPrediction | None = None,
 ) -> Generation:
     """Generate spec.samples pictures controlled by `picture` (of any size; its map has the spec's
     size). Work that an earlier run left in `resume_store` is not repeated. `annotated`: the
     picture is the control map itself, of the spec's size.
 
+    Both may be sequences with an entry for each of spec.all_controls; a single value holds for all.
+
     Raises NonFiniteLatents instead of returning a picture made of NaN, and OutOfMemory, after
     freeing the device's memory for the next request.
     """
     size = spec.width, spec.height
     spec = replace(spec, profile=loaded.networks.profile(spec.profile))
+    controls = spec.all_controls
+    pictures = [picture] * len(controls) if isinstance(picture, Image.Image) else picture
+    are_maps = [annotated] * len(controls) if isinstance(annotated, bool) else annotated
+    sources = list(zip(controls, pictures, are_maps, strict=True))
 
     def run() -> Generation:
-        control_map = picture
-        if not annotated:
-            control_map = _make_control_map(loaded, spec.control, picture, size)
+        thresholds = spec.canny_low, spec.canny_high
+        control_maps = tuple(
+            source if is_map else _make_control_map(loaded, control.type, source, size, *thresholds)
+            for control, source, is_map in sources
+        )
         store = resume_store or NoResumeStore()
-        return _generate(loaded, spec, control_map, on_step, on_prediction, store)
+        return _generate(loaded, spec, control_maps, on_step, on_prediction, store)
 
     work = f"{size[0]}x{size[1]} with samples {spec.samples} in profile {spec.profile}"
     return _within_memory(loaded.device, work, run)
 
 
 @torch.inference_mode()
-def make_control_map(loaded: LoadedCheckpoint, control: str, picture: Image.Image) -> Image.Image:
+def make_control_map(
+    loaded: LoadedCheckpoint,
+    control: str,
+    picture: Image.Image,
+    canny_low: int = CANNY_LOW,
+    canny_high: int = CANNY_HIGH,
+) -> Image.Image:
     """The control map that generate() would use for `picture` at its own size. Raises OutOfMemory
     as generate() does."""
 
     def run() -> Image.Image:
-        return _make_control_map(loaded, control, picture, picture.size)
+        return _make_control_map(loaded, control, picture, picture.size, canny_low, canny_high)
 
     work = f"the {control} map of {picture.width}x{picture.height}"
     return _within_memory(loaded.device, work, run)
 
 
 def _make_control_map(
-    loaded: LoadedCheckpoint, control: str, picture: Image.Image, size: Size
+    loaded: LoadedCheckpoint,
+    control: str,
+    picture: Image.Image,
+    size: Size,
+    canny_low: int,
+    canny_high: int,
 ) -> Image.Image:
     with _for_any_size():  # the detectors work at a size of their own
-        return loaded.control_maps.make(control, picture, size)
+        return loaded.control_maps.make(control, picture, size, canny_low, canny_high)
 
 
 def _within_memory(device: torch.device, work: str, run: Callable[[], Result]) -> Result:
@@ -161,19 +186,19 @@ def _for_any_size() -> Iterator[None]:
 def _generate(
     loaded: LoadedCheckpoint,
     spec: GenerationSpec,
-    control_map: Image.Image,
+    control_maps: tuple[Image.Image, ...],
     on_step: OnStep,
     on_prediction: OnPrediction | None,
     store: ResumeStore,
 ) -> Generation:
-    denoiser = prepare_denoiser(loaded, spec, control_map)
+    denoiser = prepare_denoiser(loaded, spec, control_maps)
     images = []
     for index in range(spec.samples):
         image = store.finished_image(index)
         if image is None:
             image = _generate_image(loaded, denoiser, spec, index, on_step, on_prediction, store)
         images.append(image)
-    return Generation(tuple(images), control_map, spec.profile)
+    return Generation(tuple(images), control_maps, spec.profile)
 
 
 def _generate_image(
@@ -204,26 +229,30 @@ def _generate_image(
 
 
 def prepare_denoiser(
-    loaded: LoadedCheckpoint, spec: GenerationSpec, control_map: Image.Image
+    loaded: LoadedCheckpoint, spec: GenerationSpec, control_maps: Sequence[Image.Image]
 ) -> ControlledDenoiser:
-    """The denoiser of a request, with everything computed that its pictures share."""
+    """The denoiser of a request, with everything computed that its pictures share. control_maps:
+    one for each of spec.all_controls."""
     with _for_any_size():
         networks = loaded.networks.of(spec.profile)
         text = loaded.text.encode(spec.prompt)
     ids = image_ids(*_latent_size(spec), loaded.device, loaded.dtype)
-    controlnet = None
-    if spec.strength > 0:
-        controlnet = ControlNet(
-            networks.controlnet,
-            text,
-            ids,
-            spec.guidance,
-            latents=loaded.autoencoder.encode(control_map),
-            mode=loaded.checkpoint.modes[spec.control],
-            strength=spec.strength,
-        )
+    # All maps are encoded first: that takes more memory than what is computed after it.
+    encoded = [
+        (control, loaded.autoencoder.encode(control_map))
+        for control, control_map in zip(spec.all_controls, control_maps, strict=True)
+        if control.strength > 0
+    ]
+    controls: list[WindowedControl] = []
+    for control, latents in encoded:
+        own = latents, loaded.checkpoint.modes[control.type], control.strength
+        if controls:
+            controlnet = controls[0].controlnet.beside(*own)
+        else:
+            controlnet = ControlNet(networks.controlnet, text, ids, spec.guidance, *own)
+        controls.append(WindowedControl(controlnet, control.stop, control.start))
     transformer = Transformer(networks.transformer, text, ids, spec.guidance)
-    return ControlledDenoiser(transformer, controlnet, spec.stop, spec.mu)
+    return ControlledDenoiser(transformer, controls, spec.mu)
 
 
 def sample(

@@ -25,24 +25,24 @@ _REACH = 1.5
 class StepCache(Flow):
     """A Flow that runs `denoiser` or extrapolates its last two predictions, linearly in sigma.
 
-    It extrapolates only if the previous evaluation ran, if both cached predictions used the
-    ControlNet exactly when this sigma does, within _REACH, and between _END and _START. So the
-    first two evaluations on either side of cn_stop always run.
+    It extrapolates only if the previous evaluation ran, if both cached predictions ran the same
+    controls as this sigma does, within _REACH, and between _END and _START. So the first two
+    evaluations on either side of an end of a control window always run.
     """
 
     def __init__(self, denoiser: EvaluationLog) -> None:
         self._denoiser = denoiser
         self._cached: list[tuple[float, Tensor]] = []
-        self._controlled = False
+        self._controls: tuple[int, ...] = ()
         self._ran = False
         self.skipped = 0
 
     def velocity(self, x: Tensor, sigma: float) -> Tensor:
         """The flow's velocity at x, in x's dtype."""
-        controlled = self._denoiser.controls(sigma)
-        if controlled != self._controlled:
+        controls = self._denoiser.controls(sigma)
+        if controls != self._controls:
             self._cached.clear()
-            self._controlled = controlled
+            self._controls = controls
         reach = self._reach(sigma)
         if self._ran and reach is not None and _END < sigma < _START:
             self._ran = False

@@ -147,11 +147,18 @@ def _fits(candidate: Sequence[float], sigmas: Sequence[float]) -> bool:
     )
 
 
-def control_active(sigma: Tensor | float, cn_stop: float, mu: float = DEFAULT_MU) -> bool:
-    """Whether the ControlNet takes part in a model evaluation at `sigma`: sigma >= P(cn_stop).
+def control_active(
+    sigma: Tensor | float, cn_stop: float, mu: float = DEFAULT_MU, cn_start: float = 0.0
+) -> bool:
+    """Whether the ControlNet takes part in a model evaluation at `sigma`:
+    P(cn_stop) <= sigma <= P(cn_start).
 
-    `sigma` is the model's argument, a number or a 0-dim CPU tensor; cn_stop is 0..1. Both sides
-    are compared as float32 and a tie is active, so cn_stop = 0.5 includes the step that the simple
-    schedule puts exactly at half time. cn_stop = 0 selects only sigma = 1, cn_stop = 1 all sigmas.
+    `sigma` is the model's argument, a number or a 0-dim CPU tensor; cn_start and cn_stop are 0..1.
+    All are compared as float32 and a tie with either end is active, so cn_stop = 0.5 and
+    cn_start = 0.5 both include the step that the simple schedule puts exactly at half time.
+    cn_stop = 0 selects only sigma = 1, cn_stop = 1 all sigmas; cn_start = 0 excludes no sigma.
     """
-    return single(float(sigma)) >= single(percent_to_sigma(cn_stop, mu))
+    at = single(float(sigma))
+    if cn_start > 0.0 and at > single(percent_to_sigma(cn_start, mu)):
+        return False
+    return at >= single(percent_to_sigma(cn_stop, mu))

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from models.denoiser import ControlledDenoiser
+from models.denoiser import ControlledDenoiser, WindowedControl
 
 
 class Gaussian:
@@ -31,10 +31,11 @@ class Gaussian:
 class Pull:
     """Stands where the ControlNet stands."""
 
-    def __call__(self, tokens: Tensor, sigma: float) -> Tensor:
-        return 0.1 * sigma * torch.cos(tokens)
+    def __call__(self, tokens: Tensor, sigma: float, onto: Tensor | None) -> Tensor:
+        pull = 0.1 * sigma * torch.cos(tokens)
+        return pull if onto is None else onto + pull
 
 
 def analytic_denoiser(model: Gaussian, stop: float = 0.5, mu: float = 1.15) -> ControlledDenoiser:
     """The real ControlledDenoiser around `model` and Pull."""
-    return ControlledDenoiser(cast(Any, model), cast(Any, Pull()), stop, mu)
+    return ControlledDenoiser(cast(Any, model), [WindowedControl(cast(Any, Pull()), stop)], mu)

@@ -5,10 +5,11 @@ They keep the ratio of blocks, an odd number of heads, and the presence of guida
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from diffusers import FluxControlNetModel, FluxTransformer2DModel
+from diffusers import FluxControlNetModel, FluxMultiControlNetModel, FluxTransformer2DModel
 from torch import Tensor, nn
 
 from models.flux.networks import TextConditioning
@@ -101,9 +102,11 @@ def diffusers_velocity(
     control: Tensor | None,
     mode: int | None,
     strength: float,
+    further: Sequence[tuple[Tensor, int | None, float]] = (),
 ) -> Tensor:
     """One evaluation by the networks' own forward, called as FluxControlNetPipeline calls it;
-    without the ControlNet where `control` is None."""
+    without the ControlNet where `control` is None. further: control, mode and strength of others
+    beside it."""
     time = torch.tensor([sigma * 1000.0], dtype=torch.float32).to(tokens.dtype) / 1000
     scale = torch.tensor([guidance])
     shared = {
@@ -116,7 +119,17 @@ def diffusers_velocity(
         "return_dict": False,
     }
     double = single = None
-    if control is not None:
+    if further:
+        assert control is not None
+        controls, modes, strengths = zip((control, mode, strength), *further, strict=True)
+        double, single = FluxMultiControlNetModel([pair.controlnet])(
+            controlnet_cond=controls,
+            controlnet_mode=[torch.tensor([-1 if mode is None else mode]) for mode in modes],
+            conditioning_scale=strengths,
+            guidance=scale if pair.controlnet.config.guidance_embeds else None,
+            **shared,
+        )
+    elif control is not None:
         double, single = pair.controlnet(
             controlnet_cond=control,
             controlnet_mode=None if mode is None else torch.tensor([[mode]]),

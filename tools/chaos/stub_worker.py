@@ -66,7 +66,7 @@ class Stub:
         for index in range(spec.samples):
             finished = store.finished_image(index)
             images.append(finished or self._image(spec, index, on_step, store))
-        return Generation(tuple(images), control, spec.profile)
+        return Generation(tuple(images), (control,), spec.profile)
 
     def _image(
         self, spec: GenerationSpec, index: int, on_step: OnStep, store: ResumeStore

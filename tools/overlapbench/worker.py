@@ -104,7 +104,7 @@ class Stub:
         self._marks.mark(RETURNED)
         if store is not None:
             store.after_image(0, self._image)
-        return Generation((self._image,), control, spec.profile)
+        return Generation((self._image,), (control,), spec.profile)
 
 
 def stub_checkpoint(_settings: Settings) -> SimpleNamespace:

@@ -51,6 +51,16 @@ def test_plain_maps_run_no_detector(maps: ControlMaps) -> None:
     assert maps.detected == 0
 
 
+def test_the_thresholds_of_canny_reach_every_map(stand_in: LoadedCheckpoint) -> None:
+    picture = astronaut(SIZE)
+    default, few = (make_alone(stand_in, "canny", picture, *both) for both in ((), (200, 250)))
+    expected = make_control_map("canny", picture, SIZE, stand_in.annotators, 200, 250)
+    assert default.tobytes() != few.tobytes() == expected.tobytes()
+    spec = GenerationSpec("x", "canny", *SIZE, steps=2, canny_low=200, canny_high=250)
+    made = generate(stand_in, spec, picture, lambda _step, _steps: None)
+    assert made.control_map.tobytes() == few.tobytes()
+
+
 def test_a_map_made_alone_equals_the_map_of_a_generation(stand_in: LoadedCheckpoint) -> None:
     """Preview, then generate: one run of the detector for both."""
     picture = astronaut(SIZE).rotate(7)

@@ -7,7 +7,7 @@ import torch
 from diffusers import FluxControlNetPipeline
 from torch import Tensor
 
-from models.denoiser import ControlledDenoiser, image_ids, pack, unpack
+from models.denoiser import ControlledDenoiser, WindowedControl, image_ids, pack, unpack
 from models.flux.networks import ControlNet, Transformer
 from tests.support.networks import UNEVEN, network_pair, text_conditioning
 
@@ -66,7 +66,8 @@ def networks() -> tuple[Transformer, ControlNet]:
 def denoiser_of(
     networks: tuple[Transformer, ControlNet], stop: float, mu: float
 ) -> ControlledDenoiser:
-    return ControlledDenoiser(*networks, stop, mu)
+    transformer, controlnet = networks
+    return ControlledDenoiser(transformer, [WindowedControl(controlnet, stop)], mu)
 
 
 # sigma(stop) = e^mu / (e^mu + stop / (1 - stop)), and the nearest float32 below it.
@@ -120,7 +121,7 @@ def test_evaluations_are_counted_and_those_with_the_controlnet_too(
     denoiser.count(0.9)
     denoiser.count(0.1)
     assert (denoiser.evaluations, denoiser.controlled) == (5, 3)
-    without = ControlledDenoiser(networks[0], None, 0.5, 1.15)
+    without = ControlledDenoiser(networks[0], [], 1.15)
     without.velocity(x, 1.0)
     without.count(1.0)
     assert (without.evaluations, without.controlled) == (2, 0)
@@ -132,6 +133,6 @@ def test_the_controlnet_changes_the_velocity_inside_its_window_only(
 ) -> None:
     x: Tensor = torch.ones(1, 16, 4, 6)
     with_it = denoiser_of(networks, 0.5, 1.15)
-    without = ControlledDenoiser(networks[0], None, 0.5, 1.15)
+    without = ControlledDenoiser(networks[0], [], 1.15)
     assert not torch.equal(with_it.velocity(x, 0.8), without.velocity(x, 0.8))
     assert torch.equal(with_it.velocity(x, 0.7), without.velocity(x, 0.7))

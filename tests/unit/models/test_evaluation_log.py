@@ -14,7 +14,7 @@ from models.checkpoints import LoadedCheckpoint
 from models.evaluation_log import EvaluationLog, GeneratedImage
 from models.pipeline import generate
 from models.sampling import SAMPLERS, initial_noise, noise_for, sigmas_for
-from models.spec import SAMPLER_NAMES, GenerationSpec
+from models.spec import SAMPLER_NAMES, Control, GenerationSpec
 from tests.support.analytic_networks import Gaussian, analytic_denoiser
 from tests.support.networks import SMALL, network_pair
 from tests.support.pictures import astronaut
@@ -168,6 +168,29 @@ def test_finished_samples_are_not_generated_again(stand_in: LoadedCheckpoint) ->
     finally:
         handle.remove()
     assert len(calls) == 8 - 5
+    assert all(map(np.array_equal, resumed_generation.pictures, whole.pictures))
+    assert (resumed_generation.evaluations, resumed_generation.controlled) == (
+        whole.evaluations,
+        whole.controlled,
+    )
+
+
+@pytest.mark.parametrize(
+    ("sampler", "profile"), [("heun", "exact"), ("dpmpp_2m_sde", "exact"), ("euler", "turbo")]
+)
+def test_several_controls_resume_after_a_crash(
+    stand_in: LoadedCheckpoint, sampler: str, profile: str
+) -> None:
+    """In the second picture, after the window of one control and in that of the other."""
+    controls = (Control("canny", 0.8, 0.0, 0.4), Control("tile", 0.9, 0.25, 1.0))
+    spec = replace(SPEC, controls=controls, samples=2, sampler=sampler, profile=profile)
+    pictures = [astronaut(), astronaut().rotate(90)]
+    whole = generate(stand_in, spec, pictures, undisturbed)
+    store = StubResumeStore()
+    with pytest.raises(Crash):
+        generate(stand_in, spec, pictures, crash_at(8 + 6), store)
+    assert set(store.images) == {0}
+    resumed_generation = generate(stand_in, spec, pictures, undisturbed, store)
     assert all(map(np.array_equal, resumed_generation.pictures, whole.pictures))
     assert (resumed_generation.evaluations, resumed_generation.controlled) == (
         whole.evaluations,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -9,14 +10,23 @@ from importlib.resources import files
 
 import pytest
 import torch
+from diffusers import FluxControlNetModel, FluxTransformer2DModel
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from models import evaluations as module
+from models.checkpoints.architecture import FLUX_DEV, UNION_PRO, Config
 from models.checkpoints.demo import TEXT_TOKENS
-from models.evaluations import adaptive, evaluations_of, least_seconds, relative_cost
+from models.evaluations import (
+    adaptive,
+    control_factor,
+    evaluations_of,
+    least_seconds,
+    relative_cost,
+)
 from models.sampling import SAMPLERS, SCHEDULES, sigmas_for
 from models.sampling.analytic import GaussianMixture
-from models.spec import CHECKPOINT_NAMES, PROFILE_NAMES, SAMPLER_NAMES
+from models.spec import CHECKPOINT_NAMES, PROFILE_NAMES, SAMPLER_NAMES, Control
 
 pytestmark = pytest.mark.torch
 
@@ -129,3 +139,80 @@ def test_no_card_is_faster_than_the_arithmetic_of_an_h200() -> None:
         seconds = [least_seconds(checkpoint, profile) for profile in PROFILE_NAMES]
         assert seconds == sorted(seconds, reverse=True)
         assert seconds[2] == pytest.approx(seconds[1] / 2)
+
+
+WEIGHTS = files("models.checkpoints") / "demo_weights"
+
+
+def config_of(folder: str) -> Config:
+    config = json.loads((WEIGHTS / folder / "config.json").read_text())
+    return {name: value for name, value in config.items() if not name.startswith("_")}
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "transformer", "controlnet", "text_tokens"),
+    [
+        ("demo", config_of("base/transformer"), config_of("controlnet"), TEXT_TOKENS),
+        (FLUX, FLUX_DEV, UNION_PRO, 512),
+        (
+            "flux-dev-union-pro-2",
+            FLUX_DEV,
+            {**UNION_PRO, "num_layers": 6, "num_single_layers": 0, "num_mode": None},
+            512,
+        ),
+    ],
+)
+@torch.inference_mode()
+def test_the_share_of_a_controlnet_is_that_of_the_counted_operations(
+    checkpoint: str, transformer: Config, controlnet: Config, text_tokens: int
+) -> None:
+    with torch.device("meta"):
+        networks = FluxTransformer2DModel(**transformer), FluxControlNetModel(**controlnet)
+        channels = transformer["in_channels"]
+        options = {
+            "hidden_states": torch.empty(1, 4096, channels),
+            "timestep": torch.empty(1),
+            "guidance": torch.empty(1),
+            "pooled_projections": torch.empty(1, transformer["pooled_projection_dim"]),
+            "encoder_hidden_states": torch.empty(
+                1, text_tokens, transformer["joint_attention_dim"]
+            ),
+            "txt_ids": torch.empty(text_tokens, 3),
+            "img_ids": torch.empty(4096, 3),
+        }
+        control = {
+            "controlnet_cond": torch.empty(1, 4096, channels),
+            "controlnet_mode": torch.ones(1, 1, dtype=torch.long),
+        }
+        counts = []
+        for network, more in zip(networks, ({}, control), strict=True):
+            with FlopCounterMode(display=False) as counter:
+                network(**options, **more)
+            counts.append(counter.get_total_flops())
+    assert module._CONTROL_SHARES[checkpoint] == pytest.approx(counts[1] / counts[0], abs=0.005)
+
+
+def test_one_control_is_inside_the_price_of_an_evaluation() -> None:
+    for checkpoint in CHECKPOINT_NAMES:
+        for control in (Control("canny"), Control("canny", 1.0, 0.0, 1.0), Control("canny", 0.0)):
+            assert control_factor(checkpoint, [control]) == 1
+
+
+@pytest.mark.parametrize(
+    ("controls", "factor"),
+    [
+        ([], 1.0),
+        ([Control("canny"), Control("pose")], 1.14),
+        ([Control("canny", 0.5, 0.0, 1.0), Control("pose")], 1.14),
+        ([Control("canny", 0.5, 0.0, 1.0)] * 3, 1.56),
+        ([Control("canny", 0.5, 0.0, 0.5), Control("pose", 0.5, 0.5, 1.0)], 1.14),
+        ([Control("canny", 0.5, 0.0, 0.5), Control("pose", 0.5, 0.75, 1.0)], 1.07),
+        ([Control("canny", 0.5, 0.0, 1.0), Control("pose", 0.0, 0.0, 1.0)], 1.0),
+        ([Control("canny", 0.0), Control("pose", 0.0)], 1.0),
+    ],
+)
+def test_further_controls_cost_their_share_in_their_windows(
+    controls: list[Control], factor: float
+) -> None:
+    for ordered in itertools.permutations(controls):
+        assert control_factor(FLUX, ordered) == pytest.approx(factor)

@@ -104,6 +104,7 @@ def test_work_is_counted_on_the_generated_size() -> None:
     assert work_units((1024, 1024), 20) == 20.0
     assert work_units((1009, 1023), 20, samples=3) == 60.0
     assert work_units((2048, 512), 39) == 39.0
+    assert work_units((2048, 512), 39, samples=2, factor=1.5) == 117.0
 
 
 def test_the_limits_of_sizes() -> None:

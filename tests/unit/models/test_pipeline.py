@@ -114,7 +114,7 @@ def test_the_window_is_that_of_the_request_at_its_shift(
     stand_in: LoadedCheckpoint, stop: float, mu: float, last: float, beyond: float
 ) -> None:
     spec = replace(SPEC, stop=stop, mu=mu)
-    denoiser = prepare_denoiser(stand_in, spec, astronaut((spec.width, spec.height)))
+    denoiser = prepare_denoiser(stand_in, spec, [astronaut((spec.width, spec.height))])
     assert denoiser.controls(last)
     assert not denoiser.controls(beyond)
 

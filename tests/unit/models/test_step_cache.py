@@ -159,6 +159,27 @@ def test_a_prediction_linear_in_sigma_is_extrapolated_exactly(stop: float) -> No
     assert cache.skipped > 0
 
 
+def test_nothing_is_carried_over_from_one_set_of_controls_to_another() -> None:
+    """Both sides of the end of one window and the start of the next run one control each."""
+
+    class TwoWindows(Straight):
+        def controls(self, sigma: float) -> tuple[int, ...]:  # type: ignore[override]  # as theirs
+            return (0,) * (sigma >= self.stop) + (1,) * (sigma <= self.stop)
+
+        def prediction(self, sigma: float) -> float:
+            return {(0,): 3.0 + sigma, (0, 1): 50.0, (1,): -2.0 * sigma}[self.controls(sigma)]
+
+    x = torch.randn(1, 4)
+    sigmas = sigmas_for("simple", 20).tolist()[:-1]
+    model = TwoWindows(sigmas[10])
+    cache = StepCache(model)  # type: ignore[arg-type]
+    for sigma in sigmas:
+        predicted = x - sigma * cache.velocity(x, sigma)
+        assert predicted.tolist()[0] == pytest.approx([model.prediction(sigma)] * 4, abs=1e-4)
+    assert set(sigmas[10:13]) <= set(model.ran)
+    assert cache.skipped >= 6
+
+
 @pytest.mark.parametrize("sampler", SAMPLER_NAMES)
 def test_every_sampler_runs_with_the_step_cache(sampler: str) -> None:
     _, _, final = run(sampler, 0.5)

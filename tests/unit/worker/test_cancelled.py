@@ -100,7 +100,7 @@ def canceller(worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Cance
             on_step(step, STEPS)
         pixels = GeneratedImage(np.full((16, 16, 3), spec.seed, np.uint8), STEPS, STEPS)
         resume_store.after_image(0, pixels)
-        return Generation((pixels,), picture, "exact")
+        return Generation((pixels,), (picture,), "exact")
 
     monkeypatch.setattr(job, "generate_pictures", generate)
     worker_runtime.checkpoint = SimpleNamespace(  # type: ignore[assignment]  # only what is read

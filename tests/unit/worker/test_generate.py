@@ -323,7 +323,7 @@ def test_the_profile_that_was_served_is_recorded(
     ) -> Generation:
         assert spec.profile == "exact"
         return Generation(
-            (GeneratedImage(np.zeros((64, 112, 3), np.uint8), 1, 1),), picture, "fast"
+            (GeneratedImage(np.zeros((64, 112, 3), np.uint8), 1, 1),), (picture,), "fast"
         )
 
     model(monkeypatch, generate)
@@ -350,7 +350,7 @@ def makes(picture: Image.Image, *shades: int) -> Generation:
     images = tuple(
         GeneratedImage(np.full((64, 112, 3), shade, np.uint8), 17, 10) for shade in shades
     )
-    return Generation(images, picture, "exact")
+    return Generation(images, (picture,), "exact")
 
 
 def test_the_predicted_time_comes_from_the_measured_throughput(

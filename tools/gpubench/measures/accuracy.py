@@ -72,7 +72,8 @@ class Accuracy:
         spec = replace(self._spec, strength=strength)
         pair = rig.pair
         with _cast_at_call((pair.transformer, pair.controlnet), torch.float32):
-            return pipeline.prepare_denoiser(loaded, spec, self._control).velocity(self._x, SIGMA)
+            prepared = pipeline.prepare_denoiser(loaded, spec, (self._control,))
+            return prepared.velocity(self._x, SIGMA)
 
     @torch.inference_mode()
     def ours(self, rig: Rig, profile: str = "exact", prepare: Prepare | None = None) -> Tensor:
@@ -80,9 +81,8 @@ class Accuracy:
         text, latents = self._inputs
         loaded = _given(rig.loaded, text, latents)
         spec = replace(self._spec, profile=profile)
-        return (prepare or pipeline.prepare_denoiser)(loaded, spec, self._control).velocity(
-            self._x, SIGMA
-        )
+        prepared = (prepare or pipeline.prepare_denoiser)(loaded, spec, (self._control,))
+        return prepared.velocity(self._x, SIGMA)
 
     @torch.inference_mode()
     def shipped(self, rig: Rig) -> Tensor:

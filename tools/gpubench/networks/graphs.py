@@ -7,7 +7,7 @@ reaches into models/denoiser.py and models/flux/networks.py for them.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import torch
@@ -71,31 +71,34 @@ class _StillControl(_Still[ControlNet]):
 
     def adopt(self, fresh: ControlNet) -> None:
         super().adopt(fresh)
+        assert self.call._control is not None
+        assert fresh._control is not None
         self.call._control.copy_(fresh._control)
 
 
 class _Recorded(ControlledDenoiser):
-    """`first` with its evaluation recorded twice: with the ControlNet and without."""
+    """`first`, which has one control, with its evaluation recorded twice: with the ControlNet and
+    without."""
 
     def __init__(self, first: ControlledDenoiser, record: Record) -> None:
-        assert first._controlnet is not None
-        super().__init__(first._transformer, first._controlnet, first._stop, first._mu)
+        super().__init__(first._transformer, first._controls, first._mu)
+        (control,) = first._controls
         self._record = record
         self._still_transformer = _Still(first._transformer)
-        self._still_controlnet = _StillControl(first._controlnet)
+        self._still_controlnet = _StillControl(control.controlnet)
         self._tokens: Tensor | None = None
         self._replays: dict[bool, Evaluation] = {}
 
     def adopt(self, fresh: ControlledDenoiser) -> None:
         """Become the denoiser of another request."""
-        assert fresh._controlnet is not None
+        (control,) = fresh._controls
         self._still_transformer.adopt(fresh._transformer)
-        self._still_controlnet.adopt(fresh._controlnet)
-        self._stop, self._mu = fresh._stop, fresh._mu
+        self._still_controlnet.adopt(control.controlnet)
+        self._controls, self._mu = fresh._controls, fresh._mu
         self.evaluations = self.controlled = 0
 
     def velocity(self, x: Tensor, sigma: float) -> Tensor:
-        tokens, controlled = pack(x.to(self._dtype)), self.controls(sigma)
+        tokens, controlled = pack(x.to(self._dtype)), bool(self.controls(sigma))
         if self._tokens is None:
             self._tokens = tokens.clone()
         self._tokens.copy_(tokens)
@@ -122,9 +125,9 @@ class Recorder:
         self._recorded: _Recorded | None = None
 
     def __call__(
-        self, loaded: LoadedCheckpoint, spec: GenerationSpec, control_map: Image.Image
+        self, loaded: LoadedCheckpoint, spec: GenerationSpec, control_maps: Sequence[Image.Image]
     ) -> ControlledDenoiser:
-        fresh = self._prepare(loaded, spec, control_map)
+        fresh = self._prepare(loaded, spec, control_maps)
         if self._recorded is None:
             self._recorded = _Recorded(fresh, self._record)
         self._recorded.adopt(fresh)

@@ -6,7 +6,7 @@ Owns the parts that both share, and the request.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,7 +30,7 @@ from tools.gpubench.networks import weights
 from tools.gpubench.networks.shapes import Shape
 
 Picture = NDArray[np.uint8]
-Prepare = Callable[[LoadedCheckpoint, GenerationSpec, Image.Image], ControlledDenoiser]
+Prepare = Callable[[LoadedCheckpoint, GenerationSpec, Sequence[Image.Image]], ControlledDenoiser]
 
 
 @dataclass(frozen=True, slots=True)

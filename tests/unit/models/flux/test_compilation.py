@@ -30,12 +30,13 @@ def fresh_compiler() -> Iterator[None]:
 
 
 def velocity(pair: NetworkPair, latents: tuple[int, int]) -> Tensor:
-    """One evaluation with the ControlNet."""
+    """One evaluation with two controls."""
     generator = torch.Generator().manual_seed(3)
     x, control = (pack(torch.randn(1, 16, *latents, generator=generator)) for _ in range(2))
     text, ids = text_conditioning(9), image_ids(*latents, CPU, torch.float32)
     controlnet = ControlNet(pair.controlnet, text, ids, 3.5, control, 4, 1.3)
-    return Transformer(pair.transformer, text, ids, 3.5)(x, 0.7, controlnet(x, 0.7))
+    residuals = controlnet.beside(control.flip(1), 1, 0.7)(x, 0.7, controlnet(x, 0.7))
+    return Transformer(pair.transformer, text, ids, 3.5)(x, 0.7, residuals)
 
 
 @pytest.mark.parametrize("plan", [HOST_PLAN, STREAMED], ids=["resident", "streamed"])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from models.denoiser import ControlledDenoiser, image_ids, pack, unpack
+from models.denoiser import ControlledDenoiser, WindowedControl, image_ids, pack, unpack
 from models.flux.networks import ControlNet, Transformer
 from models.flux.profiles import NetworkPair, Networks
 from models.memory.plans import MemoryPlan
@@ -109,7 +109,7 @@ def compare(case: Case, pair: NetworkPair) -> None:
         pair.controlnet, text, ids, case.guidance, control, case.mode, case.strength
     )
     transformer = Transformer(pair.transformer, text, ids, case.guidance)
-    denoiser = ControlledDenoiser(transformer, controlnet, stop=0.5, mu=0.0)
+    denoiser = ControlledDenoiser(transformer, [WindowedControl(controlnet, 0.5)], mu=0.0)
     x = drawn(2, case.latents)
     # 506 / 1000 * 1000 is another number in bfloat16.
     for sigma, controlled in ((1.0, True), (0.506, True), (0.3, False), (1.0, True)):
@@ -127,6 +127,66 @@ def compare(case: Case, pair: NetworkPair) -> None:
         made = denoiser.velocity(x, sigma)
         assert made.dtype == x.dtype
         assert torch.equal(made, unpack(expected, *case.latents).float())
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "no modes", "no guidance"])
+@pytest.mark.parametrize("controls", [2, 3])
+def test_several_controls_are_bit_for_bit_those_of_diffusers(name: str, controls: int) -> None:
+    case = {
+        "float32": Case(),
+        "bfloat16": Case(dtype=torch.bfloat16),
+        "no modes": Case(Shape(control_depth=(3, 0), modes=None), mode=None),
+        "no guidance": Case(Shape(guidance=False, control_guidance=False)),
+    }[name]
+    pair, text = network_pair(case.shape, case.dtype), text_conditioning(case.text, case.dtype)
+    ids = image_ids(*case.latents, CPU, case.dtype)
+    maps = [pack(drawn(1 + index, case.latents)).to(case.dtype) for index in range(3)]
+    modes = [None] * 3 if case.mode is None else [4, 0, 6]
+    first, *further = list(zip(maps, modes, [1.3, 0.45, 0.7], strict=True))[:controls]
+    controlnet = ControlNet(pair.controlnet, text, ids, case.guidance, *first)
+    denoiser = ControlledDenoiser(
+        Transformer(pair.transformer, text, ids, case.guidance),
+        [
+            WindowedControl(each, 1.0)
+            for each in (controlnet, *(controlnet.beside(*other) for other in further))
+        ],
+        mu=0.0,
+    )
+    x = drawn(9, case.latents)
+    for sigma in (1.0, 0.506, 1.0):
+        expected = diffusers_velocity(
+            pair,
+            text,
+            ids,
+            pack(x.to(case.dtype)),
+            sigma,
+            guidance=case.guidance,
+            control=first[0],
+            mode=first[1],
+            strength=first[2],
+            further=further,
+        )
+        assert torch.equal(denoiser.velocity(x, sigma), unpack(expected, *case.latents).float())
+
+
+def test_several_controls_share_what_depends_on_none_of_them() -> None:
+    pair, text = network_pair(UNEVEN), text_conditioning(9)
+    ids, control = image_ids(4, 4, CPU, torch.float32), pack(drawn(1, (4, 4)))
+    called = []
+    network = pair.controlnet
+    for name in ("context_embedder", "pos_embed", "time_text_embed.timestep_embedder"):
+        network.get_submodule(name).register_forward_pre_hook(
+            lambda *_, name=name: called.append(name)
+        )
+    first = ControlNet(network, text, ids, 3.5, control, 4, 1.0)
+    residuals = first(control, 0.7)
+    before = [residual.clone() for residual in residuals.double]
+    second = first.beside(control, 1, 0.5)
+    assert second(control, 0.7, residuals) is residuals
+    assert not any(map(torch.equal, residuals.double, before))
+    assert called == ["context_embedder", "pos_embed", "time_text_embed.timestep_embedder"]
+    # The first one is as it was.
+    assert all(map(torch.equal, first(control, 0.7).double, before))
 
 
 def drawn(seed: int, latents: tuple[int, int]) -> Tensor:

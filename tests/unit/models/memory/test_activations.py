@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
 from models.autoencoder import TILE
-from models.denoiser import ControlledDenoiser, image_ids, pack
+from models.denoiser import ControlledDenoiser, WindowedControl, image_ids, pack
 from models.flux.float8 import in_float8
 from models.flux.networks import ControlNet, TextConditioning, Transformer
 from models.flux.profiles import NetworkPair
@@ -25,6 +25,7 @@ from models.memory.activations import (
     largest_pixels,
     tiled_bytes,
 )
+from models.spec import CONTROLS_MAX
 from tests.support.fake_networks import (
     COMPILED_WIDTHS,
     CUDA,
@@ -88,22 +89,25 @@ def pair(arithmetic: Arithmetic, compiled: bool) -> NetworkPair:
         )
 
 
-def request(networks: NetworkPair, x: Tensor) -> ControlledDenoiser:
+def request(networks: NetworkPair, x: Tensor, controls: int = 1) -> ControlledDenoiser:
     """What prepare_denoiser makes: alive from the first evaluation to the decoded picture."""
     embeds, pooled = (torch.empty(1, *shape, dtype=BFLOAT16) for shape in ((512, 4096), (768,)))
     text = TextConditioning(embeds, pooled, torch.zeros(512, 3, dtype=BFLOAT16))
     ids, control = image_ids(*x.shape[-2:], CUDA, BFLOAT16), pack(x.to(BFLOAT16))
     controlnet = ControlNet(networks.controlnet, text, ids, 3.5, control, mode=0, strength=0.45)
+    further = [controlnet.beside(control.clone(), 1, 0.45) for _ in range(controls - 1)]
     return ControlledDenoiser(
-        Transformer(networks.transformer, text, ids, 3.5), controlnet, stop=0.5, mu=1.15
+        Transformer(networks.transformer, text, ids, 3.5),
+        [WindowedControl(each, 0.5) for each in (controlnet, *further)],
+        mu=1.15,
     )
 
 
-def evaluation_peak(networks: NetworkPair, height: int, width: int) -> int:
+def evaluation_peak(networks: NetworkPair, height: int, width: int, controls: int = 1) -> int:
     """Of an evaluation with the ControlNet."""
     with mode(), torch.inference_mode(), CUDA, LiveBytes() as live:
         x = torch.empty(1, 16, height // 8, width // 8)
-        request(networks, x).velocity(x, 1.0)
+        request(networks, x, controls).velocity(x, 1.0)
     return live.peak
 
 
@@ -130,6 +134,15 @@ def test_an_evaluation_takes_the_planned_bytes(
     recounted = evaluation_peak(pair(arithmetic, compiled), height, width)
     planned = evaluation_bytes(height * width, arithmetic, compiled)
     assert recounted <= planned <= 1.15 * recounted
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+@pytest.mark.parametrize("arithmetic", Arithmetic)
+def test_further_controls_fit_into_the_planned_bytes(
+    arithmetic: Arithmetic, compiled: bool
+) -> None:
+    recounted = evaluation_peak(pair(arithmetic, compiled), 2048, 2048, CONTROLS_MAX)
+    assert recounted <= evaluation_bytes(2048**2, arithmetic, compiled)
 
 
 @cache

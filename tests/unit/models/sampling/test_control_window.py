@@ -1,4 +1,4 @@
-"""The rule of cn_stop: active iff sigma >= P(cn_stop), compared in float32."""
+"""The rule of cn_start and cn_stop: P(cn_stop) <= sigma <= P(cn_start), compared in float32."""
 
 from __future__ import annotations
 
@@ -31,6 +31,34 @@ def test_the_ends_of_the_control_window() -> None:
     sigmas = sigmas_for("simple", 20)
     assert [control_active(s, 0.0) for s in sigmas[:-1]] == [True] + [False] * 19
     assert all(control_active(s, 1.0) for s in sigmas)
+
+
+def test_a_tie_with_the_start_is_active() -> None:
+    half_time = sigmas_for("simple", 20)[10]
+    above = torch.nextafter(half_time, torch.tensor(1.0))
+    assert control_active(half_time, 1.0, cn_start=0.5)
+    assert control_active(half_time.double(), 0.5, cn_start=0.5)  # a window of one sigma
+    assert not control_active(above, 1.0, cn_start=0.5)
+
+
+@pytest.mark.parametrize("mu", [0.5, 1.15, 3.23])
+@pytest.mark.parametrize("steps", [4, 8, 20, 40])
+def test_windows_that_meet_leave_no_evaluation_out(mu: float, steps: int) -> None:
+    """The one at their common end is in both."""
+    sigmas = sigmas_for("simple", steps, mu)[:-1]
+    for part in (0.25, 0.5, 0.75):
+        before = [control_active(sigma, part, mu) for sigma in sigmas]
+        after = [control_active(sigma, 1.0, mu, part) for sigma in sigmas]
+        assert [first + second for first, second in zip(before, after, strict=True)] == [
+            2 if index == steps * part else 1 for index in range(steps)
+        ]
+
+
+def test_without_a_start_no_sigma_is_too_large() -> None:
+    for start in (0.0, -1.0):
+        assert control_active(1.5, 0.5, cn_start=start)
+    sigmas = sigmas_for("simple", 20)
+    assert [control_active(s, 1.0, cn_start=1.0) for s in sigmas] == [False] * 20 + [True]
 
 
 def test_percent_is_clamped_and_falls() -> None:
