@@ -77,8 +77,8 @@ def _no_long_list(value: object) -> object:
 Controls = Annotated[
     tuple[ControlBody, ...],
     Field(
-        min_length=1,
-        max_length=CONTROLS_MAX,
+        # Not min_length: pydantic would count the valid elements only.
+        json_schema_extra={"minItems": 1, "maxItems": CONTROLS_MAX},
         description="Several controls instead of the one of `cn_type`, `cn_strength`, `cn_start` "
         "and `cn_stop`, which must be left out. In a form: JSON text, with files named "
         "`controls[0].image`.",

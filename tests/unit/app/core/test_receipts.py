@@ -63,7 +63,7 @@ def facts(picture: StoredPicture, **more: Any) -> dict[str, Any]:
 def test_a_receipt_has_all_that_decided_the_pixels() -> None:
     of = record(control_map=CONTROL_MAP)
     first, second = of.outputs
-    assert receipt_of(of, "https://a.example/map") == {
+    assert receipt_of(of, ["https://a.example/map"]) == {
         "request_id": REQUEST_ID,
         "created_at": "2023-11-14T22:13:20.250Z",
         "ended_at": "2023-11-14T22:13:35.500Z",
@@ -76,8 +76,8 @@ def test_a_receipt_has_all_that_decided_the_pixels() -> None:
         "control_map": facts(CONTROL_MAP, url="https://a.example/map"),
         "outputs": [facts(first, seed="652889"), facts(second, seed="652890")],
     }
-    assert receipt_of(record(), None)["control_map"] is None
-    assert receipt_of(record(ended_at=None), None)["ended_at"] == "2023-11-14T22:13:20.250Z"
+    assert receipt_of(record(), [])["control_map"] is None
+    assert receipt_of(record(ended_at=None), [])["ended_at"] == "2023-11-14T22:13:20.250Z"
 
 
 def test_the_text_of_a_picture_is_the_single_request_that_makes_it(signer: ReceiptSigner) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from app.api.operations.keys import KeyOrder, TopUp
+from app.api.wire.fields import schema_of
 from app.api.wire.requests import (
     PICTURE_FIELDS,
     FluxControlNetBody,
@@ -149,13 +150,13 @@ def refusal(kind: Any, fields: dict[str, Any]) -> str:
     return refused.value.text
 
 
-def test_the_parameters_are_those_of_the_page_and_seven_of_ours() -> None:
+def test_the_parameters_are_those_of_the_page_and_eight_of_ours() -> None:
     assert list(FluxControlNetBody.model_fields) == [
         *("image", "prompt", "sampler", "scheduler", "seed", "base64", "cn_stop", "cn_strength"),
         *("cn_type", "custom_height", "custom_width", "guidance", "image_format", "quality"),
         *("samples", "steps", "use_input_img_dimension"),
         *("profile", "preview", "webhook_url", "control_image"),
-        *("cn_start", "canny_low", "canny_high"),
+        *("cn_start", "canny_low", "canny_high", "controls"),
     ]
     assert set(PreprocessBody.model_fields) == {"image", *OF_A_MAP}
     assert PICTURE_FIELDS == ("image", "control_image")
@@ -163,7 +164,7 @@ def test_the_parameters_are_those_of_the_page_and_seven_of_ours() -> None:
 
 def test_a_parameter_that_is_left_out_has_its_default() -> None:
     defaults = {name: parameter.default for name, parameter in PARAMETERS.items()}
-    assert body().model_dump() == {**BODY, **defaults}
+    assert body().model_dump() == {**BODY, **defaults, "controls": ()}
     of_a_map = {name: defaults[name] for name in OF_A_MAP}
     assert parse_body(PreprocessBody, {"image": "a"}).model_dump() == {"image": "a", **of_a_map}
 
@@ -187,7 +188,8 @@ def test_a_value_that_is_not_allowed_is_refused_with_what_is(name: str, sent: An
 
 @pytest.mark.parametrize("kind", [FluxControlNetBody, PreprocessBody])
 def test_the_document_has_type_range_and_default_of_each_parameter(kind: Any) -> None:
-    properties = kind.model_json_schema()["properties"]
+    properties = schema_of(kind)["properties"]
+    properties.pop("controls", None)  # test_controls.py
     for name, described in properties.items():
         expected = {**PARAMETERS, **REQUIRED}[name].schema
         ignored = {"title", "description", "pattern"}
@@ -197,7 +199,9 @@ def test_the_document_has_type_range_and_default_of_each_parameter(kind: Any) ->
 def test_the_document_needs_a_picture_of_either_kind() -> None:
     schema = FluxControlNetBody.model_json_schema()
     assert schema["required"] == ["prompt"]
-    assert schema["anyOf"] == [{"required": ["image"]}, {"required": ["control_image"]}]
+    either = [{"required": ["image"]}, {"required": ["control_image"]}]
+    each = {"required": ["controls"], "properties": {"controls": {"items": {"anyOf": either}}}}
+    assert schema["anyOf"] == [*either, each]
     assert PreprocessBody.model_json_schema()["required"] == ["image"]
 
 

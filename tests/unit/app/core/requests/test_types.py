@@ -75,7 +75,7 @@ def test_parameters_that_are_missing_have_the_defaults_of_the_body() -> None:
 
 def test_parameters_have_every_field_of_the_body() -> None:
     stored = set(GenerationParameters(only_map=True, **ADDED).to_dict())
-    pictures_and_webhook = {"image", "control_image", "webhook_url"}
+    pictures_and_webhook = {"image", "control_image", "webhook_url", "controls"}
     assert stored == set(FluxControlNetBody.model_fields) - pictures_and_webhook | {"only_map"}
 
 
