@@ -250,7 +250,7 @@ def upload_blob(sha256: str) -> str:
 
 
 def _indexed(name: str, index: int) -> str:
-    """The first blob of its kind has no index: version 0.1.0 has one of each kind."""
+    """The first blob of its kind has no index: older versions have one of each kind."""
     return f"{name}:{index}" if index else name
 
 

@@ -60,10 +60,10 @@ class RequestRecord:
     source: of the picture that decides the size of the result. further_sources: of the other
     pictures of a request with `controls`. width, height: of the result, in pixels. work: in work
     units. annotated: the blob `ID:control` has the control map, not the picture. annotations: the
-    same for each control of a request with `controls`, None before PREPARE, and when a worker of
-    version 0.1.0 ran it. error_status: for v1. inference_s: seconds in the model.
-    evaluations, controlled: how often the model and the ControlNet were evaluated. profile: the
-    speed profile that was used. predicted_s: the forecast, at the start, of the seconds to the end.
+    same for each control of a request with `controls`, None before PREPARE, and if an older
+    worker ran it. error_status: for v1. inference_s: seconds in the model. evaluations, controlled:
+    how often the model and the ControlNet were evaluated. profile: the speed profile that was used.
+    predicted_s: the forecast, at the start, of the seconds to the end.
     key_id: of the API key. price: credits for a work unit. cost: in credits, 0 until the size is
     known. remaining: credits of the key after the request had COMPLETED; None for a key without a
     budget. control_map: also None when the request asked for nothing else. further_maps: of the

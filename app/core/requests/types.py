@@ -21,15 +21,15 @@ ADDED_PARAMETERS: Mapping[str, Any] = {
     "canny_high": CANNY_HIGH,
     "controls": (),
 }
-"""Parameters that version 0.1.0 ignores although they change the picture, and their defaults. A
+"""Parameters that older versions ignore although they change the picture, and their defaults. A
 value is stored, signed and hashed only where it is not the default."""
 
 OF_ONE_CONTROL = ("cn_type", "cn_strength", "cn_start", "cn_stop")
 """Parameters that `controls` replaces."""
 
 _GUARD = "newer:"
-"""Prefix of `cn_type` in a record with such a parameter. A worker of version 0.1.0 does not know
-the type, so it fails the request instead of making another picture."""
+"""Prefix of `cn_type` in a record with such a parameter. An older worker does not know the
+type, so it fails the request instead of making another picture."""
 
 
 @dataclass(frozen=True, slots=True)
