@@ -48,7 +48,9 @@ def without_long_strings(
     replaced = shortened(fields) | dict.fromkeys(inline, placeholder)
     controls = replaced.get(CONTROLS)
     if isinstance(controls, list):
-        elements = list(controls)
+        elements = [
+            element.text(1) if isinstance(element, LongString) else element for element in controls
+        ]
         for index, element in enumerate(elements[:CONTROLS_MAX]):
             if isinstance(element, dict):
                 own = _long_base64(element)

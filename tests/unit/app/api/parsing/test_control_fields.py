@@ -92,6 +92,12 @@ def test_anything_else_is_left_as_it_is(controls: Any) -> None:
     assert without_long_strings({"controls": controls}, "base64") == ({"controls": controls}, {})
 
 
+def test_a_long_text_in_place_of_an_element_is_cut() -> None:
+    replaced, inline = without_long_strings({"controls": [LONG]}, "base64")
+    assert isinstance(replaced["controls"][0], str)
+    assert inline == {}
+
+
 def test_elements_beyond_the_most_are_not_looked_at() -> None:
     controls = [{"image": LONG}] * 5
     replaced, inline = without_long_strings({"controls": controls}, "base64")

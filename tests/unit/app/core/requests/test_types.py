@@ -44,7 +44,9 @@ def test_parameters_are_stored_as_by_the_version_before(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ADDED)
-def test_a_parameter_that_older_versions_ignore_keeps_them_from_making_the_picture(name: str) -> None:
+def test_a_parameter_that_older_versions_ignore_keeps_them_from_the_picture(
+    name: str,
+) -> None:
     params = GenerationParameters.from_json(PARAMS[:-1] + f', "{name}": {ADDED[name]}}}')
     assert params.cn_type == "canny"
     assert params.added() == {name: ADDED[name]}
