@@ -90,7 +90,7 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class GenerationSpec:
-    """One validated request: everything that decides the pixels except the control picture.
+    """One validated request: everything that decides the pixels except the control pictures.
 
     width, height: the size that is generated, multiples of 16 (geometry.generated_size).
     control, strength, start, stop: the control of a request that has one (see Control).
@@ -105,11 +105,7 @@ class GenerationSpec:
     width: int
     height: int
     strength: float = 0.45
-    start: float = 0.0
     stop: float = 0.5
-    controls: tuple[Control, ...] = ()
-    canny_low: int = CANNY_LOW
-    canny_high: int = CANNY_HIGH
     guidance: float = 3.5
     steps: int = 20
     sampler: str = "euler"
@@ -118,6 +114,10 @@ class GenerationSpec:
     samples: int = 1
     mu: float = DEFAULT_MU
     profile: str = "exact"
+    start: float = 0.0
+    controls: tuple[Control, ...] = ()
+    canny_low: int = CANNY_LOW
+    canny_high: int = CANNY_HIGH
 
     @property
     def all_controls(self) -> tuple[Control, ...]:

@@ -39,7 +39,8 @@ class TextConditioning:
 @dataclass(frozen=True, slots=True)
 class Residuals:
     """The ControlNet's residuals, added to the image tokens after the double and single
-    blocks of the transformer. Each list is shorter: consecutive blocks share a residual."""
+    blocks of the transformer. Each list is shorter, because consecutive blocks share a residual, or
+    empty."""
 
     double: list[Tensor]
     single: list[Tensor]
@@ -124,6 +125,12 @@ class ControlNet(_Conditioned):
         other._control = None
         return other
 
+    def _embedded_map(self) -> Tensor:
+        if self._control is not None:
+            return self._control
+        embedded: Tensor = self._network.controlnet_x_embedder(self._latents)
+        return embedded
+
     def _with_mode(self, text: Tensor, mode: int | None) -> Tensor:
         if mode is None:
             return text
@@ -134,11 +141,7 @@ class ControlNet(_Conditioned):
         """onto: the residuals of the controls before this one, which are added in place: a second
         set would take as much memory again."""
         network, text, embedding = self._network, self.text, self.embedding(sigma)
-        control = self._control
-        if control is None:
-            control = network.controlnet_x_embedder(self._latents)
-        hidden = network.x_embedder(tokens) + control
-        del control
+        hidden = network.x_embedder(tokens) + self._embedded_map()
         residuals = Residuals([], []) if onto is None else onto
         for blocks, layers, added in (
             (network.transformer_blocks, network.controlnet_blocks, residuals.double),
@@ -156,11 +159,10 @@ class ControlNet(_Conditioned):
                     image_rotary_emb=self.rotary,
                 )
                 # At once: the outputs of all blocks would take as much memory as the residuals.
-                residual = layer(hidden) * self._strength
                 if onto is None:
-                    added.append(residual)
+                    added.append(layer(hidden) * self._strength)
                 else:
-                    added[index] += residual
+                    added[index] += layer(hidden) * self._strength
         return residuals
 
 
