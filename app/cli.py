@@ -189,7 +189,7 @@ def _replay(arguments: argparse.Namespace, statement: Statement) -> int:
         raise ValueError("a key is needed: --key, or better API_KEY or API_KEY_FILE")
     all_same = True
     given = {"image": arguments.image, "control_image": arguments.map}
-    control = next(((name, file) for name, file in given.items() if file is not None), None)
+    control = next(((name, files) for name, files in given.items() if files), None)
     for same, line in replay(statement, control, Api(arguments.url, key)):
         all_same &= same
         print(line)

@@ -1,7 +1,7 @@
-"""The fetch job: downloads the picture behind a client's URL into the blob `ID:source`.
+"""The fetch job: downloads the pictures behind a client's URLs into the blobs `ID:source`.
 
 It is the only job that opens connections to hosts that clients name. It decodes nothing;
-worker.prepare validates the file.
+worker.prepare validates the files.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from app.core.egress.addresses import AllowList
+from app.core.egress.connections import Deadline
 from app.core.egress.fetch import fetch_image
 from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage
@@ -25,14 +26,23 @@ def fetch(request_id: str) -> DeferredWork | None:
 
 def _fetch(context: Runtime, record: RequestRecord, _execution: str) -> Callable[[], StageResult]:
     def download() -> StageResult:
-        assert record.source.url is not None
         settings = context.settings
         allow = AllowList.parse(settings.fetch_allow_hosts)
-        with name_field(record):
-            data = fetch_image(
-                record.source.url, allow, settings.max_image_bytes, settings.fetch_timeout_s
-            )
-        context.blobs.put(keys.source_blob(record.id), data, record.expires_at)
+        timeout_s = settings.fetch_timeout_s
+        deadline = Deadline(timeout_s)  # of all pictures together
+        for index, source in enumerate(record.sources):
+            if source.url is None or _is_own(context, source.url):
+                continue
+            with name_field(source.field):
+                data = fetch_image(
+                    source.url, allow, settings.max_image_bytes, timeout_s, deadline=deadline
+                )
+            context.blobs.put(keys.source_blob(record.id, index), data, record.expires_at)
         return StageResult()
 
     return download
+
+
+def _is_own(context: Runtime, url: str) -> bool:
+    """Whether PREPARE reads the picture from the blob store."""
+    return bool(context.links.own_output(url) or context.links.own_upload(url))

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def finish(request_id: str) -> None:
-    """RQ job: blobs `ID:pixels:i` -> blobs `ID:output:i`, the control map -> `ID:output:map`, and
+    """RQ job: blobs `ID:pixels:i` -> blobs `ID:output:i`, the control maps -> `ID:output:map`, and
     their description in the record."""
     if run_stage(request_id, Stage.FINISH, _finish):
         _after_completion(runtime(), request_id)
@@ -46,18 +46,22 @@ def _after_completion(context: Runtime, request_id: str) -> None:
 
 
 def _finish(context: Runtime, record: RequestRecord, _execution: str) -> FinishResult:
-    control_map = _control_map(context, record)
+    control_maps = _control_maps(context, record)
     if record.only_map:
-        if control_map is None:
+        if control_maps is None:
             raise GenerationFailed("Internal error: the control map was lost")
+        [control_map] = control_maps
         file = _store(context, record, "0", "png", control_map, encode(control_map, "png", 100))
         return FinishResult((file.with_seed(0),))
     _screen(context, record)
     outputs = tuple(_deliver(context, record, index) for index in range(record.params.samples))
-    if control_map is None:  # a gpu worker of an older version stored none
+    if control_maps is None:  # a gpu worker of an older version stored none
         return FinishResult(outputs)
-    data = map_file(context, record, control_map)
-    return FinishResult(outputs, _store(context, record, "map", "png", control_map, data))
+    first, *further = (
+        _deliver_map(context, record, index, control_map)
+        for index, control_map in enumerate(control_maps)
+    )
+    return FinishResult(outputs, first, tuple(further) or None)
 
 
 def _screen(context: Runtime, record: RequestRecord) -> None:
@@ -87,6 +91,13 @@ def _deliver(context: Runtime, record: RequestRecord, index: int) -> Output:
         data = embed(data, image_format, text, infotext(record, seed))
     file = _store(context, record, str(index), image_format, picture, data, pixels_sha256)
     return file.with_seed(seed)
+
+
+def _deliver_map(
+    context: Runtime, record: RequestRecord, index: int, control_map: Image.Image
+) -> StoredPicture:
+    data = map_file(context, record, index, control_map)
+    return _store(context, record, keys.map_name(index), "png", control_map, data)
 
 
 def _store(
@@ -120,10 +131,16 @@ def _picture(context: Runtime, record: RequestRecord, index: int) -> Image.Image
     return picture if target == generated else picture.crop(centred_box(generated, target))
 
 
-def _control_map(context: Runtime, record: RequestRecord) -> Image.Image | None:
-    """The ControlNet's input, padding included; None when it is lost."""
-    pixels = context.blobs.get(f"{record.id}:{'control' if record.annotated else 'map'}")
-    return None if pixels is None else Image.frombytes("RGB", _sizes(record)[1], pixels)
+def _control_maps(context: Runtime, record: RequestRecord) -> list[Image.Image] | None:
+    """The ControlNet's input for each control, padding included; None when one is lost."""
+    control_maps = []
+    for index, is_map in enumerate(record.are_maps or ()):
+        name = keys.control_blob if is_map else keys.map_blob
+        pixels = context.blobs.get(name(record.id, index))
+        if pixels is None:
+            return None
+        control_maps.append(Image.frombytes("RGB", _sizes(record)[1], pixels))
+    return control_maps or None
 
 
 def _sizes(record: RequestRecord) -> tuple[Size, Size]:

@@ -43,7 +43,7 @@ EXIT_DEVICE_LOST = 71
 
 
 def generate(request_id: str) -> DeferredWork | None:
-    """RQ job: blob `ID:control` -> blobs `ID:pixels:i`, blob `ID:map` (raw RGB, unless the map is
+    """RQ job: blobs `ID:control` -> blobs `ID:pixels:i`, blobs `ID:map` (raw RGB, unless the map is
     in `ID:control` already), and the measurements in the record.
 
     Returns the work that does not need the device; the gpu worker runs it during the next job.
@@ -82,25 +82,30 @@ def _on_device(
     if context.checkpoint is None:
         raise RuntimeError("the gpu worker has no checkpoint loaded")
     spec = spec_of(record, context.settings)
-    control = context.prefetch.control_picture(record.id)
-    if control is None:
+    are_maps = record.are_maps
+    if are_maps is None:
+        raise GenerationFailed(
+            "controls: a worker of an older version has prepared the request; please send it again"
+        )
+    blobs = context.prefetch.control_pictures(record.id, len(are_maps))
+    if blobs is None:
         raise GenerationFailed("Internal error: the control picture was lost")
-    picture = Image.frombytes("RGB", (spec.width, spec.height), control)
+    pictures = [Image.frombytes("RGB", (spec.width, spec.height), blob) for blob in blobs]
     context.background_thread.start(context.prefetch.load_next)
     predicted_s = context.throughput.read().to_end_s(spec.profile, record.work)
     progress = Progress(context, record, execution)
     resume_state = ResumeState(context, record, execution, _source(context.checkpoint, spec))
     try:
         if record.only_map:
-            return _map_only(context, record, picture)
+            return _map_only(context, record, pictures[0])
         with context.meter.working():
             generation = generate_pictures(
                 context.checkpoint,
                 spec,
-                picture,
+                pictures,
                 progress.on_step,
                 resume_state,
-                annotated=record.annotated,
+                annotated=are_maps,
                 on_prediction=progress.on_prediction,
             )
     except SystemExit:  # the grace period is over
@@ -127,8 +132,9 @@ def _store(
     assert context.checkpoint is not None
     progress.finish()
     resume_state.finish()
-    if not record.annotated:
-        _store_map(context, record, generation.control_map)
+    for index, is_map in enumerate(record.are_maps or ()):
+        if not is_map:
+            _store_map(context, record, index, generation.control_maps[index])
     return GenerateResult(
         inference_s=inference_s,
         evaluations=generation.evaluations,
@@ -145,18 +151,23 @@ def _map_only(
     """Run only the detector."""
     assert context.checkpoint is not None
     started = time.perf_counter()
-    control_map = make_control_map(context.checkpoint, record.params.cn_type, picture)
+    params = record.params
+    thresholds = params.canny_low, params.canny_high
+    control_map = make_control_map(context.checkpoint, params.cn_type, picture, *thresholds)
     seconds = time.perf_counter() - started
 
     def store() -> MapResult:
-        _store_map(context, record, control_map)
+        _store_map(context, record, 0, control_map)
         return MapResult(seconds)
 
     return store
 
 
-def _store_map(context: Runtime, record: RequestRecord, control_map: Image.Image) -> None:
-    context.blobs.put(keys.map_blob(record.id), control_map.tobytes(), record.expires_at)
+def _store_map(
+    context: Runtime, record: RequestRecord, index: int, control_map: Image.Image
+) -> None:
+    name = keys.map_blob(record.id, index)
+    context.blobs.put(name, control_map.tobytes(), record.expires_at)
 
 
 def _source(checkpoint: LoadedCheckpoint, spec: GenerationSpec) -> str:
@@ -178,7 +189,11 @@ def spec_of(record: RequestRecord, settings: Settings) -> GenerationSpec:
         width=width,
         height=height,
         strength=params.cn_strength,
+        start=params.cn_start,
         stop=params.cn_stop,
+        canny_low=params.canny_low,
+        canny_high=params.canny_high,
+        controls=params.controls,
         guidance=params.guidance,
         steps=params.steps,
         sampler=params.sampler,

@@ -1,4 +1,4 @@
-"""The name of the request field that holds the picture, for error texts."""
+"""The name of the request field that holds a picture, in error texts."""
 
 from __future__ import annotations
 
@@ -6,19 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.core.errors import ImageRejected
-from app.core.requests.record import RequestRecord
-
-
-def picture_field(record: RequestRecord) -> str:
-    """`image`, or `control_image` for a ready control map."""
-    return record.source.field
 
 
 @contextmanager
-def name_field(record: RequestRecord) -> Iterator[None]:
+def name_field(field: str) -> Iterator[None]:
     """A block whose ImageRejected errors name `image`: replace it by the field the client sent."""
     try:
         yield
     except ImageRejected as error:
-        field = picture_field(record)
         raise ImageRejected(error.text.replace("image:", f"{field}:", 1)) from error

@@ -67,17 +67,18 @@ def runtime() -> Runtime:
     redis = connect(settings.redis_url)
     blobs = open_blobs(settings.blob_url, redis)
     jobs = Jobs(redis, settings.request_ttl_s, settings.generate_timeout_s)
+    requests = RequestStore(redis, settings.request_ttl_s)
     return Runtime(
         settings=settings,
         redis=redis,
-        requests=RequestStore(redis, settings.request_ttl_s),
+        requests=requests,
         blobs=blobs,
         jobs=jobs,
         links=LinkSigner(redis),
         receipts=ReceiptSigner(redis),
         throughput=ThroughputMeter(redis),
         generation_times=GenerationTimes(redis, settings),
-        prefetch=Prefetch(blobs, jobs),
+        prefetch=Prefetch(requests, blobs, jobs),
         background_thread=BackgroundThread(),
         meter=Meter(),
         outbox=Outbox(redis),

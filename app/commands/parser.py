@@ -97,8 +97,16 @@ def make_parser() -> argparse.ArgumentParser:
     again = actions.add_parser("replay", help="make it again and compare")
     again.add_argument("file", type=Path, help="a receipt as JSON, or a picture")
     control = again.add_mutually_exclusive_group()
-    control.add_argument("--image", type=Path, help="the control picture; else the linked map")
-    control.add_argument("--map", type=Path, help="the ready map, sent as control_image")
+    each = "; with several controls once for each"
+    control.add_argument(
+        "--image",
+        type=Path,
+        action="append",
+        help=f"the control picture; else the linked map{each}, or once for all",
+    )
+    control.add_argument(
+        "--map", type=Path, action="append", help=f"the ready map, sent as control_image{each}"
+    )
     again.add_argument("--url", default="http://127.0.0.1:8000")
     again.add_argument("--key", help="an API key; better in API_KEY or API_KEY_FILE")
     return parser

@@ -10,7 +10,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 from app.commands.receipt_files import Statement
 
-Control = tuple[str, Path]
-"""The name of a parameter and the file that it is to hold."""
+Control = tuple[str, Sequence[Path]]
+"""The name of a parameter and the file that it is to hold, or one for each control."""
 
 _POLL_S = 0.2
 _COMPARED = ("checkpoint", "weights", "device", "dtype", "mu", "sigmas_sha256", "versions")
@@ -69,29 +69,41 @@ def _reason(error: urllib.error.HTTPError) -> str:
 
 def body_of(statement: Statement, control: Control | None) -> dict[str, Any]:
     """The request that the statement is about; its control is the file given as a parameter
-    (`image` or `control_image`), else the map it links.
+    (`image` or `control_image`), else the map it links. A request with `controls` has a file or a
+    map for each of them, or one `image` for all.
 
-    Raises ValueError when there is neither, or no prompt.
+    Raises ValueError when there is neither, when their number is wrong, and for no prompt.
     """
     content = statement.content
     body = dict(content["parameters"])
     if "prompt" not in body:
         raise ValueError("its prompt was too long to be kept in the picture; use the receipt")
-    if control is not None:
-        field, file = control
-        return {**body, field: base64.b64encode(file.read_bytes()).decode()}
+    controls = body.get("controls", ())
+    if control is None:
+        pictures = [control_map["url"] for control_map in _linked_maps(content)]
+        custom = {"custom_width": content["width"], "custom_height": content["height"]}
+        body |= {"use_input_img_dimension": False, **custom}
+        field = "control_image"
+    else:
+        field, files = control
+        pictures = [base64.b64encode(file.read_bytes()).decode() for file in files]
+    if not controls or (field == "image" and len(pictures) == 1):
+        if len(pictures) > 1:
+            raise ValueError("it has one control, so it needs one file")
+        return {**body, field: pictures[0]}
+    if len(pictures) != len(controls):
+        raise ValueError(f"it has {len(controls)} controls, and each one needs its own file")
+    own = [{**of, field: picture} for of, picture in zip(controls, pictures, strict=True)]
+    return {**body, "controls": own}
+
+
+def _linked_maps(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     control_map = content.get("control_map")
     if not control_map:
         raise ValueError(
             "it links no control map; name its picture with --image, or its map with --map"
         )
-    return {
-        **body,
-        "control_image": control_map["url"],
-        "use_input_img_dimension": False,
-        "custom_width": content["width"],
-        "custom_height": content["height"],
-    }
+    return list(content.get("control_maps") or [control_map])
 
 
 def replay(statement: Statement, control: Control | None, api: Api) -> Iterator[tuple[bool, str]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from app.core.requests.record import RequestRecord
 from app.core.requests.types import GenerationParameters
+from models.spec import CANNY_HIGH, CANNY_LOW, Control
 
 # The names that image tools know. A sampler without one keeps its own name.
 _SAMPLERS = {
@@ -46,6 +47,8 @@ _SCHEDULES = {
     "ddim_uniform": "DDIM",
 }
 
+_CANNY = CANNY_LOW, CANNY_HIGH
+
 
 def infotext(record: RequestRecord, seed: int) -> str:
     """The text for the picture with this seed. `CFG scale` is 1, because a distilled model runs
@@ -61,19 +64,25 @@ def infotext(record: RequestRecord, seed: int) -> str:
         "Seed": seed,
         "Size": f"{record.width}x{record.height}",
         "Model": record.provenance and record.provenance.checkpoint,
-        "ControlNet 0": _controlnet(params),
+        **{
+            f"ControlNet {index}": _controlnet(params, control)
+            for index, control in enumerate(params.all_controls)
+        },
     }
     pairs = [f"{name}: {_quoted(value)}" for name, value in values.items() if value is not None]
     return f"{params.prompt.strip()}\n{', '.join(pairs)}"
 
 
-def _controlnet(params: GenerationParameters) -> str | None:
+def _controlnet(params: GenerationParameters, control: Control) -> str | None:
     """None when the ControlNet did not run."""
-    if not params.cn_strength:
+    if not control.strength:
         return None
+    thresholds = ""
+    if control.type == "canny" and (params.canny_low, params.canny_high) != _CANNY:
+        thresholds = f"Threshold A: {params.canny_low}, Threshold B: {params.canny_high}, "
     return (
-        f"Module: {params.cn_type}, Weight: {_number(params.cn_strength)}, "
-        f"Guidance Start: 0, Guidance End: {_number(params.cn_stop)}"
+        f"Module: {control.type}, Weight: {_number(control.strength)}, {thresholds}"
+        f"Guidance Start: {_number(control.start)}, Guidance End: {_number(control.stop)}"
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis import Redis
@@ -75,11 +75,14 @@ def picture_text(
 def _parameters(record: RequestRecord) -> dict[str, Any]:
     """The parameters that decide the bytes of a picture, by their names on the wire."""
     params = record.params
-    return {
-        "prompt": params.prompt,
+    control = {
         "cn_type": params.cn_type,
         "cn_strength": params.cn_strength,
         "cn_stop": params.cn_stop,
+    }
+    return {
+        "prompt": params.prompt,
+        **({} if params.controls else control),
         "guidance": params.guidance,
         "steps": params.steps,
         "sampler": params.sampler,
@@ -92,6 +95,7 @@ def _parameters(record: RequestRecord) -> dict[str, Any]:
         "custom_width": params.custom_width,
         "custom_height": params.custom_height,
         "profile": record.profile,
+        **params.added(),
     }
 
 
@@ -99,11 +103,15 @@ def _signed(signer: ReceiptSigner, content: dict[str, Any]) -> str:
     return json.dumps({**content, "signature": signer.sign(content)}, sort_keys=True)
 
 
-def receipt_of(record: RequestRecord, map_link: str | None) -> dict[str, Any]:
-    """The receipt of a COMPLETED request with pictures, without its signature. map_link: the signed
-    link to its control map; None without one."""
+def receipt_of(record: RequestRecord, map_links: Sequence[str]) -> dict[str, Any]:
+    """The receipt of a COMPLETED request with pictures, without its signature. map_links: the
+    signed links to its control maps."""
     assert record.provenance is not None
-    control_map = record.control_map
+    control_maps = [
+        {**_facts(control_map), "url": link}
+        for control_map, link in zip(record.control_maps, map_links, strict=True)
+    ]
+    several = {"control_maps": control_maps} if record.params.controls else {}
     return {
         "request_id": record.id,
         "created_at": rfc3339(record.created_at),
@@ -114,7 +122,8 @@ def receipt_of(record: RequestRecord, map_link: str | None) -> dict[str, Any]:
         "evaluations": record.evaluations,
         "controlled": record.controlled,
         **record.provenance.to_dict(),
-        "control_map": control_map and {**_facts(control_map), "url": map_link},
+        "control_map": control_maps[0] if control_maps else None,
+        **several,
         "outputs": [{**_facts(output), "seed": str(output.seed)} for output in record.outputs],
     }
 

@@ -187,7 +187,7 @@ def _stub(running: Installation) -> ModuleType:
 
     def work(context: Runtime, record: RequestRecord, execution: str) -> Callable[[], StageResult]:
         expires_at = record.expires_at
-        assert context.prefetch.control_picture(record.id) is not None
+        assert context.prefetch.control_pictures(record.id, 1) is not None
         answers = f"{record.id}:answers:{execution}:0"
         context.blobs.put(answers, b"answers", expires_at)
         saved_work = SavedWork("stub", chunks=((answers, 1),))

@@ -12,6 +12,7 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
@@ -57,7 +58,7 @@ class Stub:
         self,
         _loaded: Any,
         spec: GenerationSpec,
-        control: Image.Image,
+        pictures: Sequence[Image.Image],
         on_step: OnStep,
         store: ResumeStore,
         **_more: Any,
@@ -66,7 +67,7 @@ class Stub:
         for index in range(spec.samples):
             finished = store.finished_image(index)
             images.append(finished or self._image(spec, index, on_step, store))
-        return Generation(tuple(images), (control,), spec.profile)
+        return Generation(tuple(images), tuple(pictures), spec.profile)
 
     def _image(
         self, spec: GenerationSpec, index: int, on_step: OnStep, store: ResumeStore

@@ -14,6 +14,7 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -92,7 +93,7 @@ class Stub:
         self,
         _loaded: Any,
         spec: GenerationSpec,
-        control: Image.Image,
+        pictures: Sequence[Image.Image],
         on_step: OnStep,
         store: ResumeStore | None = None,
         **_more: Any,
@@ -104,7 +105,7 @@ class Stub:
         self._marks.mark(RETURNED)
         if store is not None:
             store.after_image(0, self._image)
-        return Generation((self._image,), (control,), spec.profile)
+        return Generation((self._image,), tuple(pictures), spec.profile)
 
 
 def stub_checkpoint(_settings: Settings) -> SimpleNamespace:

@@ -16,6 +16,7 @@ from pathlib import PurePosixPath
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from app.api.wire.fields import schema_of
 from app.api.wire.requests import FluxControlNetBody
 from app.core.errors import NotFound
 from app.core.settings import Settings
@@ -88,7 +89,7 @@ def _contents(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, byte
 def _form(settings: Settings) -> bytes:
     """form.json: the schema of the body, as /openapi.json (which may be closed) has it, and what
     the page needs to estimate a price: evaluations of each sampler at the fewest and most steps."""
-    schema = FluxControlNetBody.model_json_schema()
+    schema = schema_of(FluxControlNetBody)
     steps = schema["properties"]["steps"]
     evaluations = {
         sampler: [

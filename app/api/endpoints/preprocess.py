@@ -32,7 +32,7 @@ async def make_control_map(
     submission: PreprocessDep,
     key: IdempotencyKey,
 ) -> Response:
-    """Make a control map and answer with it; canny and tile need no gpu."""
+    """Make a control map and answer with it; only depth and pose need a gpu."""
     request_id = await run_in_threadpool(submit_once, services, caller, submission.take(), key)
     release_body(request)
     return await answer_at_the_end(request, services, request_id, _answer, returns=key is not None)

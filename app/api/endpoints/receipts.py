@@ -34,8 +34,7 @@ async def request_receipt(
     origin = public_origin(request, settings)
     if record.status is not Status.COMPLETED or record.provenance is None:
         raise NotFound(f"Request {record.id} has no receipt; only a COMPLETED picture has one")
-    control_map = record.control_map
-    link = file_link(links, record, control_map.file_name, origin) if control_map else None
-    receipt = receipt_of(record, link)
+    map_links = [file_link(links, record, of.file_name, origin) for of in record.control_maps]
+    receipt = receipt_of(record, map_links)
     signature = {"algorithm": ALGORITHM, "value": signer.sign(receipt)}
     return JSONResponse({"receipt": receipt, "signature": signature})

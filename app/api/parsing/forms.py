@@ -7,6 +7,7 @@ decides.
 from __future__ import annotations
 
 import codecs
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import Request
@@ -15,12 +16,16 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 
+from app.api.parsing.control_fields import CONTROLS, is_picture, with_controls
 from app.api.parsing.form_parts import WholeForm, without_coding
+from app.api.parsing.json_body import read_value
 from app.api.parsing.json_scan import LongString
-from app.api.wire.requests import PICTURE_FIELDS, FluxControlNetBody
+from app.api.wire.requests import FluxControlNetBody
 from app.core.errors import InvalidRequest
+from models.spec import CONTROLS_MAX
 
 _MAX_PARTS = 64
+_CHUNK = 65_536  # bytes of `controls` that are read at a time
 _SHORT = 32_768  # bytes; a longer text is a LongString
 _FILE_TYPES = ("image/", "application/octet-stream")
 
@@ -56,7 +61,9 @@ async def _parts_of(form: FormData) -> tuple[dict[str, Any], dict[str, bytes]]:
             fields[name] = value
         elif value.filename == "" and not value.size:
             continue  # a browser sends an empty file input like this
-        elif name in PICTURE_FIELDS:
+        elif name == CONTROLS and value.filename is None:
+            fields[name] = await _controls_of(value)
+        elif is_picture(name):
             data = await value.read()
             data = await run_in_threadpool(without_coding, name, value.headers, data)
             if not _is_file(value, data):
@@ -70,7 +77,21 @@ async def _parts_of(form: FormData) -> tuple[dict[str, Any], dict[str, bytes]]:
         elif name in FluxControlNetBody.model_fields:
             raise InvalidRequest(f"{name}: a file is not allowed; only image may be one")
     # A file wins over a text field of the same name.
-    return fields | dict.fromkeys(uploads, "a file"), uploads
+    return with_controls(fields | dict.fromkeys(uploads, "a file")), uploads
+
+
+async def _controls_of(part: UploadFile) -> Any:
+    """The value of the part `controls`, which is JSON; "" if it is empty."""
+    if not part.size:
+        return ""
+    return await read_value(_chunks(part), CONTROLS, f"a list of 1 to {CONTROLS_MAX} objects")
+
+
+async def _chunks(part: UploadFile) -> AsyncIterator[bytes]:
+    if "content-transfer-encoding" in part.headers:
+        yield without_coding(CONTROLS, part.headers, await part.read())
+    while chunk := await part.read(_CHUNK):
+        yield chunk
 
 
 def _is_file(part: UploadFile, data: bytes) -> bool:

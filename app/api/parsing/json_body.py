@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import Request
@@ -20,22 +21,28 @@ _MAX_DIGITS = 500
 async def read_json(request: Request) -> dict[str, Any]:
     """The fields of a body, parsed as it arrives; long strings are LongString. Raises
     InvalidRequest if it is not a JSON object."""
-    scan = JsonScan(_MAX_CHARACTERS, _MAX_MARKS)
-    try:
-        async for chunk in request.stream():
-            scan.feed(chunk)
-        fields = scan.value(parse_constant=_refuse_constant, parse_int=_integer)
-    except TooMuchJson:
-        raise InvalidRequest(
-            "body: too many values; a JSON object of the parameters is needed"
-        ) from None
-    except UnicodeDecodeError:
-        raise InvalidRequest("body: not valid JSON; its text must be UTF-8") from None
-    except (ValueError, RecursionError):
-        raise InvalidRequest("body: not valid JSON; a JSON object is needed") from None
+    fields = await read_value(request.stream(), "body", "a JSON object")
     if not isinstance(fields, dict):
         raise InvalidRequest("body: a JSON object is needed")
     return fields
+
+
+async def read_value(chunks: AsyncIterator[bytes], name: str, needed: str) -> Any:
+    """A JSON value, parsed as it arrives; long strings are LongString. Raises InvalidRequest with
+    the name of the value and what is needed."""
+    scan = JsonScan(_MAX_CHARACTERS, _MAX_MARKS)
+    try:
+        async for chunk in chunks:
+            scan.feed(chunk)
+        return scan.value(parse_constant=_refuse_constant, parse_int=_integer)
+    except TooMuchJson:
+        raise InvalidRequest(
+            f"{name}: too many values; {needed} of the parameters is needed"
+        ) from None
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"{name}: not valid JSON; its text must be UTF-8") from None
+    except (ValueError, RecursionError):
+        raise InvalidRequest(f"{name}: not valid JSON; {needed} is needed") from None
 
 
 def shortened(fields: dict[str, Any]) -> dict[str, Any]:

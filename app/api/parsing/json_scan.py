@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _WINDOW = 32_768  # characters
+_DEPTH = 3  # of `image` in an element of a list in the body
 _ESCAPE = 6  # characters of the longest escape: a backslash, u and four digits
 
 
@@ -79,7 +80,8 @@ class JsonScan:
 
     def value(self, **options: Any) -> Any:
         """The value of the whole text, by json.loads with `options`. Long strings are LongString in
-        an object and in lists directly below it. Raises like `feed`, and RecursionError."""
+        objects and lists, down to three of them inside each other. Raises like `feed`, and
+        RecursionError."""
         text = self._unread + self._decoder.decode(b"", final=True)
         self._unread = ""
         self._keep(text)
@@ -119,15 +121,19 @@ class JsonScan:
         # json.loads of one window decodes its escapes and refuses control characters.
         self._cut.append(json.loads(f'"{window}"').encode("utf-8", "surrogatepass"))
 
-    def _restored(self, value: Any) -> Any:
+    def _restored(self, value: Any, depth: int = _DEPTH) -> Any:
+        if isinstance(value, str):
+            return self._string(value)
+        if not depth:
+            return value
         if isinstance(value, dict):
-            return {name: self._string(item) for name, item in value.items()}
+            return {name: self._restored(item, depth - 1) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._restored(item, depth - 1) for item in value]
         return value
 
-    def _string(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self._string(item) if isinstance(item, str) else item for item in value]
-        if not isinstance(value, str) or self._mark not in value:
+    def _string(self, value: str) -> str | LongString:
+        if self._mark not in value:
             return value
         head, _, rest = value.partition(self._mark)
         index, _, tail = rest.partition(";")

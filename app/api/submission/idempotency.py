@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Header
 
@@ -18,6 +18,7 @@ from app.core.accounts.api_keys import Key
 from app.core.errors import Conflict, InvalidRequest
 from app.core.requests.idempotency import Use
 from app.core.requests.store import IdempotencyKeyTaken
+from app.core.requests.types import ADDED_PARAMETERS
 from app.core.telemetry.logs import note
 
 _KEY = re.compile("[!-~]{1,255}")
@@ -91,16 +92,33 @@ def _digest(submission: Submission) -> str:
     steps, which no picture has. Whether a long picture is in the body or in `inline` makes no
     difference."""
     fields = submission.body.model_dump()
-    if submission.inline is None:
-        digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
-    else:
-        fields[submission.field] = _MARK
-        before, _, after = json.dumps(fields, sort_keys=True).partition(_MARK)
-        digest = hashlib.sha256(before.encode())
-        for start in range(0, len(submission.inline), _PIECE):  # json.dumps holds the GIL
-            text = submission.inline[start : start + _PIECE].decode("ascii")
-            digest.update(json.dumps(text)[1:-1].encode())
-        digest.update(after.encode())
-    if submission.upload is not None:
-        digest.update(hashlib.sha256(submission.upload).digest())
+    for name, default in ADDED_PARAMETERS.items():  # so that old and new versions agree
+        if fields[name] == default:
+            del fields[name]
+    inline = {of.field: of.inline for of in submission.pictures if of.inline is not None}
+    for field in inline:
+        part, key = _place(fields, field)
+        part[key] = _MARK + field + _MARK
+    # Texts and the names of inline pictures by turns.
+    texts = json.dumps(fields, sort_keys=True).split(_MARK)
+    digest = hashlib.sha256()
+    for index, text in enumerate(texts):
+        if index % 2 == 0:
+            digest.update(text.encode())
+            continue
+        base64 = inline[text]
+        for start in range(0, len(base64), _PIECE):  # json.dumps holds the GIL
+            piece = base64[start : start + _PIECE].decode("ascii")
+            digest.update(json.dumps(piece)[1:-1].encode())
+    for picture in submission.pictures:
+        if picture.upload is not None:
+            digest.update(hashlib.sha256(picture.upload).digest())
     return digest.hexdigest()
+
+
+def _place(fields: dict[str, Any], field: str) -> tuple[dict[str, Any], str]:
+    """The object and the key of a parameter such as `controls[0].image`."""
+    if not field.startswith("controls["):
+        return fields, field
+    index, _, key = field.removeprefix("controls[").partition("].")
+    return fields["controls"][int(index)], key

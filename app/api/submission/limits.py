@@ -7,6 +7,7 @@ time (worker/prepare.py).
 from __future__ import annotations
 
 from app.api.deps import Services
+from app.api.submission.pictures import SentPicture
 from app.api.submission.pricing import input_size
 from app.api.wire.requests import FluxControlNetBody
 from app.core.errors import InvalidRequest
@@ -25,20 +26,18 @@ def check_size(services: Services, body: FluxControlNetBody) -> None:
         )
 
 
-def check_time(
-    services: Services, body: FluxControlNetBody, upload: bytes | None, inline: bytes | None
-) -> None:
-    """Raises InvalidRequest for a request that cannot end within its time limit. upload, inline:
-    as in Submission."""
+def check_time(services: Services, body: FluxControlNetBody, picture: SentPicture) -> None:
+    """Raises InvalidRequest for a request that cannot end within its time limit. picture: the one
+    that may decide the size."""
     estimate = services.generation_times.estimate(body.parameters(seed=body.seed, only_map=False))
     if estimate.in_time((MAX_SIDE, MAX_SIDE)):
         return  # the usual case, which needs no look at the picture
     if body.use_input_img_dimension:
-        picture = input_size(body, upload, inline, services)
-        if picture is None:
+        input_pixels = input_size(picture, services)
+        if input_pixels is None:
             return
         allowed = services.jobs.allowed_pixels(services.settings.max_pixels)
-        size = fit_within(picture, MAX_SIDE, allowed)
+        size = fit_within(input_pixels, MAX_SIDE, allowed)
     else:
         size = body.custom_width, body.custom_height
     if not estimate.in_time(size):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.api.deps import Services
+from app.api.submission.pictures import SentPicture
 from app.api.wire.requests import FluxControlNetBody
 from app.core.accounts.api_keys import Key
 from app.core.accounts.credits import cost_of
@@ -15,8 +16,8 @@ from app.core.images.header_size import size_of, size_of_base64
 from app.core.redis import keys
 from app.core.requests.record import RequestRecord
 from app.core.requests.store import Account
-from models.evaluations import evaluations_of
-from models.geometry import MAX_SIDE, Size, fit_within, work_units
+from app.core.requests.work import work_of
+from models.geometry import MAX_SIDE, Size, fit_within
 
 _UNKNOWN: Size = (1024, 1024)
 """The assumed size of a result whose picture is on another server: the default size."""
@@ -25,44 +26,36 @@ _UNKNOWN: Size = (1024, 1024)
 def account_of(
     key: Key,
     body: FluxControlNetBody,
-    upload: bytes | None,
+    picture: SentPicture,
     services: Services,
     *,
-    inline: bytes | None = None,
     only_map: bool = False,
 ) -> Account:
     """The account that pays for a request and the amount to reserve; a control map alone is free.
-    upload, inline: as in Submission."""
-    price = services.settings.credits_per_work_unit
+    picture: the one that may decide the size."""
+    settings = services.settings
     reserved = 0
     if key.budgeted and not only_map:
-        evaluations = evaluations_of(body.sampler, body.scheduler, body.steps)
-        size = _size(body, upload, inline, services)
-        reserved = cost_of(work_units(size, evaluations, body.samples), price)
-    return Account(key.id, price, reserved, key.concurrency)
+        params = body.parameters(seed=body.seed, only_map=False)
+        work = work_of(params, _size(body, picture, services), settings.checkpoint)
+        reserved = cost_of(work, settings.credits_per_work_unit)
+    return Account(key.id, settings.credits_per_work_unit, reserved, key.concurrency)
 
 
-def _size(
-    body: FluxControlNetBody, upload: bytes | None, inline: bytes | None, services: Services
-) -> Size:
+def _size(body: FluxControlNetBody, picture: SentPicture, services: Services) -> Size:
     if not body.use_input_img_dimension:
         return body.custom_width, body.custom_height
-    size = input_size(body, upload, inline, services)
+    size = input_size(picture, services)
     return fit_within(size or _UNKNOWN, MAX_SIDE, services.settings.max_pixels)
 
 
-def input_size(
-    body: FluxControlNetBody, upload: bytes | None, inline: bytes | None, services: Services
-) -> Size | None:
-    """The size of the picture of a request; None for one that is on another server."""
-    text = body.control_image or body.image
-    if upload is not None:
-        return size_of(upload)
-    if inline is not None:
-        return size_of_base64(inline)
-    if "://" in text[:16]:
-        return _size_behind(text, services)
-    return size_of_base64(text)
+def input_size(picture: SentPicture, services: Services) -> Size | None:
+    """The size of a picture; None for one that is on another server."""
+    if picture.upload is not None:
+        return size_of(picture.upload)
+    if picture.inline is not None:
+        return size_of_base64(picture.inline)
+    return _size_behind(picture.text, services) if picture.by_url else size_of_base64(picture.text)
 
 
 def _size_behind(url: str, services: Services) -> Size | None:

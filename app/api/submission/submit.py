@@ -13,33 +13,34 @@ from redis.exceptions import RedisError
 
 from app.api.auth import Submitter
 from app.api.deps import Services, ServicesDep
+from app.api.parsing.control_fields import without_long_strings
 from app.api.parsing.forms import read_form
-from app.api.parsing.json_body import read_json, shortened
+from app.api.parsing.json_body import read_json
 from app.api.parsing.json_scan import LongString
 from app.api.parsing.media_type import media_type_of
 from app.api.submission.limits import check_size, check_time
+from app.api.submission.pictures import (
+    SentPicture,
+    check_picture,
+    drop_pictures,
+    first_stage,
+    picture_fields,
+    pictures_of,
+    store_pictures,
+)
 from app.api.submission.pricing import account_of
 from app.api.submission.webhook import webhook_of
 from app.api.wire.requests import (
-    PICTURE_FIELDS,
     FluxControlNetBody,
     PreprocessBody,
     parse_body,
     without_empty,
 )
 from app.core.accounts.api_keys import Key
-from app.core.egress.urls import MAX_LENGTH as URL_MAX
-from app.core.errors import (
-    BlobsUnavailable,
-    InsufficientCredits,
-    InvalidContentType,
-    InvalidRequest,
-)
-from app.core.images.data_uri import decoded_size
-from app.core.redis import keys
+from app.core.errors import BlobsUnavailable, InsufficientCredits, InvalidContentType
 from app.core.requests.record import Stage
 from app.core.requests.store import IdempotencyGuard, IdempotencyKeyTaken
-from app.core.requests.types import Source, SourceKind, WebhookTarget
+from app.core.requests.types import WebhookTarget
 from app.core.telemetry.logs import note
 
 log = logging.getLogger(__name__)
@@ -50,35 +51,15 @@ _RANDOM_SEEDS = 999_999_999_999_999  # the range from which the hosted service d
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A valid body. upload: the bytes of its picture if that came as a file. inline: its picture as
-    base64 if that is long; the body has _ELSEWHERE instead. only_map: the client wants the control
-    map alone; the body's parameters of a picture are defaults then.
+    """A valid body. pictures: those it needs, the one that decides the size of the result first.
+    only_map: the client wants the control map alone; the body's parameters of a picture are
+    defaults then.
     """
 
     body: FluxControlNetBody
-    upload: bytes | None
-    inline: bytes | None = None
+    pictures: tuple[SentPicture, ...]
     webhook: WebhookTarget | None = None
     only_map: bool = False
-
-    @property
-    def field(self) -> str:
-        """The parameter that holds the picture."""
-        return "control_image" if self.body.control_image else "image"
-
-    @property
-    def picture(self) -> str:
-        """The value of that parameter: a URL or base64. Not to be read when there is an upload."""
-        return self.body.control_image or self.body.image
-
-    @property
-    def encoded(self) -> bytes:
-        """The picture as base64, if it is neither a file nor a URL."""
-        return self.picture.encode() if self.inline is None else self.inline
-
-    @property
-    def by_url(self) -> bool:
-        return "://" in self.picture[:16]
 
 
 class PendingSubmission:
@@ -100,11 +81,10 @@ async def read_submission(
     """Parse and validate, after the check of the key and its limits. Raises errors of status 400,
     401, 406, 413, 415, 429 and 503."""
     fields, uploads, inline = await _read_fields(request, services)
-    body = parse_body(FluxControlNetBody, fields)
-    field = "control_image" if body.control_image else "image"
+    body = parse_body(FluxControlNetBody, fields, services.settings.checkpoint)
     webhook = webhook_of(request, services.settings, body.webhook_url, caller)
-    inline_picture = await _joined(inline.get(field))
-    return PendingSubmission(Submission(body, uploads.get(field), inline_picture, webhook))
+    pictures = await _pictures_of(body, uploads, inline)
+    return PendingSubmission(Submission(body, pictures, webhook))
 
 
 async def read_preprocess(
@@ -114,13 +94,13 @@ async def read_preprocess(
 ) -> PendingSubmission:
     """read_submission() for a body that asks for a control map."""
     fields, uploads, inline = await _read_fields(request, services)
-    map_body = parse_body(PreprocessBody, fields)
+    map_body = parse_body(PreprocessBody, fields, services.settings.checkpoint)
     # A map has neither seed nor steps, but all requests have the same record.
     body = FluxControlNetBody.model_construct(
         **map_body.model_dump(), prompt="", seed=0, image_format="png", steps=0
     )
-    inline_picture = await _joined(inline.get("image"))
-    return PendingSubmission(Submission(body, uploads.get("image"), inline_picture, only_map=True))
+    pictures = await _pictures_of(body, uploads, inline)
+    return PendingSubmission(Submission(body, pictures, only_map=True))
 
 
 async def _read_fields(
@@ -136,17 +116,21 @@ async def _read_fields(
         fields = without_empty(fields)
     else:
         raise InvalidContentType
-    inline = {
-        name: value
-        for name, value in fields.items()
-        if name in PICTURE_FIELDS and isinstance(value, LongString) and value.may_be_base64
+    fields, inline = without_long_strings(fields, _ELSEWHERE)
+    return fields, uploads, inline
+
+
+async def _pictures_of(
+    body: FluxControlNetBody, uploads: dict[str, bytes], inline: dict[str, LongString]
+) -> tuple[SentPicture, ...]:
+    """Joins long base64 in a thread: that copies the whole text, and bytes.join releases the
+    GIL."""
+    joined = {
+        name: await run_in_threadpool(text.to_bytes)
+        for name, text in inline.items()
+        if name in picture_fields(body) and name not in uploads
     }
-    return shortened(fields) | dict.fromkeys(inline, _ELSEWHERE), uploads, inline
-
-
-async def _joined(text: LongString | None) -> bytes | None:
-    """Joins in a thread: it copies the whole text, and bytes.join releases the GIL."""
-    return None if text is None else await run_in_threadpool(text.to_bytes)
+    return pictures_of(body, uploads, joined)
 
 
 SubmissionDep = Annotated[PendingSubmission, Depends(read_submission)]
@@ -167,11 +151,13 @@ def submit(
     the owner's waiting pictures hold too many bytes; InsufficientCredits, RedisError,
     BlobsUnavailable and IdempotencyKeyTaken.
     """
-    _check_picture(services, submission)
+    pictures = submission.pictures
+    for picture in pictures:
+        check_picture(services, picture)
     if not submission.body.use_input_img_dimension:
         check_size(services, submission.body)
     if not submission.only_map:
-        check_time(services, submission.body, submission.upload, submission.inline)
+        check_time(services, submission.body, pictures[0])
     request_id = request_id or secrets.token_hex(16)
     note(request_id=request_id)
     seed = submission.body.seed
@@ -179,16 +165,12 @@ def submit(
         seed = secrets.randbelow(_RANDOM_SEEDS)
     params = submission.body.parameters(seed=seed, only_map=submission.only_map)
     account = account_of(
-        caller,
-        submission.body,
-        submission.upload,
-        services,
-        inline=submission.inline,
-        only_map=submission.only_map,
+        caller, submission.body, pictures[0], services, only_map=submission.only_map
     )
     expires_at = services.requests.expiry()
-    source = _store_source(services, caller.name, request_id, submission, expires_at)
-    stage = _first_stage(services, source)
+    store_pictures(services, caller.name, request_id, pictures, expires_at)
+    source, *further_sources = (picture.source for picture in pictures)
+    stage = first_stage(services, pictures)
     try:
         services.requests.submit(
             request_id,
@@ -200,25 +182,18 @@ def submit(
             account=account,
             guard=guard or IdempotencyGuard(),
             stage=stage,
+            further_sources=further_sources,
         )
         _enqueue(services, request_id, stage, published=guard is not None)
     except (InsufficientCredits, IdempotencyKeyTaken):
-        _drop_source(services, caller.name, request_id)
+        drop_pictures(services, caller.name, request_id, len(pictures))
         raise
     except (RedisError, BlobsUnavailable):
         # No client knows this id yet. A full Redis needs the memory of the picture at once.
         services.requests.forget(request_id)
-        _drop_source(services, caller.name, request_id)
+        drop_pictures(services, caller.name, request_id, len(pictures))
         raise
     return request_id
-
-
-def _first_stage(services: Services, source: Source) -> Stage:
-    """FETCH for a picture on another server. PREPARE reads stored pictures itself."""
-    url = source.url
-    if url is None or services.links.own_output(url) or services.links.own_upload(url):
-        return Stage.PREPARE
-    return Stage.FETCH
 
 
 def _enqueue(services: Services, request_id: str, stage: Stage, *, published: bool) -> None:
@@ -230,43 +205,3 @@ def _enqueue(services: Services, request_id: str, stage: Stage, *, published: bo
         if not published:
             raise
         log.warning("request %s: not queued, left to the next sweep: %s", request_id, error)
-
-
-def _check_picture(services: Services, submission: Submission) -> None:
-    """Raises InvalidRequest for a URL that is too long and for a file that is too large, before the
-    picture is stored."""
-    most = services.settings.max_image_bytes
-    if submission.upload is not None:
-        size = len(submission.upload)
-    elif submission.by_url:
-        if len(submission.picture) > URL_MAX:
-            raise InvalidRequest(f"{submission.field}: a URL has at most {URL_MAX} characters")
-        return
-    else:
-        size = len(submission.encoded) * 3 // 4  # upper bound
-        if size > most:
-            size = decoded_size(submission.encoded)
-    if size > most:
-        raise InvalidRequest(f"{submission.field}: {size} bytes; at most {most} are allowed")
-
-
-def _store_source(
-    services: Services, owner: str, request_id: str, submission: Submission, expires_at: float
-) -> Source:
-    """Stores the bytes of the picture in a blob, so that the record stays small."""
-    if submission.upload is None and submission.by_url:
-        return Source(submission.field, SourceKind.URL, submission.picture)
-    kind = SourceKind.BASE64 if submission.upload is None else SourceKind.FILE
-    data = submission.encoded if submission.upload is None else submission.upload
-    services.sources.hold(owner, request_id, len(data), expires_at)
-    try:
-        services.blobs.put(keys.source_blob(request_id), data, expires_at)
-    except (RedisError, BlobsUnavailable):
-        _drop_source(services, owner, request_id)
-        raise
-    return Source(submission.field, kind)
-
-
-def _drop_source(services: Services, owner: str, request_id: str) -> None:
-    services.blobs.delete(keys.source_blob(request_id))
-    services.sources.release(owner, request_id)

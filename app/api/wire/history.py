@@ -11,6 +11,7 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
+from app.api.wire.fields import schema_of
 from app.api.wire.requests import FluxControlNetBody
 from app.core.clock import rfc3339
 from app.core.history.base import MODEL, HistoryRow, RowStatus
@@ -162,7 +163,7 @@ def models_list() -> Models:
                 "name": "FLUX ControlNet",
                 "description": "FLUX.1-dev with a Union ControlNet: canny, depth, pose and tile.",
                 "endpoints": [f"/v1/{MODEL}", f"/v2/{MODEL}"],
-                "parameters": FluxControlNetBody.model_json_schema(),
+                "parameters": schema_of(FluxControlNetBody),
             }
         ]
     }

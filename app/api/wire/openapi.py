@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from app.api.wire.fields import schema_of
 from app.api.wire.requests import PICTURE_FIELDS, FluxControlNetBody, PreprocessBody
 from app.api.wire.responses import EncodedPictures, ErrorResponse
 from app.core.storage.uploads import KINDS
@@ -111,7 +112,7 @@ MAP: Responses = {
 
 def json_body(kind: type[BaseModel]) -> dict[str, Any]:
     """For openapi_extra: the body of an endpoint that does not let FastAPI parse it."""
-    content = {"application/json": {"schema": kind.model_json_schema()}}
+    content = {"application/json": {"schema": schema_of(kind)}}
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -148,14 +149,18 @@ def _body(kind: type[BaseModel]) -> dict[str, Any]:
     return {
         "required": True,
         "content": {
-            "application/json": {"schema": kind.model_json_schema()},
+            "application/json": {"schema": schema_of(kind)},
             "multipart/form-data": {"schema": _form_schema(kind)},
         },
     }
 
 
 def _form_schema(kind: type[BaseModel]) -> dict[str, Any]:
-    schema = kind.model_json_schema()
+    schema = schema_of(kind)
     picture = {**_BINARY["schema"], "minLength": 1, "description": "The picture as a file."}
     files = {name: picture for name in PICTURE_FIELDS if name in schema["properties"]}
-    return {**schema, "properties": {**schema["properties"], **files}}
+    properties = {**schema["properties"], **files}
+    if "controls" in properties:
+        text = {"type": "string", "contentMediaType": "application/json"}
+        properties["controls"] = text | {"description": properties["controls"]["description"]}
+    return {**schema, "properties": properties}

@@ -4,28 +4,21 @@ aliases and error texts.
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from typing import Annotated, Any, TypeVar
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from app.api.wire.controls import OWN_PICTURES, Controls, all_have_pictures, window_faults
+from app.api.wire.faults import not_served, sentence_of
+from app.api.wire.fields import ControlType, Integer, Level, Number, Side, Text, one_of, schema_of
 from app.core.errors import InvalidRequest
 from app.core.images.file_kinds import READ
-from app.core.requests.types import GenerationParameters
+from app.core.requests.types import OF_ONE_CONTROL, GenerationParameters
 from app.core.webhooks.message import URL_MAX as WEBHOOK_MAX
-from models.geometry import MAX_SIDE, MIN_SIDE
 from models.spec import (
-    CONTROL_NAMES,
+    CANNY_HIGH,
+    CANNY_LOW,
     PROFILE_NAMES,
     SAMPLER_ALIASES,
     SAMPLER_NAMES,
@@ -42,50 +35,19 @@ _WEBHOOK = (
     r"(:(80|443|8080|8443))?(/[!-~]*)?$"
 )
 
-_SURROGATE = "lone_surrogate"
-
 PICTURE_FIELDS = ("image", "control_image")
 """Fields that may be files in a form."""
-
-
-def _no_boolean(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("a number is needed, not a boolean")
-    return value
 
 
 def _canonical_sampler(value: object) -> object:
     return SAMPLER_ALIASES.get(value, value) if isinstance(value, str) else value
 
 
-def _no_surrogates(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            surrogate = value[error.start]
-            raise PydanticCustomError(_SURROGATE, f"\\u{ord(surrogate):04x}") from None
-    return value
-
-
-def _one_of(names: tuple[str, ...]) -> FieldInfo:
-    """A string of a fixed set, which the OpenAPI document and the error text list."""
-    pattern = "^(" + "|".join(names) + ")$"
-    info: FieldInfo = Field(pattern=pattern, json_schema_extra={"enum": list(names)})
-    return info
-
-
-Integer = Annotated[int, BeforeValidator(_no_boolean)]
-Number = Annotated[float, BeforeValidator(_no_boolean)]
-Text = Annotated[str, BeforeValidator(_no_surrogates)]
-Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE), BeforeValidator(_no_boolean)]
-ControlType = Annotated[str, _one_of(CONTROL_NAMES)]
-
-
 def _either_picture(schema: dict[str, Any]) -> None:
-    """`control_image` makes `image` optional, which pydantic cannot express."""
+    """`control_image` and `controls` make `image` optional, which pydantic cannot express."""
     schema["required"].remove("image")
-    schema["anyOf"] = [{"required": ["image"]}, {"required": ["control_image"]}]
+    pictures = [{"required": ["image"]}, {"required": ["control_image"]}]
+    schema["anyOf"] = [*pictures, OWN_PICTURES]
 
 
 class FluxControlNetBody(BaseModel):
@@ -103,10 +65,10 @@ class FluxControlNetBody(BaseModel):
     prompt: Text = Field(
         min_length=1, max_length=PROMPT_MAX, pattern=r"\S", description="What to paint."
     )
-    sampler: Annotated[str, _one_of(SAMPLER_NAMES), BeforeValidator(_canonical_sampler)] = Field(
+    sampler: Annotated[str, one_of(SAMPLER_NAMES), BeforeValidator(_canonical_sampler)] = Field(
         "euler", description="Method of a step."
     )
-    scheduler: Annotated[str, _one_of(SCHEDULE_NAMES)] = Field(
+    scheduler: Annotated[str, one_of(SCHEDULE_NAMES)] = Field(
         "simple", description="Noise levels that the steps visit."
     )
     seed: Integer = Field(-1, ge=-1, le=SEED_MAX, description="-1 draws one and reports it.")
@@ -118,7 +80,9 @@ class FluxControlNetBody(BaseModel):
         0.45, ge=0, le=2, description="Weight of the control map; 0 leaves it out."
     )
     cn_type: ControlType = Field(
-        "pose", description="Kind of control map: depth, edges, limbs, or the picture itself."
+        "pose",
+        description="Kind of control map: depth, edges, limbs, or the picture itself, also "
+        "blurred, in gray or of low quality.",
     )
     custom_height: Side = Field(
         1024, description="Height of the result if `use_input_img_dimension` is false."
@@ -129,7 +93,7 @@ class FluxControlNetBody(BaseModel):
     guidance: Number = Field(
         3.5, ge=1, le=15, description="How closely the picture follows the prompt."
     )
-    image_format: Annotated[str, _one_of(("jpeg", "png", "webp"))] = Field(
+    image_format: Annotated[str, one_of(("jpeg", "png", "webp"))] = Field(
         "jpeg", description="File format of the result."
     )
     quality: Integer = Field(
@@ -143,7 +107,7 @@ class FluxControlNetBody(BaseModel):
         True, description="The result has the size of the input, not the custom size."
     )
     # "" when left out. With None as the default the schema would allow null.
-    profile: Annotated[str, _one_of(PROFILE_NAMES)] = Field(
+    profile: Annotated[str, one_of(PROFILE_NAMES)] = Field(
         default_factory=str, description="Speed profile; the server's own when left out."
     )
     preview: bool = Field(False, description="Events of steps carry a small picture.")
@@ -159,11 +123,19 @@ class FluxControlNetBody(BaseModel):
         min_length=1,
         description="A ready control map, in any form of `image`; `image` is not read then.",
     )
+    cn_start: Number = Field(
+        0.0, ge=0, le=1, description="Share of the steps before which there is no control."
+    )
+    canny_low: Level = Field(CANNY_LOW, description="Threshold above which edges go on.")
+    canny_high: Level = Field(CANNY_HIGH, description="Threshold above which edges begin.")
+    controls: Controls = Field(default_factory=tuple)
 
     @model_validator(mode="before")
     @classmethod
     def _image_is_not_read(cls, fields: Any) -> Any:
-        if isinstance(fields, dict) and "control_image" in fields:
+        if not isinstance(fields, dict):
+            return fields
+        if "control_image" in fields or all_have_pictures(fields.get("controls")):
             return {**fields, "image": "not read"}
         return fields
 
@@ -178,6 +150,10 @@ class FluxControlNetBody(BaseModel):
             cn_stop=self.cn_stop,
             cn_strength=self.cn_strength,
             cn_type=self.cn_type,
+            cn_start=self.cn_start,
+            canny_low=self.canny_low,
+            canny_high=self.canny_high,
+            controls=tuple(control.parameters() for control in self.controls),
             custom_height=self.custom_height,
             custom_width=self.custom_width,
             guidance=self.guidance,
@@ -207,18 +183,52 @@ class PreprocessBody(BaseModel):
     custom_height: Side = 1024
     custom_width: Side = 1024
     use_input_img_dimension: bool = True
+    canny_low: Level = CANNY_LOW
+    canny_high: Level = CANNY_HIGH
 
 
 Body = TypeVar("Body", FluxControlNetBody, PreprocessBody)
 
 
-def parse_body(kind: type[Body], fields: dict[str, Any]) -> Body:
-    """The validated body. Raises InvalidRequest: `field: the fault; the allowed values`."""
+def parse_body(kind: type[Body], fields: dict[str, Any], checkpoint: str = "demo") -> Body:
+    """The validated body. checkpoint: the served one. Raises InvalidRequest: `field: the fault; the
+    allowed values`."""
     try:
-        return kind.model_validate(without_null(kind, fields))
+        body = kind.model_validate(without_null(kind, fields))
     except ValidationError as error:
-        sentences = [_sentence(detail) for detail in error.errors()]
+        sentences = [sentence_of(detail, _schema(), checkpoint) for detail in error.errors()]
         raise InvalidRequest("; ".join(sentences)) from None
+    if contradictions := _contradictions(body, checkpoint):
+        raise InvalidRequest("; ".join(contradictions))
+    return body
+
+
+def _contradictions(body: FluxControlNetBody | PreprocessBody, checkpoint: str) -> list[str]:
+    """Sentences about valid values that do not go together, or not with the checkpoint."""
+    types = {"cn_type": body.cn_type}
+    sentences = []
+    if isinstance(body, FluxControlNetBody):
+        if body.controls:
+            types = {f"controls[{at}].type": of.type for at, of in enumerate(body.controls)}
+            sentences += [
+                f"{name}: is not allowed with controls"
+                for name in (*OF_ONE_CONTROL, "control_image")
+                if name in body.model_fields_set
+            ]
+            sentences += window_faults(body.controls)
+        elif body.cn_start > body.cn_stop:
+            sentences.append(
+                f"cn_start: {body.cn_start:g} is not allowed; allowed is a number from 0 to "
+                f"cn_stop, which is {body.cn_stop:g}"
+            )
+    refusals = (not_served(name, control, checkpoint) for name, control in types.items())
+    sentences += [refusal for refusal in refusals if refusal is not None]
+    if body.canny_low > body.canny_high:
+        sentences.append(
+            f"canny_low: {body.canny_low} is not allowed; allowed is an integer from 0 to "
+            f"canny_high, which is {body.canny_high}"
+        )
+    return sentences
 
 
 def without_null(kind: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
@@ -247,47 +257,8 @@ def _is_required(kind: type[BaseModel], name: str) -> bool:
     return name in kind.model_fields and kind.model_fields[name].is_required()
 
 
-def _sentence(detail: Any) -> str:
-    name = str(detail["loc"][0])
-    if detail["type"] == _SURROGATE:
-        return (
-            f"{name}: {detail['msg']} is not allowed without its other half, which makes a "
-            "character of it; a string of Unicode characters is needed"
-        )
-    if detail["type"] == "missing":
-        return f"{name}: is missing; {_allowed(name)}"
-    value = detail["input"]
-    if isinstance(value, str) and not value.strip():
-        return f"{name}: is empty; {_allowed(name)}"
-    return f"{name}: {_shown(value)} is not allowed; {_allowed(name)}"
-
-
-def _shown(value: object) -> str:
-    """A value as it was sent, cut short. Lists and objects only by kind: they may be long, or too
-    deep for json.dumps."""
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, dict):
-        return "an object"
-    shown = json.dumps(value[:60] if isinstance(value, str) else value)
-    return shown if len(shown) <= 60 else shown[:57] + "..."
-
-
 @cache
-def _properties() -> dict[str, Any]:
-    """The schema. Cached: generating it takes longer than the rest of an error response."""
-    return dict(FluxControlNetBody.model_json_schema()["properties"])
-
-
-def _allowed(name: str) -> str:
-    """The allowed values of a parameter in words, from its schema."""
-    schema = _properties()[name]
-    if "enum" in schema:
-        return "allowed are " + ", ".join(schema["enum"])
-    if schema["type"] == "boolean":
-        return "allowed are true and false"
-    if schema["type"] == "string":
-        longest = f" of at most {schema['maxLength']} characters" if "maxLength" in schema else ""
-        return "a non-empty string is needed" + longest
-    kind = "an integer" if schema["type"] == "integer" else "a number"
-    return f"allowed is {kind} from {schema['minimum']} to {schema['maximum']}"
+def _schema() -> dict[str, Any]:
+    """The schema of all parameters. Cached: generating it takes longer than the rest of an error
+    response."""
+    return schema_of(FluxControlNetBody)

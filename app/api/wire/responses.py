@@ -90,7 +90,8 @@ class Timings(TypedDict):
 
 
 class ResultResponse(TypedDict):
-    """output: a link, or base64 (a list when there are several pictures) if it was asked for."""
+    """output: a link, or base64 (a list when there are several pictures) if it was asked for.
+    control_maps: for a request with `controls`, in their order; control_map is the first."""
 
     status: Literal[Status.COMPLETED]
     error: None
@@ -102,6 +103,7 @@ class ResultResponse(TypedDict):
     timings: Timings
     metrics: Metrics
     control_map: NotRequired[ControlMap]
+    control_maps: NotRequired[list[ControlMap]]
 
 
 class ReceiptMap(TypedDict):
@@ -123,7 +125,8 @@ class ReceiptPicture(TypedDict):
 
 
 class Receipt(TypedDict):
-    """Everything that decided the pixels. sigmas_sha256: of little-endian float32."""
+    """Everything that decided the pixels. sigmas_sha256: of little-endian float32. control_maps:
+    for a request with `controls`."""
 
     request_id: str
     created_at: str
@@ -141,6 +144,7 @@ class Receipt(TypedDict):
     sigmas_sha256: str
     versions: dict[str, str]
     control_map: ReceiptMap | None
+    control_maps: NotRequired[list[ReceiptMap]]
     outputs: list[ReceiptPicture]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 
 from app.api.wire.responses import (
+    ControlMap,
     FailedResponse,
     Metrics,
     PollFailed,
@@ -20,6 +21,7 @@ from app.core.queueing.forecast import Forecast
 from app.core.redis import keys
 from app.core.requests.outputs import picture_body
 from app.core.requests.record import RequestRecord, Status
+from app.core.requests.types import StoredPicture
 from app.core.storage.base import Blobs
 from app.core.storage.links import LinkSigner, output_path
 
@@ -114,17 +116,25 @@ def result_body(
         "timings": {"inference": record.inference_s},
         "metrics": metrics(record),
     }
-    control_map = record.control_map
-    if control_map is not None:
-        body["control_map"] = {
-            "url": file_link(links, record, control_map.file_name, origin),
-            "content_type": control_map.content_type,
-            "file_name": control_map.file_name,
-            "file_size": control_map.file_size,
-            "width": control_map.width,
-            "height": control_map.height,
-        }
+    control_maps = [_map_body(links, record, of, origin) for of in record.control_maps]
+    if control_maps:
+        body["control_map"] = control_maps[0]
+        if record.params.controls:
+            body["control_maps"] = control_maps
     return body
+
+
+def _map_body(
+    links: LinkSigner, record: RequestRecord, control_map: StoredPicture, origin: str
+) -> ControlMap:
+    return {
+        "url": file_link(links, record, control_map.file_name, origin),
+        "content_type": control_map.content_type,
+        "file_name": control_map.file_name,
+        "file_size": control_map.file_size,
+        "width": control_map.width,
+        "height": control_map.height,
+    }
 
 
 def metrics(record: RequestRecord) -> Metrics:

@@ -25,15 +25,23 @@ _EARLY_END = "peer closed connection"  # prefix of h11's error for a truncated b
 
 
 def fetch_image(
-    url: str, allow: AllowList, max_bytes: int, timeout_s: float, resolve: Resolve = resolve
+    url: str,
+    allow: AllowList,
+    max_bytes: int,
+    timeout_s: float,
+    resolve: Resolve = resolve,
+    *,
+    deadline: Deadline | None = None,
 ) -> bytes:
     """The bytes behind an http(s) URL.
+
+    deadline: Deadline(timeout_s) of several downloads together; by default this one has its own.
 
     Raises ImageRejected if the URL is not allowed or unreachable, for an HTTP error, for more than
     max_bytes, after timeout_s in all, and for a truncated body or one that is clearly not a picture
     (app/core/egress/fetched_body.py).
     """
-    backend = GuardedBackend(allow, Deadline(timeout_s), resolve)
+    backend = GuardedBackend(allow, deadline or Deadline(timeout_s), resolve)
     with httpcore.ConnectionPool(network_backend=backend) as pool:
         for _ in range(_MAX_REDIRECTS + 1):
             try:

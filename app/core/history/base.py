@@ -34,7 +34,7 @@ class HistoryRow:
 
     output: the index of the picture, from 0. status: COMPLETED or FAILED, or PENDING for a request
     that is listed but not stored. cost: credits of the whole request, in each of its rows. inputs:
-    the parameters, texts cut to TEXT_MAX; `image` is a URL without its query, which may hold
+    the parameters, texts cut to TEXT_MAX; a picture is a URL without its query, which may hold
     secrets, or the kind of the source in parentheses. picture: stored as `made`. Times are Unix
     seconds.
     """
@@ -133,7 +133,7 @@ def _row(record: RequestRecord, index: int, picture: Output | None) -> HistoryRo
         expires_at=record.expires_at,
         cost=record.cost if record.status is Status.COMPLETED else 0.0,
         error=record.error if record.status is Status.FAILED else None,
-        inputs={record.source.field: _image(record.source), **_inputs(record)},
+        inputs=_inputs(record),
         picture=picture,
         inference_s=record.inference_s,
         queue_s=record.queue_s,
@@ -144,9 +144,25 @@ def _row(record: RequestRecord, index: int, picture: Output | None) -> HistoryRo
 
 
 def _inputs(record: RequestRecord) -> dict[str, Any]:
-    return {
+    inputs: dict[str, Any] = {
         name: value[:TEXT_MAX] if isinstance(value, str) else value
         for name, value in record.params.to_body().items()
+    }
+    pictures = {source.field: _image(source) for source in record.sources}
+    controls = [
+        {**control, **_of_element(pictures, f"controls[{index}].")}
+        for index, control in enumerate(inputs.pop("controls", ()))
+    ]
+    of_request = {name: of for name, of in pictures.items() if not name.startswith("controls[")}
+    return {**of_request, **inputs, **({"controls": controls} if controls else {})}
+
+
+def _of_element(pictures: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """The pictures of one element of `controls`, by their names in it."""
+    return {
+        name.removeprefix(prefix): picture
+        for name, picture in pictures.items()
+        if name.startswith(prefix)
     }
 
 

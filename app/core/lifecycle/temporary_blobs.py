@@ -6,16 +6,17 @@ from app.core.redis import keys
 from app.core.requests.record import Status
 from app.core.requests.store import RequestStore
 from app.core.storage.base import Blobs
-from models.spec import SAMPLES_MAX
+from models.spec import CONTROLS_MAX, SAMPLES_MAX
 
 
 def delete_temporary_blobs(requests: RequestStore, blobs: Blobs, request_id: str) -> None:
     """Delete the temporary blobs of an ended request; finished pictures stay."""
     record = requests.get(request_id)
+    controls = range(CONTROLS_MAX if record is None else len(record.params.all_controls))
     names = [
-        keys.source_blob(request_id),
-        keys.control_blob(request_id),
-        keys.map_blob(request_id),
+        *(keys.source_blob(request_id, index) for index in controls),
+        *(keys.control_blob(request_id, index) for index in controls),
+        *(keys.map_blob(request_id, index) for index in controls),
         *(keys.pixels_blob(request_id, index) for index in range(SAMPLES_MAX)),
     ]
     if record is not None:
@@ -23,6 +24,6 @@ def delete_temporary_blobs(requests: RequestStore, blobs: Blobs, request_id: str
         if record.status is Status.FAILED:  # perhaps while its pictures were written
             names += [
                 *(keys.output_blob(request_id, index) for index in range(SAMPLES_MAX)),
-                keys.output_blob(request_id, "map"),
+                *(keys.output_blob(request_id, keys.map_name(index)) for index in controls),
             ]
     blobs.delete(*names)

@@ -23,9 +23,16 @@ from app.core.queueing.workers import live_workers
 from app.core.redis.keys import evaluation_seconds
 from app.core.requests.record import RequestRecord
 from app.core.requests.types import GenerationParameters
+from app.core.requests.work import work_of
 from app.core.settings import Settings
-from models.evaluations import adaptive, evaluations_of, least_seconds, relative_cost
-from models.geometry import MIN_SIDE, Size, generated_size, largest_of_shape, work_units
+from models.evaluations import (
+    adaptive,
+    control_factor,
+    evaluations_of,
+    least_seconds,
+    relative_cost,
+)
+from models.geometry import MIN_SIDE, Size, generated_size, largest_of_shape
 from models.spec import CHECKPOINT_NAMES, PROFILE_NAMES, STEPS_MIN
 
 _FRESH_S = 0.5
@@ -59,7 +66,8 @@ class GenerationTimes:
         params = record.params
         # With turbo, the skipped evaluations count too.
         evaluations = evaluations_of(params.sampler, params.scheduler, params.steps)
-        cost = evaluations * params.samples * relative_cost(checkpoint, size)
+        factor = control_factor(checkpoint, params.all_controls)
+        cost = evaluations * params.samples * relative_cost(checkpoint, size) * factor
         self._measure(
             keys=[evaluation_seconds(checkpoint, record.profile)],
             args=[record.inference_s / cost, _RISE, _FORGET_S],
@@ -114,8 +122,7 @@ class TimeEstimate:
     def refusal(self, size: Size) -> str:
         """The public sentence for a size that is not in time."""
         params, seconds = self.params, self.seconds(size)
-        evaluations = evaluations_of(params.sampler, params.scheduler, params.steps)
-        work = work_units(size, evaluations, params.samples)
+        work = work_of(params, size, self.checkpoint)
         largest = self._largest(size)
         return (
             f"steps: {params.steps} steps of {params.sampler} at {size[0]}x{size[1]} with samples "
@@ -152,4 +159,5 @@ class TimeEstimate:
 
     def _seconds(self, size: Size, steps: int, samples: int) -> float:
         evaluations = evaluations_of(self.params.sampler, self.params.scheduler, steps) * samples
-        return self.evaluation_s * evaluations * relative_cost(self.checkpoint, size)
+        factor = control_factor(self.checkpoint, self.params.all_controls)
+        return self.evaluation_s * evaluations * relative_cost(self.checkpoint, size) * factor

@@ -209,19 +209,24 @@ def upload_sizes(owner: str) -> str:
 # Names of blobs.
 
 
-def source_blob(request_id: str) -> str:
-    """The picture file that came with a request."""
-    return f"{request_id}:source"
+def source_blob(request_id: str, source: int = 0) -> str:
+    """A picture file that came with a request, by the index of its source."""
+    return _indexed(f"{request_id}:source", source)
 
 
-def control_blob(request_id: str) -> str:
-    """RGB bytes of the control picture at the generated size."""
-    return f"{request_id}:control"
+def control_blob(request_id: str, control: int = 0) -> str:
+    """RGB bytes of a control picture at the generated size, by the index of its control."""
+    return _indexed(f"{request_id}:control", control)
 
 
-def map_blob(request_id: str) -> str:
-    """RGB bytes of the control map at the generated size."""
-    return f"{request_id}:map"
+def map_blob(request_id: str, control: int = 0) -> str:
+    """RGB bytes of a control map at the generated size, by the index of its control."""
+    return _indexed(f"{request_id}:map", control)
+
+
+def map_name(control: int = 0) -> str:
+    """The name of the file of a control map, without its suffix and in output_blob."""
+    return f"map-{control}" if control else "map"
 
 
 def pixels_blob(request_id: str, index: int) -> str:
@@ -230,7 +235,7 @@ def pixels_blob(request_id: str, index: int) -> str:
 
 
 def output_blob(request_id: str, name: str | int) -> str:
-    """A finished file: a picture by its index, or the control map."""
+    """A finished file: a picture by its index, or a control map by map_name."""
     return f"{request_id}:output:{name}"
 
 
@@ -242,6 +247,11 @@ def answers_blob(request_id: str, execution: str, chunk: int) -> str:
 def upload_blob(sha256: str) -> str:
     """An uploaded picture file."""
     return f"upload:{sha256}"
+
+
+def _indexed(name: str, index: int) -> str:
+    """The first blob of its kind has no index: older versions have one of each kind."""
+    return f"{name}:{index}" if index else name
 
 
 _LUA_CONSTANTS = {

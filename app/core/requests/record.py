@@ -5,6 +5,7 @@ Owns the meaning of the hash `req:ID`. Changes nothing: app/core/requests/store.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -56,13 +57,17 @@ class Stage(IntEnum):
 class RequestRecord:
     """A request as it was when read. Times are Unix seconds; None means not yet.
 
-    width, height: of the result, in pixels. work: in work units. annotated: the blob `ID:control`
-    has the control map, not the picture. error_status: for v1. inference_s: seconds in the model.
-    evaluations, controlled: how often the model and the ControlNet were evaluated. profile: the
-    speed profile that was used. predicted_s: the forecast, at the start, of the seconds to the end.
+    source: of the picture that decides the size of the result. further_sources: of the other
+    pictures of a request with `controls`. width, height: of the result, in pixels. work: in work
+    units. annotated: the blob `ID:control` has the control map, not the picture. annotations: the
+    same for each control of a request with `controls`, None before PREPARE, and if an older
+    worker ran it. error_status: for v1. inference_s: seconds in the model. evaluations, controlled:
+    how often the model and the ControlNet were evaluated. profile: the speed profile that was used.
+    predicted_s: the forecast, at the start, of the seconds to the end.
     key_id: of the API key. price: credits for a work unit. cost: in credits, 0 until the size is
     known. remaining: credits of the key after the request had COMPLETED; None for a key without a
-    budget. control_map: also None when the request asked for nothing else.
+    budget. control_map: also None when the request asked for nothing else. further_maps: of the
+    controls after the first.
     """
 
     id: str
@@ -97,6 +102,9 @@ class RequestRecord:
     remaining: float | None = None
     control_map: StoredPicture | None = None
     provenance: Provenance | None = None
+    further_sources: tuple[Source, ...] = ()
+    annotations: tuple[bool, ...] | None = None
+    further_maps: tuple[StoredPicture, ...] = ()
 
     @property
     def only_map(self) -> bool:
@@ -104,9 +112,31 @@ class RequestRecord:
         return self.params.only_map
 
     @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where all pictures of the request come from."""
+        return (self.source, *self.further_sources)
+
+    def source_of(self, control: int) -> int:
+        """The index in `sources` of the picture of a control: its own one, or the request's."""
+        own = f"controls[{control}]."
+        indices = (at for at, of in enumerate(self.sources) if of.field.startswith(own))
+        return next(indices, 0)
+
+    @property
+    def are_maps(self) -> tuple[bool, ...] | None:
+        """For each control whether its blob `ID:control` has the map, not the picture. None when
+        PREPARE has not made them."""
+        return self.annotations if self.params.controls else (self.annotated,)
+
+    @property
+    def control_maps(self) -> tuple[StoredPicture, ...]:
+        """The maps of all controls; empty when there are none."""
+        return (self.control_map, *self.further_maps) if self.control_map else ()
+
+    @property
     def pictures(self) -> tuple[StoredPicture, ...]:
-        """Every file that the request has made, the control map last."""
-        return (*self.outputs, self.control_map) if self.control_map else self.outputs
+        """Every file that the request has made, the control maps last."""
+        return (*self.outputs, *self.control_maps)
 
     @property
     def queue_s(self) -> float:
@@ -174,4 +204,7 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
         remaining=None if remaining is None else to_credits(remaining),
         control_map=parsed("control_map", StoredPicture.from_json),
         provenance=parsed("made_with", Provenance.from_json),
+        further_sources=parsed("further_sources", Source.list_from_json) or (),
+        annotations=parsed("annotations", lambda text: tuple(json.loads(text))),
+        further_maps=parsed("further_maps", StoredPicture.list_from_json) or (),
     )

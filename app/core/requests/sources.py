@@ -1,9 +1,9 @@
 """The quota of picture bytes that wait to be prepared, by owner.
 
-A picture counts from before it is stored until its request has been prepared or has ended; the Lua
-scripts of those transitions release it (app/core/lua/fragments/sources.lua). The sum is stored
-beside the entries. When it would exceed the quota, entries are checked against the records: those
-whose requests have expired, were lost or are at a later stage are dropped. Stores no picture.
+The pictures of a request count from before they are stored until it has been prepared or has ended;
+the Lua scripts of those transitions release them (app/core/lua/fragments/sources.lua). The sum is
+stored beside the entries. When it would exceed the quota, entries are checked against the records:
+those whose requests have expired, were lost or are at a later stage are dropped. Stores no picture.
 """
 
 from __future__ import annotations
@@ -28,15 +28,19 @@ class Sources:
         self._hold = redis.register_script(script("requests/hold_source"))
         self._release = redis.register_script(script("requests/release_source"))
 
-    def hold(self, owner: str, request_id: str, size: int, expires_at: float) -> None:
-        """Count a picture of `size` bytes whose request is about to be submitted.
+    def hold(
+        self, owner: str, request_id: str, size: int, expires_at: float, field: str = "image"
+    ) -> None:
+        """Count the pictures, `size` bytes in all, of a request that is about to be submitted.
+        field: the parameter that holds them.
 
         Raises RateLimited (429) when the sum of the owner would exceed the quota, QuotaExceeded
-        (413) when this picture alone does.
+        (413) when these pictures alone do.
         """
         if size > self._quota_bytes:
             raise QuotaExceeded(
-                f"image: {size} bytes; at most {self._quota_bytes} may be sent with a request here"
+                f"{field}: {size} bytes; at most {self._quota_bytes} may be sent with a request "
+                "here"
             )
         total = self._hold(
             keys=[keys.sources(owner)],
@@ -53,5 +57,5 @@ class Sources:
             )
 
     def release(self, owner: str, request_id: str) -> None:
-        """Stop counting the picture of a submission that failed."""
+        """Stop counting the pictures of a submission that failed."""
         self._release(args=[owner, request_id])

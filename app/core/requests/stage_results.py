@@ -28,13 +28,15 @@ class StageResult:
 @dataclass(frozen=True, slots=True)
 class PrepareResult(StageResult):
     """width, height: of the result, in pixels. work: in work units. profile: the speed profile that
-    is to be used. annotated: the blob `ID:control` has the control map, not the picture."""
+    is to be used. annotated: the blob `ID:control` has the control map, not the picture.
+    annotations: the same for each control of a request with `controls`; None for any other."""
 
     width: int
     height: int
     work: float
     profile: str
     annotated: bool
+    annotations: tuple[bool, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,9 @@ class GenerateResult(StageResult):
 @dataclass(frozen=True, slots=True)
 class FinishResult(StageResult):
     """outputs: the finished pictures by index. control_map: None for a request that asked for
-    nothing else, and where the gpu worker stored none."""
+    nothing else, and where the gpu worker stored none. further_maps: of the controls after the
+    first; None without any."""
 
     outputs: tuple[Output, ...] = ()
     control_map: StoredPicture | None = None
+    further_maps: tuple[StoredPicture, ...] | None = None

@@ -8,7 +8,7 @@ pictures.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, cast
@@ -105,10 +105,13 @@ class RequestStore:
         account: Account = _NO_ACCOUNT,
         guard: IdempotencyGuard = _NO_GUARD,
         stage: Stage = Stage.PREPARE,
+        further_sources: Sequence[Source] = (),
     ) -> None:
         """Write a new QUEUED record that begins with `stage`. The id must be new. Raises
         InsufficientCredits, and IdempotencyKeyTaken when the guard fails."""
         fields = {"owner": owner, "params": params.to_json(), "source": source.to_json()}
+        if further_sources:
+            fields["further_sources"] = Source.list_to_json(further_sources)
         fields["stage"] = str(int(stage))
         fields["price"] = repr(account.price)
         if account.concurrency is not None:

@@ -7,12 +7,29 @@ and nowhere else; docs/releases.md says what two versions may expect of each oth
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from app.core.stored_json import from_dict, from_stored, to_dict
+from models.spec import CANNY_HIGH, CANNY_LOW, Control
+
+ADDED_PARAMETERS: Mapping[str, Any] = {
+    "cn_start": 0.0,
+    "canny_low": CANNY_LOW,
+    "canny_high": CANNY_HIGH,
+    "controls": (),
+}
+"""Parameters that older versions ignore although they change the picture, and their defaults. A
+value is stored, signed and hashed only where it is not the default."""
+
+OF_ONE_CONTROL = ("cn_type", "cn_strength", "cn_start", "cn_stop")
+"""Parameters that `controls` replaces."""
+
+_GUARD = "newer:"
+"""Prefix of `cn_type` in a record with such a parameter. An older worker does not know the
+type, so it fails the request instead of making another picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +39,7 @@ class GenerationParameters:
 
     seed: the drawn one where the body had -1. profile: "" where the body named none. only_map: the
     client wants the control map alone; the parameters of a picture are defaults then.
+    controls: where there are some, cn_type, cn_strength, cn_start and cn_stop have no meaning.
     unknown_fields: parameters that another version has added.
     """
 
@@ -44,27 +62,64 @@ class GenerationParameters:
     profile: str = ""
     preview: bool = False
     only_map: bool = False
+    cn_start: float = 0.0
+    canny_low: int = CANNY_LOW
+    canny_high: int = CANNY_HIGH
+    controls: tuple[Control, ...] = ()
     unknown_fields: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, text: str) -> GenerationParameters:
-        return from_stored(cls, text)
+        values = json.loads(text)
+        if "cn_type" in values:
+            values["cn_type"] = values["cn_type"].removeprefix(_GUARD)
+        if "controls" in values:
+            controls = (from_dict(Control, control) for control in values["controls"])
+            values["controls"] = tuple(controls)
+        return from_dict(cls, values)
+
+    @property
+    def all_controls(self) -> tuple[Control, ...]:
+        """`controls`, or the one of cn_type, cn_strength, cn_start and cn_stop."""
+        one = Control(self.cn_type, self.cn_strength, self.cn_start, self.cn_stop)
+        return self.controls or (one,)
+
+    def added(self) -> dict[str, Any]:
+        """The values of ADDED_PARAMETERS that are not the defaults, JSON-ready."""
+        values = {name: getattr(self, name) for name in ADDED_PARAMETERS}
+        added = {name: of for name, of in values.items() if of != ADDED_PARAMETERS[name]}
+        if self.controls:
+            added["controls"] = [to_dict(control) for control in self.controls]
+        return added
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready. `only_map` is there only where it is true."""
+        """JSON-ready. `only_map` is there only where it is true, and of ADDED_PARAMETERS what is
+        not the default."""
         values = to_dict(self)
         if not self.only_map:
             del values["only_map"]
+        added = self.added()
+        for name in ADDED_PARAMETERS:
+            if name in added:
+                values[name] = added[name]
+            else:
+                del values[name]
         return values
 
     def to_json(self) -> str:
-        return json.dumps(self.to_dict())
+        values = self.to_dict()
+        if self.added():
+            values["cn_type"] = _GUARD + values["cn_type"]
+        return json.dumps(values)
 
     def to_body(self) -> dict[str, Any]:
-        """The parameters as a client could send them again: no profile where none was named."""
+        """The parameters as a client could send them again: no profile where none was named, and
+        no cn_* beside `controls`."""
         values = self.to_dict()
         if not self.profile:
             del values["profile"]
+        if self.controls:
+            values = {name: values[name] for name in values if name not in OF_ONE_CONTROL}
         return values
 
 
@@ -78,9 +133,10 @@ class SourceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the picture of a request comes from.
+    """Where a picture of a request comes from.
 
-    field: the parameter that named it, `image` or `control_image`. kind: a SourceKind, or a word of
+    field: the parameter that named it: `image`, `control_image`, or one of these in an element of
+    `controls`, such as `controls[1].image`. kind: a SourceKind, or a word of
     another version. url: of the picture, one of this server's own included; None when the bytes
     came with the request, which are in a blob then.
     """
@@ -94,15 +150,31 @@ class Source:
         return from_stored(cls, text)
 
     def to_json(self) -> str:
+        return json.dumps(self._to_dict())
+
+    def _to_dict(self) -> dict[str, Any]:
         values = to_dict(self)
         if self.url is None:
             del values["url"]
-        return json.dumps(values)
+        return values
+
+    @property
+    def is_map(self) -> bool:
+        """Whether the picture is a ready control map."""
+        return self.field.rpartition(".")[2] == "control_image"
+
+    @classmethod
+    def list_from_json(cls, text: str) -> tuple[Source, ...]:
+        return tuple(from_dict(cls, values) for values in json.loads(text))
+
+    @staticmethod
+    def list_to_json(sources: Iterable[Source]) -> str:
+        return json.dumps([source._to_dict() for source in sources])
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPicture:
-    """A file that a request has made: the control map, or with its seed an Output. width, height:
+    """A file that a request has made: a control map, or with its seed an Output. width, height:
     pixels. pixels_sha256: of the decoded pixels, raw RGB."""
 
     file_name: str
@@ -116,6 +188,10 @@ class StoredPicture:
     @classmethod
     def from_json(cls, text: str) -> StoredPicture:
         return from_stored(cls, text)
+
+    @classmethod
+    def list_from_json(cls, text: str) -> tuple[StoredPicture, ...]:
+        return tuple(from_dict(StoredPicture, values) for values in json.loads(text))
 
     def to_dict(self) -> dict[str, Any]:
         return to_dict(self)

@@ -16,13 +16,15 @@ from redis import Redis
 
 from app.core.redis import keys
 
-_OUTPUT_PATH = re.compile(r"/files/(?P<request_id>[0-9a-f]{32})/(?P<name>[0-9]|map)\.[a-z]+$")
+_OUTPUT_PATH = re.compile(
+    r"/files/(?P<request_id>[0-9a-f]{32})/(?P<name>[0-9]|map(-[0-9])?)\.[a-z]+$"
+)
 _UPLOAD_PATH = re.compile(r"/uploads/(?P<sha256>[0-9a-f]{64})\.[a-z]+$")
 
 
 def output_path(request_id: str, file_name: str) -> str:
     """The path of a finished picture or of a control map; the stem of the file name is the index of
-    the picture, or `map`."""
+    the picture, or app.core.redis.keys.map_name."""
     return f"/files/{request_id}/{file_name}"
 
 

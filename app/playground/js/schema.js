@@ -23,6 +23,7 @@ const LABELS = {
   cn_type: "Control type",
   cn_strength: "Strength",
   cn_stop: "Stop",
+  cn_start: "Start",
   use_input_img_dimension: "Size of the input",
   custom_width: "Width",
   custom_height: "Height",
@@ -58,7 +59,9 @@ export const loadSchema = async () => {
   if (!response.ok) throw new Error(`form.json: ${response.status}`);
   const form = await response.json();
   const properties = Object.entries(form.schema.properties);
-  const fields = properties.filter(([name]) => !PICTURES.includes(name)).map(fieldOf);
+  const fields = properties
+    .filter(([name, property]) => !PICTURES.includes(name) && property.type !== "array")
+    .map(fieldOf);
   return {
     fields: fields.sort((one, other) => rank(one) - rank(other)),
     names: properties.map(([name]) => name),

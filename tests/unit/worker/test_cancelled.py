@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -89,7 +89,7 @@ def canceller(worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Cance
     def generate(
         _loaded: Any,
         spec: GenerationSpec,
-        picture: Image.Image,
+        pictures: Sequence[Image.Image],
         on_step: OnStep,
         resume_store: ResumeStore,
         **_more: Any,
@@ -100,7 +100,7 @@ def canceller(worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Cance
             on_step(step, STEPS)
         pixels = GeneratedImage(np.full((16, 16, 3), spec.seed, np.uint8), STEPS, STEPS)
         resume_store.after_image(0, pixels)
-        return Generation((pixels,), (picture,), "exact")
+        return Generation((pixels,), tuple(pictures), "exact")
 
     monkeypatch.setattr(job, "generate_pictures", generate)
     worker_runtime.checkpoint = SimpleNamespace(  # type: ignore[assignment]  # only what is read

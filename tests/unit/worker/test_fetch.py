@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from typing import Any, cast
 
 import pytest
 
 from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.requests.types import Source
+from app.core.storage.links import output_path
+from models.spec import Control
 from tests.support.pictures import PictureHost
 from tests.support.records import PARAMS
 from worker.fetch import fetch
@@ -91,3 +96,64 @@ def test_a_request_that_has_ended_is_not_downloaded(context: Runtime, host: Pict
     before = len(host.requests)
     assert fetch(ID) is None
     assert len(host.requests) == before
+
+
+def several(context: Runtime, *urls: str | None) -> tuple[Source, ...]:
+    """Sources of a request with `controls` that begins with FETCH; None for base64."""
+    sources = tuple(
+        Source(f"controls[{index}].image", "base64" if url is None else "url", url)
+        for index, url in enumerate(urls)
+    )
+    requests = context.requests
+    params = replace(PARAMS, controls=(Control("canny"),) * len(urls))
+    requests.submit(
+        *(ID, "a", params, sources[0], requests.expiry()),
+        stage=Stage.FETCH,
+        further_sources=sources[1:],
+    )
+    return sources
+
+
+def run(context: Runtime) -> RequestRecord:
+    rest = fetch(ID)
+    assert rest is not None
+    rest()
+    return record(context)
+
+
+def test_every_picture_on_another_server_is_downloaded_by_one_job(
+    context: Runtime, host: PictureHost
+) -> None:
+    own = host.origin + context.links.sign(output_path("b" * 32, "0.png"), 4_000_000_000)
+    before = len(host.requests)
+    several(context, own, host.serve("/a.png", b"the file"), None)
+    context.blobs.put(f"{ID}:source:2", b"aGVsbG8=", context.requests.expiry())
+    ended = run(context)
+    assert (ended.error, ended.stage) == (None, Stage.PREPARE)
+    assert host.requests[before:] == ["/a.png"]
+    assert context.blobs.get(f"{ID}:source") is None
+    assert context.blobs.get(f"{ID}:source:1") == b"the file"
+    assert context.blobs.get(f"{ID}:source:2") == b"aGVsbG8="
+
+
+def test_a_failed_download_names_its_control_and_leaves_nothing(
+    context: Runtime, host: PictureHost
+) -> None:
+    several(context, host.serve("/a.png", b"the file"), "http://10.0.0.1/a.png")
+    ended = run(context)
+    assert (ended.status, ended.error_status) == (Status.FAILED, 400)
+    assert ended.error == "controls[1].image: the URL cannot be used: its host is not allowed"
+    assert context.blobs.get(f"{ID}:source") is None
+
+
+def test_all_downloads_have_one_deadline(context: Runtime, host: PictureHost) -> None:
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(0.4)
+        handler.send_response(200)
+        handler.send_header("Content-Length", "8")
+        handler.end_headers()
+        handler.wfile.write(b"the file")
+
+    with_settings(context, fetch_timeout_s=0.6)
+    several(context, host.answer("/a.png", slow), host.answer("/b.png", slow))
+    assert run(context).error == "controls[1].image: the URL did not deliver within 0.6 s"

@@ -15,6 +15,7 @@ from app.core.images.metadata import embedded
 from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.requests.types import GenerationParameters, Output, Provenance, Source
 from app.core.settings import Settings
+from models.spec import Control
 from tests.support.pictures import astronaut, opened
 from tests.support.records import generated, prepared
 from tests.support.redis_keys import dump
@@ -279,3 +280,48 @@ def test_a_request_for_a_map_alone_has_the_map_as_its_output(worker_runtime: Run
     assert record.control_map is None
     assert delivered(worker_runtime, "0").size == (112, 64)
     assert embedded(delivered(worker_runtime, "0")) is None
+
+
+def test_the_maps_of_all_controls_are_delivered(worker_runtime: Runtime) -> None:
+    requests, blobs = worker_runtime.requests, worker_runtime.blobs
+    expires_at = requests.expiry()
+    controls = (Control("canny", 0.8, 0.25, 1.0), Control("pose"), Control("tile", 0.0))
+    params = replace(PARAMS, controls=controls, samples=1, image_format="png")
+    requests.submit(ID, "a", params, Source(), expires_at)
+    made_by = Provenance(checkpoint="stub")
+    are_maps = (False, True, False)
+    for stage, result in (
+        (Stage.PREPARE, prepared(width=100, height=60, annotations=are_maps)),
+        (Stage.GENERATE, generated(provenance=made_by)),
+    ):
+        requests.claim(ID, stage, "e")
+        requests.advance(ID, stage, "e", result)
+    blobs.put(f"{ID}:pixels:0", astronaut((112, 64)).tobytes(), expires_at)
+    shades = {"map": 10, "control:1": 20, "map:2": 30, "control": 1, "map:1": 2, "control:2": 3}
+    for name, shade in shades.items():
+        blobs.put(f"{ID}:{name}", bytes([shade]) * (112 * 64 * 3), expires_at)
+    job.finish(ID)
+    record = requests.get(ID)
+    assert record is not None
+    assert (record.status, record.error) == (Status.COMPLETED, None)
+    names = [control_map.file_name for control_map in record.control_maps]
+    assert names == ["map.png", "map-1.png", "map-2.png"]
+    assert record.pictures == (*record.outputs, *record.control_maps)
+    for name, shade in (("map", 10), ("map-1", 20), ("map-2", 30)):
+        assert delivered(worker_runtime, name).getextrema() == ((shade, shade),) * 3
+    picture = delivered(worker_runtime, "0")
+    text = picture.info["parameters"]
+    assert (
+        'ControlNet 0: "Module: canny, Weight: 0.8, Guidance Start: 0.25, Guidance End: 1", '
+        'ControlNet 1: "Module: pose, Weight: 0.45, Guidance Start: 0, Guidance End: 0.5"'
+    ) in text
+    assert "ControlNet 2" not in text
+    metadata = json.loads(embedded(picture) or "")
+    assert metadata["parameters"]["controls"] == [
+        {"type": "canny", "strength": 0.8, "start": 0.25, "stop": 1.0},
+        {"type": "pose", "strength": 0.45, "start": 0.0, "stop": 0.5},
+        {"type": "tile", "strength": 0.0, "start": 0.0, "stop": 0.5},
+    ]
+    assert "cn_type" not in metadata["parameters"]
+    kept = {key.decode().rpartition(f"{ID}:")[2] for key in worker_runtime.redis.keys("blob:*")}
+    assert kept == {"output:0", "output:map", "output:map-1", "output:map-2"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from models.errors import NonFiniteLatents
 from models.evaluation_log import GeneratedImage, ResumeStore
 from models.geometry import resolution_mu
 from models.pipeline import Generation, OnPrediction, OnStep
-from models.spec import GenerationSpec
+from models.spec import Control, GenerationSpec
 from tests.support.records import SOURCE, prepared
 from worker import generate as job
 from worker.runtime import Runtime
@@ -85,20 +86,21 @@ def test_the_model_gets_the_request_and_its_pixels_are_stored(
     def generate(
         _loaded: Any,
         spec: GenerationSpec,
-        picture: Image.Image,
+        pictures: Sequence[Image.Image],
         on_step: OnStep,
         resume_store: ResumeStore,
         *,
-        annotated: bool,
+        annotated: Sequence[bool],
         on_prediction: OnPrediction | None,
     ) -> Generation:
-        assert not annotated
+        assert annotated == (False,)
         assert on_prediction is None
         specs.append(spec)
+        [picture] = pictures
         assert picture.getpixel((0, 0)) == (255, 0, 0)
         on_step(5, 34)
         assert (record(context).step, record(context).steps) == (5, 34)
-        generation = makes(picture, 1, 2)
+        generation = makes(pictures, 1, 2)
         for index, image in enumerate(generation.images):
             resume_store.after_image(index, image)
         return generation
@@ -106,7 +108,18 @@ def test_the_model_gets_the_request_and_its_pixels_are_stored(
     model(monkeypatch, generate)
     run()
     assert specs == [
-        GenerationSpec("x", "canny", 112, 64, 0.7, 0.6, 4.0, 17, "deis", "beta", 9, 2, 1.15)
+        GenerationSpec(
+            *("x", "canny", 112, 64),
+            strength=0.7,
+            stop=0.6,
+            guidance=4.0,
+            steps=17,
+            sampler="deis",
+            schedule="beta",
+            seed=9,
+            samples=2,
+            mu=1.15,
+        )
     ]
     assert context.blobs.get(f"{ID}:pixels:1") == bytes([2]) * (64 * 112 * 3)
     assert (record(context).evaluations, record(context).controlled) == (34, 20)
@@ -132,8 +145,8 @@ def request_map_only(context: Runtime) -> None:
 def test_a_request_for_a_map_alone_generates_no_picture(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def make(_loaded: Any, control: str, picture: Image.Image) -> Image.Image:
-        assert (control, picture.size) == ("canny", (112, 64))
+    def make(_loaded: Any, control: str, picture: Image.Image, low: int, high: int) -> Image.Image:
+        assert (control, picture.size, low, high) == ("canny", (112, 64), 100, 200)
         return Image.new("RGB", picture.size, "blue")
 
     monkeypatch.setattr(job, "make_control_map", make)
@@ -319,11 +332,11 @@ def test_the_profile_that_was_served_is_recorded(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def generate(
-        _loaded: Any, spec: GenerationSpec, picture: Any, *_: Any, **__: Any
+        _loaded: Any, spec: GenerationSpec, pictures: Any, *_: Any, **__: Any
     ) -> Generation:
         assert spec.profile == "exact"
         return Generation(
-            (GeneratedImage(np.zeros((64, 112, 3), np.uint8), 1, 1),), (picture,), "fast"
+            (GeneratedImage(np.zeros((64, 112, 3), np.uint8), 1, 1),), tuple(pictures), "fast"
         )
 
     model(monkeypatch, generate)
@@ -346,11 +359,11 @@ def test_a_worker_without_a_model_makes_nothing(
     assert "the gpu worker has no checkpoint loaded" in caplog.text
 
 
-def makes(picture: Image.Image, *shades: int) -> Generation:
+def makes(pictures: Sequence[Image.Image], *shades: int) -> Generation:
     images = tuple(
         GeneratedImage(np.full((64, 112, 3), shade, np.uint8), 17, 10) for shade in shades
     )
-    return Generation(images, (picture,), "exact")
+    return Generation(images, tuple(pictures), "exact")
 
 
 def test_the_predicted_time_comes_from_the_measured_throughput(
@@ -379,13 +392,68 @@ def test_the_next_control_picture_is_prefetched_during_the_job(
     context: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     following = "f" * 32
-    context.blobs.put(f"{following}:control", b"the next one", context.requests.expiry())
+    expires_at = context.requests.expiry()
+    context.requests.submit(following, "a", PARAMS, SOURCE, expires_at)
+    context.blobs.put(f"{following}:control", b"the next one", expires_at)
     context.jobs.enqueue(following, Stage.GENERATE)
     model(monkeypatch, lambda *args, **_: makes(args[2], 1))
     run()
     context.background_thread.flush()
     context.blobs.delete(f"{following}:control")
-    assert context.prefetch.control_picture(following) == b"the next one"
+    assert context.prefetch.control_pictures(following, 1) == [b"the next one"]
+
+
+CONTROLS = (Control("canny", 0.8, 0.1, 0.9), Control("pose"))
+
+
+def request_controls(context: Runtime, annotations: tuple[bool, ...] | None) -> None:
+    """The next job is of a request with two controls, whose pictures are red and green."""
+    context.requests.forget(ID)
+    expires_at = context.requests.expiry()
+    params = replace(PARAMS, controls=CONTROLS, canny_low=20, canny_high=60, samples=1)
+    context.requests.submit(ID, "a", params, SOURCE, expires_at)
+    context.requests.claim(ID, Stage.PREPARE, "e1")
+    result = prepared(width=100, height=60, annotations=annotations)
+    context.requests.advance(ID, Stage.PREPARE, "e1", result)
+    green = Image.new("RGB", (112, 64), (0, 255, 0))
+    context.blobs.put(f"{ID}:control:1", green.tobytes(), expires_at)
+
+
+def test_every_control_gets_its_picture_and_only_made_maps_are_stored(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_controls(context, (True, False))
+
+    def generate(
+        _loaded: Any,
+        spec: GenerationSpec,
+        pictures: Sequence[Image.Image],
+        *_: Any,
+        annotated: Sequence[bool],
+        **__: Any,
+    ) -> Generation:
+        assert (spec.controls, spec.canny_low, spec.canny_high) == (CONTROLS, 20, 60)
+        assert annotated == (True, False)
+        colours = [picture.getpixel((0, 0)) for picture in pictures]
+        assert colours == [(255, 0, 0), (0, 255, 0)]
+        return makes([picture.convert("L").convert("RGB") for picture in pictures], 1)
+
+    model(monkeypatch, generate)
+    run()
+    assert record(context).error is None
+    assert context.blobs.get(f"{ID}:map") is None
+    gray = Image.new("RGB", (112, 64), (0, 255, 0)).convert("L").convert("RGB")
+    assert context.blobs.get(f"{ID}:map:1") == gray.tobytes()
+
+
+def test_controls_that_an_older_worker_has_prepared_make_no_wrong_picture(
+    context: Runtime,
+) -> None:
+    request_controls(context, None)
+    run()
+    assert record(context).error == (
+        "controls: a worker of an older version has prepared the request; please send it again"
+    )
 
 
 class StubLog:
@@ -413,16 +481,16 @@ def test_evaluations_are_saved_with_their_source(
 def test_a_map_that_prepare_has_made_is_not_stored_again(
     context: Runtime, monkeypatch: pytest.MonkeyPatch, annotated: bool
 ) -> None:
-    flags: list[bool] = []
+    flags: list[Sequence[bool]] = []
 
-    def generate(*args: Any, annotated: bool, **_: Any) -> Generation:
+    def generate(*args: Any, annotated: Sequence[bool], **_: Any) -> Generation:
         flags.append(annotated)
         return makes(args[2], 1)
 
     model(monkeypatch, generate)
     context.redis.hset(f"req:{ID}", "annotated", "true" if annotated else "false")
     run()
-    assert flags == [annotated]
+    assert flags == [(annotated,)]
     assert (context.blobs.get(f"{ID}:map") is None) is annotated
 
 

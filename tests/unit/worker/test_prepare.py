@@ -7,21 +7,26 @@ import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 from rq import SimpleWorker
 
 from app.core.accounts.credits import Ledger, to_amount
+from app.core.images.encode import fit
 from app.core.queueing.jobs import GPU
 from app.core.queueing.workers import MAX_PIXELS_FIELD
+from app.core.redis import keys
 from app.core.redis.keys import evaluation_seconds
 from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.requests.store import Account
 from app.core.requests.types import GenerationParameters, Source
 from models.controls import make_plain_map
-from models.evaluations import relative_cost
+from models.evaluations import control_factor, relative_cost
 from models.geometry import generated_size
+from models.spec import Control
 from tests.support.pictures import astronaut, encoded
 from worker import prepare as job
 from worker.runtime import Runtime
@@ -106,13 +111,21 @@ def test_the_thinnest_pictures_get_a_valid_size(
     assert len(control) == width * height * 3
 
 
-@pytest.mark.parametrize("control", ["canny", "tile"])
+@pytest.mark.parametrize("control", ["canny", "tile", "blur", "gray", "lq"])
 def test_a_map_that_needs_no_detector_is_made_by_prepare(
     worker_runtime: Runtime, control: str
 ) -> None:
     record = prepared(worker_runtime, (112, 64), cn_type=control)
     assert record.annotated
     expected = make_plain_map(control, astronaut((112, 64)), (112, 64))
+    assert expected is not None
+    assert worker_runtime.blobs.get(f"{ID}:control") == expected.tobytes()
+
+
+def test_edges_have_the_thresholds_of_the_request(worker_runtime: Runtime) -> None:
+    thresholds = {"canny_low": 20, "canny_high": 60}
+    prepared(worker_runtime, (112, 64), cn_type="canny", **thresholds)
+    expected = make_plain_map("canny", astronaut((112, 64)), (112, 64), 20, 60)
     assert expected is not None
     assert worker_runtime.blobs.get(f"{ID}:control") == expected.tobytes()
 
@@ -363,3 +376,115 @@ def test_the_profile_is_that_of_the_request_or_of_the_settings(
 ) -> None:
     worker_runtime.settings = worker_runtime.settings.model_copy(update={"profile": "fast"})
     assert prepared(worker_runtime, (16, 16), **asked).profile == profile
+
+
+# ---- several controls
+
+FIRST, SECOND = astronaut((112, 64)), astronaut((200, 200)).rotate(90)
+OWN_MAP = "controls[1].control_image"
+
+
+def prepared_controls(
+    context: Runtime,
+    controls: tuple[Control, ...],
+    files: dict[str, Image.Image],
+    **params: Any,
+) -> RequestRecord:
+    """The record after the job. files: by the parameters that hold them, in order."""
+    requests = context.requests
+    expires_at = requests.expiry()
+    source, *further = (Source(field, "file") for field in files)
+    stored = replace(PARAMS, controls=controls, sampler="euler", scheduler="simple", **params)
+    requests.submit(ID, "a", stored, source, expires_at, further_sources=further)
+    for index, file in enumerate(files.values()):
+        context.blobs.put(keys.source_blob(ID, index), encoded(file), expires_at)
+    job.prepare(ID)
+    record = requests.get(ID)
+    assert record is not None
+    return record
+
+
+def control_blobs(context: Runtime) -> list[bytes | None]:
+    return [context.blobs.get(keys.control_blob(ID, control)) for control in range(3)]
+
+
+def plain_map(control: str, picture: Image.Image) -> bytes:
+    made = make_plain_map(control, picture, (112, 64))
+    assert made is not None
+    return made.tobytes()
+
+
+def test_controls_share_the_picture_of_the_request(worker_runtime: Runtime) -> None:
+    controls = (Control("canny"), Control("pose"), Control("tile"))
+    record = prepared_controls(worker_runtime, controls, {"image": FIRST})
+    assert (record.error, record.annotated) == (None, True)
+    assert (record.annotations, record.are_maps) == ((True, False, True),) * 2
+    expected = [plain_map("canny", FIRST), FIRST.tobytes(), plain_map("tile", FIRST)]
+    assert control_blobs(worker_runtime) == expected
+    assert worker_runtime.blobs.get(f"{ID}:source") is None
+
+
+def test_each_control_gets_its_own_picture_at_the_size_of_the_first(
+    worker_runtime: Runtime,
+) -> None:
+    controls = (Control("tile"), Control("pose"), Control("depth"))
+    files = {"image": FIRST, OWN_MAP: SECOND, "controls[2].image": SECOND}
+    record = prepared_controls(worker_runtime, controls, files)
+    assert (record.width, record.height) == (112, 64)
+    assert record.annotations == (True, True, False)  # a ready map is a map of any type
+    fitted = fit(SECOND, (112, 64), (112, 64)).tobytes()
+    assert control_blobs(worker_runtime) == [FIRST.tobytes(), fitted, fitted]
+    assert [worker_runtime.blobs.get(keys.source_blob(ID, at)) for at in range(3)] == [None] * 3
+
+
+@pytest.mark.parametrize("control", ["canny", "pose"])
+def test_one_control_in_a_list_is_prepared_like_the_same_one_alone(
+    worker_runtime: Runtime, control: str
+) -> None:
+    listed = prepared_controls(worker_runtime, (Control(control),), {"controls[0].image": FIRST})
+    blobs = control_blobs(worker_runtime)
+    worker_runtime.requests.forget(ID)
+    alone = prepared_controls(worker_runtime, (), {"image": FIRST}, cn_type=control)
+    assert control_blobs(worker_runtime) == blobs
+    assert (alone.work, alone.annotated) == (listed.work, listed.annotated)
+    assert alone.annotations is None
+    assert alone.are_maps == listed.are_maps
+
+
+def test_a_further_control_adds_work(worker_runtime: Runtime) -> None:
+    controls = (Control("canny", stop=1.0), Control("pose", stop=0.25))
+    record = prepared_controls(worker_runtime, controls, {"image": FIRST})
+    factor = control_factor("demo", controls)
+    assert factor > 1
+    assert record.work == pytest.approx(112 * 64 / 2**20 * 15 * 2 * factor)
+
+
+def test_a_picture_that_cannot_be_read_names_its_control(worker_runtime: Runtime) -> None:
+    worker_runtime.settings = worker_runtime.settings.model_copy(update={"max_image_pixels": 8000})
+    record = prepared_controls(
+        worker_runtime, (Control("canny"), Control("pose")), {"image": FIRST, OWN_MAP: SECOND}
+    )
+    assert (record.status, record.error_status) == (Status.FAILED, 400)
+    assert record.error is not None
+    assert record.error.startswith(f"{OWN_MAP}: ")
+    assert control_blobs(worker_runtime) == [None] * 3
+
+
+def test_all_decoders_of_a_request_have_one_time_limit(
+    worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job has 90 s, and each picture may take 45."""
+    allowed: list[float] = []
+
+    @contextmanager
+    def elapsed(seconds: float, _on_timeout: Callable[[], None]) -> Iterator[None]:
+        allowed.append(seconds)
+        yield
+
+    clock = iter([0.0, 0.0, 1.0, 72.5, 74.5])
+    monkeypatch.setattr(job, "time_limit", elapsed)
+    controls = (Control("canny"), Control("pose"))
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+        prepared_controls(worker_runtime, controls, {"image": FIRST, OWN_MAP: FIRST})
+    assert allowed == [3.0, pytest.approx(3.003584), 2.5, 0.5]

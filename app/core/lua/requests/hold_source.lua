@@ -1,4 +1,4 @@
--- Counts the bytes of a request's picture for its owner, if the quota allows. Recounts all of them
+-- Counts the bytes of a request's pictures for its owner, if the quota allows. Recounts all of them
 -- at most once a second, because that reads every record.
 -- KEYS[1] = the owner's sources (hash: id -> `bytes since`, `total`, `counted_at`)
 -- ARGV[1] = now, in Unix seconds
@@ -13,7 +13,7 @@ if redis.call('HEXISTS', key, ARGV[4]) == 1 then return -1 end  -- asked twice b
 local function counts(id, since)
   local about = redis.call('HMGET', request_key(id), 'status', 'stage')
   if not about[1] then return now - since < tonumber(ARGV[6]) end
-  return about[1] == 'QUEUED' and about[2] == '1'
+  return about[1] == 'QUEUED' and (about[2] == '0' or about[2] == '1')
 end
 local function counted()
   local total, all = 0, redis.call('HGETALL', key)

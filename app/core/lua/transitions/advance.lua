@@ -10,7 +10,8 @@ if not s or ended(s) then return 0 end
 local this = ARGV[2] .. ' ' .. ARGV[3]
 if redis.call('HGET', KEYS[1], 'advanced') == this then return 1 end
 if not mine(ARGV[2]) then return 0 end
-release_source(redis.call('HGET', KEYS[1], 'owner'), id())
+-- A request with `controls` may download one picture and hold the bytes of another until PREPARE.
+if ARGV[3] ~= '0' then release_source(redis.call('HGET', KEYS[1], 'owner'), id()) end
 took(({[0] = 'fetch', 'prepare', 'generate'})[tonumber(ARGV[3])], 'claimed_at')
 redis.call('HSET', KEYS[1], 'stage', tonumber(ARGV[3]) + 1, 'execution', '',
            'advanced', this, unpack(ARGV, 4))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.commands.replay import Api
+from app.commands.receipt_files import Statement
+from app.commands.replay import Api, body_of
 from tests.support.pictures import PictureHost, Respond, picture_host, redirect
 
 
@@ -87,3 +89,53 @@ def test_a_url_in_a_response_that_is_not_http_is_refused(url: str) -> None:
 def test_a_server_address_without_a_scheme_is_refused() -> None:
     with pytest.raises(ValueError, match="127.0.0.1:9/v2/x is no URL"):
         Api("127.0.0.1:9", "key").call("/v2/x")
+
+
+# ---- the body of a replay
+
+ONE = {"prompt": "x", "cn_type": "pose"}
+TWO = {"prompt": "x", "controls": [{"type": "canny"}, {"type": "pose"}]}
+MAPS = [{"url": "https://a.example/map"}, {"url": "https://a.example/map-1"}]
+SIZE = {"width": 100, "height": 60}
+CUSTOM = {"use_input_img_dimension": False, "custom_width": 100, "custom_height": 60}
+
+
+def body(parameters: dict[str, Any], control: Any = None, **more: Any) -> dict[str, Any]:
+    content = {"parameters": parameters, "control_map": MAPS[0], **SIZE, **more}
+    return body_of(Statement(content, "signature"), control)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    for name in "ab":
+        (tmp_path / name).write_bytes(name.encode())
+    return [tmp_path / "a", tmp_path / "b"]
+
+
+def test_a_replay_uses_the_linked_map_of_each_control() -> None:
+    assert body(ONE) == {**ONE, "control_image": MAPS[0]["url"], **CUSTOM}
+    own = [
+        {"type": "canny", "control_image": MAPS[0]["url"]},
+        {"type": "pose", "control_image": MAPS[1]["url"]},
+    ]
+    assert body(TWO, control_maps=MAPS) == {"prompt": "x", "controls": own, **CUSTOM}
+
+
+@pytest.mark.parametrize("field", ["image", "control_image"])
+def test_a_replay_takes_a_file_for_each_control(files: list[Path], field: str) -> None:
+    assert body(ONE, (field, files[:1])) == {**ONE, field: "YQ=="}
+    own = [{"type": "canny", field: "YQ=="}, {"type": "pose", field: "Yg=="}]
+    assert body(TWO, (field, files)) == {**TWO, "controls": own}
+
+
+def test_a_replay_takes_one_image_for_all_controls(files: list[Path]) -> None:
+    assert body(TWO, ("image", files[:1])) == {**TWO, "image": "YQ=="}
+
+
+def test_a_replay_refuses_another_number_of_files(files: list[Path]) -> None:
+    with pytest.raises(ValueError, match="^it has 2 controls, and each one needs its own file$"):
+        body(TWO, ("control_image", files[:1]))
+    with pytest.raises(ValueError, match="^it has one control, so it needs one file$"):
+        body(ONE, ("image", files))
+    with pytest.raises(ValueError, match="^it links no control map; "):
+        body(TWO, control_map=None)

@@ -67,6 +67,19 @@ def test_a_prompt_of_several_lines_in_any_script_is_kept() -> None:
     assert (prompt, pairs["Steps"]) == ("灯台, évening\nSteps: 3", "17")
 
 
+def test_a_window_that_begins_late_and_other_thresholds_are_named() -> None:
+    added = {"cn_start": 0.25, "canny_low": 50, "canny_high": 255}
+    _, pairs = read(infotext(record(**added), seed=9))
+    assert pairs["ControlNet 0"] == (
+        '"Module: depth, Weight: 0.7, Guidance Start: 0.25, Guidance End: 0.6"'
+    )
+    _, pairs = read(infotext(record(cn_type="canny", **added), seed=9))
+    assert pairs["ControlNet 0"] == (
+        '"Module: canny, Weight: 0.7, Threshold A: 50, Threshold B: 255, '
+        'Guidance Start: 0.25, Guidance End: 0.6"'
+    )
+
+
 def test_a_controlnet_that_did_not_run_is_not_named() -> None:
     assert "ControlNet" not in infotext(record(cn_strength=0.0), seed=1)
 

@@ -13,6 +13,7 @@ from redis import Redis
 
 from app.core.receipts import ALGORITHM, ReceiptSigner, digest, picture_text, receipt_of
 from app.core.requests.types import StoredPicture
+from models.spec import Control
 from tests.support.records import CONTROL_MAP, PARAMS, PROVENANCE, REQUEST_ID, record
 
 PARAMETERS = {
@@ -63,7 +64,7 @@ def facts(picture: StoredPicture, **more: Any) -> dict[str, Any]:
 def test_a_receipt_has_all_that_decided_the_pixels() -> None:
     of = record(control_map=CONTROL_MAP)
     first, second = of.outputs
-    assert receipt_of(of, "https://a.example/map") == {
+    assert receipt_of(of, ["https://a.example/map"]) == {
         "request_id": REQUEST_ID,
         "created_at": "2023-11-14T22:13:20.250Z",
         "ended_at": "2023-11-14T22:13:35.500Z",
@@ -76,8 +77,8 @@ def test_a_receipt_has_all_that_decided_the_pixels() -> None:
         "control_map": facts(CONTROL_MAP, url="https://a.example/map"),
         "outputs": [facts(first, seed="652889"), facts(second, seed="652890")],
     }
-    assert receipt_of(record(), None)["control_map"] is None
-    assert receipt_of(record(ended_at=None), None)["ended_at"] == "2023-11-14T22:13:20.250Z"
+    assert receipt_of(record(), [])["control_map"] is None
+    assert receipt_of(record(ended_at=None), [])["ended_at"] == "2023-11-14T22:13:20.250Z"
 
 
 def test_the_text_of_a_picture_is_the_single_request_that_makes_it(signer: ReceiptSigner) -> None:
@@ -110,3 +111,29 @@ def test_a_text_of_more_than_60_000_characters_names_its_prompt_by_hash(
     else:
         assert "prompt" not in content["parameters"]
         assert content["parameters"]["prompt_sha256"] == hashlib.sha256(prompt.encode()).hexdigest()
+
+
+def test_a_receipt_of_several_controls_has_all_of_them_and_their_maps() -> None:
+    second = replace(CONTROL_MAP, file_name="map-1.png")
+    params = replace(PARAMS, controls=(Control("canny", 1.0, 0.1, 0.9), Control("pose")))
+    of = record(params=params, control_map=CONTROL_MAP, further_maps=(second,))
+    receipt = receipt_of(of, ["https://a.example/map", "https://a.example/map-1"])
+    assert receipt["control_maps"] == [
+        facts(CONTROL_MAP, url="https://a.example/map"),
+        facts(second, url="https://a.example/map-1"),
+    ]
+    assert receipt["control_map"] == receipt["control_maps"][0]
+    of_one = {"cn_type", "cn_strength", "cn_stop"}
+    assert receipt["parameters"] == {
+        **{name: value for name, value in PARAMETERS.items() if name not in of_one},
+        "controls": [
+            {"type": "canny", "strength": 1.0, "start": 0.1, "stop": 0.9},
+            {"type": "pose", "strength": 0.45, "start": 0.0, "stop": 0.5},
+        ],
+    }
+
+
+def test_added_parameters_are_in_a_receipt_where_they_are_not_the_defaults() -> None:
+    params = replace(PARAMS, cn_start=0.25, canny_high=255)
+    receipt = receipt_of(record(params=params), [])
+    assert receipt["parameters"] == {**PARAMETERS, "cn_start": 0.25, "canny_high": 255}

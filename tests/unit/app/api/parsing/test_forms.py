@@ -249,3 +249,83 @@ def test_empty_fields() -> None:
         "preview": False,
         "seed": "5",
     }
+
+
+# ---- controls
+
+CONTROLS = b'[{"type": "canny"}, {"type": "pose", "strength": "1"}]'
+
+
+def test_controls_are_json_and_their_pictures_files_or_texts() -> None:
+    fields, uploads = read(
+        part('name="controls[1].image"; filename="b.png"', PNG),
+        part('name="controls"', CONTROLS),
+        part('name="controls[0].image"', URL),
+        part('name="controls[0].control_image"', b""),
+    )
+    assert fields == {
+        "controls": [
+            {"type": "canny", "image": URL.decode()},
+            {"type": "pose", "strength": "1", "image": "a file"},
+        ]
+    }
+    assert uploads == {"controls[1].image": PNG}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        ('name="controls"', CONTROLS, "Content-Type: application/json"),
+        ('name="controls"', b"\xef\xbb\xbf" + CONTROLS, "Content-Type: text/plain; charset=utf-8"),
+        (
+            'name="controls"',
+            base64.b64encode(CONTROLS),
+            "Content-Transfer-Encoding: base64",
+        ),
+    ],
+)
+def test_the_text_of_controls(sent: tuple[Any, ...]) -> None:
+    fields, _ = read(part(*sent))
+    assert [of["type"] for of in fields["controls"]] == ["canny", "pose"]
+
+
+def test_an_empty_text_of_controls_is_left_out() -> None:
+    fields, _ = read(part('name="controls"', b""))
+    assert without_empty(fields) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"[{", "not valid JSON; a list of 1 to 3 objects is needed"),
+        (b"canny", "not valid JSON; a list of 1 to 3 objects is needed"),
+        (b"[NaN]", "not valid JSON; a list of 1 to 3 objects is needed"),
+        (b"[" * 100_000, "not valid JSON; a list of 1 to 3 objects is needed"),
+        (b'["\xff"]', "not valid JSON; its text must be UTF-8"),
+        (b"[" + b"1," * 400_001 + b"1]", "too many values; a list of 1 to 3 objects"),
+    ],
+)
+def test_a_text_of_controls_that_is_no_json(text: bytes, reason: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        read(part('name="controls"', text))
+    assert refused.value.text.startswith(f"controls: {reason}")
+
+
+def test_long_pictures_in_the_text_of_controls_stay_bytes() -> None:
+    long = B64 * 40_000
+    text = b'[{"type": "canny", "image": "' + long + b'"}]'
+    fields, _ = read(part('name="controls"', text))
+    image = fields["controls"][0]["image"]
+    assert isinstance(image, LongString)
+    assert image.to_bytes() == long
+
+
+def test_controls_as_a_file_are_refused() -> None:
+    with pytest.raises(InvalidRequest, match="^controls: a file is not allowed"):
+        read(part('name="controls"; filename="a.json"', CONTROLS))
+
+
+def test_an_empty_file_of_a_control_is_refused_with_its_place() -> None:
+    file = part('name="controls[0].image"; filename="a.png"', b"")
+    with pytest.raises(InvalidRequest, match=r"^controls\[0\].image: the file is empty; "):
+        read(part('name="controls"', CONTROLS), file)

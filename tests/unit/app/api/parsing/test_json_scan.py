@@ -159,6 +159,18 @@ def test_blanks_beside_the_values_are_not_kept() -> None:
     assert scanned(b" " * (3 * MOST) + b'{"a": 1}' + b"\n" * MOST) == {"a": 1}
 
 
+def test_a_long_string_in_an_object_of_a_list_is_one_and_deeper_ones_are_not() -> None:
+    text = "QUJD" * 40_000
+    fields = {"controls": [{"type": "canny", "image": text}, {"image": [text]}], "b": {"c": text}}
+    found = scanned(json.dumps(fields).encode())
+    image = found["controls"][0]["image"]
+    assert isinstance(image, LongString)
+    assert (image.to_bytes(), image.may_be_base64) == (text.encode(), True)
+    assert found["controls"][0]["type"] == "canny"
+    assert found["b"]["c"].to_bytes() == text.encode()
+    assert isinstance(found["controls"][1]["image"], list)
+
+
 def test_memory_is_little_more_than_the_text() -> None:
     """It is there once, in pieces; json.loads would take a copy of all and a string of it."""
     piece = b"QUJD" * 16_384

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from app.api.deps import Services
 from app.api.submission import idempotency
 from app.api.submission.idempotency import submit_once
+from app.api.submission.pictures import pictures_of
 from app.api.submission.submit import Submission
 from app.api.wire.requests import FluxControlNetBody, parse_body
 from app.core.accounts.api_keys import Key
@@ -24,7 +25,16 @@ from tests.support.records import PARAMS, SOURCE
 from tests.support.wire import V2
 
 CALLER = Key("k", "team-a", 0.0)
-SUBMISSION = Submission(parse_body(FluxControlNetBody, {"image": "aGVsbG8=", "prompt": "x"}), None)
+
+
+def submission(
+    uploads: dict[str, bytes] | None = None, inline: dict[str, bytes] | None = None, **fields: Any
+) -> Submission:
+    body = parse_body(FluxControlNetBody, {"image": "aGVsbG8=", "prompt": "x", **fields})
+    return Submission(body, pictures_of(body, uploads or {}, inline or {}))
+
+
+SUBMISSION = submission()
 
 
 def submitted(services: Services) -> str:
@@ -231,3 +241,65 @@ def test_a_key_that_could_not_be_used_is_left_behind_by_no_error(
             with pytest.raises(type(error)):
                 submitted(services)
         assert services.redis.keys("idempotency:*") == []
+
+
+LONG = b"aGVs" * 30_000
+
+
+@pytest.mark.parametrize(
+    ("sent", "digest"),
+    [
+        (SUBMISSION, "5ec50d6cef083fb83820ae435e4da0d3318a2ebea36e44e6bc472f4776a577d1"),
+        (
+            submission(cn_type="canny", control_image="base64", inline={"control_image": LONG}),
+            "b634aadf619bcb65a9b1cbcd4d23e26a5e78104df919d5e5fbad579e3564c3b0",
+        ),
+        (
+            submission(image="a file", uploads={"image": b"bytes"}),
+            "d1a5726ca5a745a18594a0762c0091037934133996af376ff7b6a2d936268dac",
+        ),
+    ],
+    ids=["base64", "long base64", "file"],
+)
+def test_a_digest_is_that_of_the_version_before(sent: Submission, digest: str) -> None:
+    """A client may repeat at the new version what it sent to the old one."""
+    assert idempotency._digest(sent) == digest
+
+
+def test_an_added_parameter_counts_where_it_is_not_the_default() -> None:
+    digest = idempotency._digest
+    assert digest(submission(cn_start=0, canny_low=100, canny_high="200")) == digest(SUBMISSION)
+    others = ({"cn_start": 0.1}, {"canny_low": 99}, {"controls": [{"type": "pose"}]})
+    assert len({digest(submission(**other)) for other in ({}, *others)}) == 4
+
+
+def test_every_picture_of_several_counts_and_not_how_it_was_parsed() -> None:
+    digest, text = idempotency._digest, LONG.decode()
+
+    def sent(one: str, other: str, **inline: bytes) -> Submission:
+        elements = [
+            {"type": "canny", "image": one, "strength": "0.45"},
+            {"type": "pose", "control_image": other, "later": 1},
+        ]
+        names = {"first": "controls[0].image", "second": "controls[1].control_image"}
+        long = {names[name]: value for name, value in inline.items()}
+        return submission(controls=elements, inline=long)
+
+    whole = digest(sent(text, text))
+    assert whole == digest(sent("base64", text, first=LONG))
+    assert whole == digest(sent(text, "base64", second=LONG))
+    assert whole == digest(sent("base64", "base64", first=LONG, second=LONG))
+    others = [
+        sent("base64", "base64", first=LONG, second=LONG[:-4]),
+        sent("base64", "base64", first=LONG[:-4], second=LONG),
+        sent("base64", "base64", first=LONG[:-8], second=LONG + LONG[-8:]),
+    ]
+    assert len({whole, *map(digest, others)}) == 4
+
+
+def test_files_of_several_controls_count_in_their_order() -> None:
+    elements = [{"type": "canny", "image": "a file"}, {"type": "pose", "image": "a file"}]
+    names = ["controls[0].image", "controls[1].image"]
+    files = [dict(zip(names, data, strict=True)) for data in ((b"a", b"b"), (b"b", b"a"))]
+    first, second = (submission(controls=elements, uploads=of) for of in files)
+    assert idempotency._digest(first) != idempotency._digest(second)

@@ -11,6 +11,7 @@ from redis import Redis
 from rq import SimpleWorker
 
 from app.api.deps import Services
+from app.api.submission.pictures import pictures_of
 from app.api.submission.submit import Submission, submit
 from app.api.wire.requests import FluxControlNetBody, parse_body
 from app.core.accounts.api_keys import Key
@@ -107,7 +108,7 @@ def test_a_picture_that_the_smallest_card_scales_down_is_in_time(
 def test_a_control_map_alone_is_never_too_long(inside: Services, card: TestClient) -> None:
     inside.redis.set(keys.evaluation_seconds(FLUX, "exact"), 1e9)
     body = parse_body(FluxControlNetBody, {**LONG, **CUSTOM})
-    assert submit(inside, CALLER, Submission(body, None, only_map=True))
+    assert submit(inside, CALLER, Submission(body, pictures_of(body, {}, {}), only_map=True))
     assert card.post(V2, json={**LONG, **CUSTOM}).status_code == 400
 
 

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 from app.api.deps import Services
+from app.api.submission.pictures import pictures_of
 from app.api.submission.pricing import account_of
 from app.api.wire.requests import FluxControlNetBody, parse_body
 from app.core.accounts.api_keys import Key
 from app.core.redis import keys
 from app.core.requests.store import Account
 from app.core.storage.links import output_path, upload_path
+from models.evaluations import control_factor
+from models.spec import Control
 from tests.support.records import CONTROL_MAP, REQUEST_ID, completed, output
 
 BUDGETED = Key("abcdef012345", "team-a", 0.0, budgeted=True, concurrency=3)
@@ -32,26 +35,42 @@ def body(**changes: Any) -> FluxControlNetBody:
     return parse_body(FluxControlNetBody, {"image": "aGVsbG8=", "prompt": "x", **changes})
 
 
+def account(
+    services: Services,
+    asked: FluxControlNetBody,
+    upload: bytes | None = None,
+    inline: bytes | None = None,
+    key: Key = BUDGETED,
+    only_map: bool = False,
+) -> Account:
+    """upload, inline: of `image`."""
+    files = {} if upload is None else {"image": upload}
+    long = {} if inline is None else {"image": inline}
+    picture = pictures_of(asked, files, long)[0]
+    return account_of(key, asked, picture, services, only_map=only_map)
+
+
 def megapixels(
-    services: Services, asked: FluxControlNetBody, upload: bytes | None = None, **more: Any
+    services: Services,
+    asked: FluxControlNetBody,
+    upload: bytes | None = None,
+    inline: bytes | None = None,
 ) -> float:
     """Of the picture that is reserved for, at 20 evaluations."""
-    return account_of(BUDGETED, asked, upload, services, **more).reserved / BILLION / 20
+    return account(services, asked, upload, inline).reserved / BILLION / 20
 
 
 def test_a_key_without_a_budget_reserves_nothing(services: Services) -> None:
     key = Key("abcdef012345", "team-a", 0.0, concurrency=3)
-    assert account_of(key, body(), None, services) == Account("abcdef012345", 1.0, 0, 3)
+    assert account(services, body(), key=key) == Account("abcdef012345", 1.0, 0, 3)
 
 
 def test_a_key_with_a_budget_reserves_what_a_picture_costs(services: Services) -> None:
-    assert account_of(BUDGETED, body(), None, services) == Account(
-        "abcdef012345", 1.0, 20 * BILLION, 3
-    )
+    assert account(services, body()) == Account("abcdef012345", 1.0, 20 * BILLION, 3)
 
 
 def test_a_control_map_alone_is_free(services: Services) -> None:
-    assert account_of(BUDGETED, body(), None, services, only_map=True).reserved == 0
+    assert account(services, body(), only_map=True).reserved == 0
 
 
 @pytest.mark.parametrize(
@@ -66,8 +85,25 @@ def test_a_control_map_alone_is_free(services: Services) -> None:
 def test_evaluations_and_pictures_are_paid_for(
     services: Services, changes: dict[str, Any], evaluations: int
 ) -> None:
-    reserved = account_of(BUDGETED, body(**changes), None, services).reserved
+    reserved = account(services, body(**changes)).reserved
     assert reserved == evaluations * BILLION
+
+
+def test_a_control_in_a_list_costs_what_it_costs_alone_and_each_further_one_more(
+    services: Services,
+) -> None:
+    wide, narrow = {"type": "canny", "stop": 1}, {"type": "pose", "stop": 0.25}
+    assert account(services, body(controls=[wide])) == account(services, body())
+    dearer = account(services, body(controls=[wide, narrow])).reserved / 20 / BILLION
+    assert dearer == pytest.approx(control_factor("demo", [Control(**wide), Control(**narrow)]))
+    assert dearer > 1
+
+
+def test_the_first_picture_of_several_decides_the_price(services: Services) -> None:
+    picture = base64.b64encode(gif(512, 512)).decode()
+    own = {"type": "canny", "image": picture}
+    assert megapixels(services, body(controls=[own])) == 0.25
+    assert megapixels(services, body(controls=[own, {"type": "pose", "stop": 0}])) == 1.0
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.api.deps import Services
+from app.api.submission.pictures import pictures_of
 from app.api.submission.submit import Submission, submit
 from app.api.wire.requests import FluxControlNetBody, parse_body
 from app.core.accounts.api_keys import Key
@@ -40,6 +41,11 @@ def link(services: Services, path: str, expires_at: int = 4_000_000_000) -> str:
     return "https://pictures.example" + services.links.sign(path, expires_at)
 
 
+def submission_of(fields: dict[str, Any]) -> Submission:
+    body = parse_body(FluxControlNetBody, fields)
+    return Submission(body, pictures_of(body, {}, {}))
+
+
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("field", ["image", "control_image"])
 def test_only_a_picture_on_another_server_is_downloaded(
@@ -47,8 +53,7 @@ def test_only_a_picture_on_another_server_is_downloaded(
 ) -> None:
     image, stage = PLACES[place]
     body = {"image": "aGVsbG8=", "prompt": "x", field: image(services)}
-    submission = Submission(parse_body(FluxControlNetBody, body), None)
-    request_id = submit(services, CALLER, submission)
+    request_id = submit(services, CALLER, submission_of(body))
     record = services.requests.get(request_id)
     assert record is not None
     assert record.stage is stage

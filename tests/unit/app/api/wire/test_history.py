@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from app.api.deps import Services
+from app.api.wire.fields import schema_of
 from app.api.wire.history import generation, models_list, request_row
 from app.api.wire.requests import FluxControlNetBody
 from app.core.history.base import HistoryRow, rows_of
@@ -137,7 +138,7 @@ def test_there_is_one_model() -> None:
                 "name": "FLUX ControlNet",
                 "description": "FLUX.1-dev with a Union ControlNet: canny, depth, pose and tile.",
                 "endpoints": ["/v1/flux-controlnet", "/v2/flux-controlnet"],
-                "parameters": FluxControlNetBody.model_json_schema(),
+                "parameters": schema_of(FluxControlNetBody),
             }
         ]
     }

@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app import VERSION
+from app.api.wire.fields import schema_of
 from app.api.wire.requests import FluxControlNetBody, PreprocessBody
 
 ALWAYS = {"200", "400", "408", "431", "500", "501", "503"}
@@ -203,10 +204,13 @@ def test_a_picture_may_be_a_file_in_a_form(operations: dict[str, Any]) -> None:
         ("/v1/flux-controlnet/preprocess", PreprocessBody, {"image"}),
     ):
         content = operations[f"POST {path}"]["requestBody"]["content"]
-        schema = kind.model_json_schema()
+        schema = schema_of(kind)
         assert content["application/json"]["schema"] == schema
         form = content["multipart/form-data"]["schema"]
         properties = schema["properties"] | dict.fromkeys(pictures, file)
+        if "controls" in properties:
+            text = {"type": "string", "contentMediaType": "application/json"}
+            properties["controls"] = text | {"description": properties["controls"]["description"]}
         assert form == {**schema, "properties": properties}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from app.api.operations.keys import KeyOrder, TopUp
+from app.api.wire.fields import schema_of
 from app.api.wire.requests import (
     PICTURE_FIELDS,
     FluxControlNetBody,
@@ -20,6 +21,7 @@ from app.api.wire.requests import (
     without_null,
 )
 from app.core.errors import InvalidRequest
+from models import control_types
 
 BODY: dict[str, Any] = {"image": "aGVsbG8=", "prompt": "x"}
 LONGEST_SEED = 9_223_372_036_854_775_807
@@ -29,6 +31,7 @@ dpm_fast dpm_adaptive dpmpp_2s_ancestral dpmpp_2s_ancestral_cfg_pp dpmpp_sde dpm
 dpmpp_2m_cfg_pp dpmpp_2m_sde dpmpp_2m_sde_gpu dpmpp_3m_sde dpmpp_3m_sde_gpu ddpm lcm ipndm ipndm_v
 deis ddim uni_pc uni_pc_bh2
 """.split()
+TYPES = ["depth", "canny", "pose", "tile", "blur", "gray", "lq"]
 SCHEDULERS = "normal karras exponential sgm_uniform simple ddim_uniform beta".split()
 NO_NUMBERS: list[Any] = [True, False, "", "abc", "nan", "inf", "0x10", "1_0,5", [20], {}]
 NO_INTEGERS: list[Any] = [*NO_NUMBERS, 20.5, "20.5", 10**400]
@@ -94,7 +97,7 @@ PARAMETERS = {
     "base64": switch(False),
     "cn_stop": number("number", 0.5, 0, 1, -0.01, 1.01),
     "cn_strength": number("number", 0.45, 0, 2, -0.01, 2.01),
-    "cn_type": one_of("pose", ["depth", "canny", "pose", "tile"], "edge", "Canny"),
+    "cn_type": one_of("pose", TYPES, "edge", "Canny"),
     "custom_height": number("integer", 1024, 64, 4096, 63, 4097),
     "custom_width": number("integer", 1024, 64, 4096, 63, 4097),
     "guidance": number("number", 3.5, 1, 15, 0.99, 15.01),
@@ -107,9 +110,21 @@ PARAMETERS = {
     "preview": switch(False),
     "webhook_url": text("", 2048),
     "control_image": text("", None),
+    "cn_start": number("number", 0.0, 0, 1, -0.01, 1.01),
+    "canny_low": number("integer", 100, 0, 255, -1, 256),
+    "canny_high": number("integer", 200, 0, 255, -1, 256),
 }
 REQUIRED = {"image": text("", None), "prompt": text("", 100_000, " \n\t")}
-OF_A_MAP = ("cn_type", "custom_height", "custom_width", "use_input_img_dimension")
+OF_A_MAP = (
+    *("cn_type", "custom_height", "custom_width", "use_input_img_dimension"),
+    *("canny_low", "canny_high"),
+)
+BESIDE: dict[str, dict[str, Any]] = {
+    "cn_start": {"cn_stop": 1},
+    "canny_low": {"canny_high": 255},
+    "canny_high": {"canny_low": 0},
+}
+"""What an allowed value needs beside it."""
 
 GOOD = [
     pytest.param(name, sent, taken, id=f"{name}={str(sent)[:20]!a}")
@@ -135,12 +150,13 @@ def refusal(kind: Any, fields: dict[str, Any]) -> str:
     return refused.value.text
 
 
-def test_the_parameters_are_those_of_the_page_and_four_of_ours() -> None:
+def test_the_parameters_are_those_of_the_page_and_eight_of_ours() -> None:
     assert list(FluxControlNetBody.model_fields) == [
         *("image", "prompt", "sampler", "scheduler", "seed", "base64", "cn_stop", "cn_strength"),
         *("cn_type", "custom_height", "custom_width", "guidance", "image_format", "quality"),
         *("samples", "steps", "use_input_img_dimension"),
         *("profile", "preview", "webhook_url", "control_image"),
+        *("cn_start", "canny_low", "canny_high", "controls"),
     ]
     assert set(PreprocessBody.model_fields) == {"image", *OF_A_MAP}
     assert PICTURE_FIELDS == ("image", "control_image")
@@ -148,14 +164,14 @@ def test_the_parameters_are_those_of_the_page_and_four_of_ours() -> None:
 
 def test_a_parameter_that_is_left_out_has_its_default() -> None:
     defaults = {name: parameter.default for name, parameter in PARAMETERS.items()}
-    assert body().model_dump() == {**BODY, **defaults}
+    assert body().model_dump() == {**BODY, **defaults, "controls": ()}
     of_a_map = {name: defaults[name] for name in OF_A_MAP}
     assert parse_body(PreprocessBody, {"image": "a"}).model_dump() == {"image": "a", **of_a_map}
 
 
 @pytest.mark.parametrize(("name", "sent", "taken"), GOOD)
 def test_an_allowed_value_is_taken(name: str, sent: Any, taken: Any) -> None:
-    value = getattr(body(**{name: sent}), name)
+    value = getattr(body(**BESIDE.get(name, {}), **{name: sent}), name)
     assert value == taken
     assert isinstance(value, bool) == isinstance(taken, bool)
 
@@ -172,7 +188,8 @@ def test_a_value_that_is_not_allowed_is_refused_with_what_is(name: str, sent: An
 
 @pytest.mark.parametrize("kind", [FluxControlNetBody, PreprocessBody])
 def test_the_document_has_type_range_and_default_of_each_parameter(kind: Any) -> None:
-    properties = kind.model_json_schema()["properties"]
+    properties = schema_of(kind)["properties"]
+    properties.pop("controls", None)  # test_controls.py
     for name, described in properties.items():
         expected = {**PARAMETERS, **REQUIRED}[name].schema
         ignored = {"title", "description", "pattern"}
@@ -182,7 +199,9 @@ def test_the_document_has_type_range_and_default_of_each_parameter(kind: Any) ->
 def test_the_document_needs_a_picture_of_either_kind() -> None:
     schema = FluxControlNetBody.model_json_schema()
     assert schema["required"] == ["prompt"]
-    assert schema["anyOf"] == [{"required": ["image"]}, {"required": ["control_image"]}]
+    either = [{"required": ["image"]}, {"required": ["control_image"]}]
+    each = {"required": ["controls"], "properties": {"controls": {"items": {"anyOf": either}}}}
+    assert schema["anyOf"] == [*either, each]
     assert PreprocessBody.model_json_schema()["required"] == ["image"]
 
 
@@ -217,6 +236,56 @@ def test_the_names_that_the_page_misspells_are_taken(garbled: str, meant: str) -
 def test_a_refused_value_is_shown_in_at_most_sixty_characters(sent: Any, shown: str) -> None:
     sentence = refusal(FluxControlNetBody, {**BODY, "steps": sent})
     assert sentence == f"steps: {shown} is not allowed; allowed is an integer from 15 to 75"
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        (
+            {"cn_start": 0.6},
+            "cn_start: 0.6 is not allowed; allowed is a number from 0 to cn_stop, which is 0.5",
+        ),
+        (
+            {"cn_start": "1", "cn_stop": 0},
+            "cn_start: 1 is not allowed; allowed is a number from 0 to cn_stop, which is 0",
+        ),
+        (
+            {"canny_low": 201},
+            "canny_low: 201 is not allowed; allowed is an integer from 0 to canny_high, "
+            "which is 200",
+        ),
+        (
+            {"canny_high": 99},
+            "canny_low: 100 is not allowed; allowed is an integer from 0 to canny_high, "
+            "which is 99",
+        ),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused(fields: dict[str, Any], sentence: str) -> None:
+    assert refusal(FluxControlNetBody, {**BODY, **fields}) == sentence
+    if sentence.startswith("canny"):
+        assert refusal(PreprocessBody, {**BODY, **fields}) == sentence
+
+
+def test_a_window_may_begin_where_it_ends() -> None:
+    assert body(cn_start=0.5, canny_low=200).cn_start == 0.5
+
+
+@pytest.mark.parametrize("kind", [FluxControlNetBody, PreprocessBody])
+def test_a_type_that_the_checkpoint_does_not_serve_is_refused(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = {name: 0 for name in ("pose", "canny")}
+    monkeypatch.setitem(control_types.MODES, "small", served)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest) as refused:
+        parse_body(kind, {**BODY, "cn_type": "tile"}, "small")
+    assert refused.value.text == (
+        'cn_type: "tile" is not allowed; small serves canny, pose '
+        "(tile is a type of demo, flux-dev-union-pro)"
+    )
+    with pytest.raises(InvalidRequest, match='"x" is not allowed; allowed are canny, pose$'):
+        parse_body(kind, {**BODY, "cn_type": "x"}, "small")
+    assert parse_body(kind, {**BODY, "cn_type": "canny"}, "small").cn_type == "canny"
 
 
 def test_every_fault_is_named_in_one_sentence() -> None:

@@ -32,14 +32,14 @@ KEYS = {
     "Timings": ("inference", ""),
     "ResultResponse": (
         "status error request_id output images seed prompt timings metrics",
-        "control_map",
+        "control_map control_maps",
     ),
     "ReceiptMap": ("file_name width height sha256 pixels_sha256 url", ""),
     "ReceiptPicture": ("file_name width height sha256 pixels_sha256 seed", ""),
     "Receipt": (
         "request_id created_at ended_at parameters width height evaluations controlled checkpoint "
         "weights device dtype mu sigmas_sha256 versions control_map outputs",
-        "",
+        "control_maps",
     ),
     "Signature": ("algorithm value", ""),
     "ReceiptResponse": ("receipt signature", ""),
@@ -110,8 +110,8 @@ def test_a_result_has_the_announced_fields() -> None:
         ("StatusResponse", status_body(made, "http://localhost", None)),
         ("FailedResponse", status_body(failed, "http://localhost", None)),
         ("Metrics", metrics(made)),
-        ("Receipt", receipt_of(made, "http://localhost/map")),
-        ("Receipt", receipt_of(record(), None)),
+        ("Receipt", receipt_of(made, ["http://localhost/map"])),
+        ("Receipt", receipt_of(record(), [])),
         ("UserCredits", UserCredits({"credits": 1.0, "free-credits": 0.0, "unlimited": False})),
     ):
         assert adapter(name).validate_python(body) == body

@@ -27,6 +27,8 @@ from app.core.errors import NotFound
 from app.core.queueing.forecast import Forecast, Place
 from app.core.queueing.throughput import Throughput
 from app.core.requests.record import RequestRecord, Status
+from app.core.requests.types import StoredPicture
+from models.spec import Control
 from tests.support.records import CONTROL_MAP, PARAMS, REQUEST_ID, output, record
 
 ORIGIN = "https://pictures.corp/api"
@@ -176,6 +178,22 @@ def test_a_result_links_the_control_map_that_was_kept(services: Services) -> Non
         "width": 528,
         "height": 272,
     }
+
+
+@pytest.mark.parametrize("further", [(), (replace(CONTROL_MAP, file_name="map-1.png"),)])
+def test_a_result_of_a_list_of_controls_links_all_maps(
+    services: Services, further: tuple[StoredPicture, ...]
+) -> None:
+    params = replace(PARAMS, controls=(Control("canny"),) * (1 + len(further)))
+    of = record(params=params, control_map=CONTROL_MAP, further_maps=further)
+    body = result_body(services.links, services.blobs, of, ORIGIN)
+    assert body["control_map"] == body["control_maps"][0]
+    names = [control_map["file_name"] for control_map in body["control_maps"]]
+    assert names == ["map.png", "map-1.png"][: 1 + len(further)]
+    for name, control_map in zip(names, body["control_maps"], strict=True):
+        assert re.fullmatch(signed(name), control_map["url"])
+    lost = replace(of, control_map=None, further_maps=())
+    assert "control_maps" not in result_body(services.links, services.blobs, lost, ORIGIN)
 
 
 @pytest.mark.parametrize("samples", [1, 2])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from redis import Redis
 
@@ -12,6 +14,7 @@ from app.core.requests.stage_results import FinishResult
 from app.core.requests.store import RequestStore
 from app.core.requests.types import SavedWork
 from app.core.storage.redis import RedisBlobs
+from models.spec import Control
 from tests.support.records import PARAMS, SOURCE
 
 ID, OTHER = "a" * 32, "b" * 32
@@ -60,3 +63,21 @@ def test_of_a_request_without_a_record_goes_what_can_be_named(
     store.forget(ID)
     delete_temporary_blobs(store, RedisBlobs(redis), ID)
     assert names(redis, ID) == RESULTS | ANSWERS
+
+
+def test_every_blob_of_several_controls_is_deleted(redis: Redis) -> None:
+    store, blobs = RequestStore(redis, 60), RedisBlobs(redis)
+    params = replace(PARAMS, controls=(Control("canny"), Control("pose"), Control("tile")))
+    more = {f"{kind}:{index}" for kind in ("source", "control", "map") for index in (1, 2)}
+    maps = {"output:map-1", "output:map-2"}
+    for request_id in (ID, OTHER):
+        store.submit(request_id, "a", params, SOURCE, store.expiry())
+        store.claim(request_id, Stage.PREPARE, "e")
+        for name in BETWEEN_JOBS | RESULTS | more | maps:
+            blobs.put(f"{request_id}:{name}", b"x", store.expiry())
+    assert store.complete(ID, "e", FinishResult())
+    assert store.fail(OTHER, Cancelled())
+    for request_id in (ID, OTHER):
+        delete_temporary_blobs(store, blobs, request_id)
+    assert names(redis, ID) == RESULTS | maps
+    assert names(redis, OTHER) == set()

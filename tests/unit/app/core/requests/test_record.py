@@ -16,6 +16,7 @@ from app.core.requests.types import (
     StoredPicture,
     WebhookTarget,
 )
+from models.spec import Control
 
 NAME = "a" * 32
 NEW = {
@@ -215,3 +216,36 @@ class FixedTime:
     @staticmethod
     def time() -> float:
         return 1100.0
+
+
+CONTROLS = '[{"type": "canny", "strength": 1, "start": 0, "stop": 1}, {"type": "pose", "later": 1}]'
+
+
+def test_a_control_has_its_own_picture_or_that_of_the_request() -> None:
+    further = (
+        '[{"field": "controls[1].control_image", "kind": "file"},'
+        ' {"field": "controls[2].image", "kind": "url", "url": "https://a.example/"}]'
+    )
+    record = read(source='{"field": "image", "kind": "base64"}', further_sources=further)
+    assert [source.is_map for source in record.sources] == [False, True, False]
+    assert [record.source_of(control) for control in range(3)] == [0, 1, 2]
+    own = read(source='{"field": "controls[0].image"}')
+    assert [own.source_of(0), read().source_of(0)] == [0, 0]
+    late = read(further_sources='[{"field": "controls[0].image"}]')
+    assert [late.source_of(control) for control in range(2)] == [1, 0]
+
+
+def test_the_controls_of_a_record_are_read() -> None:
+    record = read(params=f'{{"cn_type": "newer:pose", "controls": {CONTROLS}}}')
+    assert record.params.all_controls == (Control("canny", 1, 0, 1), Control("pose"))
+    assert record.params.cn_type == "pose"
+    assert record.are_maps is None
+    prepared = read(params=f'{{"controls": {CONTROLS}}}', annotations="[true, false]")
+    assert prepared.are_maps == (True, False)
+    assert read(annotated="true").are_maps == (True,)
+
+
+def test_the_maps_of_all_controls_come_after_the_pictures() -> None:
+    maps = {"control_map": '{"file_name": "map.png"}', "further_maps": '[{"file_name": "b"}]'}
+    record = read(outputs='[{"file_name": "0.png"}]', **maps)
+    assert [picture.file_name for picture in record.pictures] == ["0.png", "map.png", "b"]

@@ -245,3 +245,25 @@ def test_the_sum_of_an_owner_is_kept_down_to_the_last_byte(
     assert held(redis) == 1
     prepare(store, 2)
     assert redis.exists("sources:a") == 0
+
+
+def test_pictures_count_while_another_one_of_the_request_is_downloaded(
+    sources: Sources, store: RequestStore, redis: Redis
+) -> None:
+    expires_at = store.expiry()
+    sources.hold("a", name(1), 600, expires_at, "controls")
+    store.submit(name(1), "a", PARAMS, SOURCE, expires_at, stage=Stage.FETCH)
+    with pytest.raises(RateLimited, match="would hold 1200 bytes"):
+        sources.hold("a", name(2), 600, expires_at)
+    store.claim(name(1), Stage.FETCH, "e")
+    assert store.advance(name(1), Stage.FETCH, "e", StageResult())
+    assert held(redis) == 600
+    prepare(store, 1)
+    assert held(redis) == 0
+
+
+def test_the_parameter_of_pictures_that_never_fit_is_named(
+    sources: Sources, store: RequestStore
+) -> None:
+    with pytest.raises(QuotaExceeded, match="^controls: 1001 bytes; at most 1000 may be sent"):
+        sources.hold("a", name(1), 1001, store.expiry(), "controls")

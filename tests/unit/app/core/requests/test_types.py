@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from app.api.wire.requests import FluxControlNetBody
 from app.core.requests.types import (
+    ADDED_PARAMETERS,
     GenerationParameters,
     Output,
     Provenance,
@@ -25,6 +27,7 @@ PARAMS = (
     '"custom_width": 128, "guidance": 4.0, "image_format": "png", "quality": 10, "samples": 4, '
     '"steps": 15, "use_input_img_dimension": false, "profile": "turbo", "preview": true}'
 )
+ADDED: dict[str, Any] = {"cn_start": 0.25, "canny_low": 0, "canny_high": 255}
 OUTPUT = (
     '{"file_name": "0.png", "content_type": "image/png", "file_size": 5, "width": 1, "height": 2, '
     '"sha256": "a", "pixels_sha256": "b", "seed": 7}'
@@ -38,6 +41,23 @@ PROVENANCE = (
 @pytest.mark.parametrize("text", [PARAMS, PARAMS[:-1] + ', "only_map": true}'])
 def test_parameters_are_stored_as_by_the_version_before(text: str) -> None:
     assert GenerationParameters.from_json(text).to_json() == text
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_a_parameter_that_older_versions_ignore_keeps_them_from_the_picture(
+    name: str,
+) -> None:
+    params = GenerationParameters.from_json(PARAMS[:-1] + f', "{name}": {ADDED[name]}}}')
+    assert params.cn_type == "canny"
+    assert params.added() == {name: ADDED[name]}
+    assert json.loads(params.to_json()) == {**params.to_dict(), "cn_type": "newer:canny"}
+    assert GenerationParameters.from_json(params.to_json()) == params
+    assert params.to_body()["cn_type"] == "canny"
+
+
+def test_an_added_parameter_at_its_default_is_not_stored() -> None:
+    values = {**json.loads(PARAMS), **ADDED_PARAMETERS}
+    assert GenerationParameters.from_json(json.dumps(values)).to_json() == PARAMS
 
 
 def test_parameters_keep_those_of_another_version() -> None:
@@ -56,8 +76,8 @@ def test_parameters_that_are_missing_have_the_defaults_of_the_body() -> None:
 
 
 def test_parameters_have_every_field_of_the_body() -> None:
-    stored = set(GenerationParameters(only_map=True).to_dict())
-    pictures_and_webhook = {"image", "control_image", "webhook_url"}
+    stored = set(GenerationParameters(only_map=True, **ADDED).to_dict())
+    pictures_and_webhook = {"image", "control_image", "webhook_url", "controls"}
     assert stored == set(FluxControlNetBody.model_fields) - pictures_and_webhook | {"only_map"}
 
 
