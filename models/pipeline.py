@@ -39,6 +39,7 @@ from models.sampling import (
 )
 from models.spec import GenerationSpec, image_seed
 from models.step_cache import StepCache
+from models.text import PromptCut
 
 if TYPE_CHECKING:
     from models.checkpoints import LoadedCheckpoint
@@ -58,11 +59,13 @@ OnPrediction = Callable[[Tensor], object]
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """The result of a request. profile: the speed profile that was used."""
+    """The result of a request. profile: the speed profile that was used. prompt_cuts: the encoders
+    that did not read the whole prompt."""
 
     images: tuple[GeneratedImage, ...]
     control_map: Image.Image
     profile: str
+    prompt_cuts: tuple[PromptCut, ...] = ()
 
     @property
     def pictures(self) -> tuple[NDArray[np.uint8], ...]:
@@ -173,7 +176,9 @@ def _generate(
         if image is None:
             image = _generate_image(loaded, denoiser, spec, index, on_step, on_prediction, store)
         images.append(image)
-    return Generation(tuple(images), control_map, spec.profile)
+    return Generation(
+        tuple(images), control_map, spec.profile, prompt_cuts=loaded.text.cuts(spec.prompt)
+    )
 
 
 def _generate_image(

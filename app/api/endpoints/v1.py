@@ -25,6 +25,7 @@ from app.api.wire.errors import CLIENT_CLOSED_REQUEST, error_response
 from app.api.wire.openapi import FOUND, KEYED, PICTURE
 from app.api.wire.responses import EncodedPictures, PollFailed, PollResponse
 from app.api.wire.results import encoded_outputs, output_bytes, poll_body, poll_failed
+from app.api.wire.warning_header import warning_headers
 from app.core.clock import rfc3339
 from app.core.errors import (
     Cancelled,
@@ -128,7 +129,7 @@ def failed_answer(record: RequestRecord) -> Response:
     return JSONResponse(
         {"error": record.error},
         status_code=record.error_status,
-        headers={"x-request-id": record.id},
+        headers={"x-request-id": record.id} | warning_headers(record),
     )
 
 
@@ -136,7 +137,11 @@ def _answer(services: Services, record: RequestRecord, window: RateWindow | None
     if record.status is Status.FAILED:
         return failed_answer(record)
     first = record.outputs[0]
-    headers = _headers(record) | (_next_minute() if window is None else window.headers)
+    headers = (
+        _headers(record)
+        | warning_headers(record)
+        | (_next_minute() if window is None else window.headers)
+    )
     if not record.params.base64:
         return Response(
             output_bytes(services.blobs, record, 0),

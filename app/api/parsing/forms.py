@@ -22,6 +22,7 @@ from app.core.errors import InvalidRequest
 
 _MAX_PARTS = 64
 _SHORT = 32_768  # bytes; a longer text is a LongString
+_FILE = "a file"  # stands in the fields for its bytes
 _FILE_TYPES = ("image/", "application/octet-stream")
 
 
@@ -69,8 +70,10 @@ async def _parts_of(form: FormData) -> tuple[dict[str, Any], dict[str, bytes]]:
             uploads[name] = data
         elif name in FluxControlNetBody.model_fields:
             raise InvalidRequest(f"{name}: a file is not allowed; only image may be one")
+        else:
+            fields[name] = _FILE  # unknown, like a text of this name
     # A file wins over a text field of the same name.
-    return fields | dict.fromkeys(uploads, "a file"), uploads
+    return fields | dict.fromkeys(uploads, _FILE), uploads
 
 
 def _is_file(part: UploadFile, data: bytes) -> bool:

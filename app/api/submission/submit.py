@@ -17,6 +17,7 @@ from app.api.parsing.forms import read_form
 from app.api.parsing.json_body import read_json, shortened
 from app.api.parsing.json_scan import LongString
 from app.api.parsing.media_type import media_type_of
+from app.api.submission.body_warnings import pair_warnings, unknown_parameters
 from app.api.submission.limits import check_size, check_time
 from app.api.submission.pricing import account_of
 from app.api.submission.webhook import webhook_of
@@ -40,6 +41,7 @@ from app.core.redis import keys
 from app.core.requests.record import Stage
 from app.core.requests.store import IdempotencyGuard, IdempotencyKeyTaken
 from app.core.requests.types import Source, SourceKind, WebhookTarget
+from app.core.requests.warnings import RequestWarning
 from app.core.telemetry.logs import note
 
 log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ _RANDOM_SEEDS = 999_999_999_999_999  # the range from which the hosted service d
 class Submission:
     """A valid body. upload: the bytes of its picture if that came as a file. inline: its picture as
     base64 if that is long; the body has _ELSEWHERE instead. only_map: the client wants the control
-    map alone; the body's parameters of a picture are defaults then.
+    map alone; the body's parameters of a picture are defaults then. warnings: about the body.
     """
 
     body: FluxControlNetBody
@@ -60,6 +62,7 @@ class Submission:
     inline: bytes | None = None
     webhook: WebhookTarget | None = None
     only_map: bool = False
+    warnings: tuple[RequestWarning, ...] = ()
 
     @property
     def field(self) -> str:
@@ -104,7 +107,9 @@ async def read_submission(
     field = "control_image" if body.control_image else "image"
     webhook = webhook_of(request, services.settings, body.webhook_url, caller)
     inline_picture = await _joined(inline.get(field))
-    return PendingSubmission(Submission(body, uploads.get(field), inline_picture, webhook))
+    warnings = (*pair_warnings(body), *unknown_parameters(fields))
+    submission = Submission(body, uploads.get(field), inline_picture, webhook, warnings=warnings)
+    return PendingSubmission(submission)
 
 
 async def read_preprocess(
@@ -120,7 +125,14 @@ async def read_preprocess(
         **map_body.model_dump(), prompt="", seed=0, image_format="png", steps=0
     )
     inline_picture = await _joined(inline.get("image"))
-    return PendingSubmission(Submission(body, uploads.get("image"), inline_picture, only_map=True))
+    submission = Submission(
+        body,
+        uploads.get("image"),
+        inline_picture,
+        only_map=True,
+        warnings=unknown_parameters(fields),
+    )
+    return PendingSubmission(submission)
 
 
 async def _read_fields(
@@ -200,6 +212,7 @@ def submit(
             account=account,
             guard=guard or IdempotencyGuard(),
             stage=stage,
+            warnings=submission.warnings,
         )
         _enqueue(services, request_id, stage, published=guard is not None)
     except (InsufficientCredits, IdempotencyKeyTaken):

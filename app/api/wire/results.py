@@ -20,6 +20,7 @@ from app.core.queueing.forecast import Forecast
 from app.core.redis import keys
 from app.core.requests.outputs import picture_body
 from app.core.requests.record import RequestRecord, Status
+from app.core.requests.warnings import warning_bodies
 from app.core.storage.base import Blobs
 from app.core.storage.links import LinkSigner, output_path
 
@@ -54,6 +55,8 @@ def status_body(
         if record.status is Status.QUEUED:
             body["queue_position"] = forecast.place(record.id).position
         body["eta_seconds"] = rounded(forecast.eta_s(record))
+    if record.warnings:
+        body["warnings"] = warning_bodies(record.warnings)
     return body
 
 
@@ -62,12 +65,15 @@ def rounded(seconds: float | None) -> float | None:
 
 
 def failed_body(record: RequestRecord) -> FailedResponse:
-    return {
+    body: FailedResponse = {
         "status": Status.FAILED,
         "request_id": record.id,
         "error": str(record.error),
         "metrics": metrics(record),
     }
+    if record.warnings:
+        body["warnings"] = warning_bodies(record.warnings)
+    return body
 
 
 def poll_body(links: LinkSigner, record: RequestRecord, origin: str) -> PollResponse:
@@ -124,6 +130,8 @@ def result_body(
             "width": control_map.width,
             "height": control_map.height,
         }
+    if record.warnings:
+        body["warnings"] = warning_bodies(record.warnings)
     return body
 
 

@@ -23,6 +23,7 @@ from app.core.requests.types import (
     WebhookTarget,
     outputs_from_json,
 )
+from app.core.requests.warnings import RequestWarning, by_importance, warnings_from_json
 
 
 class Status(StrEnum):
@@ -62,7 +63,8 @@ class RequestRecord:
     speed profile that was used. predicted_s: the forecast, at the start, of the seconds to the end.
     key_id: of the API key. price: credits for a work unit. cost: in credits, 0 until the size is
     known. remaining: credits of the key after the request had COMPLETED; None for a key without a
-    budget. control_map: also None when the request asked for nothing else.
+    budget. control_map: also None when the request asked for nothing else. warnings: of all stages
+    so far.
     """
 
     id: str
@@ -97,6 +99,7 @@ class RequestRecord:
     remaining: float | None = None
     control_map: StoredPicture | None = None
     provenance: Provenance | None = None
+    warnings: tuple[RequestWarning, ...] = ()
 
     @property
     def only_map(self) -> bool:
@@ -174,4 +177,9 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
         remaining=None if remaining is None else to_credits(remaining),
         control_map=parsed("control_map", StoredPicture.from_json),
         provenance=parsed("made_with", Provenance.from_json),
+        warnings=by_importance(
+            warning
+            for name in ("submission_warnings", "generation_warnings")
+            for warning in parsed(name, warnings_from_json) or ()
+        ),
     )

@@ -8,7 +8,7 @@ pictures.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, cast
@@ -22,6 +22,7 @@ from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage, record_from
 from app.core.requests.stage_results import FinishResult, StageResult
 from app.core.requests.types import GenerationParameters, SavedWork, Source, WebhookTarget
+from app.core.requests.warnings import RequestWarning, warnings_to_json
 from app.core.telemetry import tracing
 
 
@@ -105,6 +106,7 @@ class RequestStore:
         account: Account = _NO_ACCOUNT,
         guard: IdempotencyGuard = _NO_GUARD,
         stage: Stage = Stage.PREPARE,
+        warnings: Sequence[RequestWarning] = (),
     ) -> None:
         """Write a new QUEUED record that begins with `stage`. The id must be new. Raises
         InsufficientCredits, and IdempotencyKeyTaken when the guard fails."""
@@ -116,6 +118,8 @@ class RequestStore:
         fields |= tracing.carrier()
         if webhook is not None:
             fields["webhook"] = webhook.to_json()
+        if warnings:
+            fields["submission_warnings"] = warnings_to_json(warnings)
         reserved = str(account.reserved)
         expiry = str(int(expires_at))
         condition = (guard.name, guard.expected, guard.settled)

@@ -1,0 +1,72 @@
+"""Warnings about a valid body: fields that no part of the server knows, and a noisy pair of sampler
+and schedule."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from app.api.wire.requests import FluxControlNetBody, PreprocessBody
+from app.core.requests.warnings import RequestWarning, WarningCode
+from models.noisy_pairs import is_noisy, quiet_schedules
+
+MAX_WARNINGS = 10
+MAX_NAME = 60
+"""Characters of a name that a warning repeats."""
+
+_KNOWN = (*FluxControlNetBody.model_fields, *PreprocessBody.model_fields)
+# `segmind.run(..., timeout=, interval=)` puts its own arguments into the body, too.
+_EXPECTED = frozenset((*_KNOWN, "timeout", "interval"))
+
+
+def pair_warnings(body: FluxControlNetBody) -> tuple[RequestWarning, ...]:
+    """A warning if the sampler is known to leave noise in the picture with this schedule."""
+    if not is_noisy(body.sampler, body.scheduler):
+        return ()
+    message = (
+        f"{body.sampler} leaves visible noise in the picture with {body.scheduler}; "
+        f"without it are {', '.join(quiet_schedules(body.sampler))}"
+    )
+    return (RequestWarning(WarningCode.NOISY_PAIR, "scheduler", message),)
+
+
+def unknown_parameters(fields: Mapping[str, Any]) -> tuple[RequestWarning, ...]:
+    """A warning for each of the first MAX_WARNINGS unknown fields; the last one counts the rest.
+    null counts as left out, as it does for known fields."""
+    names = _unknown_names(fields)
+    warnings = [_warning(name) for name in islice(names, MAX_WARNINGS)]
+    rest = sum(1 for _ in names)
+    if rest:
+        last = warnings.pop()
+        message = f"{last.message} ({rest} more unknown parameters are not listed)"
+        warnings.append(RequestWarning(last.code, last.parameter, message))
+    return tuple(warnings)
+
+
+def _unknown_names(fields: Mapping[str, Any]) -> Iterator[str]:
+    return (name for name, value in fields.items() if value is not None and name not in _EXPECTED)
+
+
+def _warning(name: str) -> RequestWarning:
+    message = "no parameter has this name, so it was ignored"
+    nearest = _nearest(name)
+    if nearest is not None:
+        message += f"; the nearest name is {nearest}"
+    return RequestWarning(WarningCode.UNKNOWN_PARAMETER, _printable(name), message)
+
+
+def _nearest(name: str) -> str | None:
+    """The most similar known name; None if none is similar. Case and hyphens make no difference."""
+    if len(name) > MAX_NAME:
+        return None
+    similar = difflib.get_close_matches(name.lower().replace("-", "_"), _KNOWN, n=1)
+    return similar[0] if similar else None
+
+
+def _printable(name: str) -> str:
+    """The name, cut short, without control characters and lone surrogates, which no response can
+    hold."""
+    shown = name if len(name) <= MAX_NAME else name[: MAX_NAME - 3] + "..."
+    return "".join(character if character.isprintable() else "\ufffd" for character in shown)
