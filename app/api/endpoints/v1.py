@@ -137,11 +137,7 @@ def _answer(services: Services, record: RequestRecord, window: RateWindow | None
     if record.status is Status.FAILED:
         return failed_answer(record)
     first = record.outputs[0]
-    headers = (
-        _headers(record)
-        | warning_headers(record)
-        | (_next_minute() if window is None else window.headers)
-    )
+    headers = _headers(record) | (_next_minute() if window is None else window.headers)
     if not record.params.base64:
         return Response(
             output_bytes(services.blobs, record, 0),
@@ -174,6 +170,7 @@ def _headers(record: RequestRecord) -> dict[str, str]:
         # A key without a budget has no limit; JavaScript and Python both read this as a number.
         "x-remaining-credits": "Infinity" if record.remaining is None else str(record.remaining),
         "x-cost": str(record.cost),
+        **warning_headers(record),
     }
 
 
