@@ -15,7 +15,7 @@ from models.spec import SAMPLER_NAMES, SCHEDULE_NAMES
 
 pytestmark = pytest.mark.torch
 
-PICTURES, STEPS = 1024, 20
+PICTURES, STEPS = 512, 20
 COARSE, DETAIL = slice(0, 8), slice(8, 16)
 TEXTURE = 0.03
 """The data's standard deviation in the dimensions of DETAIL. More than that is noise."""
