@@ -4,8 +4,7 @@ and schedule."""
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from typing import Any
 
 from app.api.wire.requests import FluxControlNetBody, PreprocessBody
@@ -16,6 +15,8 @@ MAX_WARNINGS = 10
 MAX_NAME = 60
 """Characters of a name that a warning repeats."""
 
+_SIMILARITY = 0.65
+"""difflib's own 0.6 takes style for steps."""
 _KNOWN = (*FluxControlNetBody.model_fields, *PreprocessBody.model_fields)
 # `segmind.run(..., timeout=, interval=)` puts its own arguments into the body, too.
 _EXPECTED = frozenset((*_KNOWN, "timeout", "interval"))
@@ -35,18 +36,14 @@ def pair_warnings(body: FluxControlNetBody) -> tuple[RequestWarning, ...]:
 def unknown_parameters(fields: Mapping[str, Any]) -> tuple[RequestWarning, ...]:
     """A warning for each of the first MAX_WARNINGS unknown fields; the last one counts the rest.
     null counts as left out, as it does for known fields."""
-    names = _unknown_names(fields)
-    warnings = [_warning(name) for name in islice(names, MAX_WARNINGS)]
-    rest = sum(1 for _ in names)
+    names = [name for name, value in fields.items() if name not in _EXPECTED and value is not None]
+    warnings = [_warning(name) for name in names[:MAX_WARNINGS]]
+    rest = len(names) - len(warnings)
     if rest:
         last = warnings.pop()
         message = f"{last.message} ({rest} more unknown parameters are not listed)"
         warnings.append(RequestWarning(last.code, last.parameter, message))
     return tuple(warnings)
-
-
-def _unknown_names(fields: Mapping[str, Any]) -> Iterator[str]:
-    return (name for name, value in fields.items() if value is not None and name not in _EXPECTED)
 
 
 def _warning(name: str) -> RequestWarning:
@@ -58,10 +55,13 @@ def _warning(name: str) -> RequestWarning:
 
 
 def _nearest(name: str) -> str | None:
-    """The most similar known name; None if none is similar. Case and hyphens make no difference."""
+    """The most similar known name, or one that ends with this word; None if there is none. Case and
+    hyphens make no difference."""
     if len(name) > MAX_NAME:
         return None
-    similar = difflib.get_close_matches(name.lower().replace("-", "_"), _KNOWN, n=1)
+    plain = name.lower().replace("-", "_")
+    similar = difflib.get_close_matches(plain, _KNOWN, n=1, cutoff=_SIMILARITY)
+    similar += [known for known in _KNOWN if known.endswith(f"_{plain}")]
     return similar[0] if similar else None
 
 
