@@ -332,10 +332,10 @@ def test_the_profile_that_was_served_is_recorded(
 
 
 def test_the_warnings_are_recorded(context: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    def generate(_loaded: Any, _spec: Any, picture: Any, *_: Any, **__: Any) -> Generation:
-        return replace(makes(picture, 1), prompt_cuts=(PromptCut("T5", 48, 60),))
-
-    model(monkeypatch, generate)
+    generation = replace(
+        makes(Image.new("RGB", (112, 64), "red"), 1), prompt_cuts=(PromptCut("T5", 48, 60),)
+    )
+    model(monkeypatch, lambda *_, **__: generation)
     run()
     assert [warning.code for warning in record(context).warnings] == ["prompt_cut"]
 
