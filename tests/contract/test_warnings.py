@@ -94,3 +94,14 @@ def test_the_warnings_of_a_form(http: httpx.Client) -> None:
         ("unknown_parameter", "Seed"),
         ("unknown_parameter", "mask"),
     ]
+
+
+def test_the_warnings_of_several_controls(http: httpx.Client) -> None:
+    body = {
+        name: value for name, value in small(image=base64_of(GREY)).items() if name != "cn_type"
+    }
+    controls = [{"type": "canny", "strenght": 0.5}, {"type": "pose"}]
+    assert codes(header(http, json={**body, "controls": controls})) == [
+        ("empty_pose_map", "controls[1].type"),
+        ("unknown_parameter", "controls[0].strenght"),
+    ]
