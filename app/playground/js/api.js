@@ -9,7 +9,11 @@ import { BASE } from "./storage.js";
 /** @typedef {FilePicture | UrlPicture} Picture */
 /** @typedef {Record<string, string|number|boolean>} Values */
 
-const MAP_VALUES = ["cn_type", "use_input_img_dimension", "custom_width", "custom_height"];
+/** What a control map depends on, besides its picture. */
+export const MAP_VALUES = [
+  ...["cn_type", "canny_low", "canny_high"],
+  ...["use_input_img_dimension", "custom_width", "custom_height"],
+];
 let parameters = new Set(["image", "control_image", "prompt"]);
 
 /** @param {Iterable<string>} names of all parameters, to find them in error texts */

@@ -13,6 +13,8 @@ import { seed } from "./seed.js";
  */
 
 const FEW = 4;
+/** Letters of choices that stand side by side, in two rows at most. */
+const SIDE_BY_SIDE = 40;
 const numberOf = (text) => {
   const number = Number(text);
   return text.trim() === "" || Number.isNaN(number) ? undefined : number;
@@ -46,21 +48,25 @@ const range = (field) => {
   return { node, read: () => numberOf(number.value), write };
 };
 
-/** @param {Field} field @param {[string, string][]} options value and text @returns {Control} */
-const segments = (field, options) => {
-  const inputs = options.map(([value]) =>
+/** @param {Field} field @param {string[]} choices @returns {Control} */
+const segments = (field, choices) => {
+  const inputs = choices.map((value) =>
     element("input", { type: "radio", name: field.name, value, id: `${idOf(field)}-${value}` }),
   );
-  const labels = options.map(([, text], index) =>
-    element("label", { class: "segment" }, inputs[index], element("span", {}, text)),
+  const labels = choices.map((choice, index) =>
+    element("label", { class: "segment" }, inputs[index], element("span", {}, choice)),
   );
   const read = () => inputs.find((input) => input.checked)?.value;
   const write = (value) =>
     inputs.forEach((input) => (input.checked = input.value === String(value ?? field.default)));
   write(field.default);
   const node = framed(field, element("div", { class: "segments" }, ...labels), true);
-  return { node, read: field.type === "integer" ? () => Number(read()) : read, write };
+  return { node, read: typed(field, read), write };
 };
+
+/** A text as a value of the field's type. */
+const typed = (field, read) =>
+  ["integer", "number"].includes(field.type) ? () => numberOf(read() ?? "") : read;
 
 /** @param {Field} field @returns {Control} */
 const select = (field) => {
@@ -75,7 +81,8 @@ const select = (field) => {
   );
   const write = (value) => (list.value = String(value ?? field.default ?? ""));
   write(field.default);
-  return { node: framed(field, list), read: () => list.value || undefined, write };
+  const read = () => list.value || undefined;
+  return { node: framed(field, list), read: typed(field, read), write };
 };
 
 /** @param {Field} field @returns {Control} */
@@ -104,29 +111,23 @@ const text = (field) => {
     "aria-describedby": described(field),
     ...(long ? { rows: 3, required: true } : { type: "text", spellcheck: "false" }),
   });
-  const write = (value) => (box.value = String(value ?? ""));
-  return { node: framed(field, box), read: () => box.value || undefined, write };
+  const write = (value) => (box.value = String(value ?? field.default ?? ""));
+  write();
+  const read = () => box.value || undefined;
+  return { node: framed(field, box), read: typed(field, read), write };
 };
 
 /** @param {Field} field @returns {Control} */
 export const controlFor = (field) => {
   if (field.name === "seed") return seed(field);
   if (field.type === "boolean") return toggle(field);
-  if (field.choices && field.choices.length <= FEW && field.default !== undefined) {
-    return segments(
-      field,
-      field.choices.map((choice) => [choice, choice]),
-    );
-  }
-  if (field.choices) return select(field);
-  if (field.type === "string") return text(field);
-  const count = field.maximum - field.minimum + 1;
-  if (field.type === "integer" && count <= FEW) {
-    const numbers = Array.from({ length: count }, (_, index) => String(field.minimum + index));
-    return segments(
-      field,
-      numbers.map((number) => [number, number]),
-    );
-  }
+  const whole = field.type === "integer" && field.minimum !== undefined;
+  const count = whole && field.maximum - field.minimum < FEW ? field.maximum - field.minimum + 1 : 0;
+  const few = Array.from({ length: count }, (_, index) => String(field.minimum + index));
+  const choices = field.choices ?? few;
+  const fits = choices.join("").length <= SIDE_BY_SIDE && field.default !== undefined;
+  if (choices.length && fits) return segments(field, choices);
+  if (choices.length) return select({ ...field, choices });
+  if (field.minimum === undefined || field.maximum === undefined) return text(field);
   return range(field);
 };

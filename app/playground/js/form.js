@@ -7,7 +7,13 @@ import { readJson, writeStored } from "./storage.js";
 /** Where the page differs from the API: a person watches, so previews are on. */
 const START = { preview: true };
 const DRAFT = "values";
-const CUSTOM_SIZE = ["custom_width", "custom_height"];
+/** Parameters that do nothing unless others have these values. */
+const NEEDS = {
+  custom_width: ["use_input_img_dimension", false],
+  custom_height: ["use_input_img_dimension", false],
+  canny_low: ["cn_type", "canny"],
+  canny_high: ["cn_type", "canny"],
+};
 
 /** @type {Map<string, import("./fields.js").Control>} */
 const controls = new Map();
@@ -32,21 +38,20 @@ export const buildForm = (fields) => {
 };
 
 const saveDraft = () => {
-  showCustomSize();
+  for (const [name, control] of controls) control.node.hidden = isUnused(name);
   writeStored(DRAFT, JSON.stringify(values()));
 };
 
-const showCustomSize = () => {
-  const hidden = controls.get("use_input_img_dimension").read();
-  for (const name of CUSTOM_SIZE) controls.get(name).node.hidden = hidden;
+const isUnused = (name) => {
+  const [other, needed] = NEEDS[name] ?? [];
+  return other !== undefined && valueOf(other) !== needed;
 };
 
 /** What differs from the defaults of the API. @returns {import("./api.js").Values} */
 export const values = () => {
   const chosen = {};
-  const unused = controls.get("use_input_img_dimension").read() ? CUSTOM_SIZE : [];
   for (const [name, control] of controls) {
-    if (unused.includes(name)) continue;
+    if (isUnused(name)) continue;
     const value = control.read();
     const always = name === "prompt" || name === "cn_type";
     if (value !== undefined && (always || value !== defaults.get(name))) chosen[name] = value;

@@ -14,6 +14,7 @@ from app.api.endpoints.playground import PAGE_POLICY
 from app.api.http.headers import SECURITY_HEADERS
 from app.core.settings import Settings
 from app.main import create_app
+from models.control_types import served_types
 from models.evaluations import evaluations_of
 
 FOLDER = Path(__file__).resolve().parents[5] / "app" / "playground"
@@ -127,6 +128,7 @@ def test_the_form_has_the_schema_of_the_openapi_document(browser: TestClient) ->
     body = document["paths"]["/v2/flux-controlnet"]["post"]["requestBody"]
     assert form["schema"] == body["content"]["application/json"]["schema"]
     assert all(field["description"] for field in form["schema"]["properties"].values())
+    assert form["control_types"] == list(served_types("demo"))
     assert form["credits_per_work_unit"] == 1.0
     assert form["evaluations"].keys() == set(form["schema"]["properties"]["sampler"]["enum"])
     assert form["evaluations"]["euler"] == [15, 75]
