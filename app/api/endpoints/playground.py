@@ -88,8 +88,8 @@ def _contents(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, byte
 
 def _form(settings: Settings) -> bytes:
     """form.json: the schema of the body, as /openapi.json (which may be closed) has it; the types
-    of control that the checkpoint serves; and what the page needs to estimate a price: evaluations
-    of each sampler at the fewest and most steps."""
+    of control that the checkpoint serves; and what the page needs to estimate a price: the largest
+    area, and evaluations of each sampler at the fewest and most steps."""
     schema = FluxControlNetBody.model_json_schema()
     steps = schema["properties"]["steps"]
     evaluations = {
@@ -102,6 +102,7 @@ def _form(settings: Settings) -> bytes:
         "schema": schema,
         "control_types": served_types(settings.checkpoint),
         "credits_per_work_unit": settings.credits_per_work_unit,
+        "max_pixels": settings.max_pixels,
         "evaluations": evaluations,
     }
     return json.dumps(form).encode()

@@ -9,38 +9,23 @@
  * @property {string} status QUEUED, PROCESSING, COMPLETED or FAILED
  * @property {string[]} pictures links of the result
  * @property {number} expiresAt milliseconds since the epoch; later the server has nothing of it
- *
- * @typedef {Entry & {expired: boolean}} Listed
  */
 
-import { BASE } from "./storage.js";
+import { answer, openDatabase } from "./storage.js";
 
 export const MAX_ENTRIES = 200;
-const DATABASE = `playground:${BASE.pathname}:history`;
 const STORE = "requests";
 
 /** @returns {Promise<HistoryStore>} never rejects */
 export const openHistory = async () => {
   try {
-    const database = await openDatabase();
+    const database = await openDatabase("history", STORE, { keyPath: "id" });
     const transaction = database.transaction(STORE, "readonly");
     return new HistoryStore(database, await answer(transaction.objectStore(STORE).getAll()));
   } catch {
     return new HistoryStore(null, []); // private mode, a full disk, or forbidden by the user
   }
 };
-
-const openDatabase = () => {
-  const request = indexedDB.open(DATABASE, 1);
-  request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "id" });
-  return answer(request);
-};
-
-const answer = (request) =>
-  new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
 
 /** Dispatches "change" after each change. No method rejects: what fails to be stored stays here. */
 class HistoryStore extends EventTarget {
@@ -77,7 +62,7 @@ class HistoryStore extends EventTarget {
     this.#changed();
   }
 
-  /** @returns {Listed[]} newest first */
+  /** Newest first; each with `expired`. @returns {Entry[]} */
   list() {
     const now = Date.now();
     return [...this.#entries.values()]

@@ -139,12 +139,14 @@ def test_the_form_has_the_schema_of_the_openapi_document(browser: TestClient) ->
 
 
 def test_the_page_works_while_the_openapi_document_is_closed(redis_server: str) -> None:
-    closed = client_of(redis_server, closed_paths="/openapi.json", credits_per_work_unit=2.5)
+    closed = client_of(
+        redis_server, closed_paths="/openapi.json", credits_per_work_unit=2.5, max_pixels=9**6
+    )
     assert closed.get("/openapi.json").status_code == 404
     assert closed.get("/").status_code == 200
     form = closed.get("/playground/form.json").json()
     assert "prompt" in form["schema"]["properties"]
-    assert form["credits_per_work_unit"] == 2.5
+    assert (form["credits_per_work_unit"], form["max_pixels"]) == (2.5, 9**6)
 
 
 def test_a_closed_playground_is_404_and_the_api_stays(redis_server: str) -> None:
