@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from models.spec import CONTROL_NAMES, SEED_MAX
 from tests.browser.playground import SAMPLES, Playground, parameters_of
@@ -38,6 +38,20 @@ def test_a_sample_works_as_it_is(playground: Playground) -> None:
     playground.expect_result()
 
 
+def test_the_warnings_of_a_result_are_shown(playground: Playground) -> None:
+    warning = {"code": "no_effect", "parameter": "quality", "message": "png has no quality."}
+
+    def warned(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "warnings": [warning]})
+
+    playground.ask()
+    playground.page.route("**/v2/requests/*", warned)
+    playground.generate()
+    playground.expect_result()
+    expect(playground.result.get_by_text("quality: png has no quality.")).to_be_visible()
+
+
 def test_four_samples_keep_each_digit_of_the_seed_and_each_line_of_the_prompt(
     playground: Playground, tmp_path: Path
 ) -> None:
@@ -53,27 +67,40 @@ def test_four_samples_keep_each_digit_of_the_seed_and_each_line_of_the_prompt(
     assert (made["seed"], made["prompt"]) == (SEED_MAX, LINES)
 
 
-def tab_to(playground: Playground, name: str) -> None:
-    """Press the tab key until the element with this name has the focus."""
-    page = playground.page
-    wanted = playground.button(name).or_(playground.field(name))
-    for _ in range(100):
-        if wanted.evaluate("element => element === document.activeElement"):
-            return
-        page.keyboard.press("Tab")
-    raise AssertionError(f"no tab stop {name}")
-
-
 def test_the_keyboard_alone_is_enough(playground: Playground) -> None:
-    keyboard = playground.page.keyboard
-    tab_to(playground, SAMPLES[1]["title"])
+    keyboard, tab_to = playground.page.keyboard, playground.tab_to
+    tab_to(playground.button(SAMPLES[1]["title"]))
     keyboard.press("Enter")
     expect(playground.field("Prompt")).to_have_value(SAMPLES[1]["values"]["prompt"])
-    tab_to(playground, "Size of the input")
+    tab_to(playground.field("Size of the input"))
     keyboard.press("Space")
     for side in ("Width", "Height"):
-        tab_to(playground, side)
+        tab_to(playground.field(side))
         keyboard.type("128")
-    tab_to(playground, "Generate")
+    tab_to(playground.button("Generate"))
     keyboard.press("Enter")
     playground.expect_result()
+
+    for side in ("Strengths", "Stops"):
+        tab_to(playground.field(side))
+        keyboard.type("1")
+    keyboard.press("Enter")
+    cell = playground.button("strength 1, stop 1")
+    expect(cell).to_be_visible()
+    tab_to(cell)
+    keyboard.press("Enter")
+    zoom = playground.page.get_by_role("dialog", name="Picture in full size")
+    expect(zoom).to_be_visible()
+    keyboard.press("Escape")
+    expect(zoom).to_be_hidden()
+    expect(cell).to_be_focused()
+
+    expect(playground.history).to_have_count(2)
+    tab_to(playground.history.first)
+    keyboard.press("ArrowDown")
+    expect(playground.history.last).to_be_focused()
+    keyboard.press("Enter")
+    playground.expect_result()
+    keyboard.press("Delete")
+    expect(playground.history).to_have_count(1)
+    expect(playground.history).to_be_focused()
