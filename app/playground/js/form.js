@@ -3,6 +3,7 @@
 import { byId, showText } from "./dom.js";
 import { controlFor } from "./fields.js";
 import { readJson, writeStored } from "./storage.js";
+import { OF_FIRST } from "./wire.js";
 
 /** Where the page differs from the API: a person watches, so previews are on. */
 const START = { preview: true };
@@ -15,12 +16,11 @@ const NEEDS = {
   canny_high: ["cn_type", "canny"],
 };
 
-/** @type {Map<string, import("./fields.js").Control>} */
+/** @type {Map<string, Control>} */
 const controls = new Map();
-/** @type {Map<string, unknown>} */
 const defaults = new Map();
 
-/** Builds the controls. @param {import("./schema.js").Field[]} fields */
+/** Builds the controls. @param {Field[]} fields */
 export const buildForm = (fields) => {
   for (const field of fields) {
     const control = controlFor(field);
@@ -47,7 +47,7 @@ const isUnused = (name) => {
   return other !== undefined && valueOf(other) !== needed;
 };
 
-/** What differs from the defaults of the API. @returns {import("./api.js").Values} */
+/** What differs from the defaults of the API. @returns {Values} */
 export const values = () => {
   const chosen = {};
   for (const [name, control] of controls) {
@@ -59,7 +59,10 @@ export const values = () => {
   return chosen;
 };
 
-/** A value or its default. @param {string} name */
+/** The default of the API. */
+export const defaultOf = (name) => defaults.get(name);
+
+/** A value or its default. */
 export const valueOf = (name) => controls.get(name).read() ?? defaults.get(name);
 
 /** Sets all parameters; those that are absent get their defaults. */
@@ -85,13 +88,14 @@ const inputsOf = (parameter) =>
   byId("page").querySelectorAll(`[data-name="${parameter}"] :is(input, select, textarea)`);
 
 /**
- * Shows an error beside its field.
- * @param {string} parameter @param {string} sentence
- * @param {boolean} [focuses] whether the field gets the focus
+ * Shows an error beside its field. focuses: whether the field gets the focus.
  * @returns {boolean} false: no such field
  */
 export const showError = (parameter, sentence, focuses = true) => {
-  const place = byId(`f-${parameter === "control_image" ? "image" : parameter}-fault`);
+  const [, first] = /^controls\[0\]\.(\w+)$/.exec(parameter) ?? [];
+  const own = OF_FIRST[first] ?? first;
+  if (own) return showError(own, sentence, focuses);
+  const place = byId(`f-${parameter.replace(/control_image$/, "image")}-fault`);
   if (!place) return false;
   showText(place, sentence);
   inputsOf(parameter).forEach((input) => input.setAttribute("aria-invalid", "true"));

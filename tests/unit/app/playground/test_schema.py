@@ -39,7 +39,10 @@ def test_the_types_of_control_are_those_that_the_server_has() -> None:
 def test_a_reference_and_null_are_seen_through() -> None:
     kind = {"$defs": {"Kind": {"enum": ["a", "b"], "type": "string", "description": "Kind."}}}
     properties = {
-        "optional": {"anyOf": [{"type": "number", "minimum": 0}, {"type": "null"}], "default": None},
+        "optional": {
+            "anyOf": [{"type": "number", "minimum": 0}, {"type": "null"}],
+            "default": None,
+        },
         "listed": {"type": ["null", "integer"], "maximum": 9},
         "named": {"$ref": "#/$defs/Kind", "default": "b"},
         "wrapped": {"allOf": [{"$ref": "#/$defs/Kind"}], "description": "Own."},
@@ -65,3 +68,17 @@ def test_lists_and_objects_have_no_field() -> None:
         "prompt": {"type": "string"},
     }
     assert list(fields_of({"properties": properties, "$defs": {"Item": item}})) == ["prompt"]
+
+
+def test_the_list_of_controls_has_the_fields_of_its_elements() -> None:
+    strength = {"type": "number", "minimum": 0, "maximum": 2, "default": 0.45}
+    kind = {"type": "string", "enum": ["canny", "blur"]}
+    item = {"properties": {"type": kind, "image": {"type": "string"}, "strength": strength}}
+    listed = {"type": "array", "maxItems": 3, "items": {"$ref": "#/$defs/Item"}}
+    schema = {"properties": {"controls": listed}, "$defs": {"Item": item}}
+    controls = fields_of(schema, ["canny"])["controls"]
+    assert controls["maximum"] == 3
+    shown = {field["name"]: field for field in controls["items"]}
+    assert shown.keys() == {"type", "strength"}
+    assert shown["type"]["choices"] == ["canny"]
+    assert shown["strength"]["maximum"] == 2
