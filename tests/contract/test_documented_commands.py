@@ -101,7 +101,7 @@ def test_the_commands_run_as_they_stand(server: Server, tmp_path: Path) -> None:
 
 
 def test_the_first_picture_is_that_of_a_sample() -> None:
-    """Its parameters are those of the playground's sample, with which the demo shows its control."""
+    """Its parameters are those of the playground's sample, which show the control."""
     readme = (ROOT / "README.md").read_text()
     samples = json.loads((ROOT / "app/playground/samples/samples.json").read_text())
     [name] = set(re.findall(r"app/playground/samples/([\w.-]+)", readme))
