@@ -83,7 +83,8 @@ def write_samples(folder: Path) -> None:
         }
         for sample in _SAMPLES
     ]
-    (folder / "samples.json").write_text(json.dumps(entries, indent=1) + "\n")
+    lines = ",\n".join(json.dumps(entry) for entry in entries)
+    (folder / "samples.json").write_text(f"[\n{lines}\n]\n")
 
 
 def main() -> None:

@@ -1,16 +1,22 @@
-"""axe-core finds nothing serious, and a telephone's width is enough, in every state of the page."""
+"""axe-core finds nothing serious, and the width is enough, in every state of the page."""
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Page, ViewportSize, expect
 
 from tests.browser.playground import Playground
+from tests.support.chromium import Watch
 
-PHONE = {"width": 390, "height": 844}
+pytestmark = pytest.mark.timeout(600)
+PHONE: ViewportSize = {"width": 390, "height": 844}
+DESKTOP: ViewportSize = {"width": 1280, "height": 900}
+LONG = "\u05e9\u05dc\u05d5\u05dd \N{FOX FACE} " + "x" * 3000 + " a star" * 400
+"""Right to left, an emoji, a word without a place to break, and many lines."""
 
 
 def serious_findings(page: Page) -> list[str]:
@@ -23,27 +29,61 @@ def serious_findings(page: Page) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nothing_serious_before_and_after_a_result(
-    playground: Playground, theme: Literal["light", "dark"]
+@pytest.mark.parametrize(("theme", "size"), [("light", PHONE), ("dark", DESKTOP)])
+def test_every_state_is_accessible_and_fits_into_the_window(
+    playground: Playground, watch: Watch, theme: Literal["light", "dark"], size: ViewportSize
 ) -> None:
+    watch.expect("status of 4")
     page = playground.page
+    page.set_viewport_size(size)
     page.emulate_media(color_scheme=theme)
-    for details in page.locator("details").all():
-        details.evaluate("details => { details.open = true; }")
-    assert serious_findings(page) == []
-    playground.ask()
-    playground.generate()
-    playground.expect_result()
-    assert serious_findings(page) == []
+    faults: list[str] = []
 
+    def check(state: str) -> None:
+        faults.extend(f"{state}: {finding}" for finding in serious_findings(page))
+        width = page.evaluate("document.documentElement.scrollWidth")
+        if width != size["width"]:
+            faults.append(f"{state}: {width} wide")
 
-def test_a_phone_shows_everything_without_scrolling_sideways(playground: Playground) -> None:
-    page = playground.page
-    page.set_viewport_size(PHONE)
-    playground.ask()
+    page.locator("details").first.evaluate("details => { details.open = true; }")
+    playground.button("URL").click()
+    check("first visit")
+    playground.page.locator("#key-open").click()
+    check("key")
+    playground.button("Later").click()
+
+    playground.ask(steps=75)
+    playground.field("Prompt").fill(LONG)
     playground.generate()
+    expect(playground.result.get_by_text(re.compile(r"^Step \d+ of 75"))).to_be_visible()
+    check("running")
     playground.expect_result()
-    wide = "document.documentElement.scrollWidth"
-    assert page.evaluate(wide) == PHONE["width"]
-    assert serious_findings(page) == []
+    check("result")
+    playground.button("Zoom").click()
+    check("zoom")
+    playground.button("Close").click()
+
+    playground.ask()
+    playground.choose("Samples", "2")
+    playground.generate()
+    playground.expect_result(2)
+    expect(playground.history).to_have_count(2)
+    check("samples and history")
+
+    playground.field("Strengths").fill("0, 0.5, 1, 2")
+    playground.field("Stops").fill("0.1, 0.4, 0.7, 1")
+    playground.button("Compare").click()
+    grid = page.get_by_role("table", name="Comparison")
+    expect(grid.get_by_role("img").first).to_be_visible()
+    playground.button("Cancel all").click()
+    expect(grid).to_contain_text("cancelled")
+    check("comparison")
+
+    playground.field("Steps").fill("7")
+    playground.field("Strengths").fill("strong")
+    playground.button("Compare").click()
+    playground.choose_picture(b"no picture at all", "notes.png")
+    playground.generate()
+    expect(playground.field("Steps")).to_have_attribute("aria-invalid", "true")
+    check("errors")
+    assert faults == []

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 from playwright.sync_api import BrowserContext, Page, expect
 
-from app.core.accounts.api_keys import KeyStore, mint
+from app.core.accounts.api_keys import KeyStore, Terms, mint
 from app.core.redis.connection import connect
 from tests.browser.playground import Playground
 from tests.support.chromium import Watch
+from tests.support.pictures import PictureHost
 from tests.support.servers import Server
 
 
@@ -48,6 +51,85 @@ def enter_key(playground: Playground, key: str) -> None:
     dialog.get_by_label("API key", exact=True).fill(key)
     dialog.get_by_role("button", name="Save key").click()
     expect(dialog).to_be_hidden()
+
+
+def test_a_budget_that_is_used_up_has_its_sentence(
+    page: Page, server: Server, watch: Watch
+) -> None:
+    """The price is shown before, a comparison beyond it is not sent, and a request is refused."""
+    watch.expect("status of 402")
+    playground = Playground(page)
+    with connect(server.redis_url) as redis:
+        playground.open(KeyStore(redis).create("guest", Terms(credits=0.5))[0])
+    expect(page.get_by_text("0.5 credits", exact=True)).to_be_visible()
+    playground.ask()
+    expect(page.get_by_text("about 0.2 credits", exact=True)).to_be_visible()
+
+    compare = playground.region("Compare")
+    playground.field("Strengths").fill("0.2, 1")
+    playground.field("Stops").fill("0.3, 0.9")
+    expect(compare).to_contain_text("4 pictures of one seed, about 0.9 credits")
+    playground.button("Compare").click()
+    expect(compare.get_by_role("alert")).to_contain_text(
+        "This comparison needs about 0.9 credits, and the key has 0.5 left. Choose fewer"
+    )
+    assert "POST /v2/flux-controlnet" not in watch.requests
+    playground.field("Strengths").fill("1")
+    playground.button("Compare").click()
+    expect(compare).to_contain_text("2 of 2 done")
+    expect(page.get_by_text("0 credits", exact=True)).to_be_visible()
+
+    playground.generate()
+    expect(playground.result.get_by_role("alert")).to_contain_text("Choose fewer steps")
+    expect(playground.field("Prompt")).to_have_value("an astronaut")
+
+
+def test_each_refusal_has_a_sentence_that_says_what_to_do(
+    playground: Playground, context: BrowserContext, watch: Watch
+) -> None:
+    """The page sends a request again where that can help; meanwhile it can be cancelled."""
+    watch.expect("Failed to load resource")
+    playground.ask()
+    answer: dict[str, Any] = {"status": 402, "headers": {"retry-after": "30"}}
+    body = json.dumps({"error": "Said by the server"})
+    context.route("**/v2/flux-controlnet", lambda route: route.fulfill(body=body, **answer))
+    for status, sentence in {
+        402: "Said by the server. Choose fewer steps, fewer samples or a smaller size",
+        413: "Said by the server. Choose a smaller picture.",
+    }.items():
+        answer["status"] = status
+        playground.generate()
+        expect(playground.result.get_by_role("alert")).to_contain_text(sentence)
+    for status, sentence in {
+        429: "Too many requests with this key. This page tries again in 30 s.",
+        503: "The queue is full. This page tries again in 30 s.",
+    }.items():
+        answer["status"] = status
+        playground.generate()
+        expect(playground.result.get_by_text(sentence).first).to_be_visible()
+        playground.button("Cancel").click()
+        expect(playground.button("Generate")).to_be_enabled()
+    answer["headers"] = {"retry-after": "1"}
+    playground.generate()
+    expect(playground.result.get_by_text("The queue is full.").first).to_be_visible()
+    context.unroute("**/v2/flux-controlnet")
+    playground.expect_result()
+    expect(playground.field("Prompt")).to_have_value("an astronaut")
+
+
+def test_a_failed_request_has_its_sentence_beside_the_field_it_names(
+    playground: Playground, host: PictureHost, watch: Watch
+) -> None:
+    """Without a control map, which would say it before."""
+    watch.expect("net::ERR_FAILED")
+    playground.ask()
+    playground.button("URL").click()
+    playground.field("Picture URL").fill(f"{host.origin}/missing.png")
+    playground.page.route("**/preprocess", lambda route: route.abort())
+    playground.button("Use").click()
+    playground.generate()
+    expect(playground.region("Picture").get_by_role("alert")).to_contain_text("404")
+    expect(playground.field("Picture URL")).to_have_value(f"{host.origin}/missing.png")
 
 
 def test_the_key_is_kept_and_leaves_the_address(playground: Playground) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from models.control_types import served_types
 from models.spec import SEED_MAX
@@ -37,6 +37,20 @@ def test_a_sample_works_as_it_is(playground: Playground) -> None:
     expect(playground.field("Prompt")).to_have_value(SAMPLES[-1]["values"]["prompt"])
     playground.generate()
     playground.expect_result()
+
+
+def test_the_warnings_of_a_result_are_shown(playground: Playground) -> None:
+    warning = {"code": "no_effect", "parameter": "quality", "message": "png has no quality."}
+
+    def warned(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "warnings": [warning]})
+
+    playground.ask()
+    playground.page.route("**/v2/requests/*", warned)
+    playground.generate()
+    playground.expect_result()
+    expect(playground.result.get_by_text("quality: png has no quality.")).to_be_visible()
 
 
 def test_four_samples_keep_each_digit_of_the_seed_and_each_line_of_the_prompt(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import playwright
 import pytest
-from playwright.sync_api import BrowserContext
+from playwright.sync_api import expect
 
 from tests.browser.playground import PHOTOGRAPH, Playground, parameters_of
 from tests.support.pictures import astronaut, encoded
@@ -22,19 +22,27 @@ RUN = {
     "JavaScript": (str(NODE), "--input-type=module"),
 }
 """What runs the code of each language from standard input."""
-PROMPT = 'it\'s "50 %" of $HOME, `id` & <b>\\n</b>! ä 日\nsecond line'
+PROMPT = (
+    'it\'s "50 %" of $HOME, `id` & <b>\\n</b>! ä 日 \u05e9\u05dc\u05d5\u05dd \N{FOX FACE}\n'
+    "second line"
+)
+
+
+def copied(playground: Playground, language: str) -> str:
+    playground.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    playground.button(f"Copy as {language}").click()
+    code: str = playground.page.evaluate("navigator.clipboard.readText()")
+    return code
 
 
 @pytest.mark.parametrize("language", RUN)
 def test_copied_code_makes_the_same_picture(
-    playground: Playground, context: BrowserContext, server: Server, tmp_path: Path, language: str
+    playground: Playground, server: Server, tmp_path: Path, language: str
 ) -> None:
-    context.grant_permissions(["clipboard-read", "clipboard-write"])
     playground.ask(control="depth")
     playground.field("Prompt").fill(PROMPT)
     playground.field("Seed").fill("7")
-    playground.button(f"Copy as {language}").click()
-    code = playground.page.evaluate("navigator.clipboard.readText()")
+    code = copied(playground, language)
     assert server.key not in code
     (tmp_path / PHOTOGRAPH).write_bytes(encoded(astronaut((128, 128))))
     done = subprocess.run(
@@ -52,3 +60,23 @@ def test_copied_code_makes_the_same_picture(
     made = parameters_of(picture)
     expected = {"prompt": PROMPT, "seed": 7, "cn_type": "depth", "steps": 15}
     assert {name: made[name] for name in expected} == expected
+
+
+def test_a_control_map_is_copied_as_a_control_map_and_runs_in_a_page(
+    playground: Playground, server: Server
+) -> None:
+    """Of a sample, the JavaScript runs in a browser too, which asks for the key."""
+    page = playground.page
+    playground.field("This picture is already a control map").check()
+    playground.field("Seed").fill("7")
+    assert "control_image=@" in copied(playground, "curl")
+    assert "control_image=" in copied(playground, "Python")
+    code = copied(playground, "JavaScript")
+    page.once("dialog", lambda dialog: dialog.accept(server.key))
+    with page.expect_request("**/v2/flux-controlnet") as sent:
+        page.evaluate(f"async () => {{ {code} }}")
+    body = sent.value.post_data_json
+    assert body["seed"] == 7
+    assert len(body["control_image"]) > 1000
+    assert "image" not in body
+    expect(page.get_by_role("img", name="0.jpeg")).to_have_js_property("complete", True)

@@ -1,9 +1,10 @@
 """The commands of README and docs/operations.md: each is run here, is run by a test that is named
-here, or says in its block what it needs that a test does not have.
+here, or says in its block what it needs that a test does not have. So is README's Python.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -25,7 +26,6 @@ from app.commands.parser import make_parser
 from app.core.accounts.api_keys import KeyStore, digest, key_id_of, mint
 from app.core.redis.connection import connect
 from app.standalone.embedded_redis import redis_command, redis_url
-from tests.support.pictures import astronaut
 from tests.support.servers import ROOT, Server, free_port
 from tools.imagerig.compose import services
 
@@ -37,6 +37,7 @@ RUN_BY = {
 }
 _BLOCK = re.compile(r"^( *)```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _NEEDS = re.compile(r"# Needs (a GPU|a Docker engine|a cluster|an account|root|minutes)\b")
+_PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"python -m (app\.cli [^`#;|\n]+)")
 
 
@@ -69,11 +70,10 @@ def test_every_block_is_accounted_for() -> None:
 def test_the_commands_run_as_they_stand(server: Server, tmp_path: Path) -> None:
     """In their order, in the folder that `data` lies in; only names and addresses are changed."""
     folder = server.data_dir.parent
-    astronaut((64, 64)).save(folder / "photo.jpg")
+    (folder / "app").symlink_to(ROOT / "app")  # the samples, as in a clone
     with connect(server.redis_url) as redis:
         key = KeyStore(redis).add(mint(), "to be revoked")
     changes = {
-        "SG_...": server.key,
         "http://localhost:8000": server.url,
         "keys revoke ID": f"keys revoke {key.id}",
     }
@@ -93,8 +93,24 @@ def test_the_commands_run_as_they_stand(server: Server, tmp_path: Path) -> None:
             script = script.replace(text, ours)
         _run(script, folder, environment)
     assert (folder / "picture.jpg").stat().st_size > 0
+    [program] = _PYTHON.findall((ROOT / "README.md").read_text())
+    program = program.replace("http://localhost:8000", server.url)
+    _run(f"python - <<'END'\n{program}END\n", folder, environment)
     with _redis(redis_command(folder / "restored"), redis_url(folder / "restored")) as restored:
         assert key_id_of(digest(server.key)) in {key.id for key in KeyStore(restored).all()}
+
+
+def test_the_first_picture_is_that_of_a_sample() -> None:
+    """Its parameters are those of the playground's sample, which show the control."""
+    readme = (ROOT / "README.md").read_text()
+    samples = json.loads((ROOT / "app/playground/samples/samples.json").read_text())
+    [name] = set(re.findall(r"app/playground/samples/([\w.-]+)", readme))
+    [values] = [sample["values"] for sample in samples if sample["file"] == name]
+    for parameter, value in values.items():
+        text = value if isinstance(value, str) else f"{value:g}"
+        assert re.search(rf'-F {parameter}="?{re.escape(text)}"?\s', readme), parameter
+        written = f'"{text}"' if isinstance(value, str) else text
+        assert re.search(rf"^    {parameter}={re.escape(written)},$", readme, re.MULTILINE)
 
 
 COMPOSE_STAND_IN = """#!/usr/bin/env bash

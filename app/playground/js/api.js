@@ -3,13 +3,18 @@
 import { key, needKey } from "./key.js";
 import { faultsIn, sentenceOf } from "./messages.js";
 import { BASE } from "./storage.js";
+import { wireOf } from "./wire.js";
 
 /** @typedef {{kind: "file", file: Blob, name: string, field?: string}} FilePicture */
 /** @typedef {{kind: "url", url: string, field?: string}} UrlPicture */
 /** @typedef {FilePicture | UrlPicture} Picture */
 /** @typedef {Record<string, string|number|boolean>} Values */
 
-const MAP_VALUES = ["cn_type", "use_input_img_dimension", "custom_width", "custom_height"];
+/** What a control map depends on, besides its picture. */
+export const MAP_VALUES = [
+  ...["cn_type", "canny_low", "canny_high"],
+  ...["use_input_img_dimension", "custom_width", "custom_height"],
+];
 let parameters = new Set(["image", "control_image", "prompt"]);
 
 /** @param {Iterable<string>} names of all parameters, to find them in error texts */
@@ -17,7 +22,7 @@ export const setParameters = (names) => {
   parameters = new Set(names);
 };
 
-/** @param {string} text of the API @returns {{parameter: string, sentence: string}[]} */
+/** See faultsIn. */
 export const faultsOf = (text) => faultsIn(text, parameters);
 
 export class ApiError extends Error {
@@ -38,22 +43,19 @@ export class ApiError extends Error {
 }
 
 /**
- * @param {string} method
  * @param {string} path relative to the server
- * @param {{json?: unknown, form?: Blob, signal?: AbortSignal, accept?: string,
+ * @param {{form?: Blob, signal?: AbortSignal, accept?: string,
  *          headers?: Record<string, string>}} [options]
  * @returns {Promise<Response>} a 2xx response
  */
 export const request = async (method, path, options = {}) => {
-  const { json, form, signal, accept = "application/json" } = options;
+  const { form: body, signal, accept = "application/json" } = options;
   if (!key()) {
     needKey("");
     throw new ApiError(401, "");
   }
   const sent = key();
   const headers = { ...options.headers, accept, "x-api-key": sent };
-  if (json !== undefined) headers["content-type"] = "application/json";
-  const body = json === undefined ? form : JSON.stringify(json);
   const response = await call(path, { method, headers, body, signal, cache: "no-store" });
   if (response.ok) return response;
   const error = await errorOf(response);
@@ -84,22 +86,20 @@ export const randomKey = () =>
     .join("");
 
 /**
- * The form in bytes: FormData turns each line break of the prompt into CR LF, so the same seed would
- * give another picture than the prompt in JSON.
- * @param {Values} values @param {Picture} picture @returns {Blob} its type has the boundary
+ * The form in bytes. FormData turns each line break of the prompt into CR LF, so the same seed
+ * gives another picture than with JSON.
+ * @returns {Blob} its type has the boundary
  */
-const bodyOf = (values, picture) => {
+const bodyOf = (given, picture) => {
   const boundary = randomKey();
-  const part = (name, content, more = "") =>
-    [`--${boundary}\r\ncontent-disposition: form-data; name="${name}"${more}\r\n\r\n`, content, "\r\n"];
-  const field = picture.field ?? "image";
-  const source =
-    picture.kind === "file"
-      ? part(field, picture.file, '; filename="picture"')
-      : part(field, picture.url);
-  const fields = Object.entries(values).flatMap(([name, value]) => part(name, String(value)));
+  const head = `--${boundary}\r\ncontent-disposition: form-data; name=`;
+  const part = (name, content, more = "") => [`${head}"${name}"${more}\r\n\r\n`, content, "\r\n"];
+  const { values, uploads } = wireOf(given, picture);
+  const files = uploads.flatMap(({ name, file }) => part(name, file, '; filename="picture"'));
+  const text = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value));
+  const fields = Object.entries(values).flatMap(([name, value]) => part(name, text(value)));
   const type = `multipart/form-data; boundary=${boundary}`;
-  return new Blob([...fields, ...source, `--${boundary}--\r\n`], { type });
+  return new Blob([...fields, ...files, `--${boundary}--\r\n`], { type });
 };
 
 /**
@@ -128,13 +128,10 @@ const ended = async (path) => {
   throw await errorOf(response);
 };
 
-/** @param {string} id */
 export const status = (id) => ended(`v2/requests/${id}/status`);
 
-/** @param {string} id */
 export const result = (id) => ended(`v2/requests/${id}`);
 
-/** @param {string} id */
 export const cancel = (id) => request("DELETE", `v2/requests/${id}`);
 
 /**

@@ -3,7 +3,7 @@
 import { credits } from "./api.js";
 import { byId, showText } from "./dom.js";
 import { creditsText, estimate } from "./estimate.js";
-import { valueOf } from "./form.js";
+import { defaultOf, values } from "./form.js";
 import { key, onKeyChange } from "./key.js";
 import { onPicture, onPictureSize, pictureSize } from "./picture_input.js";
 
@@ -11,10 +11,23 @@ import { onPicture, onPictureSize, pictureSize } from "./picture_input.js";
 let balance = null;
 let schema = null;
 
+/**
+ * What requests will cost together; null for a key without a budget.
+ * @param {Values[]} all @returns {{cost: number, balance: number}|null}
+ */
+export const priceOf = (all) => {
+  if (balance === null) return null;
+  const costs = all.map((chosen) =>
+    estimate(schema, (name) => chosen[name] ?? defaultOf(name), pictureSize()),
+  );
+  return { cost: costs.reduce((sum, cost) => sum + cost, 0), balance };
+};
+
 const show = () => {
-  showText(byId("credits"), balance === null ? "" : `${creditsText(balance)} credits`);
-  const price = balance === null ? 0 : estimate(schema, valueOf, pictureSize());
-  showText(byId("estimate"), price ? `about ${creditsText(price)} credits` : "");
+  const price = priceOf([values()]);
+  showText(byId("credits"), price ? `${creditsText(balance)} credits` : "");
+  showText(byId("estimate"), price ? `about ${creditsText(price.cost)} credits` : "");
+  byId("page").dispatchEvent(new Event("pricechange"));
 };
 
 /** Asks the server for the balance; after each end of a request. */
@@ -23,7 +36,7 @@ export const updateCredits = async () => {
   show();
 };
 
-/** @param {Awaited<ReturnType<typeof import("./schema.js").loadSchema>>} loaded */
+/** @param {Schema} loaded */
 export const startBudget = (loaded) => {
   schema = loaded;
   for (const name of ["input", "change", "valueschange"]) {

@@ -10,13 +10,14 @@
  * @property {Object} values of its request
  * @property {"waiting"|"running"|"done"|"failed"|"cancelled"|"stopped"} state stopped: not sent,
  *   because the server refused another cell
- * @property {?import("./job.js").Job} job once it runs
+ * @property {?Job} job once it runs
  * @property {?Blob} picture once it is done
  * @property {string} error a sentence, "" without one
  */
 
+import { drawSeed } from "./seed.js";
+
 export const MAX_SIDE = 4;
-const MAX_DRAWN_SEED = 2 ** 48;
 
 /**
  * @param {{strengths: number[], stops: number[], values: Object}} grid 1 to 4 strengths and stops;
@@ -42,24 +43,15 @@ export const plan = ({ strengths, stops, values }) => {
   );
 };
 
-const drawSeed = () => {
-  const [low, high] = crypto.getRandomValues(new Uint32Array(2));
-  return (high * 2 ** 32 + low) % MAX_DRAWN_SEED;
-};
-
 /**
  * Runs the waiting cells. The first submission that the server refuses stops the rest: the others
  * would be refused for the same reason (the key, its budget, a parameter). Job waits where the
  * server names a time to wait.
  *
  * @param {Cell[]} cells
- * @param {import("./api.js").Picture} picture
- * @param {Object} options
- * @param {(values, picture) => import("./job.js").Job} options.startJob
- * @param {(url: string) => Promise<Blob>} options.loadPicture
- * @param {(cell: Cell) => void} [options.onCell] after each change
- * @param {AbortSignal} [options.signal] cancels what runs and what waits
- * @param {number} [options.atOnce]
+ * @param {Picture} picture
+ * @param {Object} options startJob(values, picture) gives a Job, loadPicture(url) a Promise<Blob>;
+ *   onCell(cell) after each change; signal cancels what runs and what waits; atOnce: jobs at a time
  * @returns {Promise<Cell[]>} the cells once none runs or waits; never rejects
  */
 export const runComparison = async (cells, picture, options) => {

@@ -1,6 +1,7 @@
 /** The grid of a comparison: a table with strengths down, stops across, a state in each cell. */
 
 import { element as make } from "./dom.js";
+import { progressOf } from "./messages.js";
 
 /** Object URLs of the pictures in a grid, by its element. */
 const shownUrls = new WeakMap();
@@ -8,9 +9,9 @@ const TEXTS = { waiting: "waiting", cancelled: "cancelled", stopped: "not sent" 
 
 /**
  * @param {HTMLElement} element its content is replaced
- * @param {import("./compare.js").Cell[]} cells
- * @param {{onOpen?: (cell, url: string) => void}} [actions] onOpen: a click on a picture
- * @returns {(cell: import("./compare.js").Cell) => void} shows the cell as it is now
+ * @param {Cell[]} cells
+ * @param {{onOpen?: (cell, url: string) => void}} [actions] a click on a picture
+ * @returns {(cell: Cell) => void} shows the cell as it is now
  */
 export const renderComparison = (element, cells, { onOpen = () => {} } = {}) => {
   shownUrls.get(element)?.forEach((url) => URL.revokeObjectURL(url));
@@ -52,12 +53,10 @@ const content = (cell, urls, onOpen) => {
 };
 
 const running = ({ job }, name) => {
-  const { step, steps, note, preview, position } = job;
-  const queued = position ? `number ${position} in the queue` : "sent";
-  const text = note || (steps ? `step ${step} of ${steps}` : queued);
+  const { step, steps, preview } = job;
   return [
     ...(preview ? [make("img", { src: preview, alt: "" })] : []),
     make("progress", { max: steps || 1, value: steps ? step : null, "aria-label": name }),
-    make("span", { class: "compare-state" }, text),
+    make("span", { class: "compare-state" }, progressOf(job)),
   ];
 };

@@ -4,15 +4,14 @@ import { plan, runComparison } from "./compare.js";
 import { renderComparison } from "./compare_grid.js";
 import { contactSheet } from "./contact_sheet.js";
 import { element as make, showText } from "./dom.js";
+import { creditsText } from "./estimate.js";
+import { readStored, writeStored } from "./storage.js";
 
 /**
  * @param {HTMLElement} element an empty one
- * @param {Object} page
- * @param {() => Object} page.values of the form
- * @param {() => ?import("./api.js").Picture} page.picture
- * @param {(values, picture) => import("./job.js").Job} page.startJob
- * @param {(url: string) => Promise<Blob>} page.loadPicture
- * @param {(cell: import("./compare.js").Cell, url: string) => void} [page.onOpen]
+ * @param {Object} page values(), picture() and priceOf(all values) as they are now; startJob,
+ *   loadPicture and onOpen as in compare.js and compare_grid.js; updateCredits()
+ * @returns {() => void} shows what the comparison will cost
  */
 export const startCompare = (element, page) => {
   const strengths = numbersField("Strengths", "0.3, 0.7, 1.1");
@@ -21,29 +20,61 @@ export const startCompare = (element, page) => {
   const hidden = { type: "button", class: "button", hidden: true };
   const cancel = make("button", hidden, "Cancel all");
   const save = make("button", hidden, "Download contact sheet");
+  const price = make("p", { class: "help" });
   const state = make("p", { class: "help", role: "status" });
   const fault = make("p", { class: "fault", role: "alert" });
   const region = { class: "compare-scroll", role: "region", "aria-label": "Grid", tabindex: 0 };
   const grid = make("div", region);
   const fields = [strengths.label, stops.label];
   const form = make("form", { class: "compare-form" }, ...fields, run, cancel, save);
-  element.append(form, fault, state, grid);
+  element.append(form, price, fault, state, grid);
   let cells = [];
+
+  const planned = () =>
+    plan({ strengths: strengths.numbers(), stops: stops.numbers(), values: page.values() });
+  const priced = (all) => page.priceOf(all.map(({ values }) => values));
+
+  const showPrice = () => {
+    try {
+      const all = planned();
+      const cost = priced(all)?.cost;
+      const credits = cost ? `, about ${creditsText(cost)} credits` : "";
+      price.textContent = `${all.length} pictures of one seed${credits}`;
+    } catch {
+      price.textContent = ""; // the fields are being edited
+    }
+  };
+
+  /** @throws {RangeError} if the key has too little left */
+  const checkBudget = async (all) => {
+    await page.updateCredits();
+    const { cost = 0, balance = 0 } = priced(all) ?? {};
+    if (cost <= balance) return;
+    throw new RangeError(
+      `This comparison needs about ${creditsText(cost)} credits, and the key has ` +
+        `${creditsText(balance)} left. Choose fewer strengths or stops, fewer steps or a smaller ` +
+        "size, or ask for a top-up.",
+    );
+  };
 
   const start = async (event) => {
     event.preventDefault();
     if (run.disabled) return;
     const picture = page.picture();
     showText(fault, "");
+    run.disabled = true;
     try {
       if (!picture) throw new RangeError("Choose a picture first.");
-      const axes = { strengths: strengths.numbers(), stops: stops.numbers() };
-      cells = plan({ ...axes, values: page.values() });
+      const all = planned();
+      await checkBudget(all);
+      cells = all;
     } catch (error) {
       showText(fault, error.message);
+      run.disabled = false;
       return;
     }
     await runPlanned(picture);
+    page.updateCredits();
   };
 
   const runPlanned = async (picture) => {
@@ -69,10 +100,15 @@ export const startCompare = (element, page) => {
   save.addEventListener("click", async () => {
     download(await contactSheet(cells), `comparison-${cells[0].values.seed}.png`);
   });
+  showPrice();
+  return showPrice;
 };
 
 const numbersField = (text, value) => {
-  const input = make("input", { type: "text", value, autocomplete: "off", spellcheck: "false" });
+  const name = text.toLowerCase();
+  const attributes = { type: "text", autocomplete: "off", spellcheck: "false" };
+  const input = make("input", { ...attributes, value: readStored(name) ?? value });
+  input.addEventListener("input", () => writeStored(name, input.value));
   const numbers = () => {
     const found = input.value.split(/[\s,;]+/).filter(Boolean).map(Number);
     if (!found.length || found.some((number) => !Number.isFinite(number))) {

@@ -11,7 +11,7 @@ const MAX_PROMPT = 2000; // characters, more than the footer has room for
 const [PAPER, INK, EMPTY] = ["#ffffff", "#1b1b22", "#eeeef2"];
 
 /**
- * @param {import("./compare.js").Cell[]} cells as runComparison left them; a cell without a picture
+ * @param {Cell[]} cells as runComparison left them; a cell without a picture
  *   shows its state
  * @returns {Promise<Blob>} a PNG
  */
@@ -93,6 +93,13 @@ const footerText = ([{ values }]) => {
   return `${facts}\n${String(values.prompt ?? "").slice(0, MAX_PROMPT)}`;
 };
 
+/** How many letters of a text fit into the width, at least one. */
+const fitting = (letters, measure, width) => {
+  let count = letters.length;
+  while (count > 1 && measure(letters.slice(0, count).join("")) > width) count -= 1;
+  return count;
+};
+
 /**
  * Lines of at most `width`; the last one that is shown ends with … where the text goes on.
  * @param {(text: string) => number} measure
@@ -100,34 +107,17 @@ const footerText = ([{ values }]) => {
 export const wrapped = (text, measure, width, maxLines = FOOTER_LINES) => {
   const lines = [];
   for (const paragraph of text.split("\n")) {
-    let line = "";
-    const words = paragraph.split(/\s+/).filter(Boolean);
-    for (const word of words.flatMap((whole) => pieces(whole, measure, width))) {
-      const longer = line ? `${line} ${word}` : word;
-      if (line && measure(longer) > width) {
-        lines.push(line);
-        line = word;
-      } else line = longer;
-      if (lines.length > maxLines) break;
+    let rest = [...paragraph.replace(/\s+/g, " ").trim()];
+    while (rest.length && lines.length <= maxLines) {
+      const count = fitting(rest, measure, width);
+      const space = rest.lastIndexOf(" ", count);
+      const end = count < rest.length && space > 0 ? space : count;
+      lines.push(rest.slice(0, end).join(""));
+      rest = rest.slice(rest[end] === " " ? end + 1 : end);
     }
-    if (line) lines.push(line);
   }
   if (lines.length <= maxLines) return lines;
-  return [...lines.slice(0, maxLines - 1), `${shortened(lines[maxLines - 1], measure, width)}…`];
-};
-
-/** A word cut where it alone is wider than a line. */
-const pieces = (word, measure, width) => {
-  if (measure(word) <= width) return [word];
-  const letters = [...word];
-  const middle = Math.ceil(letters.length / 2);
-  if (middle === letters.length) return [word];
-  const halves = [letters.slice(0, middle), letters.slice(middle)].map((half) => half.join(""));
-  return halves.flatMap((half) => pieces(half, measure, width));
-};
-
-const shortened = (line, measure, width) => {
-  const letters = [...line];
-  while (letters.length && measure(`${letters.join("")}…`) > width) letters.pop();
-  return letters.join("");
+  const last = [...lines[maxLines - 1]];
+  const end = fitting(last, (start) => measure(`${start}…`), width);
+  return [...lines.slice(0, maxLines - 1), `${last.slice(0, end).join("")}…`];
 };

@@ -1,6 +1,6 @@
 /** The preview of the control map: follows picture, type and size, and lies over the input. */
 
-import { ApiError, preprocess } from "./api.js";
+import { ApiError, MAP_VALUES, preprocess } from "./api.js";
 import { byId, setRatio, showText } from "./dom.js";
 import { showError, valueOf, values } from "./form.js";
 import { key, onKeyChange } from "./key.js";
@@ -22,10 +22,8 @@ let madeUrl = "";
 const cache = new Map();
 
 const parametersText = () => {
-  const size = valueOf("use_input_img_dimension")
-    ? ""
-    : `${valueOf("custom_width")}x${valueOf("custom_height")}`;
-  return `${valueOf("cn_type")} ${size}`;
+  const chosen = values();
+  return JSON.stringify(MAP_VALUES.map((name) => chosen[name]));
 };
 
 /** Whether nearly all pixels are black. @param {ImageBitmap} bitmap */

@@ -3,11 +3,8 @@
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * @param {string} tag
  * @param {Record<string, unknown>} [attributes] functions are listeners (onclick, ...), true is an
  *     empty attribute, false, null and undefined are left out
- * @param {...(Node|string)} children
- * @returns {HTMLElement}
  */
 export const element = (tag, attributes = {}, ...children) => {
   const node = document.createElement(tag);
@@ -22,13 +19,19 @@ export const element = (tag, attributes = {}, ...children) => {
   return node;
 };
 
-/** @param {string} id @returns {HTMLElement} */
+/**
+ * @param {string} style classes after "button" @param {() => void} onclick
+ */
+export const button = (style, onclick, ...children) =>
+  element("button", { type: "button", class: `button ${style}`, onclick }, ...children);
+
 export const byId = (id) => document.getElementById(id);
 
 /** @param {string} name of a symbol in index.html, without "i-" @returns {SVGElement} */
 export const icon = (name) => {
   const drawing = document.createElementNS(SVG, "svg");
   drawing.setAttribute("class", "icon");
+  drawing.setAttribute("viewBox", "0 0 24 24");
   drawing.setAttribute("aria-hidden", "true");
   const use = document.createElementNS(SVG, "use");
   use.setAttribute("href", `#i-${name}`);

@@ -7,21 +7,18 @@ const MAX_SIDE = 4096;
 
 const rounded = (side) => Math.ceil(side / MULTIPLE) * MULTIPLE;
 
-/**
- * The size of the result.
- * @param {(name: string) => any} valueOf @param {number[]|null} input @returns {number[]}
- */
-export const sizeOf = (valueOf, input) => {
+/** The size of the result. input: see estimate. @returns {number[]} */
+export const sizeOf = (valueOf, input, maxPixels = MAX_SIDE ** 2) => {
   if (!valueOf("use_input_img_dimension"))
     return [valueOf("custom_width"), valueOf("custom_height")];
   const [width, height] = input ?? UNKNOWN;
-  const scale = Math.min(1, MAX_SIDE / Math.max(width, height));
+  const share = Math.sqrt(maxPixels / (width * height));
+  const scale = Math.min(1, MAX_SIDE / Math.max(width, height), share);
   return [Math.floor(width * scale), Math.floor(height * scale)];
 };
 
 /**
- * @param {Awaited<ReturnType<typeof import("./schema.js").loadSchema>>} schema
- * @param {(name: string) => any} valueOf
+ * @param {Schema} schema
  * @param {number[]|null} input width and height of the picture, null if they are not known
  * @returns {number} credits; exact, but for samplers whose evaluations do not grow evenly
  */
@@ -30,12 +27,11 @@ export const estimate = (schema, valueOf, input) => {
   const [fewest, most] = schema.evaluations[valueOf("sampler")];
   const share = (valueOf("steps") - minimum) / (maximum - minimum);
   const evaluations = Math.round(fewest + share * (most - fewest));
-  const [width, height] = sizeOf(valueOf, input);
+  const [width, height] = sizeOf(valueOf, input, schema.maxPixels);
   const units =
     (rounded(width) * rounded(height) * evaluations * valueOf("samples")) / PIXELS_OF_A_UNIT;
   return units * schema.creditsPerWorkUnit;
 };
 
-/** @param {number} amount @returns {string} */
 export const creditsText = (amount) =>
   amount.toLocaleString("en", { maximumFractionDigits: amount < 100 ? 1 : 0 });

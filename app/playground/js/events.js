@@ -34,7 +34,6 @@ async function* eventsOf(response) {
 /**
  * Calls onEvent for each event until the request has ended. Connects again when the stream breaks
  * or the server is away, from the event after the last one.
- * @param {string} id
  * @param {{onEvent: (name: string, data: any) => void, onAway?: (error: ApiError|null) => void,
  *          signal?: AbortSignal}} options onAway: an error while the server is away, then null
  * @returns {Promise<void>} rejects with an ApiError if the request is unknown

@@ -2,13 +2,16 @@
 
 import { element } from "./dom.js";
 
-/** @typedef {import("./schema.js").Field} Field */
-
-/** @param {Field} field */
 export const idOf = (field) => `f-${field.name}`;
 
-/** The value of aria-describedby. @param {Field} field */
-export const described = (field) => `${idOf(field)}-help ${idOf(field)}-fault`;
+/** What connects the input of a field with its label, help and error. @param {Field} field */
+export const named = (field) => ({
+  id: idOf(field),
+  name: field.name,
+  ...described(field),
+});
+
+const described = (field) => ({ "aria-describedby": `${idOf(field)}-help ${idOf(field)}-fault` });
 
 /**
  * A control with its label, parameter name, help, and the place of an error.
@@ -19,16 +22,14 @@ export const framed = (field, control, group = false) => {
   const title = group
     ? element("legend", {}, field.label)
     : element("label", { for: id }, field.label);
-  const head = element("div", { class: "field-head" }, title, element("code", {}, field.name));
-  const help = element("p", { class: "help", id: `${id}-help` }, field.description);
-  const fault = element("p", { class: "fault", id: `${id}-fault`, role: "alert", hidden: true });
-  if (!group)
-    return element("div", { class: "field", "data-name": field.name }, head, control, help, fault);
-  const attributes = {
-    class: "field",
-    "data-name": field.name,
-    "aria-describedby": described(field),
-  };
   const name = element("code", {}, field.name);
-  return element("fieldset", attributes, title, name, control, help, fault);
+  const help = element("p", { class: "help", id: `${id}-help` }, field.description ?? "");
+  const fault = element("p", { class: "fault", id: `${id}-fault`, role: "alert", hidden: true });
+  const attributes = { class: "field", "data-name": field.name };
+  if (group) {
+    const more = { ...attributes, ...described(field) };
+    return element("fieldset", more, title, name, control, help, fault);
+  }
+  const head = element("div", { class: "field-head" }, title, name);
+  return element("div", attributes, head, control, help, fault);
 };

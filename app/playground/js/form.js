@@ -3,18 +3,24 @@
 import { byId, showText } from "./dom.js";
 import { controlFor } from "./fields.js";
 import { readJson, writeStored } from "./storage.js";
+import { OF_FIRST } from "./wire.js";
 
 /** Where the page differs from the API: a person watches, so previews are on. */
 const START = { preview: true };
 const DRAFT = "values";
-const CUSTOM_SIZE = ["custom_width", "custom_height"];
+/** Parameters that do nothing unless others have these values. */
+const NEEDS = {
+  custom_width: ["use_input_img_dimension", false],
+  custom_height: ["use_input_img_dimension", false],
+  canny_low: ["cn_type", "canny"],
+  canny_high: ["cn_type", "canny"],
+};
 
-/** @type {Map<string, import("./fields.js").Control>} */
+/** @type {Map<string, Control>} */
 const controls = new Map();
-/** @type {Map<string, unknown>} */
 const defaults = new Map();
 
-/** Builds the controls. @param {import("./schema.js").Field[]} fields */
+/** Builds the controls. @param {Field[]} fields */
 export const buildForm = (fields) => {
   for (const field of fields) {
     const control = controlFor(field);
@@ -32,21 +38,20 @@ export const buildForm = (fields) => {
 };
 
 const saveDraft = () => {
-  showCustomSize();
+  for (const [name, control] of controls) control.node.hidden = isUnused(name);
   writeStored(DRAFT, JSON.stringify(values()));
 };
 
-const showCustomSize = () => {
-  const hidden = controls.get("use_input_img_dimension").read();
-  for (const name of CUSTOM_SIZE) controls.get(name).node.hidden = hidden;
+const isUnused = (name) => {
+  const [other, needed] = NEEDS[name] ?? [];
+  return other !== undefined && valueOf(other) !== needed;
 };
 
-/** What differs from the defaults of the API. @returns {import("./api.js").Values} */
+/** What differs from the defaults of the API. @returns {Values} */
 export const values = () => {
   const chosen = {};
-  const unused = controls.get("use_input_img_dimension").read() ? CUSTOM_SIZE : [];
   for (const [name, control] of controls) {
-    if (unused.includes(name)) continue;
+    if (isUnused(name)) continue;
     const value = control.read();
     const always = name === "prompt" || name === "cn_type";
     if (value !== undefined && (always || value !== defaults.get(name))) chosen[name] = value;
@@ -54,7 +59,10 @@ export const values = () => {
   return chosen;
 };
 
-/** A value or its default. @param {string} name */
+/** The default of the API. */
+export const defaultOf = (name) => defaults.get(name);
+
+/** A value or its default. */
 export const valueOf = (name) => controls.get(name).read() ?? defaults.get(name);
 
 /** Sets all parameters; those that are absent get their defaults. */
@@ -80,13 +88,14 @@ const inputsOf = (parameter) =>
   byId("page").querySelectorAll(`[data-name="${parameter}"] :is(input, select, textarea)`);
 
 /**
- * Shows an error beside its field.
- * @param {string} parameter @param {string} sentence
- * @param {boolean} [focuses] whether the field gets the focus
+ * Shows an error beside its field. focuses: whether the field gets the focus.
  * @returns {boolean} false: no such field
  */
 export const showError = (parameter, sentence, focuses = true) => {
-  const place = byId(`f-${parameter === "control_image" ? "image" : parameter}-fault`);
+  const [, first] = /^controls\[0\]\.(\w+)$/.exec(parameter) ?? [];
+  const own = OF_FIRST[first] ?? first;
+  if (own) return showError(own, sentence, focuses);
+  const place = byId(`f-${parameter.replace(/control_image$/, "image")}-fault`);
   if (!place) return false;
   showText(place, sentence);
   inputsOf(parameter).forEach((input) => input.setAttribute("aria-invalid", "true"));

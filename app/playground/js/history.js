@@ -9,8 +9,6 @@
  * @property {string} status QUEUED, PROCESSING, COMPLETED or FAILED
  * @property {string[]} pictures links of the result
  * @property {number} expiresAt milliseconds since the epoch; later the server has nothing of it
- *
- * @typedef {Entry & {expired: boolean}} Listed
  */
 
 import { answer, openDatabase } from "./storage.js";
@@ -64,7 +62,7 @@ class HistoryStore extends EventTarget {
     this.#changed();
   }
 
-  /** @returns {Listed[]} newest first */
+  /** Newest first; each with `expired`. @returns {Entry[]} */
   list() {
     const now = Date.now();
     return [...this.#entries.values()]

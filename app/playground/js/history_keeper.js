@@ -20,9 +20,8 @@ const endOf = async (job) => {
 };
 
 /**
- * @param {HTMLElement} place an empty one
  * @param {{onOpen: (entry) => void, onResume: (entry) => void}} actions
- * @returns {Promise<(job: import("./job.js").Job) => void>} keeps a job from now on
+ * @returns keeps a job from now on
  */
 export const startHistory = async (place, actions) => {
   const store = await openHistory();

@@ -1,6 +1,6 @@
 /** The list of the history: open, resume and remove its entries by mouse, touch or keys. */
 
-import { element as make } from "./dom.js";
+import { button, element as make } from "./dom.js";
 
 const UNFINISHED = ["QUEUED", "PROCESSING"];
 const SHORT = { dateStyle: "short", timeStyle: "short" };
@@ -10,8 +10,6 @@ const STATES = { QUEUED: "waiting", PROCESSING: "running", COMPLETED: "done", FA
  * Shows the history in `element` and follows its changes. Arrow keys, Home and End move between the
  * entries, Delete removes one.
  *
- * @param {HTMLElement} element
- * @param {import("./history.js").HistoryStore} store
  * @param {{onOpen: (entry) => void, onResume: (entry) => void}} actions onResume: for an entry that
  *   was unfinished when the page last heard of it
  */
@@ -49,7 +47,7 @@ const updateLinks = (links, entries) => {
 
 const clearButton = (store) => {
   const onclick = () => confirm("Remove all entries of the history?") && store.clear();
-  return make("button", { type: "button", class: "button small quiet", onclick }, "Clear history");
+  return button("small quiet", onclick, "Clear history");
 };
 
 const item = (entry, store, { onOpen, onResume }, links) => {

@@ -25,32 +25,32 @@ export class Job extends EventTarget {
   result = null;
   /** A sentence. */
   error = "";
-  /** The status of the response that ended it, 0 if none did. */
-  errorStatus = 0;
   /** @type {{parameter: string, sentence: string}[]} */
   faults = [];
   /** A sentence while it waits to try again. */
   note = "";
   #abort = new AbortController();
 
-  /** @param {import("./api.js").Values} values */
   constructor(values) {
     super();
     this.values = values;
   }
 
-  /** @param {import("./api.js").Values} values @param {import("./api.js").Picture} picture */
+  /** @param {Values} values @param {Picture} picture */
   static start(values, picture) {
     const job = new Job(values);
     job.#run(async () => {
-      job.id = await job.#submitted(picture);
+      const idempotencyKey = randomKey();
+      const sent = await job.#repeated((signal) =>
+        submit(values, picture, { idempotencyKey, signal }),
+      );
+      job.id = sent.request_id;
       job.#set({ status: "QUEUED", note: "" });
       await job.#followed();
     });
     return job;
   }
 
-  /** @param {string} id @param {import("./api.js").Values} values */
   static resume(id, values) {
     const job = new Job(values);
     job.id = id;
@@ -86,18 +86,17 @@ export class Job extends EventTarget {
       await steps();
     } catch (error) {
       const text = this.#abort.signal.aborted ? CANCELLED : (error.sentence ?? String(error));
-      const { status = 0, faults = [] } = error;
-      this.#set({ status: "FAILED", error: text, errorStatus: status, faults, note: "" });
+      const { faults = [] } = error;
+      this.#set({ status: "FAILED", error: text, faults, note: "" });
     }
   }
 
-  /** The id. Sends it again while the server is away or full; the key makes that safe. */
-  async #submitted(picture) {
-    const idempotencyKey = randomKey();
+  /** Makes the call again while the server is away or full; an idempotency key makes that safe. */
+  async #repeated(call) {
     const { signal } = this.#abort;
     for (let pauseS = FIRST_PAUSE_S; ; pauseS = Math.min(LONGEST_PAUSE_S, pauseS * 2)) {
       try {
-        return (await submit(this.values, picture, { idempotencyKey, signal })).request_id;
+        return await call(signal);
       } catch (error) {
         if (!(error instanceof ApiError) || !error.passing) throw error;
         this.#set({ note: error.sentence });
@@ -113,7 +112,8 @@ export class Job extends EventTarget {
       onAway: (error) => this.#set({ note: error?.sentence ?? "" }),
     });
     if (this.#last.status === "FAILED") return this.#fail(this.#last.error);
-    return this.#set({ result: await this.#loaded(), note: "", status: "COMPLETED" });
+    const loaded = await this.#repeated(() => result(this.id));
+    return this.#set({ result: loaded, note: "", status: "COMPLETED" });
   }
 
   #last = {};
@@ -134,18 +134,6 @@ export class Job extends EventTarget {
   #fail(text) {
     const faults = faultsOf(text);
     const error = faults[0]?.sentence ?? text;
-    this.#set({ status: "FAILED", error, errorStatus: 422, faults, note: "" });
-  }
-
-  async #loaded() {
-    for (let pauseS = FIRST_PAUSE_S; ; pauseS = Math.min(LONGEST_PAUSE_S, pauseS * 2)) {
-      try {
-        return await result(this.id);
-      } catch (error) {
-        if (!(error instanceof ApiError) || !error.passing) throw error;
-        this.#set({ note: error.sentence });
-        await pause(pauseS, this.#abort.signal);
-      }
-    }
+    this.#set({ status: "FAILED", error, faults, note: "" });
   }
 }

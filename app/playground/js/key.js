@@ -13,7 +13,6 @@ let current = readStored(NAME) ?? "";
 /** @returns {string} "" if there is none */
 export const key = () => current;
 
-/** @param {string} text */
 export const setKey = (text) => {
   current = text.trim();
   writeStored(NAME, current || null);
@@ -23,10 +22,8 @@ export const setKey = (text) => {
 /** @param {(reason: string) => void} callback reason: a sentence, "" if there is no key yet */
 export const onKeyNeeded = (callback) => needed.add(callback);
 
-/** @param {(key: string) => void} callback */
 export const onKeyChange = (callback) => changed.add(callback);
 
-/** @param {string} reason */
 export const needKey = (reason) => needed.forEach((callback) => callback(reason));
 
 /** Takes a key out of the address, and removes it there, so that no bookmark or copy has it. */

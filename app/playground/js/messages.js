@@ -1,15 +1,14 @@
 /** The sentences of the page: what went wrong and what to do; what a request is doing. */
 
-const FAULT = /(?:^|; )([a-z][a-z0-9_]*): /g;
+const FAULT = /(?:^|; )(([a-z][a-z0-9_]*)(?:\[\d+\](?:\.\w+)?)?): /g;
 
 /**
  * The parts of an error text of the API: `steps: 10 is not allowed; allowed is ...; seed: ...`.
- * @param {string} text
  * @param {Set<string>} names of the parameters
  * @returns {{parameter: string, sentence: string}[]} empty if no parameter is named
  */
 export const faultsIn = (text, names) => {
-  const starts = [...text.matchAll(FAULT)].filter((match) => names.has(match[1]));
+  const starts = [...text.matchAll(FAULT)].filter((match) => names.has(match[2]));
   if (!starts.length || starts[0].index !== 0) return [];
   return starts.map((match, index) => ({
     parameter: match[1],
@@ -23,7 +22,6 @@ export const faultsIn = (text, names) => {
 
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
-/** @param {number} seconds @returns {string} */
 export const duration = (seconds) => {
   if (seconds < 1) return "less than a second";
   if (seconds < 90) return `${Math.round(seconds)} s`;
@@ -34,12 +32,7 @@ export const duration = (seconds) => {
 const again = (retryAfterS) =>
   retryAfterS ? ` This page tries again in ${duration(retryAfterS)}.` : "";
 
-/**
- * @param {number} status 0: no response
- * @param {string} text of the API
- * @param {number|null} retryAfterS
- * @returns {string}
- */
+/** @param {number} status 0: no response */
 export const sentenceOf = (status, text, retryAfterS) => {
   if (status === 0) {
     return "The server is away. Nothing that you typed is lost; this page tries again by itself.";
@@ -64,7 +57,7 @@ export const sentenceOf = (status, text, retryAfterS) => {
   return capital(text || `The server answered ${status}.`);
 };
 
-/** What a job is doing, in words. @param {import("./job.js").Job} job @returns {string} */
+/** What a job is doing, in words. @param {Job} job @returns {string} */
 export const progressOf = (job) => {
   const eta = job.etaS === null ? "" : ` · about ${duration(job.etaS)} left`;
   if (job.note) return job.note;

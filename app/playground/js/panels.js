@@ -1,8 +1,9 @@
 /** Wires what stands below the result: comparison, code to copy, history. */
 
 import { file, result as loadResult } from "./api.js";
+import { priceOf, updateCredits } from "./budget.js";
 import { startCompare } from "./compare_panel.js";
-import { byId, element, showText } from "./dom.js";
+import { button, byId, showText } from "./dom.js";
 import { restoreValues, setValues, values } from "./form.js";
 import { startHistory } from "./history_keeper.js";
 import { Job } from "./job.js";
@@ -24,11 +25,7 @@ export const restore = async (given) => {
   if (!picture()) return false; // then it is the input too
   const hint = byId("map-hint");
   const onclick = () => setPicture({ kind: "file", file: given, name: given.name });
-  const use = element(
-    "button",
-    { type: "button", class: "button small", onclick },
-    "Use it as input",
-  );
+  const use = button("small", onclick, "Use it as input");
   showText(hint, "The parameters of this picture are back; the input has not changed. ");
   hint.append(use);
   announce("The parameters are restored", true);
@@ -50,9 +47,8 @@ const call = (fields) => () => {
 };
 
 /**
- * @param {import("./schema.js").Field[]} fields
- * @param {{watch: (job: Job) => void, showFinished: (result: any) => void,
- *          showProblem: (sentence: string) => void}} page
+ * @param {Field[]} fields
+ * @param {Object} page watch(job), showFinished(result), showProblem(sentence)
  * @returns {Promise<(job: Job) => void>} keeps a job in the history
  */
 export const startPanels = async (fields, page) => {
@@ -76,9 +72,8 @@ export const startPanels = async (fields, page) => {
   const resume = (entry) => page.watch(Job.resume(entry.id, entry.values));
   const keep = await startHistory(byId("history"), { onOpen: open, onResume: resume });
 
-  startCompare(byId("compare"), {
-    values,
-    picture,
+  const showPrice = startCompare(byId("compare"), {
+    ...{ values, picture, priceOf, updateCredits },
     loadPicture: file,
     startJob: (chosen, chosenPicture) => {
       const job = Job.start(chosen, chosenPicture);
@@ -87,5 +82,6 @@ export const startPanels = async (fields, page) => {
     },
     onOpen: (_cell, url) => zoom(url),
   });
+  byId("page").addEventListener("pricechange", showPrice);
   return keep;
 };

@@ -10,13 +10,13 @@ const TEXTS = {
 };
 
 const events = new EventTarget();
-/** @type {import("./api.js").Picture|null} */
+/** @type {Picture|null} */
 let current = null;
 let shownUrl = "";
 /** @type {number[]|null} */
 let size = null;
 
-/** @returns {import("./api.js").Picture|null} */
+/** @returns {Picture|null} */
 export const picture = () => current;
 
 /** Width and height; null if this browser cannot read the file. @returns {number[]|null} */
@@ -34,10 +34,9 @@ export const pictureCopy = () => {
   return canvas.toDataURL("image/webp", 0.9);
 };
 
-/** @param {() => void} listener */
 export const onPicture = (listener) => events.addEventListener("change", listener);
 
-/** @param {import("./api.js").Picture|null} chosen */
+/** @param {Picture|null} chosen */
 export const setPicture = (chosen) => {
   current = chosen;
   size = null;
@@ -79,7 +78,7 @@ const loaded = () => {
   events.dispatchEvent(new Event("size"));
 };
 
-/** @param {() => void} listener called once the size of the picture is known */
+/** Calls the listener once the size of the picture is known. */
 export const onPictureSize = (listener) => events.addEventListener("size", listener);
 
 const startDrop = (onFile) => {

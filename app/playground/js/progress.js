@@ -16,7 +16,6 @@ export const announce = (text, now = false) => {
   byId("status").textContent = text;
 };
 
-/** @param {import("./job.js").Job} job */
 export const showProgress = (job) => {
   const bar = byId("bar");
   if (job.steps) bar.value = job.step / job.steps;

@@ -1,18 +1,13 @@
 /** The finished pictures: one beside its input or map, several as a grid; download, reuse. */
 
 import { file } from "./api.js";
-import { byId, element, icon } from "./dom.js";
+import { button, byId, element, icon } from "./dom.js";
 import { splitView } from "./split_view.js";
 import { zoom } from "./zoom.js";
 
 /**
- * @typedef {object} Picture
- * @property {Blob} blob
- * @property {string} url an object URL
- * @property {string} seed
- * @property {string} name
- * @property {number} width
- * @property {number} height
+ * @typedef {{blob: Blob, url: string, seed: string, name: string, width: number, height: number}}
+ *     Picture url: an object URL
  */
 
 const NAMES = { input: "Input", map: "Control map", "": "Result only" };
@@ -45,7 +40,7 @@ const loaded = async (result) => {
 };
 
 const action = (name, text, onclick) =>
-  element("button", { type: "button", class: "button small", onclick }, icon(name), text);
+  button("small", onclick, icon(name), text);
 
 const facts = (result, picture) => {
   const { metrics } = result;
@@ -59,6 +54,11 @@ const facts = (result, picture) => {
   return element("p", { class: "facts" }, parts.join(" · "));
 };
 
+const warnings = (result) =>
+  (result.warnings ?? []).map(({ parameter, message }) =>
+    element("p", { class: "hint" }, parameter ? `${parameter}: ${message}` : message),
+  );
+
 /** Buttons that choose what lies beside the result. @param {[string, string][]} choices */
 const against = (choices, chosen, onChoose) => {
   const buttons = choices.map(([name, value]) => {
@@ -71,7 +71,6 @@ const against = (choices, chosen, onChoose) => {
   return element("div", attributes, ...buttons);
 };
 
-/** @param {Picture} picture @param {(node: HTMLElement) => void} open */
 const tile = (picture, index, open) => {
   const { url, seed, width, height } = picture;
   const image = element("img", { src: url, alt: `Result ${index + 1}`, width, height });
@@ -117,12 +116,12 @@ export const showResult = async (result, { input, onUse }) => {
       action("input", "Use as input", () => onUse(picture)),
     );
     const row = element("div", { class: "result-row" }, chooser, actions);
-    place.replaceChildren(view, row, facts(result, picture));
+    place.replaceChildren(view, row, facts(result, picture), ...warnings(result));
   };
   const showAll = () => {
     const tiles = pictures.map((picture, index) => tile(picture, index, () => showOne(picture)));
     const grid = element("div", { class: "grid", id: "grid" }, ...tiles);
-    place.replaceChildren(grid, facts(result, pictures[0]));
+    place.replaceChildren(grid, facts(result, pictures[0]), ...warnings(result));
   };
   if (pictures.length > 1) showAll();
   else showOne(pictures[0]);

@@ -22,7 +22,7 @@ const button = (sample) => {
   return element("button", attributes, image, element("span", {}, sample.title));
 };
 
-/** @returns {Promise<object[]>} the samples, once their buttons are there */
+/** The samples, once their buttons are there. */
 export const startSamples = async () => {
   const samples = await (await fetch(urlOf("samples.json"))).json();
   const buttons = samples.map(button);
@@ -36,8 +36,5 @@ export const startSamples = async () => {
   return samples;
 };
 
-/**
- * Unless a picture has been chosen while the sample was loading.
- * @param {object[]} samples
- */
+/** Unless a picture has been chosen while the sample was loading. */
 export const useFirstSample = (samples) => use(samples[0], () => !picture());

@@ -3,47 +3,59 @@
 import { BASE } from "./storage.js";
 
 /**
- * @typedef {object} Field
- * @property {string} name
- * @property {string} label
- * @property {"string"|"integer"|"number"|"boolean"} type
- * @property {string|number|boolean|undefined} default
- * @property {number|undefined} minimum
- * @property {number|undefined} maximum
- * @property {string[]|undefined} choices
- * @property {string} description
- * @property {boolean} common
+ * @typedef {{name: string, label: string, type: string, description: string, default: any,
+ *   choices?: string[], minimum?: number, maximum?: number, items?: Field[], common: boolean}}
+ *   Field common: not folded. items: fields of an element of a list.
  */
 
 const COMMON = [
-  ...["prompt", "cn_type", "cn_strength", "cn_stop", "steps", "guidance", "sampler", "scheduler"],
-  ...["seed", "samples", "use_input_img_dimension", "custom_width", "custom_height"],
+  ...["prompt", "cn_type", "canny_low", "canny_high", "cn_strength", "cn_start", "cn_stop"],
+  "controls",
+  ...["steps", "guidance", "sampler", "scheduler", "seed", "samples"],
+  ...["use_input_img_dimension", "custom_width", "custom_height"],
 ];
 const LABELS = {
   cn_type: "Control type",
+  canny_low: "Low threshold",
+  canny_high: "High threshold",
   cn_strength: "Strength",
-  cn_stop: "Stop",
   cn_start: "Start",
+  cn_stop: "Stop",
+  controls: "More controls",
   use_input_img_dimension: "Size of the input",
   custom_width: "Width",
   custom_height: "Height",
   image_format: "File format",
-  base64: "Base64",
   webhook_url: "Webhook URL",
 };
 /** The picture has a part of the page of its own. */
 const PICTURES = ["image", "control_image"];
+const TYPES = ["string", "integer", "number", "boolean"];
+const CONTROL_TYPES = ["cn_type", "type"];
 
 const capital = (name) => name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " ");
 
-const fieldOf = ([name, property]) => ({
+/** The schema of a value that is given: behind references, without null. */
+const resolved = (property, definitions) => {
+  const branches = [property.anyOf, property.oneOf, property.allOf].find(Boolean) ?? [];
+  const inner = property.$ref
+    ? definitions[property.$ref.split("/").pop()]
+    : branches.find(({ type }) => type !== "null");
+  return inner ? { ...resolved(inner, definitions), ...property } : property;
+};
+
+const fieldOf = (name, property, types, $defs) => ({
   name,
   label: LABELS[name] ?? capital(name),
-  type: property.type,
-  default: property.default,
+  type: [property.type].flat().find((type) => type !== "null"),
+  default: property.default ?? undefined,
   minimum: property.minimum,
-  maximum: property.maximum,
-  choices: property.enum,
+  maximum: property.maximum ?? property.maxItems,
+  choices: CONTROL_TYPES.includes(name) && types ? types : property.enum?.map(String),
+  items:
+    name === "controls"
+      ? fieldsOf({ $defs, ...resolved(property.items, $defs) }, types)
+      : undefined,
   description: property.description ?? "",
   common: COMMON.includes(name),
 });
@@ -51,21 +63,31 @@ const fieldOf = ([name, property]) => ({
 const rank = (field) => COMMON.indexOf(field.name) + 1 || COMMON.length + 1;
 
 /**
- * @returns {Promise<{fields: Field[], names: string[], creditsPerWorkUnit: number,
- *                    evaluations: Record<string, [number, number]>}>}
+ * Leaves out the pictures, and lists and objects but `controls`: no control of the form holds them.
+ * types: of control that the server has. @returns {Field[]} in the order of the form
  */
+export const fieldsOf = ({ properties, $defs = {} }, types) =>
+  Object.entries(properties)
+    .filter(([name]) => !PICTURES.includes(name))
+    .map(([name, property]) => fieldOf(name, resolved(property, $defs), types, $defs))
+    .filter(({ type, items }) => TYPES.includes(type) || items)
+    .sort((one, other) => rank(one) - rank(other));
+
+/**
+ * @typedef {{fields: Field[], names: string[], creditsPerWorkUnit: number, maxPixels: number,
+ *            evaluations: Record<string, [number, number]>}} Schema
+ */
+
+/** @returns {Promise<Schema>} */
 export const loadSchema = async () => {
   const response = await fetch(new URL("playground/form.json", BASE));
   if (!response.ok) throw new Error(`form.json: ${response.status}`);
   const form = await response.json();
-  const properties = Object.entries(form.schema.properties);
-  const fields = properties
-    .filter(([name, property]) => !PICTURES.includes(name) && property.type !== "array")
-    .map(fieldOf);
   return {
-    fields: fields.sort((one, other) => rank(one) - rank(other)),
-    names: properties.map(([name]) => name),
+    fields: fieldsOf(form.schema, form.control_types),
+    names: Object.keys(form.schema.properties),
     creditsPerWorkUnit: form.credits_per_work_unit,
+    maxPixels: form.max_pixels,
     evaluations: form.evaluations,
   };
 };

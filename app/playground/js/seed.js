@@ -1,38 +1,17 @@
 /** The control of the seed: drawn for each request, unless it is locked. */
 
-import { element, icon } from "./dom.js";
-import { described, framed, idOf } from "./field_frame.js";
+import { button, element, icon } from "./dom.js";
+import { framed, named } from "./field_frame.js";
 
-const drawn = () => {
+/** Below 2**48, so that a number of JavaScript holds it. */
+export const drawSeed = () => {
   const [high, low] = crypto.getRandomValues(new Uint32Array(2));
-  return (high % 2 ** 17) * 2 ** 32 + low;
+  return (high % 2 ** 16) * 2 ** 32 + low;
 };
 
-/** @param {import("./schema.js").Field} field @returns {import("./fields.js").Control} */
 export const seed = (field) => {
-  const box = element("input", {
-    type: "text",
-    name: "seed",
-    inputmode: "numeric",
-    id: idOf(field),
-    placeholder: "drawn for each picture",
-    "aria-describedby": described(field),
-  });
-  const lock = element("button", {
-    type: "button",
-    class: "button square",
-    "aria-label": "Lock seed",
-  });
-  const dice = element(
-    "button",
-    {
-      type: "button",
-      class: "button square",
-      "aria-label": "Random seed",
-      title: "Draw a seed and keep it",
-    },
-    icon("dice"),
-  );
+  const own = { type: "text", inputmode: "numeric", placeholder: "drawn for each picture" };
+  const box = element("input", { ...named(field), ...own });
   const setLocked = (locked) => {
     lock.setAttribute("aria-pressed", String(locked));
     lock.replaceChildren(icon(locked ? "lock" : "unlock"));
@@ -41,17 +20,21 @@ export const seed = (field) => {
   const locked = () => lock.getAttribute("aria-pressed") === "true";
   const changed = () => box.dispatchEvent(new Event("change", { bubbles: true }));
   const draw = () => {
-    box.value = String(drawn());
+    box.value = String(drawSeed());
     setLocked(true);
     changed();
   };
-  box.addEventListener("input", () => setLocked(box.value.trim() !== ""));
-  lock.addEventListener("click", () => {
+  const turn = () => {
     if (!locked() && !box.value.trim()) return draw();
     setLocked(!locked());
     return changed();
-  });
-  dice.addEventListener("click", draw);
+  };
+  const lock = button("square", turn);
+  lock.ariaLabel = "Lock seed";
+  const dice = button("square", draw, icon("dice"));
+  dice.ariaLabel = "Random seed";
+  dice.title = "Draw a seed and keep it";
+  box.addEventListener("input", () => setLocked(box.value.trim() !== ""));
   setLocked(false);
   const read = () => {
     const digits = box.value.trim();
@@ -67,10 +50,6 @@ export const seed = (field) => {
   const show = (value) => {
     if (!locked()) box.value = String(value);
   };
-  return {
-    node: framed(field, element("div", { class: "seed" }, box, dice, lock)),
-    read,
-    write,
-    show,
-  };
+  const node = framed(field, element("div", { class: "seed" }, box, dice, lock));
+  return { node, read, write, show };
 };

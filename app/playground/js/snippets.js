@@ -3,32 +3,29 @@
  * Each snippet submits to v2, waits, and writes picture-0.jpeg, picture-1.jpeg, ... of all samples.
  * The key comes from the environment variable API_KEY; the snippet never holds it.
  *
- * @typedef {{kind: "file", name: string, href?: string, field?: string}} FilePicture
- *   href: where the snippet downloads the file from, for a sample; without it the file is local.
- * @typedef {{kind: "url", url: string, field?: string}} UrlPicture
- *   field: the parameter, "image" or "control_image".
- * @typedef {FilePicture | UrlPicture} Picture
  * @typedef {{origin: string, values: Object, picture: ?Picture, defaults?: Object}} Call
+ *   picture: of api.js; with `href`, the snippet downloads the file from there first, for a sample.
  *   defaults: values of the API that need not be written.
  */
+
+import { wireOf } from "./wire.js";
 
 const MODEL = "flux-controlnet";
 const NO_PICTURE = { kind: "file", name: "photo.jpg" };
 
 /**
  * @param {"curl" | "python" | "javascript"} language
- * @param {Call} call
  * @returns {string} code that runs as it is
  */
-export const snippet = (language, { origin, values, picture, defaults = {} }) => {
+export const snippet = (language, { origin, values: chosen, picture, defaults = {} }) => {
+  const { values, uploads } = wireOf(chosen, picture ?? NO_PICTURE);
   const given = Object.entries(values).filter(
     ([name, value]) =>
       value !== undefined && value !== null && value !== "" && value !== defaults[name],
   );
-  const source = { field: "image", ...(picture ?? NO_PICTURE) };
-  const file = source.kind === "file" ? { ...source, name: fileName(source.name) } : null;
-  if (!file) given.unshift([source.field, source.url]);
-  return WRITERS[language](origin.replace(/\/+$/, ""), given, file);
+  const files = uploads.map(({ name, title }) => ({ field: name, name: fileName(title) }));
+  if (picture?.href) files[0].href = picture.href;
+  return WRITERS[language](origin.replace(/\/+$/, ""), given, files);
 };
 
 /** A name in the current folder that no program takes for an option, a path or standard input. */
@@ -48,11 +45,13 @@ const curlFile = ({ field, name }) =>
 
 // No comments: an interactive zsh does not know them. No exclamation marks: an interactive bash
 // reads them in double quotes as history. The subshell keeps `set -e` from ending the terminal.
-const curl = (host, values, file) => {
+const curl = (host, values, files) => {
+  const text = (value) => (typeof value === "object" ? JSON.stringify(value) : value);
+  const [file] = files;
   const parts = file
     ? [
-        `-F ${curlFile(file)}`,
-        ...values.map(([name, value]) => `--form-string ${shellWord(`${name}=${value}`)}`),
+        ...files.map((one) => `-F ${curlFile(one)}`),
+        ...values.map(([name, value]) => `--form-string ${shellWord(`${name}=${text(value)}`)}`),
       ]
     : [
         "-H 'content-type: application/json'",
@@ -92,8 +91,12 @@ const curl = (host, values, file) => {
 const pythonValue = (value) =>
   typeof value === "boolean" ? (value ? "True" : "False") : JSON.stringify(value);
 
-const python = (host, values, file) => {
-  const read = file && `base64.b64encode(Path(${JSON.stringify(file.name)}).read_bytes()).decode()`;
+const python = (host, values, files) => {
+  const [file] = files;
+  const read = ({ name }) =>
+    `base64.b64encode(Path(${JSON.stringify(name)}).read_bytes()).decode()`;
+  const { controls } = Object.fromEntries(values);
+  const inList = files.filter(({ field }) => field.startsWith("controls"));
   return lines(
     "# pip install segmind; export API_KEY=...",
     file && "import base64",
@@ -110,10 +113,14 @@ const python = (host, values, file) => {
     `    base_url=${JSON.stringify(`${host}/v1`)},`,
     "    timeout=120,",
     ")",
+    controls && `controls = ${JSON.stringify(controls)}`,
+    ...inList.map((one) => `${one.field.replace(/\.(\w+)$/, '["$1"]')} = ${read(one)}`),
     "job = client.submit_async(",
     `    "${MODEL}",`,
-    file && `    ${file.field}=${read},`,
-    ...values.map(([name, value]) => `    ${name}=${pythonValue(value)},`),
+    ...files.filter((one) => !inList.includes(one)).map((one) => `    ${one.field}=${read(one)},`),
+    ...values.map(
+      ([name, value]) => `    ${name}=${name === "controls" ? name : pythonValue(value)},`,
+    ),
     ")",
     'for image in job.wait(timeout=3600)["images"]:',
     `    path = Path("picture-" + image["file_name"])`,
@@ -124,9 +131,9 @@ const python = (host, values, file) => {
 
 // ---- JavaScript
 
-const javascript = (host, values, file) =>
+const javascript = (host, values, files) =>
   lines(
-    file && !file.href
+    files.some(({ href }) => !href)
       ? "// node 18 or newer: save as picture.mjs, then API_KEY=... node picture.mjs"
       : "// A browser, or node 18 or newer: save as picture.mjs, then API_KEY=... node picture.mjs",
     `const host = ${JSON.stringify(host)};`,
@@ -143,7 +150,7 @@ const javascript = (host, values, file) =>
     "};",
     'const headers = { "x-api-key": key };',
     `const values = ${jsonText(values)};`,
-    ...(file ? readImage(file) : []),
+    ...files.flatMap(readImage),
     `let job = await call("/v2/${MODEL}", {`,
     '  method: "POST",',
     '  headers: { ...headers, "content-type": "application/json" },',

@@ -1,6 +1,6 @@
 /** The panel "Copy as": the request of the form as code, to copy. */
 
-import { element } from "./dom.js";
+import { button, element } from "./dom.js";
 import { snippet } from "./snippets.js";
 
 const LANGUAGES = [
@@ -22,7 +22,6 @@ const copy = async (text, shown) => {
 };
 
 /**
- * @param {HTMLElement} place an empty one
  * @param {() => object} call what snippet() takes
  * @returns {() => void} shows the request as it is now
  */
@@ -40,15 +39,11 @@ export const startSnippets = (place, call) => {
       state.textContent = `Copied as ${title}.`;
       setTimeout(() => (state.textContent = ""), SHOWN_MS);
     };
-    return element(
-      "button",
-      { type: "button", class: "button small", onclick },
-      `Copy as ${title}`,
-    );
+    return button("small", onclick, `Copy as ${title}`);
   });
   const mark = () =>
-    buttons.forEach((button, index) =>
-      button.classList.toggle("chosen", LANGUAGES[index][0] === language),
+    buttons.forEach((one, index) =>
+      one.classList.toggle("chosen", LANGUAGES[index][0] === language),
     );
   mark();
   const code = element("pre", { tabindex: 0, "aria-label": "Code of the request" }, shown);

@@ -3,9 +3,7 @@
 import { element, setRatio } from "./dom.js";
 
 /**
- * @param {{before: string, after: string, beforeName: string, width: number,
- *          height: number}} pictures
- *     before: "" shows `after` alone
+ * @param {Object} pictures before: a URL, "" shows `after` alone
  * @returns {HTMLElement}
  */
 export const splitView = ({ before, after, beforeName, width, height }) => {
@@ -15,13 +13,8 @@ export const splitView = ({ before, after, beforeName, width, height }) => {
   if (!before) return view;
   const under = element("img", { src: before, alt: beforeName, class: "split-before" });
   const border = element("span", { class: "split-border", "aria-hidden": "true" });
-  const names = [beforeName, "Result"].map((name, index) =>
-    element(
-      "span",
-      { class: `split-name ${index ? "right" : "left"}`, "aria-hidden": "true" },
-      name,
-    ),
-  );
+  const name = (side, text) =>
+    element("span", { class: `split-name ${side}`, "aria-hidden": "true" }, text);
   const slider = element("input", {
     type: "range", min: 0, max: 100, step: 1, value: 50,
     "aria-label": `Border between ${beforeName.toLowerCase()} and result`,
@@ -29,6 +22,6 @@ export const splitView = ({ before, after, beforeName, width, height }) => {
   const move = () => view.style.setProperty("--split", `${slider.value}%`);
   slider.addEventListener("input", move);
   move();
-  view.append(under, border, ...names, slider);
+  view.append(under, border, name("left", beforeName), name("right", "Result"), slider);
   return view;
 };

@@ -17,7 +17,6 @@ export const showView = (view) => {
 /** What was there before the request. */
 export const showLast = () => showView(byId("result").children.length ? "result" : "empty");
 
-/** @param {boolean} running */
 export const setRunning = (running) => {
   byId("run").disabled = running;
   byId("run").textContent = running ? "Generating…" : "Generate";
@@ -31,10 +30,7 @@ export const scrollToStage = () => {
 
 export const clearProblem = () => showText(byId("problem"), "");
 
-/**
- * Shows a failure: beside the fields it names, else above the result.
- * @param {string} sentence @param {{parameter: string, sentence: string}[]} [faults]
- */
+/** Shows a failure: beside the fields it names, else above the result. */
 export const showFailure = (sentence, faults = []) => {
   const shown = faults.filter((fault) => showError(fault.parameter, fault.sentence));
   const text = shown.length ? "The request was not accepted; see the marked fields." : sentence;

@@ -2,7 +2,6 @@
 
 import { byId } from "./dom.js";
 
-/** @param {string} url */
 export const zoom = (url) => {
   byId("zoom-image").src = url;
   byId("zoom").classList.remove("actual");

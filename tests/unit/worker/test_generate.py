@@ -346,7 +346,7 @@ def test_the_profile_that_was_served_is_recorded(
 
 def test_the_warnings_are_recorded(context: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     generation = replace(
-        makes(Image.new("RGB", (112, 64), "red"), 1), prompt_cuts=(PromptCut("T5", 48, 60),)
+        makes([Image.new("RGB", (112, 64), "red")], 1), prompt_cuts=(PromptCut("T5", 48, 60),)
     )
     model(monkeypatch, lambda *_, **__: generation)
     run()

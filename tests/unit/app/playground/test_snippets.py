@@ -83,6 +83,7 @@ def runs(
     for (language, source), text in zip(cases, texts, strict=True):
         assert server.key not in text
         assert "cn_strength" not in text
+        assert ("control_image" in text) == (source == "map")
         folder = tmp_path_factory.mktemp(f"{language}_{source}")
         (folder / FILE).write_bytes(data)
         started[language, source] = folder, start(language, text, folder, server.key)

@@ -14,6 +14,7 @@ from app.api.endpoints.playground import PAGE_POLICY
 from app.api.http.headers import SECURITY_HEADERS
 from app.core.settings import Settings
 from app.main import create_app
+from models.control_types import served_types
 from models.evaluations import evaluations_of
 
 FOLDER = Path(__file__).resolve().parents[5] / "app" / "playground"
@@ -127,6 +128,7 @@ def test_the_form_has_the_schema_of_the_openapi_document(browser: TestClient) ->
     body = document["paths"]["/v2/flux-controlnet"]["post"]["requestBody"]
     assert form["schema"] == body["content"]["application/json"]["schema"]
     assert all(field["description"] for field in form["schema"]["properties"].values())
+    assert form["control_types"] == list(served_types("demo"))
     assert form["credits_per_work_unit"] == 1.0
     assert form["evaluations"].keys() == set(form["schema"]["properties"]["sampler"]["enum"])
     assert form["evaluations"]["euler"] == [15, 75]
@@ -137,12 +139,14 @@ def test_the_form_has_the_schema_of_the_openapi_document(browser: TestClient) ->
 
 
 def test_the_page_works_while_the_openapi_document_is_closed(redis_server: str) -> None:
-    closed = client_of(redis_server, closed_paths="/openapi.json", credits_per_work_unit=2.5)
+    closed = client_of(
+        redis_server, closed_paths="/openapi.json", credits_per_work_unit=2.5, max_pixels=9**6
+    )
     assert closed.get("/openapi.json").status_code == 404
     assert closed.get("/").status_code == 200
     form = closed.get("/playground/form.json").json()
     assert "prompt" in form["schema"]["properties"]
-    assert form["credits_per_work_unit"] == 2.5
+    assert (form["credits_per_work_unit"], form["max_pixels"]) == (2.5, 9**6)
 
 
 def test_a_closed_playground_is_404_and_the_api_stays(redis_server: str) -> None:

@@ -1,0 +1,67 @@
+/** Controls beside the one of the form: each with its type, strength, window and picture. */
+
+import { button, element, showText } from "./dom.js";
+import { framed, idOf } from "./field_frame.js";
+import { controlFor } from "./fields.js";
+
+/** The picture of a control: a file, or that of the form. place: controls[1] */
+const ownPicture = (place, { picture, ready }) => {
+  const name = `${place}.image`;
+  let file = picture instanceof Blob ? picture : null; // a stored draft has no files
+  const title = element("p", { class: "help" });
+  const show = () => showText(title, file?.name ?? "The picture of the form is used.");
+  const onchange = (event) => {
+    file = event.target.files[0] ?? file;
+    show();
+  };
+  const id = idOf({ name });
+  const input = element("input", { type: "file", id, accept: "image/*", onchange });
+  const box = element("input", { type: "checkbox" });
+  box.checked = Boolean(ready);
+  const check = element("label", { class: "check" }, box, "It is already a control map");
+  show();
+  const node = framed({ name, label: "Own picture" }, element("div", {}, input, title, check));
+  return { node, read: () => (file ? { picture: file, ready: box.checked } : {}) };
+};
+
+/**
+ * @param {Field} field its `items` are the fields of one control
+ * @returns {Control} of a list, undefined without further controls
+ */
+export const moreControls = (field) => {
+  let rows = [];
+  const list = element("div", { class: "more-controls" });
+  const read = () => (rows.length ? rows.map((row) => row.read()) : undefined);
+  const row = (value, index) => {
+    const place = `${field.name}[${index + 1}]`;
+    const parts = field.items.map((part) => {
+      const own = { name: `${place}.${part.name}`, default: part.default ?? part.choices?.[0] };
+      const control = controlFor({ ...part, ...own });
+      control.write(value[part.name]);
+      return [part.name, control];
+    });
+    const own = ownPicture(place, value);
+    const remove = () => change((read() ?? []).toSpliced(index, 1));
+    const node = element(
+      ...["div", { role: "group", "aria-label": `Control ${index + 2}`, class: "fields" }],
+      ...parts.map(([, control]) => control.node),
+      own.node,
+      button("small quiet", remove, `Remove control ${index + 2}`),
+    );
+    const plain = () => Object.fromEntries(parts.map(([name, control]) => [name, control.read()]));
+    return { node, read: () => ({ ...plain(), ...own.read() }) };
+  };
+  const write = (values) => {
+    rows = (values ?? []).map(row);
+    list.replaceChildren(...rows.map(({ node }) => node));
+    add.hidden = rows.length >= field.maximum - 1;
+  };
+  const change = (values) => {
+    write(values);
+    node.dispatchEvent(new Event("change", { bubbles: true }));
+  };
+  const add = button("small", () => change([...(read() ?? []), {}]), "Add a control");
+  const node = framed(field, element("div", {}, list, add), true);
+  write();
+  return { node, read, write };
+};
