@@ -21,6 +21,7 @@ UNION_MODES: Mapping[str, int | None] = {
 MODES: Mapping[str, Mapping[str, int | None]] = {
     "demo": UNION_MODES,
     "flux-dev-union-pro": UNION_MODES,
+    "flux-dev-union-pro-2": dict.fromkeys(("canny", "softedge", "depth", "pose", "gray")),
 }
 """Checkpoint -> its types and their modes; None for a ControlNet without a mode embedding."""
 

@@ -37,9 +37,12 @@ class _NetworkCost:
         return tokens * (1 + tokens / (6 * self.width))
 
 
+_FLUX_DEV = _NetworkCost(width=3072, text_tokens=512, least_s=0.098)
+
 _NETWORK_COSTS = {
     "demo": _NetworkCost(width=128, text_tokens=48, least_s=0.0001),
-    "flux-dev-union-pro": _NetworkCost(width=3072, text_tokens=512, least_s=0.098),
+    "flux-dev-union-pro": _FLUX_DEV,
+    "flux-dev-union-pro-2": _FLUX_DEV,
 }
 
 _CONTROL_SHARES = {"demo": 0.68, "flux-dev-union-pro": 0.28, "flux-dev-union-pro-2": 0.11}

@@ -39,6 +39,7 @@ from models.sampling import (
 )
 from models.spec import CANNY_HIGH, CANNY_LOW, GenerationSpec, image_seed
 from models.step_cache import StepCache
+from models.text import PromptCut
 
 if TYPE_CHECKING:
     from models.checkpoints import LoadedCheckpoint
@@ -59,11 +60,13 @@ OnPrediction = Callable[[Tensor], object]
 @dataclass(frozen=True, slots=True)
 class Generation:
     """The result of a request. control_maps: one for each of its controls, in their order.
-    profile: the speed profile that was used."""
+    profile: the speed profile that was used. prompt_cuts: the encoders that
+    did not read the whole prompt."""
 
     images: tuple[GeneratedImage, ...]
     control_maps: tuple[Image.Image, ...]
     profile: str
+    prompt_cuts: tuple[PromptCut, ...] = ()
 
     @property
     def control_map(self) -> Image.Image:
@@ -198,7 +201,9 @@ def _generate(
         if image is None:
             image = _generate_image(loaded, denoiser, spec, index, on_step, on_prediction, store)
         images.append(image)
-    return Generation(tuple(images), control_maps, spec.profile)
+    return Generation(
+        tuple(images), control_maps, spec.profile, prompt_cuts=loaded.text.cuts(spec.prompt)
+    )
 
 
 def _generate_image(

@@ -56,9 +56,18 @@ SCHEDULE_NAMES: tuple[str, ...] = (
     "beta",
 )
 
-CONTROL_NAMES: tuple[str, ...] = ("depth", "canny", "pose", "tile", "blur", "gray", "lq")
+CONTROL_NAMES: tuple[str, ...] = (
+    "depth",
+    "canny",
+    "pose",
+    "tile",
+    "blur",
+    "gray",
+    "lq",
+    "softedge",
+)
 
-CHECKPOINT_NAMES: tuple[str, ...] = ("demo", "flux-dev-union-pro")
+CHECKPOINT_NAMES: tuple[str, ...] = ("demo", "flux-dev-union-pro", "flux-dev-union-pro-2")
 
 PROFILE_NAMES: tuple[str, ...] = ("exact", "fast", "turbo")
 

@@ -5,11 +5,23 @@ Owns the cache of encoded prompts. Knows no network but the two encoders.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from diffusers import FluxControlNetPipeline
 
 from models.cache import TensorCache, Tensors
 from models.flux.networks import TextConditioning
+
+
+@dataclass(frozen=True, slots=True)
+class PromptCut:
+    """A prompt of which an encoder read only a part. encoder: CLIP or T5. used, total: tokens, with
+    the marks that the encoder adds at the ends."""
+
+    encoder: str
+    used: int
+    total: int
 
 
 class TextEncoders:
@@ -37,3 +49,17 @@ class TextEncoders:
             return embeds, pooled, ids
 
         return TextConditioning(*self._cache.get(prompt, encode))
+
+    def cuts(self, prompt: str) -> tuple[PromptCut, ...]:
+        """The encoders that do not read all of `prompt`."""
+        limits = (
+            ("CLIP", self._pipe.tokenizer, self._pipe.tokenizer_max_length),
+            ("T5", self._pipe.tokenizer_2, self._tokens),
+        )
+        totals = (
+            (encoder, most, len(tokenizer(prompt, verbose=False).input_ids))
+            for encoder, tokenizer, most in limits
+        )
+        return tuple(
+            PromptCut(encoder, most, total) for encoder, most, total in totals if total > most
+        )

@@ -28,6 +28,7 @@ from models.geometry import generated_size, resolution_mu
 from models.pipeline import Generation, make_control_map
 from models.pipeline import generate as generate_pictures
 from models.spec import GenerationSpec
+from worker.generation_warnings import generation_warnings, map_warnings
 from worker.progress import Progress
 from worker.provenance import provenance
 from worker.resume_state import ResumeState
@@ -142,6 +143,7 @@ def _store(
         profile=generation.profile,
         provenance=provenance(context.checkpoint, spec),
         predicted_s=predicted_s,
+        generation_warnings=generation_warnings(record, generation),
     )
 
 
@@ -158,7 +160,7 @@ def _map_only(
 
     def store() -> MapResult:
         _store_map(context, record, 0, control_map)
-        return MapResult(seconds)
+        return MapResult(seconds, map_warnings(record, [control_map]))
 
     return store
 

@@ -28,8 +28,8 @@ _WARM_UP_SIZES = {"cpu": (256,), "cuda": (256, 512, 768, 1024)}
 """Sides in pixels of the square pictures of the warm-up. The compiled graphs serve every size, but
 attention kernels and convolutions are planned per size, so the usual sizes are planned here."""
 
-_WARM_UP_CONTROLS = ("canny", "depth", "pose")
-"""Both detectors, and a map without one."""
+_WARM_UP_CONTROLS = ("canny", "depth", "pose", "softedge")
+"""Every detector, and a map without one. Those that the checkpoint does not serve are left out."""
 
 
 def load_checkpoint(settings: Settings) -> LoadedCheckpoint:
@@ -133,9 +133,10 @@ def _size(folder: Path) -> int:
 def _warm_up(loaded: LoadedCheckpoint, profile: str) -> None:
     """Call every kernel once: the first call is slow, and no request should pay for it."""
     sides = _WARM_UP_SIZES[loaded.device.type]
+    controls = [name for name in _WARM_UP_CONTROLS if name in loaded.checkpoint.modes]
     for side in sides:
         picture = Image.new("RGB", (side, side), "grey")
-        for control in _WARM_UP_CONTROLS if side == sides[0] else ("canny",):
+        for control in controls if side == sides[0] else ("canny",):
             # One evaluation with the ControlNet and one without.
             spec = GenerationSpec(
                 prompt="warm-up",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from models.checkpoints import demo, flux_dev_union_pro
+from models.checkpoints import demo, flux_dev_union_pro, flux_dev_union_pro_2
 from models.checkpoints.checkpoint import Checkpoint
 from models.checkpoints.loader import LoadedCheckpoint, load
 
 CHECKPOINTS: dict[str, Checkpoint] = {
-    checkpoint.name: checkpoint for checkpoint in (demo.CHECKPOINT, flux_dev_union_pro.CHECKPOINT)
+    module.CHECKPOINT.name: module.CHECKPOINT
+    for module in (demo, flux_dev_union_pro, flux_dev_union_pro_2)
 }
 
 __all__ = ["CHECKPOINTS", "Checkpoint", "LoadedCheckpoint", "load"]

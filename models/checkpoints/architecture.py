@@ -14,7 +14,7 @@ class Architecture:
     """The configurations of the networks, without the names that diffusers and transformers add.
 
     transformer, controlnet: FluxTransformer2DModel, FluxControlNetModel. vae: AutoencoderKL.
-    clip, t5: CLIPTextConfig, T5Config. annotators: bytes of their files, which are in float32.
+    clip, t5: CLIPTextConfig, T5Config. annotators: bytes of their weights in float32.
     """
 
     transformer: Config
@@ -38,6 +38,8 @@ _FLUX: Config = {
 FLUX_DEV: Config = {**_FLUX, "num_layers": 19, "num_single_layers": 38}
 
 UNION_PRO: Config = {**_FLUX, "num_layers": 5, "num_single_layers": 10, "num_mode": 10}
+
+UNION_PRO_2: Config = {**_FLUX, "num_layers": 6, "num_single_layers": 0, "num_mode": None}
 
 FLUX_VAE: Config = {
     "block_out_channels": (128, 256, 512, 512),

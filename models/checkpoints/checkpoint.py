@@ -34,7 +34,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A base pipeline (FluxControlNetPipeline layout), a Union ControlNet and two annotators.
+    """A base pipeline (FluxControlNetPipeline layout), a ControlNet and annotators.
 
     modes: control type -> index of the ControlNet's mode embedding, None where it has none.
     load_annotators: folder of the annotators -> detectors.

@@ -1,7 +1,7 @@
 """Control maps: makes the ControlNet's input, of the exact size, from an RGB picture.
 
-Depth and pose need a detector of the loaded checkpoint; the others are plain image processing.
-Knows no ControlNet and imports no torch: a caller with a detector has imported it.
+Depth, pose and softedge need a detector of the loaded checkpoint; the others are plain image
+processing. Knows no ControlNet and imports no torch: a caller with a detector has imported it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from models.controls import blur, canny, depth, gray, lq, pose, tile
+from models.controls import blur, canny, depth, gray, lq, pose, softedge, tile
 from models.geometry import Size
 from models.spec import CANNY_HIGH, CANNY_LOW
 
 if TYPE_CHECKING:
     import torch
+    from controlnet_aux.hed import HEDdetector
     from controlnet_aux.midas import MidasDetector
     from controlnet_aux.open_pose import OpenposeDetector
 
@@ -25,16 +26,19 @@ _PLAIN = {"tile": tile.make, "blur": blur.make, "gray": gray.make, "lq": lq.make
 
 @dataclass(frozen=True, slots=True)
 class Annotators:
-    """The detectors of a checkpoint."""
+    """The detectors of a checkpoint. softedge: None where the checkpoint does not serve it."""
 
     depth: MidasDetector
     pose: OpenposeDetector
+    softedge: HEDdetector | None = None
 
     def to(self, device: torch.device) -> None:
-        """Move both networks."""
+        """Move all networks."""
         self.depth.to(device)
         # OpenposeDetector.to also requires the hand and face networks, which are not loaded.
         self.pose.body_estimation.to(device)
+        if self.softedge is not None:
+            self.softedge.to(device)
 
 
 def make_plain_map(
@@ -66,6 +70,8 @@ def make_control_map(
         control_map = depth.make(picture, size, annotators.depth)
     elif control == "pose":
         control_map = pose.make(picture, size, annotators.pose)
+    elif control == "softedge" and annotators.softedge is not None:
+        control_map = softedge.make(picture, size, annotators.softedge)
     else:
         raise ValueError(f"unknown control type {control!r}")
     assert control_map.size == size

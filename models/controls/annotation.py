@@ -22,7 +22,7 @@ LONGEST_TO_SHORTEST = 4
 def detect(
     detector: Any, picture: Image.Image, size: Size, resampling: Image.Resampling
 ) -> Image.Image:
-    """The map of `detector` (a MidasDetector or OpenposeDetector) for `picture`, RGB of `size`."""
+    """The map of `detector`, one of controlnet_aux, for `picture`, RGB of `size`."""
     padded, box = _pad(np.asarray(picture.convert("RGB")))
     pixels = detector(
         padded, detect_resolution=SHORT_SIDE, image_resolution=SHORT_SIDE, output_type="np"

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SLOTS = 3
-"""Flat buffers on the device: one in use, one ready, one that is being filled. 3 divides FLUX's 57
-and Union-Pro's 15 blocks, so two consecutive blocks are in different slots, with and without the
-ControlNet."""
+"""Flat buffers on the device: one in use, one ready, one that is being filled. 3 divides FLUX's 57,
+Union-Pro's 15 and Union-Pro-2.0's 6 blocks, so two consecutive blocks are in different slots, with
+and without the ControlNet."""
 
 _ALIGNMENT = 256
 """Bytes; as the allocator of CUDA aligns. Kernels read 16 bytes at once."""

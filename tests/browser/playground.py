@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import JSHandle, Locator, Page, expect
 
 from app.commands.receipt_files import read_statement
 from tests.support.pictures import astronaut, encoded
@@ -24,9 +25,9 @@ class Playground:
     def __init__(self, page: Page) -> None:
         self.page = page
 
-    def open(self, key: str) -> None:
+    def open(self, key: str, path: str = "/") -> None:
         """As the address that `scripts/up` prints; a first visit ends with the first sample."""
-        self.page.goto(f"/#key={key}")
+        self.page.goto(f"{path}#key={key}")
         expect(self.button(SAMPLES[0]["title"])).to_have_attribute("aria-pressed", "true")
 
     def field(self, label: str) -> Locator:
@@ -55,9 +56,38 @@ class Playground:
     def generate(self) -> None:
         self.button("Generate").click()
 
+    def tab_to(self, wanted: Locator) -> None:
+        """Press the tab key until the element has the focus."""
+        for _ in range(120):
+            if wanted.evaluate("element => element === document.activeElement"):
+                return
+            self.page.keyboard.press("Tab")
+        raise AssertionError(f"no tab stop {wanted}")
+
+    def region(self, name: str) -> Locator:
+        """A part of the page."""
+        return self.page.get_by_role("region", name=name, exact=True)
+
+    @property
+    def history(self) -> Locator:
+        """What opens an entry, newest first."""
+        return self.region("History").locator(".history-open")
+
+    def transfer(self, data: bytes, name: str, kind: str = "image/png") -> JSHandle:
+        """A file as a drop or a paste carries it."""
+        return self.page.evaluate_handle(
+            """([data, name, type]) => {
+                const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+                const transfer = new DataTransfer();
+                transfer.items.add(new File([bytes], name, { type }));
+                return transfer;
+            }""",
+            [base64.b64encode(data).decode(), name, kind],
+        )
+
     @property
     def result(self) -> Locator:
-        return self.page.get_by_role("region", name="Result", exact=True)
+        return self.region("Result")
 
     def expect_result(self, count: int = 1) -> Locator:
         """The pictures, once they are loaded."""

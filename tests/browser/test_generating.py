@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from models.spec import CONTROL_NAMES, SEED_MAX
+from models.control_types import served_types
+from models.spec import SEED_MAX
 from tests.browser.playground import SAMPLES, Playground, parameters_of
 from tests.support.pictures import opened
 
 LINES = 'an astronaut\nin a "studio"'
 
 
-@pytest.mark.parametrize("cn_type", CONTROL_NAMES)
+@pytest.mark.parametrize("cn_type", served_types("demo"))
 def test_a_control_type_shows_its_map_and_makes_a_picture(
     playground: Playground, cn_type: str, tmp_path: Path
 ) -> None:
@@ -53,27 +54,40 @@ def test_four_samples_keep_each_digit_of_the_seed_and_each_line_of_the_prompt(
     assert (made["seed"], made["prompt"]) == (SEED_MAX, LINES)
 
 
-def tab_to(playground: Playground, name: str) -> None:
-    """Press the tab key until the element with this name has the focus."""
-    page = playground.page
-    wanted = playground.button(name).or_(playground.field(name))
-    for _ in range(100):
-        if wanted.evaluate("element => element === document.activeElement"):
-            return
-        page.keyboard.press("Tab")
-    raise AssertionError(f"no tab stop {name}")
-
-
 def test_the_keyboard_alone_is_enough(playground: Playground) -> None:
-    keyboard = playground.page.keyboard
-    tab_to(playground, SAMPLES[1]["title"])
+    keyboard, tab_to = playground.page.keyboard, playground.tab_to
+    tab_to(playground.button(SAMPLES[1]["title"]))
     keyboard.press("Enter")
     expect(playground.field("Prompt")).to_have_value(SAMPLES[1]["values"]["prompt"])
-    tab_to(playground, "Size of the input")
+    tab_to(playground.field("Size of the input"))
     keyboard.press("Space")
     for side in ("Width", "Height"):
-        tab_to(playground, side)
+        tab_to(playground.field(side))
         keyboard.type("128")
-    tab_to(playground, "Generate")
+    tab_to(playground.button("Generate"))
     keyboard.press("Enter")
     playground.expect_result()
+
+    for side in ("Strengths", "Stops"):
+        tab_to(playground.field(side))
+        keyboard.type("1")
+    keyboard.press("Enter")
+    cell = playground.button("strength 1, stop 1")
+    expect(cell).to_be_visible()
+    tab_to(cell)
+    keyboard.press("Enter")
+    zoom = playground.page.get_by_role("dialog", name="Picture in full size")
+    expect(zoom).to_be_visible()
+    keyboard.press("Escape")
+    expect(zoom).to_be_hidden()
+    expect(cell).to_be_focused()
+
+    expect(playground.history).to_have_count(2)
+    tab_to(playground.history.first)
+    keyboard.press("ArrowDown")
+    expect(playground.history.last).to_be_focused()
+    keyboard.press("Enter")
+    playground.expect_result()
+    keyboard.press("Delete")
+    expect(playground.history).to_have_count(1)
+    expect(playground.history).to_be_focused()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 
 import httpx
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.browser.playground import Playground, parameters_of
 from tests.support.bodies import small
@@ -16,18 +15,10 @@ from tests.support.servers import Server
 from tests.support.wire import V1
 
 
-def drop(playground: Playground, data: bytes, name: str, kind: str = "image/png") -> None:
+def drop(playground: Playground, data: bytes, name: str) -> None:
     """As from the file manager."""
-    transfer = playground.page.evaluate_handle(
-        """([data, name, type]) => {
-            const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-            const transfer = new DataTransfer();
-            transfer.items.add(new File([bytes], name, { type }));
-            return transfer;
-        }""",
-        [base64.b64encode(data).decode(), name, kind],
-    )
-    playground.page.locator("main").dispatch_event("drop", {"dataTransfer": transfer})
+    dropped = {"dataTransfer": playground.transfer(data, name)}
+    playground.page.locator("main").dispatch_event("drop", dropped)
 
 
 def test_a_picture_by_url_is_fetched_by_the_server_alone(
@@ -48,6 +39,31 @@ def test_a_picture_can_be_dropped(playground: Playground) -> None:
     drop(playground, encoded(astronaut((96, 80))), "dropped.png")
     shown = playground.page.get_by_role("img", name="Input picture")
     expect(shown).to_have_js_property("naturalWidth", 96)
+
+
+def test_a_picture_can_be_pasted_also_into_the_prompt(playground: Playground) -> None:
+    playground.ask()
+    pasted = playground.transfer(encoded(astronaut((90, 80))), "pasted.png")
+    event = "(node, clipboardData) => node.dispatchEvent(new ClipboardEvent('paste', {%s}))"
+    options = "clipboardData, bubbles: true, cancelable: true"
+    playground.field("Prompt").evaluate(event % options, pasted)
+    shown = playground.page.get_by_role("img", name="Input picture")
+    expect(shown).to_have_js_property("naturalWidth", 90)
+    expect(playground.field("Prompt")).to_have_value("an astronaut")
+
+
+def test_a_phone_offers_its_camera(chromium: Browser, server: Server) -> None:
+    phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+    with chromium.new_context(base_url=server.url, reduced_motion="reduce", **phone) as context:
+        playground = Playground(context.new_page())
+        playground.open(server.key)
+        expect(playground.page.get_by_text("Camera", exact=True)).to_be_visible()
+        camera = playground.page.locator("#picture-camera")
+        expect(camera).to_have_attribute("capture", "environment")
+        shot = {"name": "image.png", "mimeType": "image/png"}
+        camera.set_input_files({**shot, "buffer": encoded(astronaut((70, 80)))})
+        shown = playground.page.get_by_role("img", name="Input picture")
+        expect(shown).to_have_js_property("naturalWidth", 70)
 
 
 def test_a_produced_file_restores_its_parameters(playground: Playground, server: Server) -> None:

@@ -20,7 +20,8 @@ from PIL import Image
 
 from app.core.redis.connection import connect
 from app.core.redis.keys import evaluation_seconds
-from models.spec import CONTROL_NAMES, PROFILE_NAMES, SAMPLER_NAMES, SCHEDULE_NAMES
+from models.control_types import served_types
+from models.spec import PROFILE_NAMES, SAMPLER_NAMES, SCHEDULE_NAMES
 from tests.support.bodies import PAGE_VALUES, small
 from tests.support.pictures import (
     PictureHost,
@@ -48,7 +49,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "base64": SWITCH,
     "cn_stop": ("0 to 1",),
     "cn_strength": ("0 to 2",),
-    "cn_type": CONTROL_NAMES,
+    "cn_type": served_types("demo"),
     "custom_height": ("64 to 4096", "integer"),
     "custom_width": ("64 to 4096", "integer"),
     "guidance": ("1 to 15",),
@@ -365,7 +366,7 @@ def test_unreadable_picture(http: httpx.Client, image: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1000, 1), (1, 1000)])
-@pytest.mark.parametrize("cn_type", CONTROL_NAMES)
+@pytest.mark.parametrize("cn_type", served_types("demo"))
 def test_a_picture_of_hardly_any_pixels(
     http: httpx.Client, cn_type: str, size: tuple[int, int]
 ) -> None:

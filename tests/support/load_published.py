@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from models.checkpoints import CHECKPOINTS, LoadedCheckpoint, load
 from models.controls import Annotators
-from tests.support.published_layout import UNION_PRO_2
 from tools.stand_in import TinyBody, TinyBodyPose, TinyDepth
 from worker.library_logging import silence_libraries
 
@@ -26,10 +25,10 @@ from worker.library_logging import silence_libraries
 def main() -> None:
     silence_libraries()
     torch.set_num_threads(1)
-    union_pro = dataclasses.replace(
-        CHECKPOINTS["flux-dev-union-pro"], load_annotators=lambda _: _small_annotators()
-    )
-    for checkpoint in (union_pro, dataclasses.replace(union_pro, controlnet=UNION_PRO_2)):
+    for name in ("flux-dev-union-pro", "flux-dev-union-pro-2"):
+        checkpoint = dataclasses.replace(
+            CHECKPOINTS[name], load_annotators=lambda _: _small_annotators()
+        )
         loaded = load(checkpoint, torch.device("cpu"), torch.bfloat16)
         sys.stdout.write(json.dumps(_report(loaded)) + "\n")
 

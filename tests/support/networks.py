@@ -41,6 +41,9 @@ SMALL = Shape(depth=(2, 1), control_depth=(1, 1), heads=1)
 UNEVEN = Shape()
 """The ControlNet's blocks do not divide the transformer's, as 5 and 10 do not divide 19 and 38."""
 
+DOUBLE_ONLY = Shape(control_depth=(3, 0), modes=None)
+"""A ControlNet without single blocks and modes, as Union-Pro-2.0."""
+
 REAL_DEPTH = Shape(depth=(19, 38), control_depth=(5, 10), heads=1)
 """FLUX.1-dev's blocks against those of Union-Pro, as narrow as can be."""
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from controlnet_aux.hed import ControlNetHED_Apache2
 from controlnet_aux.midas.midas.dpt_depth import DPTDepthModel
 from controlnet_aux.open_pose.model import bodypose_model
 from diffusers import AutoencoderKL, FluxControlNetModel, FluxTransformer2DModel
@@ -27,13 +28,6 @@ from models.checkpoints import CHECKPOINTS
 from models.checkpoints.checkpoint import Part
 from tests.support import published_configs as configs
 from tests.support.sparse_weights import Tensors, write_shards, write_sparse
-
-UNION_PRO_2 = Part(
-    licence="none",
-    repository="Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro-2.0",
-    files=("config.json", "diffusion_pytorch_model.safetensors"),
-    sizes={"diffusion_pytorch_model.safetensors": 4_281_779_224},
-)
 
 BASE_SIZES = {
     "text_encoder/model.safetensors": 246_144_352,
@@ -52,12 +46,12 @@ _BF16_BYTES = 2
 
 def write_hub_cache(cache: Path) -> None:
     """cache: HF_HUB_CACHE. Each repository has refs, blobs, and a snapshot of links to blobs."""
-    checkpoint = CHECKPOINTS["flux-dev-union-pro"]
+    first, second = CHECKPOINTS["flux-dev-union-pro"], CHECKPOINTS["flux-dev-union-pro-2"]
     writers: tuple[tuple[Part, Callable[[Path], None]], ...] = (
-        (checkpoint.base, _write_base),
-        (checkpoint.controlnet, partial(_write_controlnet, configs.UNION_PRO)),
-        (checkpoint.annotators, write_annotators),
-        (UNION_PRO_2, partial(_write_controlnet, configs.UNION_PRO_2)),
+        (first.base, _write_base),
+        (first.controlnet, partial(_write_controlnet, configs.UNION_PRO)),
+        (second.controlnet, partial(_write_controlnet, configs.UNION_PRO_2)),
+        (second.annotators, write_annotators),
     )
     for part, write in writers:
         assert part.repository is not None
@@ -75,9 +69,11 @@ def write_annotators(folder: Path) -> None:
     with torch.device("meta"):
         depth = DPTDepthModel(path=None, backbone="vitb_rn50_384", non_negative=True)
         pose = bodypose_model()
+        softedge = ControlNetHED_Apache2().half()  # as it is published
     torch.save(_repeated(depth), folder / "dpt_hybrid-midas-501f0c75.pt")
     body = {name.partition(".")[2]: value for name, value in _repeated(pose).items()}
     torch.save(body, folder / "body_pose_model.pth")
+    torch.save(_repeated(softedge), folder / "ControlNetHED.pth")
 
 
 def _write_base(folder: Path) -> None:

@@ -19,6 +19,7 @@ from app.api.submission.idempotency import IdempotencyKey, submit_once
 from app.api.submission.submit import PreprocessDep
 from app.api.wire.openapi import MAP
 from app.api.wire.results import output_bytes
+from app.api.wire.warning_header import warning_headers
 from app.core.requests.record import RequestRecord, Status
 
 router = APIRouter(tags=["v1"])
@@ -44,6 +45,7 @@ def _answer(services: Services, record: RequestRecord) -> Response:
     [output] = record.outputs
     size = {"height": output.height, "width": output.width}
     headers = {"x-request-id": record.id, "x-output-metadata": json.dumps(size)}
+    headers |= warning_headers(record)
     return Response(
         output_bytes(services.blobs, record, 0), media_type=output.content_type, headers=headers
     )

@@ -25,6 +25,7 @@ from app.api.wire.errors import CLIENT_CLOSED_REQUEST, error_response
 from app.api.wire.openapi import FOUND, KEYED, PICTURE
 from app.api.wire.responses import EncodedPictures, PollFailed, PollResponse
 from app.api.wire.results import encoded_outputs, output_bytes, poll_body, poll_failed
+from app.api.wire.warning_header import warning_headers
 from app.core.clock import rfc3339
 from app.core.errors import (
     Cancelled,
@@ -128,7 +129,7 @@ def failed_answer(record: RequestRecord) -> Response:
     return JSONResponse(
         {"error": record.error},
         status_code=record.error_status,
-        headers={"x-request-id": record.id},
+        headers={"x-request-id": record.id} | warning_headers(record),
     )
 
 
@@ -169,6 +170,7 @@ def _headers(record: RequestRecord) -> dict[str, str]:
         # A key without a budget has no limit; JavaScript and Python both read this as a number.
         "x-remaining-credits": "Infinity" if record.remaining is None else str(record.remaining),
         "x-cost": str(record.cost),
+        **warning_headers(record),
     }
 
 

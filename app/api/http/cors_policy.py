@@ -23,6 +23,7 @@ EXPOSED = (
     "x-output-count",
     "x-output-metadata",
     "x-profile",
+    "x-warnings",
     "x-cost",
     "x-remaining-credits",
     "x-rate-limit-remaining",

@@ -27,6 +27,7 @@ from models.spec import CONTROLS_MAX
 _MAX_PARTS = 64
 _CHUNK = 65_536  # bytes of `controls` that are read at a time
 _SHORT = 32_768  # bytes; a longer text is a LongString
+_FILE = "a file"  # stands in the fields for its bytes
 _FILE_TYPES = ("image/", "application/octet-stream")
 
 
@@ -76,8 +77,10 @@ async def _parts_of(form: FormData) -> tuple[dict[str, Any], dict[str, bytes]]:
             uploads[name] = data
         elif name in FluxControlNetBody.model_fields:
             raise InvalidRequest(f"{name}: a file is not allowed; only image may be one")
+        else:
+            fields[name] = _FILE  # unknown, like a text of this name
     # A file wins over a text field of the same name.
-    return with_controls(fields | dict.fromkeys(uploads, "a file")), uploads
+    return with_controls(fields | dict.fromkeys(uploads, _FILE)), uploads
 
 
 async def _controls_of(part: UploadFile) -> Any:

@@ -18,6 +18,7 @@ from app.api.parsing.forms import read_form
 from app.api.parsing.json_body import read_json
 from app.api.parsing.json_scan import LongString
 from app.api.parsing.media_type import media_type_of
+from app.api.submission.body_warnings import pair_warnings, unknown_parameters
 from app.api.submission.limits import check_size, check_time
 from app.api.submission.pictures import (
     SentPicture,
@@ -41,6 +42,7 @@ from app.core.errors import BlobsUnavailable, InsufficientCredits, InvalidConten
 from app.core.requests.record import Stage
 from app.core.requests.store import IdempotencyGuard, IdempotencyKeyTaken
 from app.core.requests.types import WebhookTarget
+from app.core.requests.warnings import RequestWarning
 from app.core.telemetry.logs import note
 
 log = logging.getLogger(__name__)
@@ -53,13 +55,14 @@ _RANDOM_SEEDS = 999_999_999_999_999  # the range from which the hosted service d
 class Submission:
     """A valid body. pictures: those it needs, the one that decides the size of the result first.
     only_map: the client wants the control map alone; the body's parameters of a picture are
-    defaults then.
+    defaults then. warnings: about the body.
     """
 
     body: FluxControlNetBody
     pictures: tuple[SentPicture, ...]
     webhook: WebhookTarget | None = None
     only_map: bool = False
+    warnings: tuple[RequestWarning, ...] = ()
 
 
 class PendingSubmission:
@@ -84,7 +87,8 @@ async def read_submission(
     body = parse_body(FluxControlNetBody, fields, services.settings.checkpoint)
     webhook = webhook_of(request, services.settings, body.webhook_url, caller)
     pictures = await _pictures_of(body, uploads, inline)
-    return PendingSubmission(Submission(body, pictures, webhook))
+    warnings = (*pair_warnings(body), *unknown_parameters(fields))
+    return PendingSubmission(Submission(body, pictures, webhook, warnings=warnings))
 
 
 async def read_preprocess(
@@ -100,7 +104,8 @@ async def read_preprocess(
         **map_body.model_dump(), prompt="", seed=0, image_format="png", steps=0
     )
     pictures = await _pictures_of(body, uploads, inline)
-    return PendingSubmission(Submission(body, pictures, only_map=True))
+    warnings = unknown_parameters(fields)
+    return PendingSubmission(Submission(body, pictures, only_map=True, warnings=warnings))
 
 
 async def _read_fields(
@@ -184,6 +189,7 @@ def submit(
             guard=guard or IdempotencyGuard(),
             stage=stage,
             further_sources=further_sources,
+            warnings=submission.warnings,
         )
         _enqueue(services, request_id, stage, published=guard is not None)
     except (InsufficientCredits, IdempotencyKeyTaken):

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from app.api.wire.fields import schema_of
 from app.api.wire.requests import PICTURE_FIELDS, FluxControlNetBody, PreprocessBody
 from app.api.wire.responses import EncodedPictures, ErrorResponse
+from app.api.wire.warning_header import WARNINGS_HEADER
 from app.core.storage.uploads import KINDS
 
 Responses = dict[int | str, dict[str, Any]]
@@ -70,6 +71,9 @@ EVENTS: Responses = {
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _TEXT = {"schema": {"type": "string"}}
+_WARNINGS = {
+    WARNINGS_HEADER: {"description": "Only with warnings: a JSON list of them on one line"} | _TEXT
+}
 
 PICTURE_FILE: Responses = {
     200: {
@@ -93,7 +97,8 @@ PICTURE: Responses = {
         "headers": {
             name: _TEXT
             for name in ("x-request-id", "x-generation-time", "x-seed-value", "x-output-count")
-        },
+        }
+        | _WARNINGS,
     },
     **SUBMISSION,
     504: error_answer("Not finished in time; fetch it by v2"),
@@ -103,7 +108,7 @@ MAP: Responses = {
     200: {
         "description": "The control map",
         "content": {"image/png": _BINARY},
-        "headers": {name: _TEXT for name in ("x-request-id", "x-output-metadata")},
+        "headers": {name: _TEXT for name in ("x-request-id", "x-output-metadata")} | _WARNINGS,
     },
     **SUBMISSION,
     504: error_answer("Not finished in time; fetch it by v2"),

@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 
 from app.core.requests.outputs import Picture
 from app.core.requests.record import Status
+from app.core.requests.warnings import WarningBody
 
 
 class ErrorResponse(TypedDict):
@@ -54,7 +55,7 @@ class Metrics(TypedDict, total=False):
 class StatusResponse(TypedDict):
     """Of a request that has not FAILED. progress: only while PROCESSING. queue_position: only
     while QUEUED, 1 is next. eta_seconds: until the end, while there is one to wait for; null when
-    nothing has been measured yet.
+    nothing has been measured yet. warnings: absent when there is none, here and below.
     """
 
     status: Literal[Status.QUEUED, Status.PROCESSING, Status.COMPLETED]
@@ -65,6 +66,7 @@ class StatusResponse(TypedDict):
     progress: NotRequired[Progress]
     queue_position: NotRequired[int]
     eta_seconds: NotRequired[float | None]
+    warnings: NotRequired[list[WarningBody]]
 
 
 class FailedResponse(TypedDict):
@@ -72,6 +74,7 @@ class FailedResponse(TypedDict):
     request_id: str
     error: str
     metrics: Metrics
+    warnings: NotRequired[list[WarningBody]]
 
 
 class ControlMap(TypedDict):
@@ -104,6 +107,7 @@ class ResultResponse(TypedDict):
     metrics: Metrics
     control_map: NotRequired[ControlMap]
     control_maps: NotRequired[list[ControlMap]]
+    warnings: NotRequired[list[WarningBody]]
 
 
 class ReceiptMap(TypedDict):

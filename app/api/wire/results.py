@@ -22,6 +22,7 @@ from app.core.redis import keys
 from app.core.requests.outputs import picture_body
 from app.core.requests.record import RequestRecord, Status
 from app.core.requests.types import StoredPicture
+from app.core.requests.warnings import warning_bodies
 from app.core.storage.base import Blobs
 from app.core.storage.links import LinkSigner, output_path
 
@@ -56,6 +57,8 @@ def status_body(
         if record.status is Status.QUEUED:
             body["queue_position"] = forecast.place(record.id).position
         body["eta_seconds"] = rounded(forecast.eta_s(record))
+    if record.warnings:
+        body["warnings"] = warning_bodies(record.warnings)
     return body
 
 
@@ -64,12 +67,15 @@ def rounded(seconds: float | None) -> float | None:
 
 
 def failed_body(record: RequestRecord) -> FailedResponse:
-    return {
+    body: FailedResponse = {
         "status": Status.FAILED,
         "request_id": record.id,
         "error": str(record.error),
         "metrics": metrics(record),
     }
+    if record.warnings:
+        body["warnings"] = warning_bodies(record.warnings)
+    return body
 
 
 def poll_body(links: LinkSigner, record: RequestRecord, origin: str) -> PollResponse:
@@ -121,6 +127,8 @@ def result_body(
         body["control_map"] = control_maps[0]
         if record.params.controls:
             body["control_maps"] = control_maps
+    if record.warnings:
+        body["warnings"] = warning_bodies(record.warnings)
     return body
 
 

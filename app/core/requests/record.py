@@ -24,6 +24,7 @@ from app.core.requests.types import (
     WebhookTarget,
     outputs_from_json,
 )
+from app.core.requests.warnings import RequestWarning, by_importance, warnings_from_json
 
 
 class Status(StrEnum):
@@ -67,7 +68,7 @@ class RequestRecord:
     key_id: of the API key. price: credits for a work unit. cost: in credits, 0 until the size is
     known. remaining: credits of the key after the request had COMPLETED; None for a key without a
     budget. control_map: also None when the request asked for nothing else. further_maps: of the
-    controls after the first.
+    controls after the first. warnings: of all stages so far.
     """
 
     id: str
@@ -105,6 +106,7 @@ class RequestRecord:
     further_sources: tuple[Source, ...] = ()
     annotations: tuple[bool, ...] | None = None
     further_maps: tuple[StoredPicture, ...] = ()
+    warnings: tuple[RequestWarning, ...] = ()
 
     @property
     def only_map(self) -> bool:
@@ -207,4 +209,9 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
         further_sources=parsed("further_sources", Source.list_from_json) or (),
         annotations=parsed("annotations", lambda text: tuple(json.loads(text))),
         further_maps=parsed("further_maps", StoredPicture.list_from_json) or (),
+        warnings=by_importance(
+            warning
+            for name in ("submission_warnings", "generation_warnings")
+            for warning in parsed(name, warnings_from_json) or ()
+        ),
     )

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 
 from app.core.requests.types import Output, Provenance, StoredPicture
+from app.core.requests.warnings import RequestWarning
 from app.core.stored_json import to_dict
 
 
@@ -41,16 +42,19 @@ class PrepareResult(StageResult):
 
 @dataclass(frozen=True, slots=True)
 class MapResult(StageResult):
-    """Of GENERATE for a control map alone. inference_s: seconds of the detector."""
+    """Of GENERATE for a control map alone. inference_s: seconds of the detector.
+    generation_warnings: None without any."""
 
     inference_s: float
+    generation_warnings: tuple[RequestWarning, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GenerateResult(StageResult):
     """inference_s: seconds in the model. evaluations, controlled: how often the model and the
     ControlNet were evaluated. profile: the speed profile that was used. predicted_s: the forecast,
-    at the start, of the seconds to the request's end; None without one."""
+    at the start, of the seconds to the request's end; None without one. generation_warnings: None
+    without any."""
 
     inference_s: float
     evaluations: int
@@ -58,6 +62,7 @@ class GenerateResult(StageResult):
     profile: str
     provenance: Provenance
     predicted_s: float | None = None
+    generation_warnings: tuple[RequestWarning, ...] | None = None
 
     def to_fields(self) -> dict[str, str]:
         fields = StageResult.to_fields(self)

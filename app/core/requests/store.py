@@ -22,6 +22,7 @@ from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage, record_from
 from app.core.requests.stage_results import FinishResult, StageResult
 from app.core.requests.types import GenerationParameters, SavedWork, Source, WebhookTarget
+from app.core.requests.warnings import RequestWarning, warnings_to_json
 from app.core.telemetry import tracing
 
 
@@ -106,6 +107,7 @@ class RequestStore:
         guard: IdempotencyGuard = _NO_GUARD,
         stage: Stage = Stage.PREPARE,
         further_sources: Sequence[Source] = (),
+        warnings: Sequence[RequestWarning] = (),
     ) -> None:
         """Write a new QUEUED record that begins with `stage`. The id must be new. Raises
         InsufficientCredits, and IdempotencyKeyTaken when the guard fails."""
@@ -119,6 +121,8 @@ class RequestStore:
         fields |= tracing.carrier()
         if webhook is not None:
             fields["webhook"] = webhook.to_json()
+        if warnings:
+            fields["submission_warnings"] = warnings_to_json(warnings)
         reserved = str(account.reserved)
         expiry = str(int(expires_at))
         condition = (guard.name, guard.expected, guard.settled)

@@ -27,6 +27,7 @@ from app.core.redis import keys
 from app.core.requests.outputs import Picture, picture_body
 from app.core.requests.record import RequestRecord, Status
 from app.core.requests.types import Output
+from app.core.requests.warnings import warning_bodies
 from app.core.storage.links import LinkSigner, output_path
 from app.core.stored_json import from_stored
 
@@ -103,6 +104,8 @@ def payload(record: RequestRecord, links: LinkSigner) -> str:
     if record.status is Status.COMPLETED:
         data["seed"] = str(record.params.seed)
         data["images"] = [_picture(record, output, links, origin) for output in record.outputs]
+    if record.warnings:
+        data["warnings"] = warning_bodies(record.warnings)
     event = f"request.{record.status.lower()}"
     message = {"type": event, "timestamp": rfc3339(record.ended_at), "data": data}
     return json.dumps(message, separators=(",", ":"))

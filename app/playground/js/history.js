@@ -13,34 +13,21 @@
  * @typedef {Entry & {expired: boolean}} Listed
  */
 
-import { BASE } from "./storage.js";
+import { answer, openDatabase } from "./storage.js";
 
 export const MAX_ENTRIES = 200;
-const DATABASE = `playground:${BASE.pathname}:history`;
 const STORE = "requests";
 
 /** @returns {Promise<HistoryStore>} never rejects */
 export const openHistory = async () => {
   try {
-    const database = await openDatabase();
+    const database = await openDatabase("history", STORE, { keyPath: "id" });
     const transaction = database.transaction(STORE, "readonly");
     return new HistoryStore(database, await answer(transaction.objectStore(STORE).getAll()));
   } catch {
     return new HistoryStore(null, []); // private mode, a full disk, or forbidden by the user
   }
 };
-
-const openDatabase = () => {
-  const request = indexedDB.open(DATABASE, 1);
-  request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "id" });
-  return answer(request);
-};
-
-const answer = (request) =>
-  new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
 
 /** Dispatches "change" after each change. No method rejects: what fails to be stored stays here. */
 class HistoryStore extends EventTarget {

@@ -7,8 +7,6 @@
 export const BASE = new URL("../../", import.meta.url);
 
 const PREFIX = `playground:${BASE.pathname}:`;
-const DATABASE = `${PREFIX}draft`;
-const TABLE = "pictures";
 
 /** @param {string} name @returns {string|null} */
 export const readStored = (name) => {
@@ -38,23 +36,31 @@ export const readJson = (name) => {
   }
 };
 
-const answer = (request) =>
+/** The result of a request to IndexedDB. @param {IDBRequest} request @returns {Promise<any>} */
+export const answer = (request) =>
   new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
   });
 
-const table = async (mode) => {
-  const opening = indexedDB.open(DATABASE, 1);
-  opening.onupgradeneeded = () => opening.result.createObjectStore(TABLE);
-  const database = await answer(opening);
-  return database.transaction(TABLE, mode).objectStore(TABLE);
+/**
+ * A database of this page, with one table in it.
+ * @param {string} name @param {string} table @param {IDBObjectStoreParameters} [keys]
+ * @returns {Promise<IDBDatabase>} rejects where the browser has none
+ */
+export const openDatabase = (name, table, keys) => {
+  const opening = indexedDB.open(PREFIX + name, 1);
+  opening.onupgradeneeded = () => opening.result.createObjectStore(table, keys);
+  return answer(opening);
 };
+
+const pictures = async (mode) =>
+  (await openDatabase("draft", "pictures")).transaction("pictures", mode).objectStore("pictures");
 
 /** @returns {Promise<object|null>} the picture of the last visit */
 export const readPicture = async () => {
   try {
-    return (await answer((await table("readonly")).get("input"))) ?? null;
+    return (await answer((await pictures("readonly")).get("input"))) ?? null;
   } catch {
     return null; // no IndexedDB here
   }
@@ -63,7 +69,7 @@ export const readPicture = async () => {
 /** @param {object|null} picture */
 export const writePicture = async (picture) => {
   try {
-    await answer((await table("readwrite")).put(picture, "input"));
+    await answer((await pictures("readwrite")).put(picture, "input"));
   } catch {
     // no IndexedDB here, or no room
   }

@@ -123,10 +123,11 @@ def test_the_real_checkpoint_loads_by_the_same_path(hub: dict[str, Path]) -> Non
     sizes = {weights.name: weights.stat().st_size}
     real = replace(real, controlnet=replace(real.controlnet, sizes=sizes))
     loaded = load(real, torch.device("cpu"))
-    for control in CONTROL_NAMES:
+    for control in real.modes:
         spec = GenerationSpec(prompt="x", control=control, width=64, height=64, steps=2)
         made = generate(loaded, spec, astronaut((64, 64)), lambda _step, _steps: None)
         assert made.pictures[0].shape == (64, 64, 3)
+    assert loaded.annotators.softedge is None
     commits = {name: weights.rpartition("@")[0] for name, weights in loaded.weights.items()}
     assert commits["base"] == "black-forest-labs/FLUX.1-dev"
     assert loaded.weights["annotators"] == "lllyasviel/Annotators@annotators"

@@ -121,6 +121,12 @@ def test_a_size_costs_as_much_as_it_is_generated() -> None:
     assert relative_cost(FLUX, (1009, 1010)) == relative_cost(FLUX, (1024, 1024)) == 1
 
 
+def test_union_pro_2_has_the_same_transformer() -> None:
+    for size in ((512, 512), (1536, 1536)):
+        assert relative_cost(f"{FLUX}-2", size) == relative_cost(FLUX, size)
+    assert least_seconds(f"{FLUX}-2", "exact") == least_seconds(FLUX, "exact")
+
+
 def test_the_costs_of_the_demo_are_those_of_its_networks() -> None:
     weights = files("models.checkpoints") / "demo_weights"
     config = json.loads((weights / "base/transformer/config.json").read_text())

@@ -14,7 +14,7 @@ from models.checkpoints import LoadedCheckpoint
 from models.memory.plans import HOST_PLAN, MemoryPlan
 from models.pipeline import Generation, generate
 from models.spec import GenerationSpec
-from tests.support.networks import REAL_DEPTH, UNEVEN, Shape, network_pair
+from tests.support.networks import DOUBLE_ONLY, REAL_DEPTH, UNEVEN, Shape, network_pair
 from tests.support.pictures import astronaut
 from tests.support.shipped_pipeline import control_map_of, ours, shipped, with_networks
 
@@ -37,7 +37,7 @@ STREAMED = MemoryPlan("8-bit-streamed", exact=False, blocks_streamed=True)
         (UNEVEN, IN_8_BITS, 512),
         (UNEVEN, STREAMED, 77),
         (Shape(guidance=False, control_guidance=False), HOST_PLAN, 77),
-        (Shape(control_depth=(3, 0), modes=None), HOST_PLAN, 77),
+        (DOUBLE_ONLY, HOST_PLAN, 77),
     ],
     ids=["short text", "exact", "real depth", "8 bits", "streamed", "no guidance", "no modes"],
 )

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from models.checkpoints import Checkpoint, LoadedCheckpoint, load
+from models.control_types import UNION_MODES
 from models.pipeline import generate
-from models.spec import CONTROL_NAMES, GenerationSpec
+from models.spec import GenerationSpec
 from tests.support.pictures import astronaut
 from tests.support.shipped_pipeline import control_map_of, ours, shipped
 
@@ -22,7 +23,7 @@ SPEC = GenerationSpec(
 )
 
 
-@pytest.mark.parametrize("control", CONTROL_NAMES)
+@pytest.mark.parametrize("control", UNION_MODES)
 @pytest.mark.parametrize(("steps", "stop", "controlled"), [(10, 0.5, 6), (20, 1.0, 20)])
 def test_euler_in_float32_is_bit_for_bit_the_shipped_pipeline(
     stand_in: LoadedCheckpoint, control: str, steps: int, stop: float, controlled: int
@@ -91,7 +92,7 @@ def test_an_encoded_prompt_serves_several_samples(stand_in: LoadedCheckpoint) ->
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "L", "P", "LA"])
-@pytest.mark.parametrize("control", CONTROL_NAMES)
+@pytest.mark.parametrize("control", UNION_MODES)
 def test_pictures_of_other_modes_are_accepted(
     stand_in: LoadedCheckpoint, mode: str, control: str
 ) -> None:

@@ -17,7 +17,7 @@ from models.spec import (
 
 def test_the_limits_of_a_request() -> None:
     assert (SAMPLES_MAX, SEED_MAX, DEFAULT_MU) == (4, 9_223_372_036_854_775_807, 1.15)
-    assert CONTROL_NAMES == ("depth", "canny", "pose", "tile", "blur", "gray", "lq")
+    assert CONTROL_NAMES == ("depth", "canny", "pose", "tile", "blur", "gray", "lq", "softedge")
     assert PROFILE_NAMES == ("exact", "fast", "turbo")
 
 

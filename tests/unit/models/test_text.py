@@ -7,7 +7,7 @@ import torch
 
 from models.cache import TensorCache
 from models.checkpoints import LoadedCheckpoint
-from models.text import TextEncoders
+from models.text import PromptCut, TextEncoders
 
 pytestmark = pytest.mark.torch
 
@@ -59,3 +59,42 @@ def test_each_prompt_is_encoded_once(stand_in: LoadedCheckpoint) -> None:
     again = text.encode("a red house")
     assert again.embeds is first.embeds
     assert again.pooled is first.pooled
+
+
+@pytest.mark.parametrize("tokens", [48, 512])
+def test_a_prompt_is_cut_where_an_encoder_reads_no_further(
+    stand_in: LoadedCheckpoint, tokens: int
+) -> None:
+    text = encoders(stand_in, tokens)
+    assert text.cuts("a red house") == ()
+    clip, t5 = (
+        len(tokenizer("red").input_ids)
+        for tokenizer in (stand_in.pipe.tokenizer, stand_in.pipe.tokenizer_2)
+    )
+    longest = "red " * (77 - clip + 1)
+    assert not [cut for cut in text.cuts(longest) if cut.encoder == "CLIP"]
+    [cut] = [cut for cut in text.cuts(longest + "red") if cut.encoder == "CLIP"]
+    assert (cut.used, cut.total) == (77, 78)
+    longest = "red " * (tokens - t5 + 1)
+    assert not [cut for cut in text.cuts(longest) if cut.encoder == "T5"]
+    [cut] = [cut for cut in text.cuts(longest + "red") if cut.encoder == "T5"]
+    assert (cut.used, cut.total) == (tokens, tokens + 1)
+
+
+@torch.inference_mode()
+def test_what_is_not_cut_is_encoded_as_a_whole(stand_in: LoadedCheckpoint) -> None:
+    """The number of tokens is that of the encoders: of the first prompt that is cut, the last word
+    has no effect."""
+    text = encoders(stand_in, 48)
+    for count in range(40, 90):
+        prompt = "red " * count
+        cut = {cut.encoder for cut in text.cuts(prompt + "red")}
+        one, other = text.encode(prompt + "red"), text.encode(prompt + "house")
+        assert torch.equal(one.embeds, other.embeds) is ("T5" in cut)
+        assert torch.equal(one.pooled, other.pooled) is ("CLIP" in cut)
+
+
+def test_both_encoders_can_cut_a_prompt(stand_in: LoadedCheckpoint) -> None:
+    cuts = encoders(stand_in, 48).cuts(LONG)
+    assert [(cut.encoder, cut.used) for cut in cuts] == [("CLIP", 77), ("T5", 48)]
+    assert all(isinstance(cut, PromptCut) and cut.total > 100 for cut in cuts)

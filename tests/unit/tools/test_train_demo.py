@@ -16,8 +16,9 @@ from torch import nn
 
 from models.checkpoints import load
 from models.checkpoints.demo import checkpoint_in
+from models.control_types import served_types
 from models.pipeline import generate
-from models.spec import CONTROL_NAMES, GenerationSpec
+from models.spec import GenerationSpec
 from tests.support.pictures import astronaut
 from tools.demotraining.batches import Phase
 from tools.demotraining.export import export
@@ -67,7 +68,7 @@ def test_every_stage_runs_and_the_server_reads_what_came_of_it(
     assert all(torch.equal(*pair) for pair in zip(states, after, strict=True))
     export(again, tmp_path)
     loaded = load(checkpoint_in(tmp_path), torch.device("cpu"))
-    for control in CONTROL_NAMES:
+    for control in served_types("demo"):
         spec = GenerationSpec(prompt="a red ball", control=control, width=64, height=64, steps=2)
         made = generate(loaded, spec, astronaut((64, 64)), lambda _step, _steps: None)
         assert made.pictures[0].shape == (64, 64, 3)

@@ -21,6 +21,7 @@ from models.evaluation_log import GeneratedImage, ResumeStore
 from models.geometry import resolution_mu
 from models.pipeline import Generation, OnPrediction, OnStep
 from models.spec import Control, GenerationSpec
+from models.text import PromptCut
 from tests.support.records import SOURCE, prepared
 from worker import generate as job
 from worker.runtime import Runtime
@@ -133,11 +134,10 @@ def test_the_model_gets_the_request_and_its_pixels_are_stored(
     assert context.jobs.queue("finish").job_ids == [f"{ID}-finish"]
 
 
-def request_map_only(context: Runtime) -> None:
+def request_map_only(context: Runtime, **changes: Any) -> None:
     context.requests.forget(ID)
-    context.requests.submit(
-        ID, "a", replace(PARAMS, only_map=True), Source(), context.requests.expiry()
-    )
+    params = replace(PARAMS, only_map=True, **changes)
+    context.requests.submit(ID, "a", params, Source(), context.requests.expiry())
     context.requests.claim(ID, Stage.PREPARE, "e1")
     context.requests.advance(ID, Stage.PREPARE, "e1", prepared(width=100, height=60))
 
@@ -342,6 +342,24 @@ def test_the_profile_that_was_served_is_recorded(
     model(monkeypatch, generate)
     run()
     assert record(context).profile == "fast"
+
+
+def test_the_warnings_are_recorded(context: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    generation = replace(
+        makes(Image.new("RGB", (112, 64), "red"), 1), prompt_cuts=(PromptCut("T5", 48, 60),)
+    )
+    model(monkeypatch, lambda *_, **__: generation)
+    run()
+    assert [warning.code for warning in record(context).warnings] == ["prompt_cut"]
+
+
+def test_the_warning_about_a_map_alone_is_recorded(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_map_only(context, cn_type="pose")
+    monkeypatch.setattr(job, "make_control_map", lambda *_: Image.new("RGB", (112, 64)))
+    run()
+    assert [warning.code for warning in record(context).warnings] == ["empty_pose_map"]
 
 
 def test_a_lost_control_picture_is_a_failure_with_a_reason(context: Runtime) -> None:

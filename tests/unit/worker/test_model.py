@@ -13,6 +13,7 @@ import torch
 
 from app.core.settings import Settings
 from app.core.system.exit import EXIT_CONFIG
+from models.checkpoints import CHECKPOINTS
 from models.flux.compilation import CompileStats
 from models.spec import GenerationSpec
 from worker import main, model
@@ -41,6 +42,7 @@ def warmed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def start(monkeypatch: pytest.MonkeyPatch, served: dict[str, str], **settings: Any) -> None:
     """load_checkpoint with a memory plan that serves each profile as `served` says."""
     loaded = SimpleNamespace(
+        checkpoint=CHECKPOINTS["demo"],
         networks=SimpleNamespace(profile=served.__getitem__),
         device=torch.device("cpu"),
         dtype=torch.float32,
@@ -79,6 +81,27 @@ def test_a_profile_that_the_plan_does_not_serve_is_logged_and_skipped(
     start(monkeypatch, NO_8_BITS, warm_profiles=("fast",))
     assert set(warmed) == {"exact"}
     assert "fast is not warmed, the memory plan serves it as exact" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("flux-dev-union-pro", ["canny", "depth", "pose"]),
+        ("flux-dev-union-pro-2", ["canny", "depth", "pose", "softedge"]),
+    ],
+)
+def test_the_detectors_of_the_checkpoint_are_warmed(
+    monkeypatch: pytest.MonkeyPatch, name: str, expected: list[str]
+) -> None:
+    controls: list[str] = []
+    monkeypatch.setattr(
+        model, "generate", lambda _loaded, spec, *_, **__: controls.append(spec.control)
+    )
+    loaded: Any = SimpleNamespace(
+        checkpoint=CHECKPOINTS[name], device=torch.device("cpu"), preview=None
+    )
+    model._warm_up(loaded, "exact")
+    assert controls == expected
 
 
 @pytest.mark.usefixtures("warmed")

@@ -267,7 +267,7 @@ def test_every_setting_has_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
         ("MU", ["-3", "0", "auto"], ["inf", "Auto", ""]),
         ("LOG_LEVEL", ["debug", "info", "warning", "error"], ["INFO", "critical"]),
         ("LOG_FORMAT", ["text", "json"], ["xml"]),
-        ("CHECKPOINT", ["demo", "flux-dev-union-pro"], ["flux", ""]),
+        ("CHECKPOINT", ["demo", "flux-dev-union-pro", "flux-dev-union-pro-2"], ["flux", ""]),
         ("WARM_PROFILES", ["", "fast", "turbo, exact"], ["Fast", "fast turbo"]),
         ("CLOSED_PATHS", ["", "/metrics, /openapi.json"], ["/health/live", "metrics"]),
         (

@@ -20,11 +20,11 @@ from transformers import CLIPTextModel, T5EncoderModel
 
 from app.core.findings import Level
 from app.core.settings import Settings
-from models.checkpoints import CHECKPOINTS
+from models.checkpoints import CHECKPOINTS, Checkpoint
 from models.checkpoints.validation.tensor_check import NetworkFiles
 from models.checkpoints.validation.tensor_files import read_header
 from models.checkpoints.weights import find
-from tests.support.published_layout import BASE_SIZES, UNION_PRO_2
+from tests.support.published_layout import BASE_SIZES
 from tests.support.servers import ROOT
 from tests.support.sparse_weights import allocated
 from worker.doctor import examine_model
@@ -32,7 +32,7 @@ from worker.weights import list_models
 
 pytestmark = pytest.mark.torch
 
-REAL = CHECKPOINTS["flux-dev-union-pro"]
+REAL, REAL_2 = CHECKPOINTS["flux-dev-union-pro"], CHECKPOINTS["flux-dev-union-pro-2"]
 PEAK_BYTES = 2_000_000_000
 
 
@@ -66,7 +66,7 @@ def test_the_files_have_the_published_sizes_and_take_no_disk(cache: Path) -> Non
     }
     assert weights == BASE_SIZES
     assert find(REAL.controlnet) is not None  # it compares the size: 6,603,953,920 bytes
-    assert find(UNION_PRO_2) is not None
+    assert find(REAL_2.controlnet) is not None  # 4,281,779,224 bytes
     blobs = [file for file in cache.rglob("*") if file.is_file() and not file.is_symlink()]
     assert sum(file.stat().st_size for file in blobs) > 44e9
     assert allocated(blobs) < 32e6
@@ -96,6 +96,9 @@ def test_the_products_loader_reads_it_within_two_gigabytes(published_cache: Path
     assert union_pro_2["parameters"]["controlnet"] == 2_140_876_800
     commit = REAL.base.revision
     assert union_pro["weights"]["base"] == f"black-forest-labs/FLUX.1-dev@{commit}"
+    assert union_pro_2["weights"]["base"] == union_pro["weights"]["base"]
+    repository, _, _ = union_pro_2["weights"]["controlnet"].partition("@")
+    assert repository == "Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro-2.0"
 
 
 def check_report(report: dict[str, Any]) -> None:
@@ -121,17 +124,19 @@ def check_report(report: dict[str, Any]) -> None:
 
 
 @pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize("checkpoint", [REAL, REAL_2], ids=lambda checkpoint: checkpoint.name)
 def test_it_is_listed_and_found_by_doctor(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, checkpoint: Checkpoint
 ) -> None:
-    settings = Settings(checkpoint=REAL.name, data_dir=tmp_path)
+    settings = Settings(checkpoint=checkpoint.name, data_dir=tmp_path)
     assert list_models(settings) == 0
     lines = capsys.readouterr().out.splitlines()
-    parts = [line for line in lines if "@" in line or REAL.controlnet.repository in line]
+    first = lines.index(f"{checkpoint.name}  (CHECKPOINT)") + 1
+    parts = lines[first : first + 3]
     assert len(parts) == 3
     assert all(": on this disk; " in line for line in parts)
     findings = {finding.what: finding for finding in examine_model(settings, hashing=False)}
-    for role in REAL.parts():
+    for role in checkpoint.parts():
         assert findings[f"weights, {role}"].level is Level.OK
     assert "disk for weights" not in findings
 
@@ -166,7 +171,7 @@ def test_a_real_file_without_its_last_byte_is_named(
 
 def test_a_config_of_union_pro_does_not_fit_union_pro_2(cache: Path, tmp_path: Path) -> None:
     assert cache
-    first, second = find(REAL.controlnet), find(UNION_PRO_2)
+    first, second = find(REAL.controlnet), find(REAL_2.controlnet)
     assert first is not None
     assert second is not None
     (tmp_path / "config.json").symlink_to(first / "config.json")

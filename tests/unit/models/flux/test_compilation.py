@@ -13,7 +13,7 @@ from models.flux.compilation import compile_blocks, compile_stats, compiled_grap
 from models.flux.networks import ControlNet, Transformer
 from models.flux.profiles import NetworkPair, Networks
 from models.memory.plans import HOST_PLAN, MemoryPlan
-from tests.support.networks import UNEVEN, network_pair, text_conditioning
+from tests.support.networks import DOUBLE_ONLY, UNEVEN, Shape, network_pair, text_conditioning
 
 pytestmark = pytest.mark.torch
 
@@ -31,18 +31,25 @@ def fresh_compiler() -> Iterator[None]:
 
 def velocity(pair: NetworkPair, latents: tuple[int, int]) -> Tensor:
     """One evaluation with two controls."""
+    first, second = (4, 1) if pair.controlnet.union else (None, None)
     generator = torch.Generator().manual_seed(3)
     x, control = (pack(torch.randn(1, 16, *latents, generator=generator)) for _ in range(2))
     text, ids = text_conditioning(9), image_ids(*latents, CPU, torch.float32)
-    controlnet = ControlNet(pair.controlnet, text, ids, 3.5, control, 4, 1.3)
-    residuals = controlnet.beside(control.flip(1), 1, 0.7)(x, 0.7, controlnet(x, 0.7))
+    controlnet = ControlNet(pair.controlnet, text, ids, 3.5, control, first, 1.3)
+    residuals = controlnet.beside(control.flip(1), second, 0.7)(x, 0.7, controlnet(x, 0.7))
     return Transformer(pair.transformer, text, ids, 3.5)(x, 0.7, residuals)
 
 
-@pytest.mark.parametrize("plan", [HOST_PLAN, STREAMED], ids=["resident", "streamed"])
-def test_compiled_blocks_in_8_bits_change_no_number_and_serve_every_size(plan: MemoryPlan) -> None:
+@pytest.mark.parametrize(
+    ("shape", "plan"),
+    [(UNEVEN, HOST_PLAN), (UNEVEN, STREAMED), (DOUBLE_ONLY, STREAMED)],
+    ids=["resident", "streamed", "double blocks only"],
+)
+def test_compiled_blocks_in_8_bits_change_no_number_and_serve_every_size(
+    shape: Shape, plan: MemoryPlan
+) -> None:
     plain, compiled = (
-        Networks(network_pair(UNEVEN), CPU, a_plan, compiled=False).of("fast")
+        Networks(network_pair(shape), CPU, a_plan, compiled=False).of("fast")
         for a_plan in (HOST_PLAN, plan)
     )
     compile_blocks(compiled.blocks(), backend="eager")  # traced, without minutes of inductor

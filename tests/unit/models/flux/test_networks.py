@@ -53,7 +53,7 @@ CASES = {
     "a ratio of blocks that does not divide": Case(),
     "the blocks of FLUX.1-dev and Union-Pro": Case(REAL_DEPTH),
     "the blocks of Union-Pro-2.0, double only and no modes": Case(
-        Shape(control_depth=(3, 0), modes=None), mode=None
+        Shape(depth=(19, 3), control_depth=(6, 0), heads=1, modes=None), mode=None
     ),
     "a ControlNet of single blocks only": Case(Shape(control_depth=(0, 3))),
     "as many blocks in both": Case(Shape(depth=(2, 2), control_depth=(2, 2))),
@@ -201,6 +201,8 @@ def drawn(seed: int, latents: tuple[int, int]) -> Tensor:
         ((5, 5), (5, 1), ([0, 1, 2, 3, 4], [0])),
         # Four blocks each, three for the last double and two for the last single one.
         ((19, 38), (5, 10), (list(range(5)), list(range(10)))),
+        # Union-Pro-2.0: four blocks each, none for the sixth.
+        ((19, 38), (6, 0), (list(range(5)), [])),
     ],
 )
 def test_the_residuals_that_reach_the_picture(

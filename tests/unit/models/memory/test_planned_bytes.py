@@ -6,7 +6,7 @@ Full-size networks of fake tensors: they have a device, a dtype and a storage si
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, product
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
-from models.checkpoints import CHECKPOINTS
+from models.checkpoints import CHECKPOINTS, Checkpoint
 from models.checkpoints.footprint import footprint
 from models.checkpoints.loader import stream_encoder
 from models.flux import profiles
@@ -28,8 +28,14 @@ pytestmark = pytest.mark.torch
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 CHECKPOINT = CHECKPOINTS["flux-dev-union-pro"]
-FILES = {"transformer": 23_802_816_640, "controlnet": 6_603_913_216, "vae": 167_639_366}
-"""Bytes of the tensors in the published files of FLUX.1-dev and Union-Pro."""
+UNION_PRO_2 = CHECKPOINTS["flux-dev-union-pro-2"]
+FILES = {
+    "transformer": 23_802_816_640,
+    CHECKPOINT.name: 6_603_913_216,
+    UNION_PRO_2.name: 4_281_753_600,
+    "vae": 167_639_366,
+}
+"""Bytes of the tensors in the published files of FLUX.1-dev and of each ControlNet."""
 
 # Card in GB and PROFILE, one for each plan.
 MACHINES = {
@@ -50,11 +56,15 @@ def half() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("half")
-@pytest.mark.parametrize("name", MACHINES)
+@pytest.mark.parametrize(
+    ("checkpoint", "name"),
+    [*product([CHECKPOINT], MACHINES), (UNION_PRO_2, "8-bit-streamed")],
+    ids=lambda value: value.name if isinstance(value, Checkpoint) else value,
+)
 def test_a_plan_states_the_bytes_that_its_weights_take(
-    name: str, fake_cuda: list[int], monkeypatch: pytest.MonkeyPatch
+    checkpoint: Checkpoint, name: str, fake_cuda: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needs = footprint(CHECKPOINT)
+    needs = footprint(checkpoint)
     assert needs is not None
     card, profile = MACHINES[name]
     plan = choose_plan(needs, Machine.of_size(card, 64), profile)
@@ -62,17 +72,17 @@ def test_a_plan_states_the_bytes_that_its_weights_take(
     monkeypatch.setattr(profiles, "native", lambda _device: True)
     monkeypatch.setattr(nn.Module, "to", _to)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        placed = _placed(plan)
+        placed = _placed(checkpoint, plan)
     on_card = sum(storages(placed, "cuda").values())
-    assert CHECKPOINT.architecture is not None
-    assert on_card + CHECKPOINT.architecture.annotators == pytest.approx(plan.weights, rel=1e-3)
+    assert checkpoint.architecture is not None
+    assert on_card + checkpoint.architecture.annotators == pytest.approx(plan.weights, rel=1e-3)
     assert sum(fake_cuda) == pytest.approx(plan.host, rel=1e-3)
     assert not storages(placed, "cpu")
 
 
-def _placed(plan: MemoryPlan) -> list[nn.Module]:
+def _placed(checkpoint: Checkpoint, plan: MemoryPlan) -> list[nn.Module]:
     """Every module that stays loaded, where the loader puts it."""
-    shapes = CHECKPOINT.architecture
+    shapes = checkpoint.architecture
     assert shapes is not None
     weight_stream = WeightStream(CUDA)
     with CPU if plan.encoders_streamed else CUDA:
@@ -114,8 +124,15 @@ def storages(modules: list[nn.Module], device: str) -> dict[int, int]:
     }
 
 
-def test_the_counted_networks_have_the_sizes_of_the_published_files() -> None:
-    needs = footprint(CHECKPOINT)
+@pytest.mark.parametrize(
+    ("checkpoint", "softedge"),
+    [(CHECKPOINT, 0), (UNION_PRO_2, 58_864_672)],
+    ids=[CHECKPOINT.name, UNION_PRO_2.name],
+)
+def test_the_counted_networks_have_the_sizes_of_the_published_files(
+    checkpoint: Checkpoint, softedge: int
+) -> None:
+    needs = footprint(checkpoint)
     assert needs is not None
-    assert needs.networks == FILES["transformer"] + FILES["controlnet"]
-    assert needs.rest == FILES["vae"] + 492_757_791 + 209_267_595
+    assert needs.networks == FILES["transformer"] + FILES[checkpoint.name]
+    assert needs.rest == FILES["vae"] + 492_757_791 + 209_267_595 + softedge

@@ -235,28 +235,37 @@ def test_without_a_card_pictures_beyond_2048_by_2048_are_tiled() -> None:
     assert HOST_PLAN.max_pixels is None
 
 
-def documented_rows() -> list[tuple[int, str, list[str]]]:
-    """Card in GB, profile and the other cells of each row of the table in docs/performance.md."""
+def documented_rows() -> list[tuple[str, int, str, list[str]]]:
+    """Checkpoint, card in GB, profile and the other cells of each row of the tables in
+    docs/performance.md. Each table follows a sentence that ends with its checkpoint and RAM."""
     rows = []
     text = (Path(__file__).parents[4] / "docs" / "performance.md").read_text()
-    for card, profiles, *cells in re.findall(
-        r"^\| (\d+) GB \| (.+?) \| `(.+?)` \| (.+?) GB \| (.+?) GB \| (.+?) \|$", text, re.MULTILINE
+    for checkpoint, table in re.findall(
+        r"`(flux-[\w-]+)` with 32 GB of RAM or more:\n\n((?:\|.+\n)+)", text
     ):
-        named = PROFILE_NAMES if profiles == "any" else profiles.replace("`", "").split(", ")
-        rows += [(int(card), profile, cells) for profile in named]
+        for card, profiles, *cells in re.findall(
+            r"^\| (\d+) GB \| (.+?) \| `(.+?)` \| (.+?) GB \| (.+?) GB \| (.+?) \|$",
+            table,
+            re.MULTILINE,
+        ):
+            named = PROFILE_NAMES if profiles == "any" else profiles.replace("`", "").split(", ")
+            rows += [(checkpoint, int(card), profile, cells) for profile in named]
     return rows
 
 
-def test_the_documented_table_has_every_card_and_profile() -> None:
-    documented = [(card, profile) for card, profile, _ in documented_rows()]
-    assert sorted(documented) == sorted(product(CARDS, PROFILE_NAMES))
+def test_the_documented_tables_have_every_checkpoint_card_and_profile() -> None:
+    documented = [row[:3] for row in documented_rows()]
+    real = ("flux-dev-union-pro", "flux-dev-union-pro-2")
+    assert sorted(documented) == sorted(product(real, CARDS, PROFILE_NAMES))
 
 
 @pytest.mark.parametrize("ram", RAMS)
-@pytest.mark.parametrize(("card", "profile", "cells"), documented_rows())
+@pytest.mark.parametrize(("checkpoint", "card", "profile", "cells"), documented_rows())
 def test_the_documented_plans_are_those_that_are_chosen(
-    needs: Footprint, card: int, profile: str, cells: list[str], ram: int
+    checkpoint: str, card: int, profile: str, cells: list[str], ram: int
 ) -> None:
+    needs = footprint(CHECKPOINTS[checkpoint])
+    assert needs is not None
     plan = choose_plan(needs, Machine.of_size(card, ram), profile)
     side = math.isqrt(plan.max_pixels or 0) // 16 * 16
     chosen = [plan.name, f"{plan.weights / 1e9:.1f}", f"{plan.host / 1e9:.1f}", f"{side}x{side}"]

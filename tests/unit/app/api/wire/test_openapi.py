@@ -190,9 +190,9 @@ def test_responses_that_are_no_json_have_their_content_types(
 def test_the_headers_of_a_picture_are_announced(operations: dict[str, Any]) -> None:
     headers = answer(operations, "POST /v1/flux-controlnet", 200)["headers"]
     names = {"x-request-id", "x-generation-time", "x-seed-value", "x-output-count"}
-    assert set(headers) == names
+    assert set(headers) == names | {"x-warnings"}
     headers = answer(operations, "POST /v1/flux-controlnet/preprocess", 200)["headers"]
-    assert set(headers) == {"x-request-id", "x-output-metadata"}
+    assert set(headers) == {"x-request-id", "x-output-metadata", "x-warnings"}
 
 
 def test_a_picture_may_be_a_file_in_a_form(operations: dict[str, Any]) -> None:

@@ -25,15 +25,16 @@ KEYS = {
     ),
     "StatusResponse": (
         "status request_id status_url response_url metrics",
-        "progress queue_position eta_seconds",
+        "progress queue_position eta_seconds warnings",
     ),
-    "FailedResponse": ("status request_id error metrics", ""),
+    "FailedResponse": ("status request_id error metrics", "warnings"),
     "ControlMap": ("url content_type file_name file_size width height", ""),
     "Timings": ("inference", ""),
     "ResultResponse": (
         "status error request_id output images seed prompt timings metrics",
-        "control_map control_maps",
+        "control_map control_maps warnings",
     ),
+    "WarningBody": ("code parameter message", ""),
     "ReceiptMap": ("file_name width height sha256 pixels_sha256 url", ""),
     "ReceiptPicture": ("file_name width height sha256 pixels_sha256 seed", ""),
     "Receipt": (

@@ -16,6 +16,7 @@ from app.core.egress.addresses import AllowList
 from app.core.errors import UrlRejected
 from app.core.requests.record import RequestRecord, Status
 from app.core.requests.types import WebhookTarget
+from app.core.requests.warnings import RequestWarning
 from app.core.storage.links import LinkSigner
 from app.core.webhooks import message as module
 from app.core.webhooks.message import (
@@ -161,6 +162,15 @@ def test_a_failed_request_says_why(redis: Redis) -> None:
             "status_url": f"https://b.example/api/v2/requests/{record.id}/status",
         },
     }
+
+
+def test_a_message_has_the_warnings_of_its_request(redis: Redis) -> None:
+    warning = RequestWarning("prompt_cut", "prompt", "CLIP read 77 of 90 tokens")
+    webhook = WebhookTarget("https://a.example/", "https://b.example")
+    for status in (Status.COMPLETED, Status.FAILED):
+        ended = record(webhook=webhook, status=status, warnings=(warning,))
+        data = json.loads(payload(ended, LinkSigner(redis)))["data"]
+        assert data["warnings"] == [warning.to_body()]
 
 
 @pytest.mark.usefixtures("far_from_utc")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.checkpoints.flux_dev_union_pro import load_annotators
+from models.checkpoints.flux_dev_union_pro_2 import load_annotators
 from models.checkpoints.validation.state_files import check_state
 from tests.support.published_layout import write_annotators
 
@@ -109,7 +109,9 @@ def annotators(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
-@pytest.mark.parametrize("name", ["dpt_hybrid-midas-501f0c75.pt", "body_pose_model.pth"])
+@pytest.mark.parametrize(
+    "name", ["dpt_hybrid-midas-501f0c75.pt", "body_pose_model.pth", "ControlNetHED.pth"]
+)
 def test_each_annotators_file_is_checked_before_it_is_loaded(
     annotators: Path, tmp_path: Path, name: str
 ) -> None:
