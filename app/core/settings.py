@@ -156,7 +156,7 @@ class Settings(BaseSettings):
     """Origins whose scripts may call the API from a browser, or `*` for every one."""
 
     fetch_timeout_s: float = Field(20, gt=0)
-    """Seconds for the whole download of a control picture, redirects included."""
+    """Seconds for the whole download of a request's control pictures, redirects included."""
 
     blob_url: Annotated[str, AfterValidator(check_blob_url)] = "redis"
     """Store of the picture bytes until they expire: redis, file:///FOLDER or s3://BUCKET/PREFIX."""

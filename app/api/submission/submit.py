@@ -128,13 +128,14 @@ async def _read_fields(
 async def _pictures_of(
     body: FluxControlNetBody, uploads: dict[str, bytes], inline: dict[str, LongString]
 ) -> tuple[SentPicture, ...]:
-    """Joins long base64 in a thread: that copies the whole text, and bytes.join releases the
-    GIL."""
-    joined = {
-        name: await run_in_threadpool(text.to_bytes)
-        for name, text in inline.items()
-        if name in picture_fields(body) and name not in uploads
-    }
+    """Joins long base64 in a thread: that copies the whole text, and bytes.join releases the GIL.
+    Empties `inline`, so that the pieces of only one picture are held beside its copy."""
+    used = picture_fields(body).keys() - uploads.keys()
+    joined = {}
+    while inline:
+        name, text = inline.popitem()
+        if name in used:
+            joined[name] = await run_in_threadpool(text.to_bytes)
     return pictures_of(body, uploads, joined)
 
 
