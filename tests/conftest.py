@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
+from pathlib import Path
 
 # Before torch is imported: two test processes whose threads spin against each other crawl.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# httpx parses the file of root certificates for each client: 20 ms for a usual one, 1 ms for this
+# one. The only TLS in the suite is that of this certificate.
+os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("support") / "pictures.test.pem")
 
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
 import pytest
 from segmind import SegmindClient
@@ -36,13 +40,39 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return bool(TORCH_FILE.search(collection_path.read_text())) or None
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Imports and collected tests stay alive, so the garbage collector need not look at them."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A whole server has a gpu worker, so it loads torch too."""
-    if not config.getoption("--without-torch"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("torch") or _has_server(item)]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
+    if config.getoption("--without-torch"):
+        left_out = [item for item in items if item.get_closest_marker("torch") or _has_server(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+    _order(items)
+
+
+def _order(items: list[pytest.Item]) -> None:
+    """First the files that need the session's server, then those with long tests, then the others.
+
+    The first process starts with the first half. The other process takes over what is left of it
+    from its end: long tests while there is other work for the first process, and tests of the
+    server only if nothing else is left, because they cost it a server of its own.
+    """
+    with_server = {item.path for item in items if _has_server(item)}
+    items.sort(key=lambda item: 0 if item.path in with_server else 1 if _is_long(item) else 2)
+
+
+def _is_long(item: pytest.Item) -> bool:
+    return item.get_closest_marker("timeout") is not None
 
 
 def _has_server(item: pytest.Item) -> bool:

@@ -59,7 +59,7 @@ def free_port() -> int:
 def environment(**settings: str) -> dict[str, str]:
     """The environment of a child: ours without this project's own settings, plus `settings`."""
     own = {"REDIS_URL", "PUBLIC_URL", "ALLOWED_HOSTS", "FETCH_ALLOW_HOSTS", "CHECKPOINT"}
-    own |= {"DATABASE_URL", "API_KEY", "API_KEY_FILE"}
+    own |= {"DATABASE_URL", "API_KEY", "API_KEY_FILE", "SSL_CERT_FILE"}
     inherited = {name: value for name, value in os.environ.items() if name not in own}
     return {**inherited, "PYTHONPATH": str(ROOT), **settings}
 
