@@ -7,8 +7,10 @@ processing. Knows no ControlNet and imports no torch: a caller with a detector h
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from models.controls import blur, canny, depth, gray, lq, pose, softedge, tile
@@ -17,26 +19,41 @@ from models.spec import CANNY_HIGH, CANNY_LOW
 
 if TYPE_CHECKING:
     import torch
-    from controlnet_aux.hed import HEDdetector
-    from controlnet_aux.midas import MidasDetector
-    from controlnet_aux.open_pose import OpenposeDetector
 
 _PLAIN = {"tile": tile.make, "blur": blur.make, "gray": gray.make, "lq": lq.make}
+
+
+class Detector(Protocol):
+    """Makes a control map of an RGB picture, as controlnet_aux's detectors do.
+
+    The map is uint8, [height, width] or [height, width, 3], of any size that has roughly the
+    picture's aspect ratio. A resolution is a length of the short side in pixels.
+    """
+
+    def __call__(
+        self,
+        input_image: NDArray[np.uint8],
+        *,
+        detect_resolution: int,
+        image_resolution: int,
+        output_type: str,
+    ) -> NDArray[np.uint8]: ...
+
+    def to(self, device: torch.device) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Annotators:
     """The detectors of a checkpoint. softedge: None where the checkpoint does not serve it."""
 
-    depth: MidasDetector
-    pose: OpenposeDetector
-    softedge: HEDdetector | None = None
+    depth: Detector
+    pose: Detector
+    softedge: Detector | None = None
 
     def to(self, device: torch.device) -> None:
         """Move all networks."""
         self.depth.to(device)
-        # OpenposeDetector.to also requires the hand and face networks, which are not loaded.
-        self.pose.body_estimation.to(device)
+        self.pose.to(device)
         if self.softedge is not None:
             self.softedge.to(device)
 

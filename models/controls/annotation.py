@@ -1,13 +1,13 @@
-"""Runs a controlnet_aux detector with an exact output size.
+"""Runs a detector with an exact output size.
 
-The detectors scale the short side to `detect_resolution` and round both sides to 64, and OpenPose
-fails on thin pictures. So a thin picture is padded by repeating its edge. The result is cropped to
-the picture's own part and resized here.
+controlnet_aux's detectors scale the short side to `detect_resolution` and round both sides to 64,
+and OpenPose fails on thin pictures. So a thin picture is padded by repeating its edge. The result
+is cropped to the picture's own part and resized here.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,17 @@ from PIL import Image
 
 from models.geometry import Box, Size, centred_box
 
+if TYPE_CHECKING:
+    from models.controls import Detector
+
 SHORT_SIDE = 512
 LONGEST_TO_SHORTEST = 4
 
 
 def detect(
-    detector: Any, picture: Image.Image, size: Size, resampling: Image.Resampling
+    detector: Detector, picture: Image.Image, size: Size, resampling: Image.Resampling
 ) -> Image.Image:
-    """The map of `detector`, one of controlnet_aux, for `picture`, RGB of `size`."""
+    """The map of `detector` for `picture`, RGB of `size`."""
     padded, box = _pad(np.asarray(picture.convert("RGB")))
     pixels = detector(
         padded, detect_resolution=SHORT_SIDE, image_resolution=SHORT_SIDE, output_type="np"

@@ -1,4 +1,4 @@
-"""Depth, near is bright: MiDaS (Ranftl et al., arXiv 1907.01341) through controlnet_aux."""
+"""Depth, near is bright: MiDaS (Ranftl et al., arXiv 1907.01341) or another detector."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from models.controls.annotation import detect
 from models.geometry import Size
 
 if TYPE_CHECKING:
-    from controlnet_aux.midas import MidasDetector
+    from models.controls import Detector
 
 
-def make(picture: Image.Image, size: Size, detector: MidasDetector) -> Image.Image:
+def make(picture: Image.Image, size: Size, detector: Detector) -> Image.Image:
     """Relative depth of `picture`, bicubic to `size` (depth is smooth)."""
     # For a picture of constant depth the detector divides by a zero range; the map is then black.
     with np.errstate(invalid="ignore", divide="ignore"):

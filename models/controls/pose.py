@@ -1,4 +1,4 @@
-"""Pose, coloured limbs on black: OpenPose (Cao et al., arXiv 1812.08008) through controlnet_aux.
+"""Pose, coloured limbs on black: OpenPose (Cao et al., arXiv 1812.08008) or another detector.
 
 A picture without people gives a black map, which is a valid control.
 """
@@ -13,9 +13,14 @@ from models.controls.annotation import detect
 from models.geometry import Size
 
 if TYPE_CHECKING:
-    from controlnet_aux.open_pose import OpenposeDetector
+    from models.controls import Detector
 
 
-def make(picture: Image.Image, size: Size, detector: OpenposeDetector) -> Image.Image:
+def make(picture: Image.Image, size: Size, detector: Detector) -> Image.Image:
     """Skeletons found in `picture`, nearest to `size` (limb colours must not blend)."""
     return detect(detector, picture, size, Image.Resampling.NEAREST)
+
+
+def has_people(control_map: Image.Image) -> bool:
+    """Whether a pose map, detected or sent by a client, shows anything."""
+    return control_map.getbbox() is not None
