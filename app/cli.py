@@ -149,7 +149,7 @@ def _models(arguments: argparse.Namespace) -> int:
 
     if arguments.action == "list":
         return list_models(load_settings())
-    return download(arguments.name)
+    return download(load_settings(), arguments.name)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

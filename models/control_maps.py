@@ -48,6 +48,6 @@ class ControlMaps:
             return (torch.from_numpy(np.array(control_map)),)
 
         digest = hashlib.sha256(picture.tobytes()).digest()
-        content = control, size, picture.mode, picture.size, digest
+        content = self._annotators, control, size, picture.mode, picture.size, digest
         (levels,) = self._cache.get(content, detect)
         return Image.fromarray(levels.numpy())

@@ -1,4 +1,5 @@
-"""The types of control that each checkpoint serves, with the mode that its ControlNet has for them.
+"""The types of control that each checkpoint serves, with the mode that its ControlNet has for them,
+and the names of the annotators.
 
 Torch-free, so that the API can refuse a type that the served checkpoint does not have.
 """
@@ -24,6 +25,10 @@ MODES: Mapping[str, Mapping[str, int | None]] = {
     "flux-dev-union-pro-2": dict.fromkeys(("canny", "softedge", "depth", "pose", "gray")),
 }
 """Checkpoint -> its types and their modes; None for a ControlNet without a mode embedding."""
+
+DEPTH_ANNOTATORS = ("midas", "depth-anything-v2-small")
+POSE_ANNOTATORS = ("openpose", "dwpose", "blazepose")
+"""Values of the settings. The first one is the checkpoint's own; the demo has small ones."""
 
 
 def served_types(checkpoint: str) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 from controlnet_aux.midas import MidasDetector
-from controlnet_aux.open_pose import OpenposeDetector
 from controlnet_aux.open_pose.body import Body
 from diffusers import (
     AutoencoderKL,
@@ -24,10 +23,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
+from models.annotators.openpose import BodyDetector
 from models.checkpoints import Checkpoint
-from models.checkpoints.checkpoint import Part
+from models.checkpoints.checkpoint import Annotator, Part
 from models.control_types import UNION_MODES
-from models.controls import Annotators
 from tools.demotraining.tokenizers import clip_tokenizer, t5_tokenizer
 
 _LICENCE = "Apache-2.0"
@@ -88,24 +87,31 @@ def stand_in(home: Path) -> Checkpoint:
         annotators.mkdir(parents=True)
         save_file(TinyDepth().state_dict(), annotators / "depth.safetensors")
         save_file(_body_pose().state_dict(), annotators / "pose.safetensors")
+    annotators_part = Part(licence=_LICENCE, folder=annotators)
     return Checkpoint(
         name="stand-in",
         base=Part(licence=_LICENCE, folder=home / "base"),
         controlnet=Part(licence=_LICENCE, folder=home / "controlnet"),
-        annotators=Part(licence=_LICENCE, folder=annotators),
+        annotators={
+            "depth": Annotator(name="midas", part=annotators_part, load=load_depth),
+            "pose": Annotator(name="openpose", part=annotators_part, load=load_pose),
+        },
         modes=UNION_MODES,
-        load_annotators=load_annotators,
     )
 
 
-def load_annotators(folder: Path) -> Annotators:
-    """The tiny networks inside the real detector classes."""
-    depth, pose = TinyDepth(), TinyBodyPose()
-    depth.load_state_dict(load_file(folder / "depth.safetensors"))
-    pose.load_state_dict(load_file(folder / "pose.safetensors"))
-    return Annotators(
-        depth=MidasDetector(depth.eval()), pose=OpenposeDetector(TinyBody(pose.eval()))
-    )
+def load_depth(folder: Path) -> MidasDetector:
+    """The tiny network inside the real detector class."""
+    network = TinyDepth()
+    network.load_state_dict(load_file(folder / "depth.safetensors"))
+    return MidasDetector(network.eval())
+
+
+def load_pose(folder: Path) -> BodyDetector:
+    """The same for people."""
+    network = TinyBodyPose()
+    network.load_state_dict(load_file(folder / "pose.safetensors"))
+    return BodyDetector(TinyBody(network.eval()))
 
 
 def _pipeline() -> FluxControlNetPipeline:

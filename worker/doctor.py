@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 def examine_model(settings: Settings, hashing: bool) -> Iterator[Finding]:
     """hashing: read all downloaded weights and compare their hashes (minutes for large models)."""
     silence_libraries()
-    from models.checkpoints import CHECKPOINTS
     from models.checkpoints.footprint import footprint
     from models.checkpoints.loader import best_device, plan_for
+    from worker.model import served_checkpoint
 
-    device, checkpoint = best_device(), CHECKPOINTS[settings.checkpoint]
+    device, checkpoint = best_device(), served_checkpoint(settings)
     yield _driver()
     yield _device(device, checkpoint)
     yield from _kernels(device)
@@ -131,20 +131,20 @@ def _weights(checkpoint: Checkpoint, hashing: bool, needs: Footprint | None) -> 
     remedy = f"python -m app.cli models download {checkpoint.name}"
     for role, part in checkpoint.parts().items():
         subject = f"weights, {role}"
-        if part.repository is None:
+        if part.source is None:
             yield ok(subject, "came with the server")
             continue
         folder = find(part)
         if folder is None:
             complete = False
-            yield fail(subject, f"{part.repository} is not complete on this disk", remedy)
+            yield fail(subject, f"{part.source} is not complete on this disk", remedy)
         elif not hashing:
-            yield ok(subject, f"{part.repository} is on this disk; --hash compares its hashes")
+            yield ok(subject, f"{part.source} is on this disk; --hash compares its hashes")
         elif damaged_files := damaged(folder):
             names = ", ".join(path.name for path in damaged_files)
-            yield fail(subject, f"{part.repository}: {names} is not what its hash says", remedy)
+            yield fail(subject, f"{part.source}: {names} is not what its hash says", remedy)
         else:
-            yield ok(subject, f"{part.repository} is on this disk, as its hashes say")
+            yield ok(subject, f"{part.source} is on this disk, as its hashes say")
     if not complete and needs is not None:
         yield _room(needs)
 
@@ -160,9 +160,16 @@ def _room(needs: Footprint) -> Finding:
 
 
 def _licences(checkpoint: Checkpoint) -> Iterator[Finding]:
-    for licence in dict.fromkeys(part.licence for part in checkpoint.parts().values()):
-        if "non-commercial" in licence.lower():
-            remedy = "production use needs a licence of its own; see README"
-            yield warn("licence", f"{checkpoint.name}: {licence}", remedy)
-        else:
-            yield ok("licence", f"{checkpoint.name}: {licence}")
+    for licence in dict.fromkeys((checkpoint.base.licence, checkpoint.controlnet.licence)):
+        remedy = "production use needs a licence of its own; see README"
+        yield _licence("licence", f"{checkpoint.name}: {licence}", remedy)
+    for control, annotator in checkpoint.annotators.items():
+        remedy = "POSE_ANNOTATOR=dwpose and blazepose are Apache-2.0; see README"
+        stated = f"{annotator.name}: {annotator.part.licence}"
+        yield _licence(f"licence, {control} annotator", stated, remedy)
+
+
+def _licence(subject: str, stated: str, remedy: str) -> Finding:
+    if "non-commercial" in stated.lower():
+        return warn(subject, stated, remedy)
+    return ok(subject, stated)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.core.requests.record import RequestRecord
 from app.core.requests.warnings import RequestWarning, WarningCode
+from models.controls.pose import has_people
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -42,7 +43,7 @@ def map_warnings(
             message,
         )
         for index, (control, is_own, control_map) in enumerate(controls)
-        if control.type == "pose" and not is_own and control_map.getbbox() is None
+        if control.type == "pose" and not is_own and not has_people(control_map)
     )
     return warnings or None
 

@@ -13,7 +13,8 @@ from PIL import Image
 
 from app.core.settings import Settings
 from app.core.system.memory import memory_limit
-from models.checkpoints import CHECKPOINTS, LoadedCheckpoint, load
+from models.checkpoints import CHECKPOINTS, Checkpoint, LoadedCheckpoint, load
+from models.checkpoints.annotators import with_annotators
 from models.checkpoints.loader import best_device, plan_for
 from models.errors import CheckpointError
 from models.flux.compilation import compile_stats
@@ -46,7 +47,7 @@ def _loaded_and_warm(settings: Settings) -> LoadedCheckpoint:
     device = best_device()
     _check_device(settings.checkpoint, device)
     started = time.perf_counter()
-    checkpoint = CHECKPOINTS[settings.checkpoint]
+    checkpoint = served_checkpoint(settings)
     plan = plan_for(checkpoint, device, memory_limit(), settings.profile)
     loaded = load(checkpoint, device, plan=plan)
     loaded_at = time.perf_counter()
@@ -63,6 +64,12 @@ def _loaded_and_warm(settings: Settings) -> LoadedCheckpoint:
     )
     _log_compilation()
     return loaded
+
+
+def served_checkpoint(settings: Settings) -> Checkpoint:
+    """The configured checkpoint with the configured annotators."""
+    checkpoint = CHECKPOINTS[settings.checkpoint]
+    return with_annotators(checkpoint, settings.depth_annotator, settings.pose_annotator)
 
 
 def metered_device(loaded: LoadedCheckpoint) -> Device:

@@ -35,7 +35,7 @@ def provenance(loaded: LoadedCheckpoint, spec: GenerationSpec) -> Provenance:
         dtype=str(loaded.dtype).removeprefix("torch."),
         mu=spec.mu,
         sigmas_sha256=hashlib.sha256(numbers).hexdigest(),
-        versions=_versions(),
+        versions=_versions(_annotator_libraries(loaded)),
     )
 
 
@@ -43,9 +43,14 @@ def _device(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
 
 
+def _annotator_libraries(loaded: LoadedCheckpoint) -> tuple[str, ...]:
+    annotators = loaded.checkpoint.all_annotators()
+    return tuple(sorted({annotator.library for annotator in annotators if annotator.library}))
+
+
 @cache
-def _versions() -> dict[str, str]:
+def _versions(annotator_libraries: tuple[str, ...]) -> dict[str, str]:
     # A checkout has no package metadata, so our own version comes from the code.
     own = {"flux-controlnet-server": VERSION, "python": platform.python_version()}
-    libraries = {name: version(name) for name in _LIBRARIES}
+    libraries = {name: version(name) for name in (*_LIBRARIES, *annotator_libraries)}
     return {**own, **libraries, "cuda": torch.version.cuda or "none"}

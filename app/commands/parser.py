@@ -75,7 +75,8 @@ def make_parser() -> argparse.ArgumentParser:
         dest="action", required=True
     )
     models.add_parser("list", help="what can be served, under which licence, what is on this disk")
-    models.add_parser("download", help="fetch and check the weights of one").add_argument("name")
+    fetching = models.add_parser("download", help="fetch and check weights")
+    fetching.add_argument("name", help="a model, or an annotator that a setting names")
 
     doctor = commands.add_parser("doctor", help="what is wrong here, and what to do about it")
     doctor.add_argument("--json", action="store_true")

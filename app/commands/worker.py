@@ -27,10 +27,10 @@ def list_models(settings: Settings) -> int:
 
 
 @needs_extra("worker")
-def download(name: str) -> int:
+def download(settings: Settings, name: str) -> int:
     from worker.weights import download
 
-    return download(name)
+    return download(settings, name)
 
 
 @needs_extra("worker")

@@ -38,6 +38,7 @@ from app.core.setting_types import (
 )
 from app.core.storage.factory import check_blob_url
 from app.core.system.exit import refuse
+from models.control_types import DEPTH_ANNOTATORS, POSE_ANNOTATORS
 from models.spec import CHECKPOINT_NAMES, PROFILE_NAMES
 
 SECRETS = Path("/run/secrets")
@@ -83,6 +84,12 @@ class Settings(BaseSettings):
 
     checkpoint: Annotated[str, one_of(CHECKPOINT_NAMES)] = "demo"
     """Model that the gpu worker serves: a name from models/checkpoints."""
+
+    depth_annotator: Annotated[str, one_of(DEPTH_ANNOTATORS)] = "midas"
+    """Detector of depth maps; `midas` is the checkpoint's own."""
+
+    pose_annotator: Annotated[str, one_of(POSE_ANNOTATORS)] = "openpose"
+    """Detector of pose maps; `openpose` is the checkpoint's own."""
 
     profile: Annotated[str, one_of(PROFILE_NAMES)] = "exact"
     """Speed profile of requests that name none; `exact` does not change results."""

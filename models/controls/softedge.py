@@ -10,9 +10,9 @@ from models.controls.annotation import detect
 from models.geometry import Size
 
 if TYPE_CHECKING:
-    from controlnet_aux.hed import HEDdetector
+    from models.controls import Detector
 
 
-def make(picture: Image.Image, size: Size, detector: HEDdetector) -> Image.Image:
+def make(picture: Image.Image, size: Size, detector: Detector) -> Image.Image:
     """Edges of `picture`, as bright as they are strong, bicubic to `size` (they are smooth)."""
     return detect(detector, picture, size, Image.Resampling.BICUBIC)

@@ -13,11 +13,11 @@ import sys
 
 import torch
 from controlnet_aux.midas import MidasDetector
-from controlnet_aux.open_pose import OpenposeDetector
 from torch import Tensor, nn
 
+from models.annotators.openpose import BodyDetector
 from models.checkpoints import CHECKPOINTS, LoadedCheckpoint, load
-from models.controls import Annotators
+from models.checkpoints.checkpoint import Annotator
 from tools.stand_in import TinyBody, TinyBodyPose, TinyDepth
 from worker.library_logging import silence_libraries
 
@@ -26,18 +26,19 @@ def main() -> None:
     silence_libraries()
     torch.set_num_threads(1)
     for name in ("flux-dev-union-pro", "flux-dev-union-pro-2"):
-        checkpoint = dataclasses.replace(
-            CHECKPOINTS[name], load_annotators=lambda _: _small_annotators()
-        )
+        checkpoint = dataclasses.replace(CHECKPOINTS[name], annotators=_small_annotators())
         loaded = load(checkpoint, torch.device("cpu"), torch.bfloat16)
         sys.stdout.write(json.dumps(_report(loaded)) + "\n")
 
 
-def _small_annotators() -> Annotators:
+def _small_annotators() -> dict[str, Annotator]:
     """The real ones take longer than all else, and have no published layout to prove."""
-    return Annotators(
-        depth=MidasDetector(TinyDepth()), pose=OpenposeDetector(TinyBody(TinyBodyPose()))
-    )
+    own = CHECKPOINTS["flux-dev-union-pro"].annotators
+    depth, pose = MidasDetector(TinyDepth()), BodyDetector(TinyBody(TinyBodyPose()))
+    return {
+        "depth": dataclasses.replace(own["depth"], load=lambda _: depth),
+        "pose": dataclasses.replace(own["pose"], load=lambda _: pose),
+    }
 
 
 def _report(loaded: LoadedCheckpoint) -> dict[str, object]:

@@ -1,4 +1,5 @@
-"""The configs of FLUX.1-dev, Union-Pro and Union-Pro-2.0 as they are published on the hub."""
+"""The configs of FLUX.1-dev, Union-Pro, Union-Pro-2.0 and Depth Anything V2 Small as they are
+published on the hub."""
 
 from __future__ import annotations
 
@@ -181,4 +182,48 @@ T5_TOKENIZER: Config = {
     "sp_model_kwargs": {},
     "tokenizer_class": "T5Tokenizer",
     "unk_token": "<unk>",
+}
+
+DEPTH_ANYTHING: Config = {
+    "architectures": ["DepthAnythingForDepthEstimation"],
+    "backbone": None,
+    "backbone_config": {
+        "architectures": ["Dinov2Model"],
+        "hidden_size": 384,
+        "image_size": 518,
+        "model_type": "dinov2",
+        "num_attention_heads": 6,
+        "out_features": ["stage3", "stage6", "stage9", "stage12"],
+        "out_indices": [3, 6, 9, 12],
+        "patch_size": 14,
+        "reshape_hidden_states": False,
+        "torch_dtype": "float32",
+    },
+    "fusion_hidden_size": 64,
+    "head_hidden_size": 32,
+    "head_in_index": -1,
+    "initializer_range": 0.02,
+    "model_type": "depth_anything",
+    "neck_hidden_sizes": [48, 96, 192, 384],
+    "patch_size": 14,
+    "reassemble_factors": [4, 2, 1, 0.5],
+    "reassemble_hidden_size": 384,
+    "torch_dtype": "float32",
+    "use_pretrained_backbone": False,
+}
+
+DEPTH_ANYTHING_PROCESSOR: Config = {
+    "do_normalize": True,
+    "do_pad": False,
+    "do_rescale": True,
+    "do_resize": True,
+    "ensure_multiple_of": 14,
+    "image_mean": [0.485, 0.456, 0.406],
+    "image_processor_type": "DPTImageProcessor",
+    "image_std": [0.229, 0.224, 0.225],
+    "keep_aspect_ratio": True,
+    "resample": 3,
+    "rescale_factor": 1 / 255,
+    "size": {"height": 518, "width": 518},
+    "size_divisor": None,
 }

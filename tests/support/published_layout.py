@@ -1,8 +1,9 @@
-"""A hub's cache as the download of FLUX.1-dev, Union-Pro, Union-Pro-2.0 and the annotators leaves
-it, in a few hundred kilobytes.
+"""A hub's cache as the download of FLUX.1-dev, Union-Pro, Union-Pro-2.0 and all annotators of the
+hub leaves it, in a few megabytes.
 
 Folders, names, shapes, dtypes, configs and the sizes of all weights are those published; each
-number is 0. The tokenizers have the published sizes, with words made here.
+number is 0. The networks of DWPose have the published sizes, inputs and outputs, and no weights.
+The tokenizers have the published sizes, with words made here.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from controlnet_aux.hed import ControlNetHED_Apache2
 from controlnet_aux.midas.midas.dpt_depth import DPTDepthModel
@@ -22,11 +24,21 @@ from controlnet_aux.open_pose.model import bodypose_model
 from diffusers import AutoencoderKL, FluxControlNetModel, FluxTransformer2DModel
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    DepthAnythingConfig,
+    DepthAnythingForDepthEstimation,
+    T5Config,
+    T5EncoderModel,
+)
 
 from models.checkpoints import CHECKPOINTS
+from models.checkpoints.annotators.depth_anything import DEPTH_ANYTHING
+from models.checkpoints.annotators.dwpose import DWPOSE
 from models.checkpoints.checkpoint import Part
 from tests.support import published_configs as configs
+from tests.support.dwpose_networks import boxes_output, points_outputs, write_dwpose
 from tests.support.sparse_weights import Tensors, write_shards, write_sparse
 
 BASE_SIZES = {
@@ -42,6 +54,12 @@ BASE_SIZES = {
 
 _MAIN = "c" * 40  # the commit of a repository without a pinned one
 _BF16_BYTES = 2
+_RENAMED = {
+    "q_proj": "attention.query",
+    "k_proj": "attention.key",
+    "v_proj": "attention.value",
+    "o_proj": "output.dense",
+}
 
 
 def write_hub_cache(cache: Path) -> None:
@@ -51,7 +69,9 @@ def write_hub_cache(cache: Path) -> None:
         (first.base, _write_base),
         (first.controlnet, partial(_write_controlnet, configs.UNION_PRO)),
         (second.controlnet, partial(_write_controlnet, configs.UNION_PRO_2)),
-        (second.annotators, write_annotators),
+        (second.parts()["annotators"], write_annotators),
+        (DEPTH_ANYTHING.part, _write_depth_anything),
+        (DWPOSE.part, _write_dwpose),
     )
     for part, write in writers:
         assert part.repository is not None
@@ -74,6 +94,28 @@ def write_annotators(folder: Path) -> None:
     body = {name.partition(".")[2]: value for name, value in _repeated(pose).items()}
     torch.save(body, folder / "body_pose_model.pth")
     torch.save(_repeated(softedge), folder / "ControlNetHED.pth")
+
+
+def _write_depth_anything(folder: Path) -> None:
+    """Transformers has renamed the projections of the attention since the publication."""
+    with torch.device("meta"):
+        config = DepthAnythingConfig(**configs.DEPTH_ANYTHING)
+        network = DepthAnythingForDepthEstimation(config)
+    published = [(_published_name(name), shape) for name, shape in _tensors(network)]
+    write_sparse(folder / "model.safetensors", published, dtype="F32", item_bytes=4)
+    _write_json(folder / "config.json", configs.DEPTH_ANYTHING)
+    _write_json(folder / "preprocessor_config.json", configs.DEPTH_ANYTHING_PROCESSOR)
+
+
+def _published_name(name: str) -> str:
+    for ours, published in _RENAMED.items():
+        name = name.replace(f".attention.{ours}.", f".attention.{published}.")
+    return name
+
+
+def _write_dwpose(folder: Path) -> None:
+    nowhere = points_outputs(np.zeros((133, 2)), np.zeros(133))
+    write_dwpose(folder, boxes_output(), nowhere, DWPOSE.part.sizes)
 
 
 def _write_base(folder: Path) -> None:

@@ -108,7 +108,7 @@ def main(picture_s: float) -> int:
         vars(module)["current_timestamp"] = clock.now
     checkpoint = SimpleNamespace(
         max_pixels=None,
-        checkpoint=SimpleNamespace(name="stub"),
+        checkpoint=SimpleNamespace(name="stub", all_annotators=tuple),
         networks=SimpleNamespace(profile=lambda asked: asked),
         device=torch.device("cpu"),
         dtype="float64",

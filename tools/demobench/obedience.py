@@ -11,6 +11,7 @@ from random import Random
 
 import cv2
 import numpy as np
+from controlnet_aux.open_pose import OpenposeDetector
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -113,6 +114,8 @@ def named_colour(result: Result) -> float:
 
 def people_in(loaded: LoadedCheckpoint, picture: Pixels) -> list[NDArray[np.float64]]:
     """The joints of every person that the pose annotator detects, in pixels; NaN if missed."""
+    detector = loaded.annotators.pose
+    assert isinstance(detector, OpenposeDetector)
     height, width = picture.shape[:2]
     scale = _POSE_SIDE / min(width, height)
     large = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
@@ -120,5 +123,5 @@ def people_in(loaded: LoadedCheckpoint, picture: Pixels) -> list[NDArray[np.floa
         np.array(
             [(joint.x * width, joint.y * height) if joint else (np.nan,) * 2 for joint in joints]
         )
-        for joints in (found.body.keypoints for found in loaded.annotators.pose.detect_poses(large))
+        for joints in (found.body.keypoints for found in detector.detect_poses(large))
     ]

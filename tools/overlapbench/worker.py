@@ -112,7 +112,7 @@ def stub_checkpoint(_settings: Settings) -> SimpleNamespace:
     """A stub of worker.model.load_checkpoint, with the attributes that the worker reads."""
     return SimpleNamespace(
         max_pixels=None,
-        checkpoint=SimpleNamespace(name="stub"),
+        checkpoint=SimpleNamespace(name="stub", all_annotators=tuple),
         networks=SimpleNamespace(profile=lambda asked: asked),
         device=torch.device("cpu"),
         dtype="float32",

@@ -315,7 +315,9 @@ def test_weights_of_a_model_that_is_not_known(
 ) -> None:
     monkeypatch.setattr("worker.weights.silence_libraries", None)  # it would import torch
     line, code = said(capsys, "models", "download", "sdxl")
-    assert line == "models: 'sdxl' is none of demo, flux-dev-union-pro, flux-dev-union-pro-2"
+    models = "demo, flux-dev-union-pro, flux-dev-union-pro-2"
+    annotators = "depth-anything-v2-small, dwpose, blazepose"
+    assert line == f"models: 'sdxl' is none of {models}, {annotators}"
     assert code == EXIT_CONFIG
 
 

@@ -149,7 +149,7 @@ def test_every_checkpoint_states_licences_and_modes(name: str) -> None:
     checkpoint = CHECKPOINTS[name]
     assert set(checkpoint.modes) <= set(CONTROL_NAMES)
     assert checkpoint.modes == MODES[name]
-    for part in (checkpoint.base, checkpoint.controlnet, checkpoint.annotators):
+    for part in checkpoint.parts().values():
         assert part.licence
         assert bool(part.repository) != bool(part.folder)
 

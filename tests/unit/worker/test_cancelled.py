@@ -104,7 +104,7 @@ def canceller(worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Cance
 
     monkeypatch.setattr(job, "generate_pictures", generate)
     worker_runtime.checkpoint = SimpleNamespace(  # type: ignore[assignment]  # only what is read
-        checkpoint=SimpleNamespace(name="stub"),
+        checkpoint=SimpleNamespace(name="stub", all_annotators=tuple),
         networks=SimpleNamespace(profile=lambda asked: asked),
         dtype="float32",
         device=torch.device("cpu"),

@@ -48,7 +48,7 @@ def context(worker_runtime: Runtime) -> Runtime:
     """A gpu worker whose next job is a prepared request of 100x60."""
     context = worker_runtime
     context.checkpoint = SimpleNamespace(  # type: ignore[assignment]  # only what the job reads
-        checkpoint=SimpleNamespace(name="stub"),
+        checkpoint=SimpleNamespace(name="stub", all_annotators=tuple),
         networks=SimpleNamespace(profile=lambda asked: asked),
         dtype="float32",
         device=torch.device("cpu"),

@@ -185,6 +185,8 @@ DEFAULTS = {
     "allowed_hosts": ("localhost", "127.0.0.1", "[::1]"),
     "fetch_allow_hosts": (),
     "checkpoint": "demo",
+    "depth_annotator": "midas",
+    "pose_annotator": "openpose",
     "profile": "exact",
     "warm_profiles": (),
     "mu": 1.15,

@@ -26,7 +26,16 @@ def copied(stand_in_checkpoint: Checkpoint, tmp_path: Path) -> Checkpoint:
         assert part.folder is not None
         folder = Path(shutil.copytree(part.folder, tmp_path / role))
         parts[role] = dataclasses.replace(part, folder=folder)
-    return dataclasses.replace(stand_in_checkpoint, **parts)
+    annotators = {
+        control: dataclasses.replace(annotator, part=parts[annotator.role])
+        for control, annotator in stand_in_checkpoint.annotators.items()
+    }
+    return dataclasses.replace(
+        stand_in_checkpoint,
+        base=parts["base"],
+        controlnet=parts["controlnet"],
+        annotators=annotators,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from torch import nn
 from models.checkpoints import CHECKPOINTS, Checkpoint, LoadedCheckpoint, load
 from models.checkpoints import flux_dev_union_pro as union_pro
 from models.checkpoints.checkpoint import Part
-from models.controls import Annotators, annotation
+from models.controls import annotation
 from models.memory.plans import MemoryPlan
 from models.pipeline import generate
 from models.spec import GenerationSpec
@@ -72,15 +72,13 @@ def checkpoint(
     published = {**configs.UNION_PRO_2, **NARROW}
     (home / "controlnet/config.json").write_text(json.dumps(published))
 
-    def small_annotators(folder: Path) -> Annotators:
-        return replace(other.load_annotators(folder), softedge=softedge)
-
+    own = other.annotators["depth"]
+    small = replace(own, name="hed", load=lambda _folder: softedge)
     return replace(
         REAL,
         base=Part(licence="none", folder=home / "base"),
         controlnet=Part(licence="none", folder=home / "controlnet"),
-        annotators=other.annotators,
-        load_annotators=small_annotators,
+        annotators={**other.annotators, "softedge": small},
         text_tokens=77,
     )
 
@@ -144,32 +142,20 @@ def test_the_loader_streams_its_blocks(checkpoint: Checkpoint) -> None:
 def test_it_shares_all_but_the_controlnet_and_one_annotator_with_union_pro() -> None:
     other = union_pro.CHECKPOINT
     assert REAL.base == other.base
-    assert (REAL.annotators.repository, REAL.annotators.revision) == (
-        other.annotators.repository,
-        other.annotators.revision,
-    )
-    assert REAL.annotators.files == (*other.annotators.files, "ControlNetHED.pth")
-    assert REAL.annotators.licence == f"{other.annotators.licence}; HED: Apache-2.0"
+    ours, theirs = REAL.parts()["annotators"], other.parts()["annotators"]
+    assert (ours.repository, ours.revision) == (theirs.repository, theirs.revision)
+    assert ours.files == (*theirs.files, "ControlNetHED.pth")
+    assert ours.licence == f"{theirs.licence}; HED: Apache-2.0"
     assert REAL.controlnet.sizes == {"diffusion_pytorch_model.safetensors": 4_281_779_224}
     assert "Non-Commercial" in REAL.controlnet.licence
 
 
-def test_the_annotator_of_soft_edges_is_read_from_its_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loaded: LoadedCheckpoint
-) -> None:
-    others = replace(loaded.annotators, softedge=None)
-    monkeypatch.setattr(union_pro, "load_annotators", lambda _folder: others)
+def test_the_annotator_of_soft_edges_is_read_from_its_file(tmp_path: Path) -> None:
     write_annotators(tmp_path)
-    annotators = REAL.load_annotators(tmp_path)
-    assert (annotators.depth, annotators.pose) == (others.depth, others.pose)
-    assert annotators.softedge is not None
-    weights = annotators.softedge.netNetwork.state_dict()
+    softedge = REAL.annotators["softedge"]
+    weights = softedge.load(tmp_path).netNetwork.state_dict()
     stored = torch.load(tmp_path / "ControlNetHED.pth")
     assert weights.keys() == stored.keys()
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
     assert all(torch.equal(weights[name], stored[name].float()) for name in stored)
-    assert REAL.architecture is not None
-    assert union_pro.CHECKPOINT.architecture is not None
-    assert REAL.architecture.annotators - union_pro.CHECKPOINT.architecture.annotators == sum(
-        tensor.nbytes for tensor in weights.values()
-    )
+    assert softedge.size == sum(tensor.nbytes for tensor in weights.values())

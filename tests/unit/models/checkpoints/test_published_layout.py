@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, FluxControlNetModel, FluxTransformer2DModel
@@ -20,7 +21,11 @@ from transformers import CLIPTextModel, T5EncoderModel
 
 from app.core.findings import Level
 from app.core.settings import Settings
+from models.annotators.depth_anything import DepthAnythingDetector
+from models.annotators.dwpose import DwPoseDetector
 from models.checkpoints import CHECKPOINTS, Checkpoint
+from models.checkpoints.annotators.depth_anything import DEPTH_ANYTHING
+from models.checkpoints.annotators.dwpose import DWPOSE
 from models.checkpoints.validation.tensor_check import NetworkFiles
 from models.checkpoints.validation.tensor_files import read_header
 from models.checkpoints.weights import find
@@ -139,6 +144,42 @@ def test_it_is_listed_and_found_by_doctor(
     for role in checkpoint.parts():
         assert findings[f"weights, {role}"].level is Level.OK
     assert "disk for weights" not in findings
+    assert findings["licence, depth annotator"].level is Level.OK
+    assert findings["licence, pose annotator"].level is Level.WARN
+    assert "POSE_ANNOTATOR=dwpose" in findings["licence, pose annotator"].remedy
+
+
+@pytest.mark.usefixtures("cache")
+def test_doctor_finds_the_chosen_annotators(tmp_path: Path) -> None:
+    settings = Settings(
+        checkpoint=REAL.name,
+        data_dir=tmp_path,
+        depth_annotator="depth-anything-v2-small",
+        pose_annotator="dwpose",
+    )
+    findings = {finding.what: finding for finding in examine_model(settings, hashing=False)}
+    for role in ("base", "controlnet", "depth_annotator", "pose_annotator"):
+        assert findings[f"weights, {role}"].level is Level.OK
+    assert "weights, annotators" not in findings
+    for control in ("depth", "pose"):
+        assert findings[f"licence, {control} annotator"].level is Level.OK
+
+
+@pytest.mark.usefixtures("cache")
+def test_the_chosen_annotators_load_in_their_published_layout() -> None:
+    """Depth Anything's tensors have the published names, which transformers renames."""
+    folder = find(DEPTH_ANYTHING.part)  # it compares the size: 99,173,660 bytes
+    assert folder is not None
+    depth = DEPTH_ANYTHING.load(folder)
+    assert isinstance(depth, DepthAnythingDetector)
+    parameters = list(depth.network.parameters())
+    assert sum(tensor.numel() for tensor in parameters) == 24_785_089
+    assert not any(bool(tensor.any()) for tensor in parameters)
+    folder = find(DWPOSE.part)  # 216,746,733 and 134,399,116 bytes
+    assert folder is not None
+    pose = DWPOSE.load(folder)
+    assert isinstance(pose, DwPoseDetector)
+    assert pose.people(np.zeros((64, 64, 3), np.uint8)) == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.checkpoints.flux_dev_union_pro_2 import load_annotators
+from models.checkpoints.flux_dev_union_pro_2 import CHECKPOINT
 from models.checkpoints.validation.state_files import check_state
 from tests.support.published_layout import write_annotators
 
@@ -115,6 +115,11 @@ def annotators(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_annotators_file_is_checked_before_it_is_loaded(
     annotators: Path, tmp_path: Path, name: str
 ) -> None:
+    (load,) = (
+        annotator.load
+        for annotator in CHECKPOINT.annotators.values()
+        if annotator.part.files == (name,)
+    )
     for file in annotators.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     damaged = tmp_path / name
@@ -128,8 +133,8 @@ def test_each_annotators_file_is_checked_before_it_is_loaded(
     for said, content in faults.items():
         torch.save(content, damaged)
         with pytest.raises(ValueError, match="^[^\n]*$") as refused:
-            load_annotators(tmp_path)
+            load(tmp_path)
         assert str(refused.value).startswith(f"{damaged}: {said}")
     damaged.unlink()
     with pytest.raises(OSError, match=name):
-        load_annotators(tmp_path)
+        load(tmp_path)
