@@ -99,7 +99,9 @@ COPY LICENSE .
 COPY app app
 COPY models/*.py models/
 COPY models/checkpoints/*.py models/checkpoints/
+COPY models/checkpoints/annotators models/checkpoints/annotators
 COPY models/checkpoints/validation models/checkpoints/validation
+COPY models/annotators models/annotators
 COPY models/controls models/controls
 COPY models/flux models/flux
 COPY models/memory models/memory
