@@ -98,7 +98,6 @@ def run_gpu() -> int:
     from worker.gpu_worker import GpuWorker
     from worker.model import load_checkpoint, metered_device
 
-    gc.freeze()
     gc.enable()
     try:
         context.checkpoint = load_checkpoint(context.settings)
