@@ -9,6 +9,7 @@ again.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import logging
@@ -98,6 +99,8 @@ def run_gpu() -> int:
     from worker.gpu_worker import GpuWorker
     from worker.model import load_checkpoint, metered_device
 
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # else triton's bindings list all that is left as leaks
     gc.enable()
     try:
         context.checkpoint = load_checkpoint(context.settings)
