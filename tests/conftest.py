@@ -51,6 +51,10 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # else libraries complain about leaks when Python ends
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A whole server has a gpu worker, so it loads torch too."""
     if config.getoption("--without-torch"):

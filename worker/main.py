@@ -9,6 +9,7 @@ again.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import logging
@@ -99,6 +100,7 @@ def run_gpu() -> int:
     from worker.model import load_checkpoint, metered_device
 
     gc.freeze()
+    atexit.register(gc.unfreeze)  # else triton's bindings list all that is left as leaks
     gc.enable()
     try:
         context.checkpoint = load_checkpoint(context.settings)

@@ -23,7 +23,6 @@ from rq.utils import current_timestamp
 from app.core.errors import GenerationFailed
 from app.core.queueing.jobs import CPU, FINISH, GPU
 from app.core.redis import keys
-from app.core.requests import store as requests_module
 from app.core.requests.record import Status
 from app.core.storage.redis import RedisBlobs
 from tests.support.installation import Caller, Installation, installation
@@ -258,7 +257,7 @@ def expired(there: Installation, caller: Caller) -> str:
     there.work(CPU)
     later = there.record(request_id).expires_at - 1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(requests_module.time, "time", lambda: later)
+        patch.setattr(time, "time", lambda: later)
         there.run_maintenance()
     there.work()
     return request_id

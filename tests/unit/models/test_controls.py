@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,9 +97,9 @@ def test_a_control_without_a_detector_is_refused(stand_in: LoadedCheckpoint) -> 
 def test_soft_edges_are_the_detectors_own_map(annotators: Annotators) -> None:
     """At a size that needs neither scaling nor padding."""
     picture = astronaut((128, 64))
-    assert annotators.softedge is not None
-    theirs = annotators.softedge(picture, detect_resolution=64, image_resolution=64)
-    assert np.array_equal(softedge.make(picture, (128, 64), annotators.softedge), theirs)
+    detector: Any = annotators.softedge
+    theirs = detector(picture, detect_resolution=64, image_resolution=64)
+    assert np.array_equal(softedge.make(picture, (128, 64), detector), theirs)
     levels = np.asarray(theirs)
     assert levels.std() > 0
     assert (levels == levels[..., :1]).all()
@@ -108,9 +109,10 @@ def test_all_networks_of_the_annotators_move_to_the_device(annotators: Annotator
     annotators = replace(annotators, depth=copy.deepcopy(annotators.depth))
     annotators = replace(annotators, pose=copy.deepcopy(annotators.pose))
     annotators.to(torch.device("meta"))
-    assert annotators.softedge is not None
-    networks = annotators.depth.model, annotators.pose.body_estimation.model
-    for network in (*networks, annotators.softedge.netNetwork):
+    depth: Any = annotators.depth
+    pose: Any = annotators.pose
+    hed: Any = annotators.softedge
+    for network in (depth.model, pose.body_estimation.model, hed.netNetwork):
         assert {tensor.device.type for tensor in network.parameters()} == {"meta"}
 
 

@@ -55,7 +55,7 @@ def test_a_part_leaves_the_shares_of_later_parts(
         commands.append(command)
         return subprocess.CompletedProcess(command, returncode=len(commands) - 1)
 
-    monkeypatch.setattr(calls.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     started = time.time()
     call = Call(100, {"eager": 60, "restart": 30})
     assert not run_call(call, ["--tiny"], tmp_path / "gpu.json", tmp_path)
@@ -75,7 +75,7 @@ def test_a_part_that_hangs_is_ended_and_the_next_one_runs(
             raise subprocess.TimeoutExpired(command, timeout)
         return subprocess.CompletedProcess(command, returncode=0)
 
-    monkeypatch.setattr(calls.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     results = tmp_path / "gpu.json"
     file.update(results, lambda whole: whole["parts"].update(eager={"measurements": [1]}))
     assert not run_call(Call(90, {"eager": 50, "restart": 40}), [], results, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ from models.spec import Control, GenerationSpec
 from models.text import PromptCut
 from tests.support.records import SOURCE, prepared
 from worker import generate as job
+from worker.resume_state import ResumeState
 from worker.runtime import Runtime
 
 pytestmark = pytest.mark.torch
@@ -184,7 +186,7 @@ def exit_codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         raise Exited
 
     codes: list[int] = []
-    monkeypatch.setattr(job.os, "_exit", leave)
+    monkeypatch.setattr(os, "_exit", leave)
     return codes
 
 
@@ -251,7 +253,7 @@ def test_a_device_lost_in_the_deferred_work_ends_the_process(
     model(monkeypatch, lambda *args, **_: makes(args[2], 1, 2))
     deferred = job.generate(ID)
     assert deferred is not None
-    monkeypatch.setattr(job.ResumeState, "finish", finish)
+    monkeypatch.setattr(ResumeState, "finish", finish)
     with pytest.raises(Exited):
         deferred()
     assert exit_codes == [71]

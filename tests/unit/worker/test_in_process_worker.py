@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
@@ -77,7 +78,7 @@ def test_a_job_that_is_stuck_in_native_code_ends_the_process(
 ) -> None:
     """Half a minute after RQ's own timeout, which reaches Python code only: 3000 s here."""
     codes: list[int] = []
-    monkeypatch.setattr(module.os, "_exit", codes.append)
+    monkeypatch.setattr(os, "_exit", codes.append)
     execution = in_flight(worker)
     moment = execution.created_at + timedelta(seconds=3000 + late_s)
     monkeypatch.setattr(module, "now", lambda: moment)

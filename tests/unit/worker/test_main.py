@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,9 @@ from app.core.settings import Settings
 from app.core.system.exit import EXIT_CONFIG
 from tests.support.servers import ROOT, environment, running_redis
 from tests.support.waiting import until
-from worker import in_process_worker, main
+from worker import main
 from worker.in_process_worker import InProcessWorker
+from worker.lease import BEAT_S
 from worker.runtime import Runtime
 
 
@@ -58,7 +60,7 @@ def test_a_content_filter_that_cannot_be_loaded_stops_the_worker(
 ) -> None:
     """Fail closed: without its filter the worker would deliver every picture."""
     worker_runtime.settings = Settings(content_filter=str(tmp_path / "nothing"))
-    monkeypatch.setattr(main.os, "nice", lambda _: None)  # the process is the tests'
+    monkeypatch.setattr(os, "nice", lambda _: None)  # the process is the tests'
     monkeypatch.setattr("models.classifier.torch.set_num_threads", lambda _: None)
     monkeypatch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "0")
     assert main.run_finish() == EXIT_CONFIG
@@ -71,7 +73,7 @@ def test_a_worker_renews_leases_and_runs_maintenance_every_two_seconds(
     worker = main._worker(InProcessWorker, "gpu")
     assert (worker.worker_ttl, worker.dequeue_timeout) == (17, 2)
     assert (worker.maintenance_interval, worker.job_monitoring_interval) == (2, 2)
-    assert worker.job_monitoring_interval == in_process_worker.BEAT_S
+    assert worker.job_monitoring_interval == BEAT_S
     assert worker.connection is worker_runtime.redis
     assert worker.queue_names() == ["gpu"]
     assert worker.name.startswith("gpu-")

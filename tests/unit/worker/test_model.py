@@ -16,7 +16,7 @@ from app.core.system.exit import EXIT_CONFIG
 from models.checkpoints import CHECKPOINTS
 from models.flux.compilation import CompileStats
 from models.spec import GenerationSpec
-from worker import main, model
+from worker import main, model, torch_environment
 from worker.runtime import Runtime
 
 pytestmark = pytest.mark.torch
@@ -132,7 +132,7 @@ def test_a_start_that_compiles_nothing_logs_no_compilation(
 @pytest.fixture
 def gpu_worker(worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
     """main.run_gpu() can be called: it changes neither the environment nor the libraries."""
-    monkeypatch.setattr(main.torch_environment, "prepare", lambda _data_dir: None)
+    monkeypatch.setattr(torch_environment, "prepare", lambda _data_dir: None)
     monkeypatch.setattr(main, "silence_libraries", lambda: None)
     handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)}
     yield worker_runtime

@@ -25,7 +25,7 @@ from app.core.requests.store import Account
 from app.core.requests.types import GenerationParameters, Source
 from models.controls import make_plain_map
 from models.evaluations import control_factor, relative_cost
-from models.geometry import generated_size
+from models.geometry import fit_within, generated_size
 from models.spec import Control
 from tests.support.pictures import astronaut, encoded
 from worker import prepare as job
@@ -48,7 +48,7 @@ PARAMS = GenerationParameters(
 def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, tuple[int, int]]]:
     """The limits that the job sets for its process, which here is the test process."""
     asked: list[tuple[int, tuple[int, int]]] = []
-    monkeypatch.setattr(job.resource, "setrlimit", lambda *given: asked.append(given))
+    monkeypatch.setattr(resource, "setrlimit", lambda *given: asked.append(given))
     return asked
 
 
@@ -198,7 +198,7 @@ def test_a_work_horse_may_use_four_gibibytes(
     bound: int,
 ) -> None:
     assert resource.RLIM_INFINITY == -1
-    monkeypatch.setattr(job.resource, "getrlimit", lambda _what: (1, hard))
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: (1, hard))
     prepared(worker_runtime, (16, 16))
     assert limits == [(resource.RLIMIT_AS, (bound, bound))]
 
@@ -225,11 +225,10 @@ def test_a_request_that_exceeds_the_credits_fails(worker_runtime: Runtime) -> No
 def test_an_execution_that_lost_its_claim_charges_no_credits(
     worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fits = job.fit_within
 
     def taken_over(*given: Any) -> Any:
         worker_runtime.requests.claim(ID, Stage.PREPARE, "another")
-        return fits(*given)
+        return fit_within(*given)
 
     monkeypatch.setattr(job, "fit_within", taken_over)
     ledger = Ledger(worker_runtime.redis)

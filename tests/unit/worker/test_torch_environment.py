@@ -94,7 +94,7 @@ def test_disks_that_are_full_turn_compilation_off_and_do_not_stop_the_worker(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(torch_environment.os, "posix_fallocate", fails)
+    monkeypatch.setattr(os, "posix_fallocate", fails)
     torch_environment.prepare(tmp_path)
     assert settings()["TORCH_COMPILE_DISABLE"] == "1"
     assert "TORCHINDUCTOR_CACHE_DIR" not in settings()

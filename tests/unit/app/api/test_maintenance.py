@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -113,7 +114,7 @@ def test_an_orphan_is_checked_twice_two_seconds_apart(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(maintenance.time, "sleep", waited.append)
+    monkeypatch.setattr(time, "sleep", waited.append)
     services.requests.submit("a" * 32, "x", PARAMS, SOURCE, services.requests.expiry())
     a_period_later(services)
     assert waited == [2.0]

@@ -16,7 +16,7 @@ from app.core.history.base import Query
 from app.core.history.factory import open_history
 from app.core.webhooks.deliveries import Attempt, Deliveries
 from app.core.webhooks.message import Secret, WebhookSecrets
-from tests.unit.app.core.history.test_base import a_row
+from tests.support.history_rows import a_row
 
 ID = "e" * 32
 LATER = {"a_later_field": 1}

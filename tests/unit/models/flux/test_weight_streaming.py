@@ -19,6 +19,7 @@ from transformers import T5Config, T5EncoderModel
 from models.flux import weight_streaming
 from models.flux.compilation import compile_blocks, compiled_graphs
 from models.flux.float8 import FORMAT, Float8Linear
+from models.flux.host_buffers import host_buffer
 from models.flux.weight_streaming import WeightStream
 from models.memory.flat_layout import SLOTS, flat_bytes
 
@@ -203,12 +204,11 @@ def test_the_memory_of_a_module_is_freed_before_the_next_one_is_moved(
     modules = [nn.Linear(1536, 1536, bias=False) for _ in range(30)]  # 9.4 MB each
     resident: list[int] = []
 
-    def host_buffer(size: int) -> Tensor:
+    def recorded(size: int) -> Tensor:
         resident.append(resident_bytes())
-        return original(size)
+        return host_buffer(size)
 
-    original = weight_streaming.host_buffer
-    monkeypatch.setattr(weight_streaming, "host_buffer", host_buffer)
+    monkeypatch.setattr(weight_streaming, "host_buffer", recorded)
     WeightStream(CPU).add(modules)
     slots = SLOTS * flat_bytes(modules[0])
     assert max(resident) - resident[0] < slots + 3 * flat_bytes(modules[0])

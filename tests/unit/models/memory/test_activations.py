@@ -93,7 +93,8 @@ def request(networks: NetworkPair, x: Tensor, controls: int = 1) -> ControlledDe
     """What prepare_denoiser makes: alive from the first evaluation to the decoded picture."""
     embeds, pooled = (torch.empty(1, *shape, dtype=BFLOAT16) for shape in ((512, 4096), (768,)))
     text = TextConditioning(embeds, pooled, torch.zeros(512, 3, dtype=BFLOAT16))
-    ids, control = image_ids(*x.shape[-2:], CUDA, BFLOAT16), pack(x.to(BFLOAT16))
+    height, width = x.shape[-2:]
+    ids, control = image_ids(height, width, CUDA, BFLOAT16), pack(x.to(BFLOAT16))
     controlnet = ControlNet(networks.controlnet, text, ids, 3.5, control, mode=0, strength=0.45)
     further = [controlnet.beside(control.clone(), 1, 0.45) for _ in range(controls - 1)]
     return ControlledDenoiser(

@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from app.api.deps import Services, make_services
 from app.api.endpoints import events
 from app.core.errors import Cancelled
-from app.core.requests.events import BEGINNING
+from app.core.requests.events import BEGINNING, Event
 from app.core.requests.record import RequestRecord, Stage
 from app.core.requests.store import RequestStore
 from app.core.settings import Settings
@@ -140,7 +140,7 @@ def test_a_record_that_is_gone_ends_its_stream(redis_server: str, store: Request
 def failing_once(made: Services) -> Iterator[None]:
     read, failed = made.feed.read, []
 
-    async def fail_once(request_id: str, after: str) -> list[events.Event]:
+    async def fail_once(request_id: str, after: str) -> list[Event]:
         if not failed:
             failed.append(after)
             raise RedisConnectionError("away")

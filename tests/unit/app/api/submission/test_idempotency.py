@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +15,7 @@ from app.api.deps import Services
 from app.api.submission import idempotency
 from app.api.submission.idempotency import submit_once
 from app.api.submission.pictures import pictures_of
-from app.api.submission.submit import Submission
+from app.api.submission.submit import Submission, submit
 from app.api.wire.requests import FluxControlNetBody, parse_body
 from app.core.accounts.api_keys import Key
 from app.core.errors import BlobsUnavailable
@@ -84,7 +85,6 @@ def test_a_second_call_waits_for_the_first_and_takes_over_when_it_fails(
 ) -> None:
     """The first is held up in the middle until the second has come, and then fails."""
     begun, waited = threading.Event(), threading.Event()
-    submit = idempotency.submit
 
     def hold_up(*given: Any) -> str:
         if not begun.is_set():
@@ -94,7 +94,7 @@ def test_a_second_call_waits_for_the_first_and_takes_over_when_it_fails(
         return submit(*given)
 
     monkeypatch.setattr(idempotency, "submit", hold_up)
-    monkeypatch.setattr(idempotency.time, "sleep", lambda _: waited.set())
+    monkeypatch.setattr(time, "sleep", lambda _: waited.set())
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(submitted, services)
         begun.wait()
@@ -130,7 +130,6 @@ def test_a_call_that_lost_its_idempotency_key_returns_the_request_of_the_success
     """Redis or the store of pictures stood still for longer than the second one's patience."""
     monkeypatch.setattr(idempotency, "_PATIENCE_S", 0.0)
     begun, taken_over = threading.Event(), threading.Event()
-    submit = idempotency.submit
 
     def hold_up(*given: Any) -> str:
         if not begun.is_set():

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from app.api.endpoints.account import UserCredits
 from app.api.wire import responses as answers
+from app.api.wire.responses import UserCredits
 from app.api.wire.results import metrics, status_body, submitted_body
 from app.core.receipts import receipt_of
 from app.core.requests.record import Status

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from redis import Redis
 
@@ -11,7 +13,6 @@ from app.core.lifecycle.expiry import fail_expiring
 from app.core.lifecycle.outbox import Outbox
 from app.core.queueing.jobs import CPU, Jobs, carried_by
 from app.core.redis import keys
-from app.core.requests import store as module
 from app.core.requests.record import Stage, Status
 from app.core.requests.stage_results import FinishResult
 from app.core.requests.store import Account, RequestStore
@@ -26,17 +27,17 @@ TTL_S = 3600
 def store(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> RequestStore:
     """A minute apart, and now ten seconds before the first ones expire."""
     made, jobs = RequestStore(redis, TTL_S), Jobs(redis, TTL_S)
-    begin = module.time.time()
+    begin = time.time()
     Ledger(redis).open("k", 10)
     for after, request_id in ((0, OLD), (0, DONE), (60, YOUNG)):
         moment = begin + after
-        monkeypatch.setattr(module.time, "time", lambda moment=moment: moment)
+        monkeypatch.setattr(time, "time", lambda moment=moment: moment)
         account = Account("k", price=1.0, reserved=to_amount(1))
         made.submit(request_id, "team", PARAMS, SOURCE, made.expiry(), account=account)
         jobs.enqueue(request_id, Stage.PREPARE)
     made.claim(DONE, Stage.FINISH, "e")
     made.complete(DONE, "e", FinishResult())
-    monkeypatch.setattr(module.time, "time", lambda: begin + TTL_S - 10)
+    monkeypatch.setattr(time, "time", lambda: begin + TTL_S - 10)
     return made
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from redis import Redis
 
-from app.core.queueing.throughput import MEASURED, Throughput, ThroughputMeter
+from app.core.queueing.throughput import Throughput, ThroughputMeter
+from app.core.redis.keys import MEASURED
 from app.core.requests.record import RequestRecord, Status
 from tests.support.records import PARAMS, SOURCE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from redis import Redis
@@ -14,10 +14,12 @@ from app.core.queueing import workers as module
 from app.core.queueing.workers import LiveWorker, is_here, live_workers, name_here, workers_key
 
 
-def silent_for(redis: Redis, name: str, seconds: float, **fields: int) -> None:
-    """A worker of the gpu queue whose last heartbeat was so long ago."""
+def silent_for(
+    redis: Redis, name: str, seconds: float, moment: datetime | None = None, **fields: int
+) -> None:
+    """A worker of the gpu queue whose last heartbeat was so long before `moment`, or before now."""
     key = f"rq:worker:{name}"
-    heartbeat = utcformat(module.now() - timedelta(seconds=seconds))
+    heartbeat = utcformat((moment or now()) - timedelta(seconds=seconds))
     redis.hset(key, mapping={"last_heartbeat": heartbeat, **fields})
     redis.sadd("rq:workers:gpu", key)
 
@@ -27,8 +29,8 @@ def test_a_silence_of_fifteen_seconds_is_death(
 ) -> None:
     moment = now()
     monkeypatch.setattr(module, "now", lambda: moment)
-    silent_for(redis, "alive", 14.99)
-    silent_for(redis, "dead", 15)
+    silent_for(redis, "alive", 14.99, moment)
+    silent_for(redis, "dead", 15, moment)
     assert live_workers(redis, "gpu") == [LiveWorker("alive", None)]
     assert live_workers(redis, "cpu") == []
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -102,7 +103,7 @@ def port_of(redis: Redis) -> int:
 
 @pytest.mark.parametrize("make", [connect, connect_async])
 def test_the_parts_of_a_sentinel_url_are_read(make: Callable[[str], Redis]) -> None:
-    pool = make("redis+sentinel://ann:p%3Aw@a,b:7/service/3").connection_pool
+    pool: Any = make("redis+sentinel://ann:p%3Aw@a,b:7/service/3").connection_pool
     assert pool.service_name == "service"
     kwargs = pool.connection_kwargs
     assert (kwargs["username"], kwargs["password"], kwargs["db"]) == ("ann", "p:w", 3)

@@ -40,7 +40,7 @@ def _later(monkeypatch: pytest.MonkeyPatch) -> None:
         now[0] += 1
         return now[0]
 
-    monkeypatch.setattr(module.time, "time", later)
+    monkeypatch.setattr(time, "time", later)
 
 
 def name(number: int) -> str:
@@ -123,7 +123,7 @@ def test_of_many_at_the_same_time_no_more_pass_than_fit(
     sources: Sources, store: RequestStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # One moment for all: a thread that is slow must not find its picture forgotten.
-    monkeypatch.setattr(module.time, "time", partial(float, 2e9))
+    monkeypatch.setattr(time, "time", partial(float, 2e9))
 
     def hold(number: int) -> bool:
         try:
@@ -141,13 +141,13 @@ def test_all_sources_are_recounted_at_most_once_a_second(
     sources: Sources, store: RequestStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That looks at every record, so a client that comes too often must not make Redis do it."""
-    monkeypatch.setattr(module.time, "time", partial(float, 2e9))
+    monkeypatch.setattr(time, "time", partial(float, 2e9))
     submit(sources, store, 1, QUOTA)
     for _ in range(3):
         with pytest.raises(RateLimited):
             submit(sources, store, 2)
         redis.hset(f"req:{name(1)}", "stage", "2")
-    monkeypatch.setattr(module.time, "time", partial(float, 2e9 + 1))
+    monkeypatch.setattr(time, "time", partial(float, 2e9 + 1))
     submit(sources, store, 2)
 
 

@@ -85,12 +85,12 @@ def test_the_same_picture_is_paid_for_once(uploads: Uploads) -> None:
 def test_room_comes_back_when_a_picture_expires(
     uploads: Uploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = module.time.time()
-    monkeypatch.setattr(module.time, "time", lambda: begin)
+    begin = time.time()
+    monkeypatch.setattr(time, "time", lambda: begin)
     uploads.store("a", [of_bytes(600, 1)])
-    monkeypatch.setattr(module.time, "time", lambda: begin + 50)
+    monkeypatch.setattr(time, "time", lambda: begin + 50)
     uploads.store("a", [of_bytes(400, 2)])
-    monkeypatch.setattr(module.time, "time", lambda: begin + 101)
+    monkeypatch.setattr(time, "time", lambda: begin + 101)
     uploads.store("a", [of_bytes(600, 3)])
     with pytest.raises(QuotaExceeded):
         uploads.store("a", [of_bytes(6, 4)])
@@ -100,7 +100,7 @@ def test_uploaded_bytes_live_as_long_as_stated(uploads: Uploads, redis: Redis) -
     expires_at = uploads.store("a", [of_bytes(10)])
     left = redis.pttl("blob:" + keys.upload_blob(of_bytes(10).sha256)) / 1000
     assert 0 < left <= 100
-    assert abs(module.time.time() + left - expires_at) < 2
+    assert abs(time.time() + left - expires_at) < 2
 
 
 def test_the_quota_is_exact_when_many_come_at_once(uploads: Uploads) -> None:

@@ -94,7 +94,7 @@ def test_an_attempt_is_written_down_before_it_is_made(
     assert not lost.ended
     assert not deliveries.due()
     now = time.time()
-    monkeypatch.setattr(module.time, "time", lambda: now + 15.1)
+    monkeypatch.setattr(time, "time", lambda: now + 15.1)
     assert deliveries.take(10) == [ID]
     second = begin(deliveries)
     assert places == {1}

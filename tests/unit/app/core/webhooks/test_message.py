@@ -259,7 +259,7 @@ def test_the_overlap_of_two_secrets_is_a_day(monkeypatch: pytest.MonkeyPatch) ->
     assert OVERLAP_S == 86_400
     secret = Secret("new", "old", rotated_at=1000.0)
     for now, live in ((87_399.9, ["new", "old"]), (87_400.0, ["new"])):
-        monkeypatch.setattr(module.time, "time", lambda now=now: now)
+        monkeypatch.setattr(time, "time", lambda now=now: now)
         assert secret.live() == live
     assert Secret("only").live() == ["only"]
 
