@@ -27,7 +27,7 @@ def _body(**changes: Any) -> dict[str, Any]:
         "seed": 652889,
         "base64": False,
         "cn_stop": 1.0,
-        "cn_strength": 0.8,
+        "cn_strength": 1.0,
         "cn_type": "canny",
         "guidance": 3.5,
         "image_format": "jpeg",
