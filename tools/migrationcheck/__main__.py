@@ -20,8 +20,6 @@ from tools.migrationcheck.comparison import Finding, Verdict, compare
 from tools.migrationcheck.exchanges import CannotRunError, Exchange
 from tools.migrationcheck.recording import folder_of, read, read_calls, write
 
-_KEY_VARIABLES = {"record": "SEGMIND_API_KEY", "compare": "API_KEY"}
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
@@ -48,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     for command, variable in (record, "SEGMIND_API_KEY"), (replay, "API_KEY"):
         help_text = f"a file with the key; without it the variable {variable} has it"
         command.add_argument("--key-file", type=Path, metavar="FILE", help=help_text)
+        command.set_defaults(key_variable=variable)
     return parser
 
 
@@ -95,7 +94,7 @@ def _replayed(arguments: argparse.Namespace, recorded: list[Exchange]) -> Iterat
 
 
 def _server(arguments: argparse.Namespace) -> Server:
-    variable = _KEY_VARIABLES[arguments.command]
+    variable = arguments.key_variable
     file: Path | None = arguments.key_file
     key = file.read_text().strip() if file else os.environ.get(variable, "")
     if not key:
