@@ -11,8 +11,8 @@ from app.core.images.file_kinds import picture_kind
 from app.core.images.header_size import size_of
 from tools.migrationcheck.exchanges import Call, Exchange, Response
 from tools.migrationcheck.headers import compared
+from tools.migrationcheck.packing import picture_in
 from tools.migrationcheck.pictures import NotMeasuredError, control_of, edge_similarity
-from tools.migrationcheck.recording import picture_in
 from tools.migrationcheck.shapes import Difference, differences, header_value
 
 TOLERANCE = 0.1

@@ -9,7 +9,7 @@ import io
 from typing import TYPE_CHECKING
 
 from tools.migrationcheck.exchanges import Call
-from tools.migrationcheck.recording import picture_in
+from tools.migrationcheck.packing import picture_in
 
 if TYPE_CHECKING:
     import numpy as np

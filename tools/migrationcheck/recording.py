@@ -8,18 +8,16 @@ signature.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from app.core.images.file_kinds import picture_kind
 from tools.migrationcheck.exchanges import Auth, Call, CannotRunError, Exchange, Response
 from tools.migrationcheck.headers import compared
+from tools.migrationcheck.packing import keep, pack, read_picture, unpack, without_signatures
 
 FORMAT = 1
 SHIPPED = Path(__file__).with_name("recordings")
@@ -40,17 +38,19 @@ def folder_of(name: str) -> Path:
 def write(
     folder: Path, source: str, recorded: str, exchanges: Iterable[Exchange], secret: str
 ) -> None:
-    """Each step is written as it comes. Raises CannotRunError if there is a recording already.
+    """Each call is written as it comes. Raises CannotRunError if there is a recording already.
 
     recorded: the date. secret: the key, which is replaced wherever a response repeats it.
     """
     if (folder / _LINES).exists():
         raise CannotRunError(f"{folder} already holds a recording")
+    waiting = iter(exchanges)
+    first = list(islice(waiting, 1))  # a check that cannot run leaves no folder behind
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LINES).open("w") as lines:
         head = {"format": FORMAT, "source": source, "recorded": recorded}
         lines.write(json.dumps(head) + "\n")
-        for exchange in exchanges:
+        for exchange in chain(first, waiting):
             for line in _lines(folder, exchange):
                 text = json.dumps(line, ensure_ascii=False)
                 lines.write((text.replace(secret, _NO_SECRET) if secret else text) + "\n")
@@ -72,7 +72,7 @@ def _lines(folder: Path, exchange: Exchange) -> Iterator[dict[str, Any]]:
 
 
 def _packed_call(folder: Path, call: Call) -> dict[str, Any]:
-    packed = {"method": call.method, "path": call.path, "body": _packed(folder, call.body)}
+    packed = {"method": call.method, "path": call.path, "body": pack(folder, call.body)}
     return packed | {"content_type": call.content_type, "auth": call.auth.value}
 
 
@@ -80,47 +80,11 @@ def _packed_body(folder: Path, response: Response) -> dict[str, Any]:
     if response.body is None:
         return {}
     if picture_kind(response.body):
-        return {"file": _keep(folder, response.body)}
+        return {"file": keep(folder, response.body)}
     content = response.json()
     if content is not None:
-        return {"json": _without_signatures(_packed(folder, content))}
+        return {"json": without_signatures(pack(folder, content))}
     return {"text": response.body.decode(errors="replace")}
-
-
-def _packed(folder: Path, value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _packed(folder, item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_packed(folder, item) for item in value]
-    picture = picture_in(value)
-    return value if picture is None else {"file": _keep(folder, picture)}
-
-
-def picture_in(value: Any) -> bytes | None:
-    """The picture that a string holds in base64; None if it holds none."""
-    if not isinstance(value, str) or len(value) < 64:
-        return None
-    try:
-        data = base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    return data if picture_kind(data) else None
-
-
-def _keep(folder: Path, picture: bytes) -> str:
-    name = f"{hashlib.sha256(picture).hexdigest()[:12]}.{picture_kind(picture)}"
-    (folder / name).write_bytes(picture)
-    return name
-
-
-def _without_signatures(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_signatures(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_signatures(item) for item in value]
-    if isinstance(value, str) and value.startswith(("http://", "https://")):
-        return urlsplit(value)._replace(query="", fragment="").geturl()
-    return value
 
 
 def read(folder: Path) -> list[Exchange]:
@@ -156,7 +120,7 @@ def read_call(folder: Path, packed: dict[str, Any]) -> Call:
         packed["name"],
         packed.get("method", "POST"),
         packed["path"],
-        _unpacked(folder, packed.get("body")),
+        unpack(folder, packed.get("body")),
         packed.get("content_type", "application/json"),
         Auth(packed.get("auth", "key")),
     )
@@ -165,25 +129,9 @@ def read_call(folder: Path, packed: dict[str, Any]) -> Call:
 def _response(folder: Path, recorded: dict[str, Any]) -> Response:
     body: bytes | None = None
     if "file" in recorded:
-        body = _picture(folder, recorded["file"])
+        body = read_picture(folder, recorded["file"])
     elif "json" in recorded:
-        body = json.dumps(_unpacked(folder, recorded["json"])).encode()
+        body = json.dumps(unpack(folder, recorded["json"])).encode()
     elif "text" in recorded:
         body = str(recorded["text"]).encode()
     return Response(recorded["status"], recorded["headers"], body, recorded.get("seconds"))
-
-
-def _unpacked(folder: Path, value: Any) -> Any:
-    if isinstance(value, list):
-        return [_unpacked(folder, item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if value.keys() == {"file"}:
-        return base64.b64encode(_picture(folder, value["file"])).decode()
-    return {key: _unpacked(folder, item) for key, item in value.items()}
-
-
-def _picture(folder: Path, name: str) -> bytes:
-    if Path(name).name != name:  # a recording of someone else must not name other files
-        raise ValueError(f"{name} is not beside the recording")
-    return (folder / name).read_bytes()

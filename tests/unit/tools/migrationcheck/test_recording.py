@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tools.migrationcheck.calls import CONTROL_PICTURE
 from tools.migrationcheck.exchanges import Auth, Call, CannotRunError, Exchange, Response
-from tools.migrationcheck.recording import SHIPPED, folder_of, picture_in, read, read_calls, write
+from tools.migrationcheck.recording import SHIPPED, folder_of, read, read_calls, write
 
 pytestmark = pytest.mark.tools
 
@@ -76,6 +77,16 @@ def test_a_recording_is_not_overwritten(tmp_path: Path) -> None:
         write(tmp_path, "http://a", "2026-11-29", [], KEY)
 
 
+def test_a_call_that_cannot_run_leaves_no_folder(tmp_path: Path) -> None:
+    def refused() -> Iterator[Exchange]:
+        raise CannotRunError("no key")
+        yield
+
+    with pytest.raises(CannotRunError, match="no key"):
+        write(tmp_path / "new", "http://a", "2026-11-29", refused(), KEY)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "lines",
     [
@@ -114,9 +125,3 @@ def test_calls_of_a_user(tmp_path: Path) -> None:
     file.write_text("{}")
     with pytest.raises(CannotRunError, match="holds no calls"):
         read_calls(file)
-
-
-def test_base64_of_other_things_is_no_picture() -> None:
-    assert picture_in(base64.b64encode(b"words " * 40).decode()) is None
-    assert picture_in(7) is None
-    assert picture_in(TEXT) == PICTURE
