@@ -63,7 +63,10 @@ COPY LICENSE .
 COPY app app
 # What the api asks of models lies at its top and needs no torch; the networks and weights below stay out.
 COPY models/*.py models/
-RUN python -m compileall -q app models
+# Compares this server with the hosted API, and needs nothing that the api does not.
+COPY tools/__init__.py tools/
+COPY tools/migrationcheck tools/migrationcheck
+RUN python -m compileall -q app models tools
 USER 10001:10001
 VOLUME /data
 EXPOSE 8000

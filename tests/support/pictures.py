@@ -117,6 +117,8 @@ def picture_host(
             else:
                 respond(self)
 
+        do_POST = do_GET
+
         def log_message(self, *_: object) -> None:
             pass
 
