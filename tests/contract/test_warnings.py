@@ -100,8 +100,8 @@ def test_the_warnings_of_several_controls(http: httpx.Client) -> None:
     body = {
         name: value for name, value in small(image=base64_of(GREY)).items() if name != "cn_type"
     }
-    controls = [{"type": "canny", "strenght": 0.5}, {"type": "pose"}]
+    controls = [{"type": "canny", "strengths": 0.5}, {"type": "pose"}]
     assert codes(header(http, json={**body, "controls": controls})) == [
         ("empty_pose_map", "controls[1].type"),
-        ("unknown_parameter", "controls[0].strenght"),
+        ("unknown_parameter", "controls[0].strengths"),
     ]

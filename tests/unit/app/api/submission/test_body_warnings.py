@@ -39,12 +39,12 @@ def nearest(name: str) -> str:
         ("CN_TYPE", "cn_type"),
         ("cn-strength", "cn_strength"),
         ("Prompt", "prompt"),
-        ("promt", "prompt"),
+        ("prompts", "prompt"),
         ("STEPS", "steps"),
         ("guidance_scale", "guidance"),
         ("image[]", "image"),
         ("images", "image"),
-        ("cn_strenght", "cn_strength"),
+        ("cn_strengths", "cn_strength"),
         ("stpes", "steps"),
         ("width", "custom_width"),
         ("height", "custom_height"),
@@ -69,13 +69,13 @@ def test_known_names_give_no_warning() -> None:
 def test_unknown_names_in_controls_are_named_with_their_place() -> None:
     controls = [
         {"type": "pose", **dict.fromkeys(ControlBody.model_fields, 1)},
-        {"type": "canny", "strenght": 0.5, "cn_stop": 1, "loras": None, "größe": 1},
+        {"type": "canny", "strengths": 0.5, "cn_stop": 1, "loras": None, "größe": 1},
         "no object",
     ]
-    warnings = unknown_parameters({"steps": 20, "controls": controls, "promt": 1})
+    warnings = unknown_parameters({"steps": 20, "controls": controls, "prompts": 1})
     assert [(warning.parameter, warning.message) for warning in warnings] == [
-        ("promt", f"{IGNORED}; the nearest name is prompt"),
-        ("controls[1].strenght", f"{IGNORED}; the nearest name is strength"),
+        ("prompts", f"{IGNORED}; the nearest name is prompt"),
+        ("controls[1].strengths", f"{IGNORED}; the nearest name is strength"),
         ("controls[1].cn_stop", f"{IGNORED}; the nearest name is stop"),
         ("controls[1].größe", IGNORED),
     ]
