@@ -41,7 +41,7 @@ class PeopleDetector(ABC):
 
 
 class PeopleFallback:
-    """Follows models.controls.Detector: asks `second` where `first` finds nobody."""
+    """Follows models.controls.Detector: asks `second` where `first` finds no person."""
 
     def __init__(self, first: Detector, second: Detector) -> None:
         self.first, self.second = first, second

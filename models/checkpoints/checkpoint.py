@@ -79,7 +79,7 @@ class Checkpoint:
     """A base pipeline (FluxControlNetPipeline layout), a ControlNet and its annotators.
 
     annotators: control type -> the detector of its maps.
-    pose_fallback: the detector that is asked where the one of `pose` finds nobody.
+    pose_fallback: the detector that is asked where the one of `pose` finds no person.
     modes: control type -> index of the ControlNet's mode embedding, None where it has none.
     text_tokens: T5 tokens per prompt, padding included, as in the networks' training.
     verified: a folder whose files must match the SHA-256 sums listed in it; None for weights that

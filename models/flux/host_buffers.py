@@ -1,7 +1,7 @@
 """Host memory of exact size that a CUDA device can copy from without blocking the host.
 
 torch's own pinned memory is rounded up to a power of two: 41 GB for the 28 GB of the smallest plan.
-Its allocator can be told not to round (pinned_max_round_threshold_mb), but torch 2.11 cannot.
+Its allocator has an option not to round (pinned_max_round_threshold_mb), but torch 2.11 cannot.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ export const restore = async (given) => {
   return true;
 };
 
-/** What a snippet needs: nobody watches it, so it asks for no previews. */
+/** What a snippet needs: no one watches it, so it asks for no previews. */
 const call = (fields) => () => {
   const { preview: _preview, ...chosen } = values();
   const chosenPicture = picture();

@@ -25,7 +25,7 @@ def with_annotators(checkpoint: Checkpoint, depth: str, pose: str) -> Checkpoint
     """The checkpoint with the annotators of these names (models.control_types).
 
     The demo's own pose annotator knows only drawn people. Where the files of BlazePose are on this
-    disk, it stands in for pictures in which the demo's finds nobody.
+    disk, it stands in for pictures in which the demo's finds no person.
     """
     chosen = {
         control: CHOICES[name]
