@@ -45,7 +45,7 @@ _NETWORK_COSTS = {
     "flux-dev-union-pro-2": _FLUX_DEV,
 }
 
-_CONTROL_SHARES = {"demo": 0.68, "flux-dev-union-pro": 0.28, "flux-dev-union-pro-2": 0.11}
+CONTROL_SHARES = {"demo": 0.68, "flux-dev-union-pro": 0.28, "flux-dev-union-pro-2": 0.11}
 """The arithmetic of a run of the ControlNet, divided by that of the transformer, at 1024x1024."""
 
 _LEAST_SHARES = {"exact": 1.0, "fast": 0.6, "turbo": 0.3}
@@ -88,7 +88,7 @@ def control_factor(checkpoint: str, controls: Iterable[Control]) -> float:
     is added or its window grows. Controls of strength 0 do not run.
     """
     widths = sorted(control.stop - control.start for control in controls if control.strength > 0)
-    return 1 + _CONTROL_SHARES[checkpoint] * sum(widths[:-1])
+    return 1 + CONTROL_SHARES[checkpoint] * sum(widths[:-1])
 
 
 def relative_cost(checkpoint: str, size: Size) -> float:

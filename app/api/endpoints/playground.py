@@ -21,7 +21,7 @@ from app.api.wire.requests import FluxControlNetBody
 from app.core.errors import NotFound
 from app.core.settings import Settings
 from models.control_types import served_types
-from models.evaluations import evaluations_of
+from models.evaluations import CONTROL_SHARES, evaluations_of
 from models.spec import SAMPLER_NAMES
 
 PAGE_POLICY = "; ".join(
@@ -89,8 +89,9 @@ def _contents(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, byte
 
 def _form(settings: Settings) -> bytes:
     """form.json: the schema of the body, as /openapi.json (which may be closed) has it; the types
-    of control that the checkpoint serves; and what the page needs to estimate a price: the largest
-    area, and evaluations of each sampler at the fewest and most steps."""
+    of control that the checkpoint serves; and what the page needs to estimate a price: the work of
+    a further control, the largest area, and evaluations of each sampler at the fewest and most
+    steps."""
     schema = schema_of(FluxControlNetBody)
     steps = schema["properties"]["steps"]
     evaluations = {
@@ -102,6 +103,7 @@ def _form(settings: Settings) -> bytes:
     form = {
         "schema": schema,
         "control_types": served_types(settings.checkpoint),
+        "control_share": CONTROL_SHARES[settings.checkpoint],
         "credits_per_work_unit": settings.credits_per_work_unit,
         "max_pixels": settings.max_pixels,
         "evaluations": evaluations,

@@ -17,6 +17,16 @@ export const sizeOf = (valueOf, input, maxPixels = MAX_SIDE ** 2) => {
   return [Math.floor(width * scale), Math.floor(height * scale)];
 };
 
+/** The rule of models.evaluations.control_factor: the control with the widest window costs nothing. */
+const controlFactor = (share, valueOf) => {
+  const [strength, start, stop] = ["cn_strength", "cn_start", "cn_stop"].map(valueOf);
+  const widths = [{ strength, start, stop }, ...(valueOf("controls") ?? [])]
+    .filter((control) => control.strength > 0)
+    .map((control) => control.stop - control.start)
+    .sort((one, other) => other - one);
+  return 1 + share * widths.slice(1).reduce((sum, width) => sum + width, 0);
+};
+
 /**
  * @param {Schema} schema
  * @param {number[]|null} input width and height of the picture, null if they are not known
@@ -30,7 +40,7 @@ export const estimate = (schema, valueOf, input) => {
   const [width, height] = sizeOf(valueOf, input, schema.maxPixels);
   const units =
     (rounded(width) * rounded(height) * evaluations * valueOf("samples")) / PIXELS_OF_A_UNIT;
-  return units * schema.creditsPerWorkUnit;
+  return units * controlFactor(schema.controlShare, valueOf) * schema.creditsPerWorkUnit;
 };
 
 export const creditsText = (amount) =>

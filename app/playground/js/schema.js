@@ -35,27 +35,15 @@ const CONTROL_TYPES = ["cn_type", "type"];
 
 const capital = (name) => name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " ");
 
-/** The schema of a value that is given: behind references, without null. */
-const resolved = (property, definitions) => {
-  const branches = [property.anyOf, property.oneOf, property.allOf].find(Boolean) ?? [];
-  const inner = property.$ref
-    ? definitions[property.$ref.split("/").pop()]
-    : branches.find(({ type }) => type !== "null");
-  return inner ? { ...resolved(inner, definitions), ...property } : property;
-};
-
-const fieldOf = (name, property, types, $defs) => ({
+const fieldOf = (name, property, types) => ({
   name,
   label: LABELS[name] ?? capital(name),
-  type: [property.type].flat().find((type) => type !== "null"),
+  type: property.type,
   default: property.default ?? undefined,
   minimum: property.minimum,
   maximum: property.maximum ?? property.maxItems,
   choices: CONTROL_TYPES.includes(name) && types ? types : property.enum?.map(String),
-  items:
-    name === "controls"
-      ? fieldsOf({ $defs, ...resolved(property.items, $defs) }, types)
-      : undefined,
+  items: name === "controls" ? fieldsOf(property.items, types) : undefined,
   description: property.description ?? "",
   common: COMMON.includes(name),
 });
@@ -66,16 +54,17 @@ const rank = (field) => COMMON.indexOf(field.name) + 1 || COMMON.length + 1;
  * Leaves out the pictures, and lists and objects but `controls`: no control of the form holds them.
  * types: of control that the server has. @returns {Field[]} in the order of the form
  */
-export const fieldsOf = ({ properties, $defs = {} }, types) =>
+export const fieldsOf = ({ properties }, types) =>
   Object.entries(properties)
     .filter(([name]) => !PICTURES.includes(name))
-    .map(([name, property]) => fieldOf(name, resolved(property, $defs), types, $defs))
+    .map(([name, property]) => fieldOf(name, property, types))
     .filter(({ type, items }) => TYPES.includes(type) || items)
     .sort((one, other) => rank(one) - rank(other));
 
 /**
  * @typedef {{fields: Field[], names: string[], creditsPerWorkUnit: number, maxPixels: number,
- *            evaluations: Record<string, [number, number]>}} Schema
+ *   controlShare: number, evaluations: Record<string, [number, number]>}} Schema
+ *   controlShare: work of a further control, divided by that of the rest
  */
 
 /** @returns {Promise<Schema>} */
@@ -87,6 +76,7 @@ export const loadSchema = async () => {
     fields: fieldsOf(form.schema, form.control_types),
     names: Object.keys(form.schema.properties),
     creditsPerWorkUnit: form.credits_per_work_unit,
+    controlShare: form.control_share,
     maxPixels: form.max_pixels,
     evaluations: form.evaluations,
   };

@@ -15,7 +15,7 @@ from app.api.http.headers import SECURITY_HEADERS
 from app.core.settings import Settings
 from app.main import create_app
 from models.control_types import served_types
-from models.evaluations import evaluations_of
+from models.evaluations import CONTROL_SHARES, evaluations_of
 
 FOLDER = Path(__file__).resolve().parents[5] / "app" / "playground"
 FILES = sorted(
@@ -130,6 +130,7 @@ def test_the_form_has_the_schema_of_the_openapi_document(browser: TestClient) ->
     assert all(field["description"] for field in form["schema"]["properties"].values())
     assert form["control_types"] == list(served_types("demo"))
     assert form["credits_per_work_unit"] == 1.0
+    assert form["control_share"] == CONTROL_SHARES["demo"]
     assert form["evaluations"].keys() == set(form["schema"]["properties"]["sampler"]["enum"])
     assert form["evaluations"]["euler"] == [15, 75]
     assert form["evaluations"]["dpm_2"] == [
