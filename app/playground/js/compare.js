@@ -2,17 +2,11 @@
  * One seed with several strengths and stops of the ControlNet: plans the requests of a grid and
  * runs them, few at once, so that the server serves others meanwhile. Shows nothing.
  *
- * @typedef {Object} Cell
- * @property {number} row of its strength, from 0
- * @property {number} column of its stop, from 0
- * @property {number} strength
- * @property {number} stop
- * @property {Object} values of its request
- * @property {"waiting"|"running"|"done"|"failed"|"cancelled"|"stopped"} state stopped: not sent,
- *   because the server refused another cell
- * @property {?Job} job once it runs
- * @property {?Blob} picture once it is done
- * @property {string} error a sentence, "" without one
+ * @typedef {{row: number, column: number, strength: number, stop: number, values: Values,
+ *   state: "waiting"|"running"|"done"|"failed"|"cancelled"|"stopped", job: ?Job, picture: ?Blob,
+ *   error: string}} Cell
+ *   row, column: from 0. stopped: not sent, because the server refused another cell. job: once it
+ *   runs. picture: once it is done. error: a sentence, or "".
  */
 
 import { drawSeed } from "./seed.js";

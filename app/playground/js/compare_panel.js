@@ -3,7 +3,7 @@
 import { plan, runComparison } from "./compare.js";
 import { renderComparison } from "./compare_grid.js";
 import { contactSheet } from "./contact_sheet.js";
-import { element as make, showText } from "./dom.js";
+import { button, element as make, showText } from "./dom.js";
 import { creditsText } from "./estimate.js";
 import { readStored, writeStored } from "./storage.js";
 
@@ -17,9 +17,8 @@ export const startCompare = (element, page) => {
   const strengths = numbersField("Strengths", "0.3, 0.7, 1.1");
   const stops = numbersField("Stops", "0.3, 0.6, 1");
   const run = make("button", { type: "submit", class: "button primary" }, "Compare");
-  const hidden = { type: "button", class: "button", hidden: true };
-  const cancel = make("button", hidden, "Cancel all");
-  const save = make("button", hidden, "Download contact sheet");
+  const cancel = button("", () => abort.abort(), "Cancel all");
+  const save = button("", () => saveSheet(cells), "Download contact sheet");
   const price = make("p", { class: "help" });
   const state = make("p", { class: "help", role: "status" });
   const fault = make("p", { class: "fault", role: "alert" });
@@ -29,6 +28,7 @@ export const startCompare = (element, page) => {
   const form = make("form", { class: "compare-form" }, ...fields, run, cancel, save);
   element.append(form, price, fault, state, grid);
   let cells = [];
+  let abort;
 
   const planned = () =>
     plan({ strengths: strengths.numbers(), stops: stops.numbers(), values: page.values() });
@@ -77,19 +77,19 @@ export const startCompare = (element, page) => {
     page.updateCredits();
   };
 
+  const busy = (is) => {
+    run.disabled = is;
+    cancel.hidden = !is;
+    save.hidden = is || !cells.some(({ picture: made }) => made);
+  };
+
   const runPlanned = async (picture) => {
-    const abort = new AbortController();
+    abort = new AbortController();
     const update = renderComparison(grid, cells, page);
     const onCell = (cell) => {
       update(cell);
       state.textContent = summary(cells);
     };
-    const busy = (is) => {
-      run.disabled = is;
-      cancel.hidden = !is;
-      save.hidden = is || !cells.some(({ picture: made }) => made);
-    };
-    cancel.onclick = () => abort.abort();
     busy(true);
     await runComparison(cells, picture, { ...page, onCell, signal: abort.signal });
     busy(false);
@@ -97,9 +97,7 @@ export const startCompare = (element, page) => {
   };
 
   form.addEventListener("submit", start);
-  save.addEventListener("click", async () => {
-    download(await contactSheet(cells), `comparison-${cells[0].values.seed}.png`);
-  });
+  busy(false);
   showPrice();
   return showPrice;
 };
@@ -126,8 +124,8 @@ const summary = (cells) => {
   return [`${count("done")} of ${cells.length} done`, ...others].join(", ");
 };
 
-const download = (blob, name) => {
-  const url = URL.createObjectURL(blob);
-  make("a", { href: url, download: name }).click();
+const saveSheet = async (cells) => {
+  const url = URL.createObjectURL(await contactSheet(cells));
+  make("a", { href: url, download: `comparison-${cells[0].values.seed}.png` }).click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 };

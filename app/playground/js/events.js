@@ -1,10 +1,8 @@
 /** The server-sent events of a request, read with fetch because the key travels in a header. */
 
 import { ApiError, request, status } from "./api.js";
-import { pause } from "./dom.js";
+import { nextPause, pause } from "./dom.js";
 
-const FIRST_PAUSE_S = 1;
-const LONGEST_PAUSE_S = 10;
 const LAST = ["completed", "failed"];
 
 /** One event out of its lines; null for a comment. */
@@ -40,7 +38,7 @@ async function* eventsOf(response) {
  */
 export const follow = async (id, { onEvent, onAway = () => {}, signal }) => {
   let last = "";
-  let pauseS = FIRST_PAUSE_S;
+  let pauseS = nextPause();
   for (;;) {
     try {
       const headers = last ? { "last-event-id": last } : {};
@@ -52,7 +50,7 @@ export const follow = async (id, { onEvent, onAway = () => {}, signal }) => {
         return onEvent(body.status.toLowerCase(), body);
       }
       for await (const event of eventsOf(response)) {
-        pauseS = FIRST_PAUSE_S;
+        pauseS = nextPause();
         last = event.id || last;
         onEvent(event.name, event.data);
         if (LAST.includes(event.name)) return undefined;
@@ -63,6 +61,6 @@ export const follow = async (id, { onEvent, onAway = () => {}, signal }) => {
       onAway(error instanceof ApiError ? error : new ApiError(0, ""));
     }
     await pause(pauseS, signal);
-    pauseS = Math.min(LONGEST_PAUSE_S, pauseS * 2);
+    pauseS = nextPause(pauseS);
   }
 };

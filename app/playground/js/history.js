@@ -1,14 +1,10 @@
 /**
  * The requests of this browser: a list in IndexedDB, in memory where the browser refuses to store.
  *
- * @typedef {Object} Entry
- * @property {string} id of the request
- * @property {number} createdAt milliseconds since the epoch, as Date.now()
- * @property {Object} values of the form
- * @property {?Blob} thumbnail see thumbnail.js
- * @property {string} status QUEUED, PROCESSING, COMPLETED or FAILED
- * @property {string[]} pictures links of the result
- * @property {number} expiresAt milliseconds since the epoch; later the server has nothing of it
+ * @typedef {{id: string, createdAt: number, values: Values, thumbnail: ?Blob, status: string,
+ *   pictures: string[], expiresAt: number}} Entry
+ *   id, status: of the request. createdAt, expiresAt: milliseconds since the epoch. pictures: links
+ *   of the result, which the server has until expiresAt.
  */
 
 import { answer, openDatabase } from "./storage.js";

@@ -1,11 +1,9 @@
 /** A request from its submission to its result: sends it, follows it, cancels it. Shows nothing. */
 
 import { ApiError, cancel, faultsOf, randomKey, result, submit } from "./api.js";
-import { pause } from "./dom.js";
+import { nextPause, pause } from "./dom.js";
 import { follow } from "./events.js";
 
-const FIRST_PAUSE_S = 1;
-const LONGEST_PAUSE_S = 10;
 const CANCELLED = "cancelled";
 
 /** Fires "change" at every change, then "end" once. */
@@ -94,7 +92,7 @@ export class Job extends EventTarget {
   /** Makes the call again while the server is away or full; an idempotency key makes that safe. */
   async #repeated(call) {
     const { signal } = this.#abort;
-    for (let pauseS = FIRST_PAUSE_S; ; pauseS = Math.min(LONGEST_PAUSE_S, pauseS * 2)) {
+    for (let pauseS = nextPause(); ; pauseS = nextPause(pauseS)) {
       try {
         return await call(signal);
       } catch (error) {

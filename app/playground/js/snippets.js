@@ -48,15 +48,10 @@ const curlFile = ({ field, name }) =>
 const curl = (host, values, files) => {
   const text = (value) => (typeof value === "object" ? JSON.stringify(value) : value);
   const [file] = files;
-  const parts = file
-    ? [
-        ...files.map((one) => `-F ${curlFile(one)}`),
-        ...values.map(([name, value]) => `--form-string ${shellWord(`${name}=${text(value)}`)}`),
-      ]
-    : [
-        "-H 'content-type: application/json'",
-        `--data-raw ${shellWord(jsonText(values))}`,
-      ];
+  const parts = [
+    ...files.map((one) => `-F ${curlFile(one)}`),
+    ...values.map(([name, value]) => `--form-string ${shellWord(`${name}=${text(value)}`)}`),
+  ];
   return lines(
     "(",
     "set -eu",
