@@ -12,7 +12,7 @@ from tests.browser.playground import Playground
 from tests.support.chromium import Watch, find_chromium, running_chromium
 from tests.support.servers import Server
 
-PATIENCE_MS = 20_000.0
+PATIENCE_MS = 60_000.0
 """The longest wait for an event. Tests end sooner: they wait for events, never for time."""
 
 

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, ViewportSize, expect
 
 from tests.browser.playground import Playground
 from tests.support.chromium import Watch
+from tests.support.pictures import astronaut, encoded
 
 pytestmark = pytest.mark.timeout(600)
 PHONE: ViewportSize = {"width": 390, "height": 844}
@@ -69,6 +70,21 @@ def test_every_state_is_accessible_and_fits_into_the_window(
     playground.expect_result(2)
     expect(playground.history).to_have_count(2)
     check("samples and history")
+
+    for _ in range(2):
+        playground.button("Add a control").click()
+    second = page.get_by_role("group", name="Control 2")
+    picture = {"name": "x" * 80 + ".png", "mimeType": "image/png", "buffer": encoded(astronaut())}
+    second.get_by_label("Own picture").set_input_files(picture)
+    page.get_by_role("radio", name="2 depth").check()
+    expect(page.get_by_role("img", name="Control map")).to_be_visible()
+    playground.field("Prompt").fill(LONG)
+    playground.choose("Samples", "1")
+    playground.generate()
+    playground.expect_result()
+    expect(playground.field("Prompt")).to_have_accessible_description(re.compile("Warning"))
+    playground.result.get_by_role("radio", name="Control map 2").check()
+    check("several controls and warnings")
 
     playground.field("Strengths").fill("0, 0.5, 1, 2")
     playground.field("Stops").fill("0.1, 0.4, 0.7, 1")

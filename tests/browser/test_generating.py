@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import expect
 
 from models.control_types import served_types
 from models.spec import SEED_MAX
@@ -39,18 +40,23 @@ def test_a_sample_works_as_it_is(playground: Playground) -> None:
     playground.expect_result()
 
 
-def test_the_warnings_of_a_result_are_shown(playground: Playground) -> None:
-    warning = {"code": "no_effect", "parameter": "quality", "message": "png has no quality."}
-
-    def warned(route: Route) -> None:
-        answer = route.fetch()
-        route.fulfill(response=answer, json={**answer.json(), "warnings": [warning]})
-
+def test_warnings_stand_below_the_result_and_beside_their_fields(playground: Playground) -> None:
+    """Until the field changes."""
     playground.ask()
-    playground.page.route("**/v2/requests/*", warned)
+    playground.field("Prompt").fill("an astronaut " * 60)
+    playground.field("Sampler").select_option("dpm_fast")
+    playground.field("Scheduler").select_option("simple")
     playground.generate()
     playground.expect_result()
-    expect(playground.result.get_by_text("quality: png has no quality.")).to_be_visible()
+    expect(playground.result.get_by_text("prompt: CLIP read 77 of")).to_be_visible()
+    expect(playground.result.get_by_text("scheduler: dpm_fast leaves visible")).to_be_visible()
+    prompt, scheduler = playground.field("Prompt"), playground.field("Scheduler")
+    expect(prompt).to_have_accessible_description(re.compile("Warning: CLIP read 77 of .* T5 read"))
+    expect(scheduler).to_have_accessible_description(re.compile("Warning: dpm_fast leaves"))
+    expect(prompt).not_to_have_attribute("aria-invalid", "true")
+    prompt.fill("an astronaut")
+    expect(prompt).not_to_have_accessible_description(re.compile("Warning"))
+    expect(scheduler).to_have_accessible_description(re.compile("Warning"))
 
 
 def test_four_samples_keep_each_digit_of_the_seed_and_each_line_of_the_prompt(

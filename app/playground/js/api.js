@@ -113,12 +113,17 @@ export const submit = async (values, picture, { idempotencyKey, signal }) => {
   return (await request("POST", "v2/flux-controlnet", { form, headers, signal })).json();
 };
 
-/** The control map of a request. @returns {Promise<Blob>} */
+/**
+ * The control map of a request.
+ * @typedef {{blob: Blob, warnings: {message: string}[]}} ControlMap @returns {Promise<ControlMap>}
+ */
 export const preprocess = async (values, picture, signal) => {
   const chosen = Object.entries(values).filter(([name]) => MAP_VALUES.includes(name));
   const form = bodyOf(Object.fromEntries(chosen), { ...picture, field: "image" });
   const path = "v1/flux-controlnet/preprocess";
-  return (await request("POST", path, { form, signal, accept: "image/png" })).blob();
+  const response = await request("POST", path, { form, signal, accept: "image/png" });
+  const warnings = JSON.parse(response.headers.get("x-warnings") ?? "[]");
+  return { blob: await response.blob(), warnings };
 };
 
 /** The status or result body; that of a FAILED request too. @returns {Promise<any>} */

@@ -3,7 +3,7 @@
 import { credits } from "./api.js";
 import { byId, showText } from "./dom.js";
 import { creditsText, estimate } from "./estimate.js";
-import { defaultOf, values } from "./form.js";
+import { defaultOf, onValues, values } from "./form.js";
 import { key, onKeyChange } from "./key.js";
 import { onPicture, onPictureSize, pictureSize } from "./picture_input.js";
 
@@ -39,9 +39,7 @@ export const updateCredits = async () => {
 /** @param {Schema} loaded */
 export const startBudget = (loaded) => {
   schema = loaded;
-  for (const name of ["input", "change", "valueschange"]) {
-    byId("page").addEventListener(name, show);
-  }
+  onValues(show);
   onPicture(show);
   onPictureSize(show);
   onKeyChange(updateCredits);

@@ -1,93 +1,105 @@
-/** The preview of the control map: follows picture, type and size, and lies over the input. */
+/** The preview of a control map: follows picture, type and size, and lies over the input. */
 
 import { ApiError, MAP_VALUES, preprocess } from "./api.js";
-import { byId, setRatio, showText } from "./dom.js";
-import { showError, valueOf, values } from "./form.js";
+import { byId, chooser, setRatio, showText } from "./dom.js";
+import { controlTypes, onValues, showError, values } from "./form.js";
 import { key, onKeyChange } from "./key.js";
+import { capital } from "./messages.js";
 import { onPicture, picture, pictureView, showView } from "./picture_input.js";
 
 const DEBOUNCE_MS = 350;
-const DARK = 12;
-const PROBE = 64;
-const NO_PERSON =
-  "No person was found in this picture, so the pose map is empty and controls nothing. " +
-  "Choose a picture of a person, or another control type.";
 
 let timer = 0;
 let running = new AbortController();
 /** Parameters of the last attempt, "" before one: a refused map is not asked for again. */
 let tried = "";
 let madeUrl = "";
-/** @type {Map<string, Blob>} maps of this picture, by their parameters */
-const cache = new Map();
+/** The control whose map is shown, from 0. */
+let shown = 0;
 
-const parametersText = () => {
-  const chosen = values();
-  return JSON.stringify(MAP_VALUES.map((name) => chosen[name]));
+/** Values and picture of the map that is shown. own: the control's own picture, if it has one. */
+const wanted = () => {
+  const { controls = [], ...chosen } = values();
+  const { type = chosen.cn_type, picture: own, ready } = controls[shown - 1] ?? {};
+  const file = own && { kind: "file", file: own, field: ready ? "control_image" : "image" };
+  return { type, own, source: file ?? picture(), chosen: { ...chosen, cn_type: type } };
 };
 
-/** Whether nearly all pixels are black. @param {ImageBitmap} bitmap */
-const isEmpty = (bitmap) => {
-  const canvas = new OffscreenCanvas(PROBE, PROBE);
-  const context = canvas.getContext("2d");
-  context.drawImage(bitmap, 0, 0, PROBE, PROBE);
-  const { data } = context.getImageData(0, 0, PROBE, PROBE);
-  return !data.some((value, index) => index % 4 !== 3 && value > DARK);
+const parametersText = () => {
+  const { chosen, own, source } = wanted();
+  const file = own && [own.name, own.size, own.lastModified, source.field];
+  return JSON.stringify([shown, file, MAP_VALUES.map((name) => chosen[name])]);
+};
+
+/** With further controls, a choice between their maps. */
+const showChoice = () => {
+  const types = controlTypes();
+  if (shown >= types.length) shown = 0;
+  const place = byId("map-of");
+  place.hidden = types.length < 2;
+  if (place.dataset.types === String(types)) return;
+  place.dataset.types = types;
+  const names = types.map((type, index) => `${index + 1} ${type}`);
+  const choose = (index) => {
+    shown = index;
+    schedule(0);
+  };
+  place.replaceChildren(chooser("Control map of", names, shown, choose));
 };
 
 const clear = () => {
   if (madeUrl) URL.revokeObjectURL(madeUrl);
   madeUrl = "";
-  byId("map-overlay").hidden = true;
-  byId("overlay-row").hidden = true;
+  for (const id of ["map-overlay", "overlay-row", "map-state"]) byId(id).hidden = true;
 };
 
-const show = async (blob) => {
+const show = async ({ blob, warnings }, { type, own, chosen }) => {
   clear();
   madeUrl = URL.createObjectURL(blob);
   const bitmap = await createImageBitmap(blob);
   const overlay = byId("map-overlay");
   overlay.src = madeUrl;
-  overlay.hidden = byId("overlay-row").hidden = valueOf("cn_type") === "tile";
-  setRatio(byId("frame"), [bitmap.width, bitmap.height]);
-  if (!pictureView()) showView(await viewOfUrl(blob));
-  showText(byId("map-hint"), valueOf("cn_type") === "pose" && isEmpty(bitmap) ? NO_PERSON : "");
+  const isInput = type === "tile" && !own;
+  overlay.hidden = byId("overlay-row").hidden = isInput;
+  if (!own) setRatio(byId("frame"), [bitmap.width, bitmap.height]);
+  if (!pictureView()) showView(isInput ? URL.createObjectURL(blob) : await viewOfUrl(chosen));
+  showText(byId("map-hint"), warnings.map(({ message }) => capital(message)).join(". "));
   bitmap.close();
 };
 
 /** A picture on another host as the server sees it: its tile map is the picture itself. */
-const viewOfUrl = async (blob) => {
-  if (valueOf("cn_type") === "tile") return URL.createObjectURL(blob);
-  const chosen = { ...values(), cn_type: "tile" };
-  return URL.createObjectURL(await preprocess(chosen, picture(), running.signal));
+const viewOfUrl = async (chosen) => {
+  const tile = { ...chosen, cn_type: "tile" };
+  const { blob } = await preprocess(tile, picture(), running.signal);
+  return URL.createObjectURL(blob);
 };
 
 const update = async () => {
   running.abort();
   running = new AbortController();
   const { signal } = running;
-  const text = (tried = parametersText());
-  const chosen = picture();
-  if (!chosen || chosen.field === "control_image") return clear();
+  tried = parametersText();
+  const map = wanted();
+  const { chosen, own, source } = map;
+  const ready = source?.field === "control_image";
+  if (!source || (ready && !own)) return clear();
   byId("map-state").hidden = false;
   try {
-    const blob = cache.get(text) ?? (await preprocess(values(), chosen, signal));
-    cache.set(text, blob);
-    if (!signal.aborted) await show(blob);
+    const finished = { blob: own, warnings: [] };
+    const made = ready ? finished : await preprocess(chosen, source, signal);
+    if (!signal.aborted) await show(made, map);
   } catch (error) {
-    if (!signal.aborted) report(error);
-  } finally {
-    if (!signal.aborted) byId("map-state").hidden = true;
+    if (!signal.aborted) report(error, own);
   }
   return undefined;
 };
 
-const report = (error) => {
+const report = (error, own) => {
   clear();
   if (!(error instanceof ApiError) || error.status === 401) return;
-  const about = error.parameter === "image" || error.status === 413;
-  if (about) showText(byId("f-image-fault"), error.sentence);
-  else if (error.parameter) showError(error.parameter, error.sentence, false);
+  const parameter = error.status === 413 ? "image" : error.parameter;
+  const place = own && parameter === "image" ? `controls[${shown}].image` : parameter;
+  if (place) showError(place, error.sentence, false);
   else showText(byId("map-hint"), `No control map yet. ${error.sentence}`);
   if (error.passing) timer = setTimeout(update, (error.retryAfterS ?? 5) * 1000);
 };
@@ -104,14 +116,14 @@ export const startControlMap = () => {
   slider.addEventListener("input", fade);
   fade();
   onPicture(() => {
-    cache.clear();
     clear();
     showText(byId("map-hint"), "");
     schedule(0);
   });
-  const page = byId("page");
-  for (const name of ["input", "change", "valueschange"]) {
-    page.addEventListener(name, () => parametersText() !== tried && schedule());
-  }
+  onValues(() => {
+    showChoice();
+    if (parametersText() !== tried) schedule();
+  });
+  showChoice();
   onKeyChange(() => key() && schedule(0));
 };

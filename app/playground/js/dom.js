@@ -25,13 +25,35 @@ export const element = (tag, attributes = {}, ...children) => {
 export const button = (style, onclick, ...children) =>
   element("button", { type: "button", class: `button ${style}`, onclick }, ...children);
 
+/**
+ * Choices side by side. @param {string} name @param {string[]} choices
+ * @returns {{node: HTMLElement, read: () => ?string, write: (choice: string) => void}}
+ */
+export const radios = (name, choices) => {
+  const inputs = choices.map((value) => element("input", { type: "radio", name, value }));
+  const labels = inputs.map((input) =>
+    element("label", { class: "segment" }, input, element("span", {}, input.value)),
+  );
+  const write = (choice) => inputs.forEach((input) => (input.checked = input.value === choice));
+  const read = () => inputs.find((input) => input.checked)?.value;
+  return { node: element("div", { class: "segments" }, ...labels), read, write };
+};
+
+/** Calls `onChoose` with the index of the choice. @param {string} label of the group */
+export const chooser = (label, choices, chosen, onChoose) => {
+  const { node, read, write } = radios(label, choices);
+  write(choices[chosen]);
+  Object.assign(node, { role: "radiogroup", ariaLabel: label });
+  node.addEventListener("change", () => onChoose(choices.indexOf(read())));
+  return node;
+};
+
 export const byId = (id) => document.getElementById(id);
 
 /** @param {string} name of a symbol in index.html, without "i-" @returns {SVGElement} */
 export const icon = (name) => {
   const drawing = document.createElementNS(SVG, "svg");
   drawing.setAttribute("class", "icon");
-  drawing.setAttribute("viewBox", "0 0 24 24");
   drawing.setAttribute("aria-hidden", "true");
   const use = document.createElementNS(SVG, "use");
   use.setAttribute("href", `#i-${name}`);
@@ -44,6 +66,9 @@ export const showText = (node, text) => {
   node.textContent = text;
   node.hidden = !text;
 };
+
+/** Back-off: 1 s first, 10 s at most. @param {number} [seconds] the last pause */
+export const nextPause = (seconds = 0.5) => Math.min(10, seconds * 2);
 
 /** @param {number} seconds @param {AbortSignal} [signal] @returns {Promise<void>} */
 export const pause = (seconds, signal) =>

@@ -1,7 +1,7 @@
 /** One control of the form for each kind of field: its elements, its value. */
 
-import { element } from "./dom.js";
-import { framed, idOf, named } from "./field_frame.js";
+import { element, radios } from "./dom.js";
+import { framed, named } from "./field_frame.js";
 import { moreControls } from "./more_controls.js";
 import { seed } from "./seed.js";
 
@@ -37,18 +37,10 @@ const range = (field) => {
 };
 
 const segments = (field, choices) => {
-  const inputs = choices.map((value) =>
-    element("input", { type: "radio", name: field.name, value, id: `${idOf(field)}-${value}` }),
-  );
-  const labels = choices.map((choice, index) =>
-    element("label", { class: "segment" }, inputs[index], element("span", {}, choice)),
-  );
-  const read = () => inputs.find((input) => input.checked)?.value;
-  const write = (value) =>
-    inputs.forEach((input) => (input.checked = input.value === String(value ?? field.default)));
-  write(field.default);
-  const node = framed(field, element("div", { class: "segments" }, ...labels), true);
-  return { node, read: typed(field, read), write };
+  const { node, read, write: choose } = radios(field.name, choices);
+  const write = (value) => choose(String(value ?? field.default));
+  write();
+  return { node: framed(field, node, true), read: typed(field, read), write };
 };
 
 /** A text as a value of the field's type. */
@@ -67,7 +59,7 @@ const select = (field) => {
 };
 
 const toggle = (field) => {
-  const box = element("input", { type: "checkbox", class: "switch", ...named(field) });
+  const box = element("input", { type: "checkbox", ...named(field) });
   const write = (value) => (box.checked = Boolean(value ?? field.default));
   write(field.default);
   const node = framed(field, box);

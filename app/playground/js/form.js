@@ -2,26 +2,28 @@
 
 import { byId, showText } from "./dom.js";
 import { controlFor } from "./fields.js";
-import { readJson, writeStored } from "./storage.js";
+import { readJson, readPicture, writePicture, writeStored } from "./storage.js";
 import { OF_FIRST } from "./wire.js";
 
 /** Where the page differs from the API: a person watches, so previews are on. */
 const START = { preview: true };
 const DRAFT = "values";
-/** Parameters that do nothing unless others have these values. */
-const NEEDS = {
-  custom_width: ["use_input_img_dimension", false],
-  custom_height: ["use_input_img_dimension", false],
-  canny_low: ["cn_type", "canny"],
-  canny_high: ["cn_type", "canny"],
-};
+const MORE = "controls";
 
 /** @type {Map<string, Control>} */
 const controls = new Map();
 const defaults = new Map();
+/** Own pictures of further controls, as they are stored. */
+let storedPictures = [];
 
-/** Builds the controls. @param {Field[]} fields */
-export const buildForm = (fields) => {
+/** Calls the listener after each change of a value. */
+export const onValues = (listener) => {
+  for (const name of ["input", "change", "valueschange"])
+    byId("page").addEventListener(name, listener);
+};
+
+/** Builds the controls, with the values of the last visit. @param {Field[]} fields */
+export const buildForm = async (fields) => {
   for (const field of fields) {
     const control = controlFor(field);
     controls.set(field.name, control);
@@ -32,20 +34,27 @@ export const buildForm = (fields) => {
   byId("common").append(...nodes(true));
   byId("prompt-place").append(controls.get("prompt").node);
   byId("rest").append(...nodes(false));
-  setValues(readJson(DRAFT) ?? START);
-  for (const name of ["input", "change"]) byId("page").addEventListener(name, saveDraft);
+  const draft = readJson(DRAFT) ?? START;
+  const pictures = draft[MORE] ? await readPicture(MORE) : [];
+  draft[MORE]?.forEach((more, index) => (more.picture &&= pictures?.[index]));
+  onValues(saveDraft);
+  setValues(draft);
   byId("page").addEventListener("input", (event) => clearFault(event.target));
 };
 
 const saveDraft = () => {
   for (const [name, control] of controls) control.node.hidden = isUnused(name);
   writeStored(DRAFT, JSON.stringify(values()));
+  const pictures = furtherControls().map(({ picture }) => picture);
+  const same = pictures.every((picture, index) => picture === storedPictures[index]);
+  if (!same || pictures.length !== storedPictures.length) writePicture(pictures, MORE);
+  storedPictures = pictures;
 };
 
-const isUnused = (name) => {
-  const [other, needed] = NEEDS[name] ?? [];
-  return other !== undefined && valueOf(other) !== needed;
-};
+/** Whether a parameter does nothing with the others as they are. */
+const isUnused = (name) =>
+  (name.startsWith("canny_") && !controlTypes().includes("canny")) ||
+  (name.startsWith("custom_") && valueOf("use_input_img_dimension"));
 
 /** What differs from the defaults of the API. @returns {Values} */
 export const values = () => {
@@ -65,19 +74,30 @@ export const defaultOf = (name) => defaults.get(name);
 /** A value or its default. */
 export const valueOf = (name) => controls.get(name).read() ?? defaults.get(name);
 
+const furtherControls = () => controls.get(MORE)?.read() ?? [];
+
+/** Of all controls. @returns {string[]} */
+export const controlTypes = () => [
+  valueOf("cn_type"),
+  ...furtherControls().map(({ type }) => type),
+];
+
 /** Sets all parameters; those that are absent get their defaults. */
 export const setValues = (chosen) => {
   for (const [name, control] of controls) control.write(chosen[name]);
   clearFaults();
-  saveDraft();
   byId("page").dispatchEvent(new Event("valueschange"));
 };
 
 /** Sets these parameters and leaves the others. */
 export const changeValues = (chosen) => setValues({ ...values(), ...chosen });
 
-/** Sets the parameters of a file, which says nothing about previews. */
-export const restoreValues = (found) => setValues({ ...START, ...found });
+/** Sets the parameters of a file, which says nothing about previews, and keeps the pictures. */
+export const restoreValues = (found) => {
+  const current = furtherControls();
+  const more = found[MORE]?.map((control, index) => ({ ...current[index], ...control }));
+  setValues({ ...START, ...found, [MORE]: more });
+};
 
 export const resetValues = () => setValues({ ...START, prompt: valueOf("prompt") });
 
@@ -87,17 +107,32 @@ export const showSeed = (text) => controls.get("seed").show(text);
 const inputsOf = (parameter) =>
   byId("page").querySelectorAll(`[data-name="${parameter}"] :is(input, select, textarea)`);
 
+/** The field of a parameter; controls[0] is the control of the form. */
+const fieldOf = (parameter) =>
+  parameter
+    .replace(/^controls\[0\]\.(\w+)$/, (_, own) => OF_FIRST[own] ?? own)
+    .replace(/control_image$/, "image");
+
+const placeOf = (name) => byId(`f-${name}-fault`);
+
+/** Shows a warning beside its field, if it has one, after others. */
+export const showWarning = ({ parameter, message }) => {
+  const place = placeOf(fieldOf(parameter));
+  if (!place) return;
+  showText(place, place.textContent ? `${place.textContent}; ${message}` : `Warning: ${message}`);
+  place.classList.add("warning");
+};
+
 /**
  * Shows an error beside its field. focuses: whether the field gets the focus.
  * @returns {boolean} false: no such field
  */
-export const showError = (parameter, sentence, focuses = true) => {
-  const [, first] = /^controls\[0\]\.(\w+)$/.exec(parameter) ?? [];
-  const own = OF_FIRST[first] ?? first;
-  if (own) return showError(own, sentence, focuses);
-  const place = byId(`f-${parameter.replace(/control_image$/, "image")}-fault`);
+export const showError = (name, sentence, focuses = true) => {
+  const parameter = fieldOf(name);
+  const place = placeOf(parameter);
   if (!place) return false;
   showText(place, sentence);
+  place.classList.remove("warning");
   inputsOf(parameter).forEach((input) => input.setAttribute("aria-invalid", "true"));
   const folded = place.closest("details");
   if (folded) folded.open = true;

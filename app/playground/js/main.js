@@ -98,7 +98,7 @@ const start = async () => {
   startZoom();
   const schema = await loadSchema();
   setParameters(schema.names);
-  buildForm(schema.fields);
+  await buildForm(schema.fields);
   startForm();
   startControlMap();
   startBudget(schema);

@@ -20,7 +20,7 @@ export const faultsIn = (text, names) => {
   }));
 };
 
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 export const duration = (seconds) => {
   if (seconds < 1) return "less than a second";

@@ -33,15 +33,16 @@ const parsed = ({ json, infotext }) => {
   const exact = json.replace(/"seed": ?(\d{16,})(?=\s*[,}])/g, '"seed": "$1"');
   const { parameters } = JSON.parse(exact);
   if (typeof parameters !== "object" || parameters === null) return null;
-  const scalars = Object.entries(parameters).filter(
-    ([name, value]) =>
-      ["string", "number", "boolean"].includes(typeof value) && name !== "prompt_sha256",
-  );
-  const values = Object.fromEntries(scalars);
+  const values = Object.fromEntries(Object.entries(parameters).filter(isRead));
   // A long prompt is only in the other text, before its last line.
   const end = infotext?.lastIndexOf("\nSteps: ") ?? -1;
   if (!("prompt" in values) && end > 0) values.prompt = infotext.slice(0, end);
   return values;
+};
+
+const isRead = ([name, value]) => {
+  if (name === "controls") return Array.isArray(value) && value.every((each) => each?.type);
+  return ["string", "number", "boolean"].includes(typeof value) && name !== "prompt_sha256";
 };
 
 /** `length` bytes from `start`; RangeError where the file ends earlier. */

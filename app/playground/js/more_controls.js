@@ -38,7 +38,7 @@ export const moreControls = (field) => {
       const own = { name: `${place}.${part.name}`, default: part.default ?? part.choices?.[0] };
       const control = controlFor({ ...part, ...own });
       control.write(value[part.name]);
-      return [part.name, control];
+      return [part.name, control, part];
     });
     const own = ownPicture(place, value);
     const remove = () => change((read() ?? []).toSpliced(index, 1));
@@ -48,11 +48,11 @@ export const moreControls = (field) => {
       own.node,
       button("small quiet", remove, `Remove control ${index + 2}`),
     );
-    const plain = () => Object.fromEntries(parts.map(([name, control]) => [name, control.read()]));
-    return { node, read: () => ({ ...plain(), ...own.read() }) };
+    const plain = () => parts.map(([name, control, part]) => [name, control.read() ?? part.default]);
+    return { node, read: () => ({ ...Object.fromEntries(plain()), ...own.read() }) };
   };
   const write = (values) => {
-    rows = (values ?? []).map(row);
+    rows = (values ?? []).slice(0, field.maximum - 1).map(row);
     list.replaceChildren(...rows.map(({ node }) => node));
     add.hidden = rows.length >= field.maximum - 1;
   };
@@ -61,7 +61,8 @@ export const moreControls = (field) => {
     node.dispatchEvent(new Event("change", { bubbles: true }));
   };
   const add = button("small", () => change([...(read() ?? []), {}]), "Add a control");
-  const node = framed(field, element("div", {}, list, add), true);
+  const description = "They act together with the control above.";
+  const node = framed({ ...field, description }, element("div", {}, list, add), true);
   write();
   return { node, read, write };
 };

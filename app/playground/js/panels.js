@@ -4,7 +4,7 @@ import { file, result as loadResult } from "./api.js";
 import { priceOf, updateCredits } from "./budget.js";
 import { startCompare } from "./compare_panel.js";
 import { button, byId, showText } from "./dom.js";
-import { restoreValues, setValues, values } from "./form.js";
+import { onValues, restoreValues, setValues, values } from "./form.js";
 import { startHistory } from "./history_keeper.js";
 import { Job } from "./job.js";
 import { parametersOf } from "./metadata.js";
@@ -12,6 +12,7 @@ import { onPicture, picture, setPicture } from "./picture_input.js";
 import { announce } from "./progress.js";
 import { startSnippets } from "./snippets_panel.js";
 import { BASE } from "./storage.js";
+import { formOf } from "./wire.js";
 import { zoom } from "./zoom.js";
 
 /**
@@ -21,7 +22,7 @@ import { zoom } from "./zoom.js";
 export const restore = async (given) => {
   const found = await parametersOf(given);
   if (!found) return false;
-  restoreValues(found);
+  restoreValues(formOf(found));
   if (!picture()) return false; // then it is the input too
   const hint = byId("map-hint");
   const onclick = () => setPicture({ kind: "file", file: given, name: given.name });
@@ -53,8 +54,7 @@ const call = (fields) => () => {
  */
 export const startPanels = async (fields, page) => {
   const refresh = startSnippets(byId("snippets"), call(fields));
-  for (const name of ["input", "change", "valueschange"])
-    byId("page").addEventListener(name, refresh);
+  onValues(refresh);
   onPicture(refresh);
 
   const open = async (entry) => {

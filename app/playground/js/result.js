@@ -1,7 +1,7 @@
 /** The finished pictures: one beside its input or map, several as a grid; download, reuse. */
 
 import { file } from "./api.js";
-import { button, byId, element, icon } from "./dom.js";
+import { button, byId, chooser, element } from "./dom.js";
 import { splitView } from "./split_view.js";
 import { zoom } from "./zoom.js";
 
@@ -9,8 +9,6 @@ import { zoom } from "./zoom.js";
  * @typedef {{blob: Blob, url: string, seed: string, name: string, width: number, height: number}}
  *     Picture url: an object URL
  */
-
-const NAMES = { input: "Input", map: "Control map", "": "Result only" };
 
 /** @type {string[]} object URLs of what is shown */
 let urls = [];
@@ -21,11 +19,12 @@ const urlOf = (blob) => {
 
 /**
  * Loads the files of a result.
- * @param {any} result @returns {Promise<{pictures: Picture[], map: string}>}
+ * @param {any} result @returns {Promise<{pictures: Picture[], maps: string[]}>} maps: URLs, one for each control
  */
 const loaded = async (result) => {
   const blobs = await Promise.all(result.images.map((image) => file(image.url)));
-  const map = result.control_map ? await file(result.control_map.url).catch(() => null) : null;
+  const links = (result.control_maps ?? [result.control_map]).filter(Boolean);
+  const maps = await Promise.all(links.map(({ url }) => file(url).catch(() => null)));
   urls.forEach((url) => URL.revokeObjectURL(url));
   urls = [];
   const pictures = result.images.map((image, index) => ({
@@ -36,11 +35,8 @@ const loaded = async (result) => {
     width: image.width,
     height: image.height,
   }));
-  return { pictures, map: map ? urlOf(map) : "" };
+  return { pictures, maps: maps.map((map) => map && urlOf(map)) };
 };
-
-const action = (name, text, onclick) =>
-  button("small", onclick, icon(name), text);
 
 const facts = (result, picture) => {
   const { metrics } = result;
@@ -59,18 +55,6 @@ const warnings = (result) =>
     element("p", { class: "hint" }, parameter ? `${parameter}: ${message}` : message),
   );
 
-/** Buttons that choose what lies beside the result. @param {[string, string][]} choices */
-const against = (choices, chosen, onChoose) => {
-  const buttons = choices.map(([name, value]) => {
-    const pressed = String(value === chosen);
-    const onclick = () => onChoose(value);
-    const attributes = { type: "button", class: "segment", "aria-pressed": pressed, onclick };
-    return element("button", attributes, element("span", {}, name));
-  });
-  const attributes = { class: "segments against", role: "group", "aria-label": "Compare with" };
-  return element("div", attributes, ...buttons);
-};
-
 const tile = (picture, index, open) => {
   const { url, seed, width, height } = picture;
   const image = element("img", { src: url, alt: `Result ${index + 1}`, width, height });
@@ -81,7 +65,7 @@ const tile = (picture, index, open) => {
 };
 
 const download = ({ url, name }) =>
-  element("a", { class: "button small", href: url, download: name }, icon("download"), "Download");
+  element("a", { class: "button small", href: url, download: name }, "Download");
 
 /**
  * Shows a result.
@@ -90,32 +74,31 @@ const download = ({ url, name }) =>
  *     input picture, "" if there is none
  */
 export const showResult = async (result, { input, onUse }) => {
-  const { pictures, map } = await loaded(result);
+  const { pictures, maps } = await loaded(result);
   const place = byId("result");
-  const sources = { input, map, "": "" };
-  let before = input ? "input" : map ? "map" : "";
+  const name = (index) => (maps.length > 1 ? `Control map ${index + 1}` : "Control map");
+  const sources = [["Input", input], ...maps.map((map, index) => [name(index), map])];
+  const choices = [...sources.filter(([, url]) => url), ["Result only", ""]];
+  let chosen = 0;
   const showOne = (picture) => {
     const { url: after, width, height } = picture;
-    const beforeName = NAMES[before];
-    const view = splitView({ before: sources[before], after, beforeName, width, height });
-    const choices = Object.keys(NAMES).filter((name) => !name || sources[name]);
-    const choose = (name) => {
-      before = name;
-      showOne(picture);
+    const view = element("div");
+    const choose = (index) => {
+      chosen = index;
+      const [beforeName, before] = choices[index];
+      view.replaceChildren(splitView({ before, after, beforeName, width, height }));
     };
-    const chooser = against(
-      choices.map((name) => [NAMES[name], name]),
-      before,
-      choose,
-    );
+    choose(chosen);
+    const names = choices.map(([text]) => text);
+    const against = chooser("Compare with", names, chosen, choose);
     const actions = element("div", { class: "actions" });
-    if (pictures.length > 1) actions.append(action("grid", "All pictures", showAll));
+    if (pictures.length > 1) actions.append(button("small", showAll, "All pictures"));
     actions.append(
-      action("zoom", "Zoom", () => zoom(after)),
+      button("small", () => zoom(after), "Zoom"),
       download(picture),
-      action("input", "Use as input", () => onUse(picture)),
+      button("small", () => onUse(picture), "Use as input"),
     );
-    const row = element("div", { class: "result-row" }, chooser, actions);
+    const row = element("div", { class: "result-row" }, against, actions);
     place.replaceChildren(view, row, facts(result, picture), ...warnings(result));
   };
   const showAll = () => {

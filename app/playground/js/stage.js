@@ -1,7 +1,7 @@
 /** The card of the result: which of its views is there, and the failure of a request. */
 
 import { byId, showText } from "./dom.js";
-import { showError } from "./form.js";
+import { showError, showWarning } from "./form.js";
 import { setPicture } from "./picture_input.js";
 import { announce } from "./progress.js";
 import { showResult } from "./result.js";
@@ -50,6 +50,7 @@ export const showFinished = async (result, input = "") => {
   try {
     await showResult(result, { input, onUse: useAsInput });
     showView("result");
+    result.warnings?.forEach(showWarning);
     announce("The picture is ready", true);
   } catch (error) {
     showView("empty");

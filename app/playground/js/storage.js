@@ -57,19 +57,19 @@ export const openDatabase = (name, table, keys) => {
 const pictures = async (mode) =>
   (await openDatabase("draft", "pictures")).transaction("pictures", mode).objectStore("pictures");
 
-/** @returns {Promise<object|null>} the picture of the last visit */
-export const readPicture = async () => {
+/** @returns {Promise<object|null>} the picture, or pictures, of the last visit */
+export const readPicture = async (name = "input") => {
   try {
-    return (await answer((await pictures("readonly")).get("input"))) ?? null;
+    return (await answer((await pictures("readonly")).get(name))) ?? null;
   } catch {
     return null; // no IndexedDB here
   }
 };
 
 /** @param {object|null} picture */
-export const writePicture = async (picture) => {
+export const writePicture = async (picture, name = "input") => {
   try {
-    await answer((await pictures("readwrite")).put(picture, "input"));
+    await answer((await pictures("readwrite")).put(picture, name));
   } catch {
     // no IndexedDB here, or no room
   }

@@ -38,3 +38,10 @@ export const wireOf = ({ controls: more = [], ...given }, picture) => {
   else if (picture) values[name] = picture.url;
   return { values, uploads: [...main, ...own.filter(({ file }) => file)] };
 };
+
+/** The opposite, without pictures: values of the form from those of a request. */
+export const formOf = ({ controls: [first, ...more] = [], ...given }) => {
+  const names = Object.entries(first ? OF_FIRST : {});
+  const own = Object.fromEntries(names.map(([name, parameter]) => [parameter, first[name]]));
+  return { ...given, ...own, controls: more };
+};

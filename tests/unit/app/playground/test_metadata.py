@@ -45,6 +45,14 @@ def test_a_produced_file_gives_its_parameters() -> None:
     assert parameters_of(made) == [PARAMETERS] * 3
 
 
+def test_several_controls_are_read_and_another_kind_of_list_is_not() -> None:
+    controls = [{"type": "pose", "strength": 1.0}, {"type": "canny"}]
+    made = [produced(image_format, {"controls": controls}) for image_format in FORMATS]
+    assert parameters_of(made) == [{"controls": controls}] * 3
+    for other in ("canny", {"type": "canny"}, [None], [["type"]], ["canny"]):
+        assert parameters_of([produced("png", {"controls": other, "steps": 20})]) == [{"steps": 20}]
+
+
 def test_a_seed_beyond_the_exact_numbers_of_javascript_is_a_string() -> None:
     made = [produced(image_format, {**PARAMETERS, "seed": 2**63 - 1}) for image_format in FORMATS]
     assert parameters_of(made) == [{**PARAMETERS, "seed": str(2**63 - 1)}] * 3

@@ -13,6 +13,11 @@ URL = {"kind": "url", "url": "http://x/a.png"}
 MORE = {"type": "canny", "strength": 0.3, "start": 0.1, "stop": 0.9}
 
 
+def form_of(values: dict[str, Any]) -> dict[str, Any]:
+    form: dict[str, Any] = evaluate("wire.js", "module.formOf(data)", values)
+    return form
+
+
 def wire_of(values: dict[str, Any], picture: dict[str, Any] | None) -> dict[str, Any]:
     call = "module.wireOf(data.values, data.picture)"
     sent: dict[str, Any] = evaluate("wire.js", call, {"values": values, "picture": picture})
@@ -52,3 +57,17 @@ def test_a_finished_map_is_that_of_the_first_of_several_controls() -> None:
     assert "image" not in sent
     assert "control_image" not in sent
     assert wire_of(values, URL)["values"]["image"] == URL["url"]
+
+
+def test_a_list_of_controls_fills_the_form_again() -> None:
+    first = {"type": "pose", "strength": 1, "start": 0, "stop": 0.5}
+    assert form_of({"prompt": "x", "controls": [first, MORE]}) == {
+        "prompt": "x",
+        "cn_type": "pose",
+        "cn_strength": 1,
+        "cn_start": 0,
+        "cn_stop": 0.5,
+        "controls": [MORE],
+    }
+    assert form_of(VALUES) == {**VALUES, "controls": []}
+    assert form_of({"controls": []}) == {"controls": []}
