@@ -56,7 +56,7 @@ def body_of(page: Page, path: str, action: Callable[[], None]) -> str:
         route.continue_()
 
     page.route(path, keep)
-    with page.expect_request(path):
+    with page.expect_response(path):
         action()
     page.unroute(path, keep)
     return bodies[0].decode("latin-1")
