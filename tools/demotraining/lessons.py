@@ -79,7 +79,7 @@ class Order:
 
 def lessons(folder: Path, order: Order, vae: AutoencoderKL, words: Words, seed: int) -> Lessons:
     """The set of `order`, from its file if it exists."""
-    path = folder / f"lessons-{order.name}-{order.scenes}.pt"
+    path = folder / f"lessons-{order.name}-{order.scenes}-{order.textures}.pt"
     if not path.exists():
         torch.save(_make(order, vae, words, seed), path)
     return Lessons(**torch.load(path, weights_only=True))

@@ -27,23 +27,23 @@ class Refined(nn.Module):
 # Strips have the positions of large pictures at the cost of small ones.
 ORDERS = (
     Order((128, 128), scenes=2400, textures=400, mapped=2400),
-    Order((256, 256), scenes=240, textures=72, mapped=240),
+    Order((256, 256), scenes=600, textures=120, mapped=600),
     Order((1024, 256), scenes=8, textures=6, mapped=8),
     Order((256, 1024), scenes=8, textures=6, mapped=8),
-    Order((512, 512), scenes=9, textures=9, mapped=9),
-    Order((768, 768), scenes=3, textures=3, mapped=3),
+    Order((512, 512), scenes=9, textures=48, mapped=9),
+    Order((768, 768), scenes=3, textures=6, mapped=3),
 )
 
 PHASES = (
     Phase(
         1.0,
         (
-            ("128x128", 24, 0.34),
+            ("128x128", 24, 0.28),
             ("256x256", 10, 0.5),
             ("1024x256", 3, 0.05),
             ("256x1024", 3, 0.05),
-            ("512x512", 3, 0.05),
-            ("768x768", 1, 0.01),
+            ("512x512", 3, 0.1),
+            ("768x768", 1, 0.02),
         ),
     ),
 )
