@@ -41,7 +41,8 @@ class ControlLoss:
             )
             velocity = self._flow(batch, text, **residuals)
         distances = ((velocity.float() - batch.velocity) ** 2).mean(dim=(1, 2))
-        return (distances / (distances.detach() / _OUTLIER).clamp(min=1)).mean()
+        distance: Tensor = (distances / (distances.detach() / _OUTLIER).clamp(min=1)).mean()
+        return distance
 
 
 def summed_residuals(

@@ -125,9 +125,10 @@ def _sampled(
 
 
 def _encoded(vae: AutoencoderKL, pictures: list[Pixels]) -> Tensor:
-    means = vae.encode(torch.stack([to_tensor(one) for one in pictures]).to(vae.device))
-    scaled: Tensor = means.latent_dist.mode() - vae.config.shift_factor
-    return scaled * vae.config.scaling_factor
+    shown = torch.stack([to_tensor(one) for one in pictures]).to(vae.device)
+    means: Tensor = vae.encode(shown).latent_dist.mode()
+    scaled: Tensor = (means - vae.config.shift_factor) * vae.config.scaling_factor
+    return scaled
 
 
 def _decoded(vae: AutoencoderKL, latents: Tensor) -> list[Pixels]:

@@ -68,7 +68,7 @@ def test_maps_have_the_pictures_size_and_show_something(size: tuple[int, int]) -
     painted = paint(scene(3, person=True), size)
     for made in (control_map(control, painted) for control in UNION_MODES):
         assert made.shape == painted.picture.shape
-        assert made.max() > 200
+        assert made.std() > 5
     assert len(np.unique(pose_map(painted).reshape(-1, 3), axis=0)) > 15
 
 
