@@ -136,7 +136,7 @@ def refine(run: Run, trained: Trained, share: float = SHARES["refinement"]) -> T
     batches = Batches(sets, run.scale.refinement_phases, REFINEMENT, words([""]), run.device)
     refined = Refined(trained.flow, trained.controlnet)
     loss = ControlLoss(refined.controlnet, refined.flow, batches)
-    plan = Plan("refinement", run.minutes * share, 1e-3, run.seed)
+    plan = Plan("refinement", run.minutes * share, 1.5e-3, run.seed)
     refined = train(plan, refined, loss, run.folder, refined_sheet(trained.vae, words))
     return replace(trained, flow=refined.flow, controlnet=refined.controlnet)
 
