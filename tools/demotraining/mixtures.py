@@ -44,11 +44,11 @@ CONTROL = Mixture({("canny",): 0.35, ("depth",): 0.25, ("pose",): 0.25, ("tile",
 
 REFINEMENT = Mixture(
     {
-        (): 0.25,
+        (): 0.2,
         ("canny",): 0.16,
-        ("depth",): 0.09,
+        ("depth",): 0.11,
         ("pose",): 0.1,
-        ("tile",): 0.11,
+        ("tile",): 0.14,
         ("blur",): 0.05,
         ("gray",): 0.05,
         ("lq",): 0.05,
