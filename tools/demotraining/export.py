@@ -7,6 +7,7 @@ every file. Knows no training.
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,16 @@ def export(trained: Trained, folder: Path) -> None:
     for name, network in (("depth", trained.depth), ("pose", trained.pose)):
         weights = {key: value.contiguous() for key, value in _half(network).state_dict().items()}
         save_file(weights, annotators / f"{name}.safetensors")
+    _forget_origins(folder)
     write_sums(folder)
+
+
+def _forget_origins(folder: Path) -> None:
+    """diffusers notes where a network was read from: a path of this machine."""
+    for path in folder.rglob("config.json"):
+        config = json.loads(path.read_text())
+        if config.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def trained_in(folder: Path, device: torch.device) -> Trained:

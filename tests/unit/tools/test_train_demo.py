@@ -70,6 +70,7 @@ def test_every_stage_runs_and_the_server_reads_what_came_of_it(
     refined = refine(replace(run, folder=tmp_path, minutes=0.03), start, share=1.0)
     assert (tmp_path / "refinement.pt").exists()
     export(refined, tmp_path / "second")
+    assert "_name_or_path" not in (tmp_path / "second/controlnet/config.json").read_text()
     again = trained_in(tmp_path / "second", run.device)
     assert all(
         torch.equal(*pair)
