@@ -7,14 +7,26 @@ from __future__ import annotations
 
 import torch
 
-from models.checkpoints import CHECKPOINTS, load
-from tools.demobench.measuring import COLOUR_STRENGTH, FULL_STRENGTH, Row, measure
-from tools.demobench.obedience import CONTROLS
+from models.checkpoints import CHECKPOINTS, LoadedCheckpoint, load
+from tools.demobench.measuring import (
+    COLOUR_STRENGTH,
+    FULL_STRENGTH,
+    Row,
+    measure,
+    measure_pair,
+)
+from tools.demobench.obedience import PAIRS, held_out, judge, make
 
 SCENES = 3
 
 LEAST = {"canny": 0.55, "depth": 0.6, "pose": 0.6, "tile": 20.0}
 """Of the metric at strength 1."""
+
+LEAST_OF_MAP = {"blur": 20.0, "gray": 18.0, "lq": 20.0}
+"""Of the PSNR between the map of the output and the control map, at strength 1."""
+
+LEAST_TOGETHER = 0.8
+"""Share of its value alone that each metric reaches with two controls."""
 
 LEAST_COLOUR = 0.8
 """How often the named thing has its colour at strength 0.6, over all control types."""
@@ -37,10 +49,35 @@ def faults(control: str, row: Row) -> list[str]:
     return [f"{control}: {name}: {row}" for name, good in reached.items() if not good]
 
 
+def map_faults(demo: LoadedCheckpoint) -> list[str]:
+    """Where an output does not have the map that it was made from."""
+    found = []
+    for control, least in LEAST_OF_MAP.items():
+        (case,) = held_out(control, 1)
+        result = make(demo, control, case, FULL_STRENGTH)
+        reached = judge(demo, control)(result, result)
+        found += [f"{control}: {reached}"] if reached < least else []
+    return found
+
+
+def pair_faults(demo: LoadedCheckpoint) -> list[str]:
+    """Where a control loses too much to another one."""
+    found = []
+    for pair in PAIRS:
+        row = measure_pair(demo, pair, 1)
+        found += [
+            f"{pair}: {row}"
+            for control in pair
+            if row[f"{control} together"] < LEAST_TOGETHER * row[f"{control} alone"]
+        ]
+    return found
+
+
 def test_pictures_obey_their_controls_and_have_the_colours_of_their_prompts() -> None:
     """One test: the demo is loaded, and each picture made, once."""
     demo = load(CHECKPOINTS["demo"], torch.device("cpu"))
     strengths = (0.0, COLOUR_STRENGTH, FULL_STRENGTH)
-    rows = {control: measure(demo, control, SCENES, strengths) for control in CONTROLS}
+    rows = {control: measure(demo, control, SCENES, strengths) for control in LEAST}
     assert [fault for control, row in rows.items() for fault in faults(control, row)] == []
+    assert map_faults(demo) + pair_faults(demo) == []
     assert sum(row["colour"] for row in rows.values()) / len(rows) >= LEAST_COLOUR

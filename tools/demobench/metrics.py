@@ -1,4 +1,5 @@
-"""The metrics of control: one number each for canny, depth, pose, tile and a named colour.
+"""The metrics of control: one number each for canny, depth, pose, tile, other maps, and a named
+colour.
 
 Plain functions of pixels, maps and joints; knows no model and no scene. More is better everywhere.
 """
@@ -66,7 +67,12 @@ def tile_psnr(picture: Pixels, wanted: Pixels) -> float:
         )
         return averaged
 
-    error = float(((small(picture) - small(wanted)) ** 2).mean())
+    return psnr(small(picture), small(wanted))
+
+
+def psnr(picture: NDArray[np.generic], wanted: NDArray[np.generic]) -> float:
+    """In dB, of levels 0..255."""
+    error = float(((picture.astype(np.float64) - wanted.astype(np.float64)) ** 2).mean())
     return float(10 * np.log10(255**2 / max(error, 1e-6)))
 
 

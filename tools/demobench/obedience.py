@@ -5,7 +5,7 @@ Owns the scenes and the comparisons. Knows no training.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -18,15 +18,18 @@ from PIL import Image
 from models.checkpoints import LoadedCheckpoint
 from models.controls import canny, depth
 from models.pipeline import generate
-from models.spec import GenerationSpec
+from models.spec import Control, GenerationSpec
 from tools.demobench import metrics
+from tools.demotraining.maps import map_of_pixels
 from tools.demotraining.painting import Painted, Pixels, paint
 from tools.demotraining.scenes import Scene, draw_scene
 
 STRENGTHS = (0.0, 0.3, 0.6, 1.0)
-CONTROLS = ("canny", "depth", "pose", "tile")
+CONTROLS = ("canny", "depth", "pose", "tile", "blur", "gray", "lq")
+PAIRS = (("canny", "pose"), ("tile", "depth"))
 SIDE = 256
 STEPS = 20
+GUIDANCE = 3.5
 
 _POSE_SIDE = 512
 
@@ -46,7 +49,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of a case: the output and its control map."""
+    """The result of a case: the output and the control map that it is judged by."""
 
     case: Case
     picture: Pixels
@@ -54,30 +57,49 @@ class Result:
 
 
 def held_out(control: str, count: int, side: int = SIDE) -> Iterator[Case]:
-    """The first `count` cases of a control type; each case of pose has a person."""
+    """The first `count` cases of a control type, or of several ("canny+pose"); each case of pose
+    has a person."""
     for index in range(count):
         rng = Random(f"held out {control} {index}")
-        scene = draw_scene(rng, person=True if control == "pose" else None)
+        scene = draw_scene(rng, person=True if "pose" in control else None)
         yield Case(scene, paint(scene, (side, side)), index)
 
 
 def make(
-    loaded: LoadedCheckpoint, control: str, case: Case, strength: float, stop: float = 1.0
+    loaded: LoadedCheckpoint,
+    control: str,
+    case: Case,
+    strength: float,
+    stop: float = 1.0,
+    guidance: float = GUIDANCE,
 ) -> Result:
     """Generate one picture, as for a request."""
+    (made,) = make_together(loaded, [control], case, strength, stop, guidance)
+    return made
+
+
+def make_together(
+    loaded: LoadedCheckpoint,
+    types: Sequence[str],
+    case: Case,
+    strength: float,
+    stop: float = 1.0,
+    guidance: float = GUIDANCE,
+) -> list[Result]:
+    """Generate one picture with several controls: a result for each of them."""
     height, width = case.painted.picture.shape[:2]
     spec = GenerationSpec(
         prompt=case.scene.prompt,
-        control=control,
+        control=types[0],
         width=width,
         height=height,
-        strength=strength,
-        stop=stop,
+        controls=tuple(Control(one, strength, 0.0, stop) for one in types),
+        guidance=guidance,
         steps=STEPS,
         seed=case.seed,
     )
-    done = generate(loaded, spec, case.picture, lambda _step, _steps: None)
-    return Result(case, done.pictures[0], np.asarray(done.control_map))
+    done = generate(loaded, spec, [case.picture] * len(types), lambda _step, _steps: None)
+    return [Result(case, done.pictures[0], np.asarray(one)) for one in done.control_maps]
 
 
 def judge(loaded: LoadedCheckpoint, control: str) -> Callable[[Result, Result], float]:
@@ -101,7 +123,11 @@ def judge(loaded: LoadedCheckpoint, control: str) -> Callable[[Result, Result], 
     def layout(result: Result, wanted: Result) -> float:
         return metrics.tile_psnr(result.picture, wanted.case.painted.picture)
 
-    return {"canny": edges, "depth": nearness, "pose": stance, "tile": layout}[control]
+    def same_map(result: Result, wanted: Result) -> float:
+        return metrics.psnr(map_of_pixels(control, result.picture), wanted.control_map)
+
+    known = {"canny": edges, "depth": nearness, "pose": stance, "tile": layout}
+    return known.get(control, same_map)
 
 
 def named_colour(result: Result) -> float:

@@ -1,4 +1,5 @@
-"""Draws the contact sheet of the four control types, and a photograph with its outputs.
+"""Draws the pictures of the docs: sheets of control types, pairs of them, guidance, large sizes and
+a photograph with its outputs.
 
 Owns their layout. Knows no metric.
 """
@@ -14,55 +15,132 @@ from PIL import Image
 from models.checkpoints import LoadedCheckpoint
 from models.pipeline import generate
 from models.spec import GenerationSpec
-from tools.demobench.obedience import CONTROLS, STEPS, STRENGTHS, held_out, make
-from tools.demotraining.painting import Pixels
+from tools.demobench.measuring import DEFAULTS, PAIR_STRENGTH
+from tools.demobench.obedience import (
+    CONTROLS,
+    PAIRS,
+    STEPS,
+    STRENGTHS,
+    Case,
+    held_out,
+    make,
+    make_together,
+)
+from tools.demotraining.painting import Pixels, paint
 
 _SHOWN_FROM = 100
 """Held-out scenes beyond those that are measured."""
 
 _GAP = 4
-PHOTOGRAPH = {
-    "tile": ("a photo", 1.0),
-    "canny": ("a person in an orange shirt and white trousers on a black background", 1.3),
-}
-"""Control type -> prompt and strength."""
+_GUIDANCES = (1.0, 3.5, 8.0, 15.0)
+_LARGE = (("canny", (1024, 1024)), ("pose", (1024, 1024)), ("tile", (1024, 768)))
+_PHOTOGRAPH = ("tile", "canny")
+_PHOTOGRAPH_PROMPT = "a photo of an astronaut"
 
 
-def contact_sheet(loaded: LoadedCheckpoint, path: Path, scenes: int = 2) -> None:
-    """Rows: input, control map, outputs at the four strengths. Columns: `scenes` of each type."""
+def draw_sheets(loaded: LoadedCheckpoint, folder: Path, photograph: Image.Image | None) -> None:
+    """Every sheet, as demo-*.jpg below `folder`."""
+    _save(_controls(loaded), folder / "demo-sheet.jpg")
+    _save(_pairs(loaded), folder / "demo-pairs.jpg")
+    _save(_guidances(loaded), folder / "demo-guidance.jpg")
+    _save(_large(loaded), folder / "demo-large.jpg")
+    if photograph is not None:
+        _save(_photograph(loaded, photograph), folder / "demo-photo.jpg")
+
+
+def _case(name: str, index: int = 0) -> Case:
+    return list(held_out(name, _SHOWN_FROM + index + 1))[-1]
+
+
+def _controls(loaded: LoadedCheckpoint) -> list[list[Pixels]]:
+    """Rows: input, control map, outputs at the four strengths. Columns: the control types."""
     columns = []
     for control in CONTROLS:
-        cases = list(held_out(control, _SHOWN_FROM + scenes))[_SHOWN_FROM:]
-        for case in cases:
-            made = [make(loaded, control, case, strength) for strength in STRENGTHS]
-            shown = [case.painted.picture, made[-1].control_map, *(one.picture for one in made)]
-            titles = [control, "control", *(f"strength {strength:g}" for strength in STRENGTHS)]
-            columns.append([_titled(*pair) for pair in zip(shown, titles, strict=True)])
-    _save(columns, path)
+        case = _case(control)
+        made = [make(loaded, control, case, strength) for strength in STRENGTHS]
+        shown = [case.painted.picture, made[-1].control_map, *(one.picture for one in made)]
+        titles = [control, "control", *(f"strength {strength:g}" for strength in STRENGTHS)]
+        columns.append(_column(shown, titles))
+    return columns
 
 
-def photograph_sheet(
-    loaded: LoadedCheckpoint, photograph: Image.Image, path: Path, side: int = 512
-) -> None:
-    """The photograph, and for tile and canny its control map and the output."""
+def _pairs(loaded: LoadedCheckpoint) -> list[list[Pixels]]:
+    """Rows: input, both control maps, the output of each and of both. Three columns a pair."""
+    columns = []
+    for pair in PAIRS:
+        for index in range(3):
+            case = _case("+".join(pair), index)
+            alone = [make(loaded, control, case, PAIR_STRENGTH) for control in pair]
+            both, _ = make_together(loaded, pair, case, PAIR_STRENGTH)
+            shown = [
+                case.painted.picture,
+                *(one.control_map for one in alone),
+                *(one.picture for one in alone),
+                both.picture,
+            ]
+            only = [f"{control} alone" for control in pair]
+            columns.append(_column(shown, ["input", *pair, *only, "both"]))
+    return columns
+
+
+def _guidances(loaded: LoadedCheckpoint) -> list[list[Pixels]]:
+    """Rows: values of guidance. Columns: the four first control types at the pairs' strength."""
+    columns = []
+    for control in CONTROLS[:4]:
+        case = _case(control, 1)
+        made = [
+            make(loaded, control, case, PAIR_STRENGTH, guidance=guidance).picture
+            for guidance in _GUIDANCES
+        ]
+        columns.append(_column(made, [f"{control}, guidance {value:g}" for value in _GUIDANCES]))
+    return columns
+
+
+def _large(loaded: LoadedCheckpoint) -> list[list[Pixels]]:
+    """A column each, at half its size: control map and output, side by side where wide."""
+    columns = []
+    for control, size in _LARGE:
+        drawn = _case(control)
+        case = Case(drawn.scene, paint(drawn.scene, size), drawn.seed)
+        made = make(loaded, control, case, PAIR_STRENGTH)
+        halved = [
+            cv2.resize(one, (size[0] // 2, size[1] // 2), interpolation=cv2.INTER_AREA)
+            for one in (made.control_map, made.picture)
+        ]
+        padded = [np.pad(one, ((0, 512 - len(one)), (0, 0), (0, 0))) for one in halved]
+        columns.append(_column(padded, [control, f"{size[0]}x{size[1]}"]))
+    return columns
+
+
+def _photograph(
+    loaded: LoadedCheckpoint, photograph: Image.Image, side: int = 512
+) -> list[list[Pixels]]:
+    """Columns: the photograph and canny's map of it, and for each type the output at the defaults
+    and at strength 1 without a stop."""
     picture = photograph.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
-    columns = [[_titled(np.asarray(picture), "photograph")]]
-    for control, (prompt, strength) in PHOTOGRAPH.items():
-        spec = GenerationSpec(
-            prompt=prompt,
-            control=control,
-            width=side,
-            height=side,
-            strength=strength,
-            stop=1.0,
-            steps=STEPS,
-            seed=1,
-        )
-        done = generate(loaded, spec, picture, lambda _step, _steps: None)
-        if control == "canny":
-            columns.append([_titled(np.asarray(done.control_map), control)])
-        columns.append([_titled(done.pictures[0], f"{control}, output")])
-    _save(columns, path)
+    columns, maps = [], []
+    for control in _PHOTOGRAPH:
+        made = []
+        for strength, stop in (DEFAULTS, (1.0, 1.0)):
+            spec = GenerationSpec(
+                prompt=_PHOTOGRAPH_PROMPT,
+                control=control,
+                width=side,
+                height=side,
+                strength=strength,
+                stop=stop,
+                steps=STEPS,
+                seed=1,
+            )
+            done = generate(loaded, spec, picture, lambda _step, _steps: None)
+            made.append(done.pictures[0])
+        maps.append(np.asarray(done.control_map))
+        columns.append(_column(made, [f"{control}, defaults", f"{control}, strength 1"]))
+    return [_column(maps, ["photograph", "canny"]), *columns]
+
+
+def _column(pictures: list[Pixels], titles: list[str]) -> list[Pixels]:
+    return [_titled(*pair) for pair in zip(pictures, titles, strict=True)]
 
 
 def _titled(picture: Pixels, title: str) -> Pixels:

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from tools.demotraining.maps import canny_map, depth_map, pose_map
+from tools.demotraining.maps import control_map
 from tools.demotraining.painting import Pixels, paint
 from tools.demotraining.scenes import draw_scene
 from tools.demotraining.textures import draw_texture
@@ -38,8 +38,7 @@ def draw_pool(seed: int, scenes: int, textures: int) -> list[Pixels]:
         painted = paint(draw_scene(Random(f"coder {seed} {index}")), (_SIDE, _SIDE))
         pool.append(painted.picture)
         if index % 3 == 0:
-            made = (canny_map, depth_map, pose_map)[index // 3 % 3]
-            pool.append(made(painted))
+            pool.append(control_map(("canny", "depth", "pose")[index // 3 % 3], painted))
     pool += [draw_texture(np.random.default_rng((seed, index)), _SIDE) for index in range(textures)]
     return pool
 

@@ -14,10 +14,9 @@ from diffusers import FluxTransformer2DModel
 from torch import Tensor, nn
 
 from models.denoiser import pack
-from tools.demotraining.batches import PLAIN, Batch, Batches
+from tools.demotraining.batches import Batch, Batches
+from tools.demotraining.mixtures import FLOW
 from tools.demotraining.networks import TextEncoders
-
-FLOW_SHARES = {PLAIN: 0.35, "canny": 0.25, "depth": 0.2, "pose": 0.2}
 
 
 class Hint(nn.Module):
@@ -25,13 +24,13 @@ class Hint(nn.Module):
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self._controls = list(FLOW_SHARES)
+        self._controls = list(FLOW.shares)
         self.weights = nn.Parameter(torch.zeros(len(self._controls), channels, width))
 
     def forward(self, batch: Batch) -> Tensor:
         """[B, tokens, width]; 0 for a picture without a map."""
         chosen = torch.tensor([self._controls.index(control) for control in batch.controls])
-        return pack(batch.shown) @ self.weights[chosen.to(self.weights.device)]
+        return pack(batch.shown[0]) @ self.weights[chosen.to(self.weights.device)]
 
 
 class Flow(nn.Module):
@@ -42,11 +41,10 @@ class Flow(nn.Module):
         self.transformer, self.text = transformer, text
         self.hint = Hint(transformer.config.in_channels, transformer.inner_dim)
 
-    def forward(self, batch: Batch, **residuals: object) -> Tensor:
-        """Velocity tokens."""
-        pooled, embeds = self.text(batch.clip_ids, batch.t5_ids)
+    def forward(self, batch: Batch, text: tuple[Tensor, Tensor], **residuals: object) -> Tensor:
+        """Velocity tokens. text: of the batch, from the text encoders."""
         velocity: Tensor = self.transformer(
-            **batch.network_inputs(pooled, embeds), **residuals, return_dict=False
+            **batch.network_inputs(*text), **residuals, return_dict=False
         )[0]
         return velocity
 
@@ -60,6 +58,7 @@ class FlowLoss:
     def __call__(self, rng: np.random.Generator, passed: float) -> Tensor:
         batch = self._batches.draw(rng, passed)
         with torch.autocast(batch.noise.device.type, torch.bfloat16):
-            velocity = self._flow(batch, controlnet_block_samples=[self._flow.hint(batch)])
+            text = self._flow.text(batch.clip_ids, batch.t5_ids)
+            velocity = self._flow(batch, text, controlnet_block_samples=[self._flow.hint(batch)])
         distance: Tensor = ((velocity.float() - batch.velocity) ** 2).mean()
         return distance

@@ -14,27 +14,30 @@ from random import Random
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 from transformers import CLIPTokenizer, T5TokenizerFast
 
 from models.checkpoints.demo import TEXT_TOKENS
 from tools.demotraining.coder import to_tensor
-from tools.demotraining.maps import canny_map, depth_map, edges_of, pose_map
+from tools.demotraining.maps import control_map, map_of_pixels
 from tools.demotraining.painting import Pixels, paint
 from tools.demotraining.scenes import Person, draw_scene
 from tools.demotraining.textures import draw_texture
+from tools.demotraining.tokenizers import WORDS
 
 _CHUNK = 64
-_MAPS = ("canny", "depth", "pose")
-TEXTURE_PROMPTS = ("", "a photo", "a picture")
+_MAPS = ("canny", "depth", "pose", "blur", "gray", "lq")
+_DEGRADED = ("blur", "gray", "lq")
+"""A picture has the map of one of these only: they are learnt with less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
     """latents: of pictures, [N, C, h, w], float16. maps: control type -> the latents of its map for
-    the pictures in `mapped`. clip_ids, t5_ids: [N, L]. scenes: how many of the N are scenes; the
-    textures come after them."""
+    the pictures in `mapped`, in ascending order. clip_ids, t5_ids: [N, L]. scenes: how many of the
+    N are scenes; the textures come after them. grey: the latents of plain grey, [C, 1, 1]."""
 
     latents: Tensor
     maps: dict[str, Tensor]
@@ -42,6 +45,21 @@ class Lessons:
     clip_ids: Tensor
     t5_ids: Tensor
     scenes: int
+    grey: Tensor
+
+    def rows_with(self, controls: tuple[str, ...]) -> NDArray[np.int64]:
+        """The pictures that have all these maps, in ascending order. A tile is the picture."""
+        rows = np.arange(len(self.latents))
+        for control in controls:
+            if control != "tile":
+                rows = np.intersect1d(rows, self.mapped[control].numpy(), assume_unique=True)
+        return rows
+
+    def map_of(self, control: str, row: int) -> Tensor:
+        """The latents of a picture's map, [C, h, w]."""
+        if control == "tile":
+            return self.latents[row]
+        return self.maps[control][int(torch.searchsorted(self.mapped[control], row))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +72,28 @@ class Order:
     textures: int
     mapped: int
 
+    @property
+    def name(self) -> str:
+        return f"{self.size[0]}x{self.size[1]}"
+
 
 def lessons(folder: Path, order: Order, vae: AutoencoderKL, words: Words, seed: int) -> Lessons:
     """The set of `order`, from its file if it exists."""
-    path = folder / f"lessons-{order.size[0]}x{order.size[1]}.pt"
+    path = folder / f"lessons-{order.name}-{order.scenes}-{order.textures}.pt"
     if not path.exists():
         torch.save(_make(order, vae, words, seed), path)
     return Lessons(**torch.load(path, weights_only=True))
+
+
+def draw_prompt(rng: Random) -> str:
+    """A prompt of a texture, which no prompt describes: a plain one, words without an order, or
+    that of a scene. So a map that shows a photograph is obeyed with any prompt."""
+    kind = rng.randrange(3)
+    if kind == 0:
+        return rng.choice(("", "a photo", "a picture"))
+    return (
+        " ".join(rng.choices(WORDS, k=rng.randint(3, 14))) if kind == 1 else draw_scene(rng).prompt
+    )
 
 
 class Words:
@@ -95,7 +128,7 @@ def _make(order: Order, vae: AutoencoderKL, words: Words, seed: int) -> dict[str
     clip_ids, t5_ids = words(prompts)
 
     def coded(pictures: list[Pixels], what: str) -> Tensor:
-        return _encoded(vae, pictures, f"{order.size[0]}x{order.size[1]} {what}")
+        return _encoded(vae, pictures, f"{order.name} {what}")
 
     return {
         "latents": coded(latents, "pictures"),
@@ -104,6 +137,9 @@ def _make(order: Order, vae: AutoencoderKL, words: Words, seed: int) -> dict[str
         "clip_ids": clip_ids,
         "t5_ids": t5_ids,
         "scenes": order.scenes,
+        "grey": coded([np.full((256, 256, 3), 128, np.uint8)], "grey").mean((0, 2, 3))[
+            :, None, None
+        ],
     }
 
 
@@ -113,15 +149,17 @@ def _pictures(order: Order, seed: int) -> Iterator[tuple[Pixels, str, dict[str, 
         painted = paint(scene, order.size)
         made = {}
         if index < order.mapped:
-            made = {"canny": canny_map(painted), "depth": depth_map(painted)}
+            wanted = ["canny", "depth", _DEGRADED[index % len(_DEGRADED)]]
             if isinstance(scene.named, Person):
-                made["pose"] = pose_map(painted)
+                wanted.append("pose")
+            made = {control: control_map(control, painted) for control in wanted}
         yield painted.picture, scene.prompt, made
     for index in tqdm(range(order.textures), desc="textures"):
         rng = np.random.default_rng((seed, *order.size, index))
         picture = draw_texture(rng, max(order.size))[: order.size[1], : order.size[0]]
-        prompt = TEXTURE_PROMPTS[index % len(TEXTURE_PROMPTS)]
-        yield picture, prompt, {"canny": edges_of(picture)}
+        wanted = ["canny", _DEGRADED[index % len(_DEGRADED)]]
+        made = {control: map_of_pixels(control, picture) for control in wanted}
+        yield picture, draw_prompt(Random(f"prompt {seed} {order.size} {index}")), made
 
 
 @torch.inference_mode()

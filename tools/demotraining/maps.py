@@ -1,6 +1,6 @@
-"""Draws the exact control maps of a painted scene, in the style of the server's maps.
+"""Draws the control maps of a painted scene, in the style of the server's maps.
 
-Knows no network.
+Depth and pose are exact; the other types are made by the server's code. Knows no network.
 """
 
 from __future__ import annotations
@@ -10,22 +10,33 @@ from controlnet_aux.open_pose.body import Keypoint
 from controlnet_aux.open_pose.util import draw_bodypose
 from PIL import Image
 
-from models.controls import canny
+from models.controls import blur, canny, gray, lq, tile
 from tools.demotraining.painting import Painted, Pixels
 
 _POSE_SIDE = 512
 """Shorter side at which OpenPose draws its sticks (models.controls.annotation.SHORT_SIDE)."""
 
 
-def canny_map(painted: Painted) -> Pixels:
-    """White edges on black, from the server's code."""
-    return edges_of(painted.picture)
+_OF_PIXELS = {
+    "canny": canny.make,
+    "tile": tile.make,
+    "blur": blur.make,
+    "gray": gray.make,
+    "lq": lq.make,
+}
 
 
-def edges_of(picture: Pixels) -> Pixels:
-    """White edges on black, of any picture."""
+def control_map(control: str, painted: Painted) -> Pixels:
+    """The map of a scene for any type of control."""
+    if control == "depth":
+        return depth_map(painted)
+    return pose_map(painted) if control == "pose" else map_of_pixels(control, painted.picture)
+
+
+def map_of_pixels(control: str, picture: Pixels) -> Pixels:
+    """The map of any picture, for the types that need no annotator."""
     size = picture.shape[1], picture.shape[0]
-    return np.asarray(canny.make(Image.fromarray(picture), size))
+    return np.asarray(_OF_PIXELS[control](Image.fromarray(picture), size))
 
 
 def depth_map(painted: Painted) -> Pixels:

@@ -1,11 +1,11 @@
-"""Runs the four stages of the training in order, each with its data, size and share of the time.
+"""Runs the five stages of the training in order, each with its data, size and share of the time.
 
 The networks of a stage go to the next one. Owns no mathematics.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,31 +13,42 @@ from diffusers import AutoencoderKL, FluxControlNetModel, FluxTransformer2DModel
 
 from models.checkpoints.demo_annotators import BodyPoseNet, DepthNet
 from models.control_types import UNION_MODES
-from tools.demotraining import networks
+from tools.demotraining import networks, refinement
 from tools.demotraining.annotators import DepthLoss, PoseLoss, draw_lessons
-from tools.demotraining.batches import Batches, Phase, Shares
+from tools.demotraining.batches import Batches, Phase
 from tools.demotraining.coder import CoderLoss, coder_sheet, draw_pool, set_latent_scale
-from tools.demotraining.control import CONTROL_SHARES, ControlLoss
-from tools.demotraining.flow import FLOW_SHARES, Flow, FlowLoss
+from tools.demotraining.control import ControlLoss
+from tools.demotraining.flow import Flow, FlowLoss
 from tools.demotraining.lessons import Lessons, Order, Words, lessons
-from tools.demotraining.previews import control_sheet, flow_sheet
+from tools.demotraining.mixtures import CONTROL, FLOW, REFINEMENT, Mixture
+from tools.demotraining.previews import control_sheet, flow_sheet, refined_sheet
+from tools.demotraining.refinement import Refined
 from tools.demotraining.tokenizers import clip_tokenizer, t5_tokenizer
 from tools.demotraining.training import Plan, draw_curves, losses_in, train
 
-SHARES = {"coder": 0.12, "pose": 0.05, "depth": 0.05, "flow": 0.38, "control": 0.4}
+SHARES = {
+    "coder": 0.08,
+    "pose": 0.03,
+    "depth": 0.03,
+    "flow": 0.26,
+    "control": 0.27,
+    "refinement": 0.33,
+}
 """The share of the whole budget, per stage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
     """How much data: pictures for the autoencoder, scenes for the annotators, sets for the rest;
-    and which sets the transformer and the ControlNet learn from, when.
+    and which sets the transformer and the ControlNet learn from, when; the same of the refinement.
     """
 
     pool: tuple[int, int]
     annotated: int
     orders: tuple[Order, ...]
     phases: tuple[Phase, ...]
+    refinement_orders: tuple[Order, ...] = refinement.ORDERS
+    refinement_phases: tuple[Phase, ...] = refinement.PHASES
 
 
 FULL = Scale(
@@ -99,22 +110,35 @@ def train_all(run: Run) -> Trained:
     depth, pose = train_depth(run), train_pose(run)
     clip, t5 = clip_tokenizer(), t5_tokenizer()
     words = Words(clip, t5)
-    sets = _sets(run, vae, words)
+    sets = _sets(run, run.scale.orders, vae, words)
 
-    def batches(shares: Shares) -> Batches:
-        return Batches(sets, run.scale.phases, shares, words([""]), run.device)
+    def batches(mixture: Mixture) -> Batches:
+        return Batches(sets, run.scale.phases, mixture, words([""]), run.device)
 
     torch.manual_seed(run.seed)
     flow = Flow(networks.transformer(), networks.text_encoders(clip, t5)).to(run.device)
-    loss = FlowLoss(flow, batches(FLOW_SHARES))
+    loss = FlowLoss(flow, batches(FLOW))
     flow = train(run.plan("flow", 3e-3), flow, loss, run.folder, flow_sheet(vae, words))
     torch.manual_seed(run.seed)
     controlnet = networks.controlnet(flow.transformer, len(UNION_MODES)).to(run.device)
-    controlled = ControlLoss(controlnet, flow, batches(CONTROL_SHARES))
+    controlled = ControlLoss(controlnet, flow.requires_grad_(False), batches(CONTROL))
     sheet = control_sheet(vae, words, flow)
     controlnet = train(run.plan("control", 2e-3), controlnet, controlled, run.folder, sheet)
+    trained = refine(run, Trained(vae, depth, pose, flow, controlnet))
     draw_curves({name: losses_in(run.folder, name) for name in SHARES}, run.folder / "losses.png")
-    return Trained(vae, depth, pose, flow, controlnet)
+    return trained
+
+
+def refine(run: Run, trained: Trained, share: float = SHARES["refinement"]) -> Trained:
+    """Stage 5, from the networks of stage 4 or of an earlier training. share: of the budget."""
+    words = Words(clip_tokenizer(), t5_tokenizer())
+    sets = _sets(run, run.scale.refinement_orders, trained.vae, words)
+    batches = Batches(sets, run.scale.refinement_phases, REFINEMENT, words([""]), run.device)
+    refined = Refined(trained.flow, trained.controlnet)
+    loss = ControlLoss(refined.controlnet, refined.flow, batches)
+    plan = Plan("refinement", run.minutes * share, 1.5e-3, run.seed)
+    refined = train(plan, refined, loss, run.folder, refined_sheet(trained.vae, words))
+    return replace(trained, flow=refined.flow, controlnet=refined.controlnet)
 
 
 def train_coder(run: Run) -> AutoencoderKL:
@@ -147,8 +171,7 @@ def train_pose(run: Run) -> BodyPoseNet:
     return train(plan, network, PoseLoss(network, lessons), run.folder)
 
 
-def _sets(run: Run, vae: AutoencoderKL, words: Words) -> dict[str, Lessons]:
-    return {
-        f"{order.size[0]}x{order.size[1]}": lessons(run.folder, order, vae, words, run.seed)
-        for order in run.scale.orders
-    }
+def _sets(
+    run: Run, orders: tuple[Order, ...], vae: AutoencoderKL, words: Words
+) -> dict[str, Lessons]:
+    return {order.name: lessons(run.folder, order, vae, words, run.seed) for order in orders}

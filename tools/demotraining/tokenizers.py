@@ -33,7 +33,8 @@ _OTHER_WORDS = (
     "silver bright soft warm cold light dark shadow smiling standing sitting running jumping "
     "dancing looking holding wearing dress suit hat coat shoes hair eyes face hand cube sphere line"
 )
-_WORDS = list(dict.fromkeys(f"{_SCENE_WORDS} {_OTHER_WORDS}".split()))
+WORDS = list(dict.fromkeys(f"{_SCENE_WORDS} {_OTHER_WORDS}".split()))
+"""Of the demo's world, and others that users try."""
 
 _SPECIAL = ("<pad>", "</s>", "<unk>")
 
@@ -50,7 +51,7 @@ def clip_tokenizer() -> CLIPTokenizer:
         end_of_word_suffix="</w>",
         show_progress=False,
     )
-    draft._tokenizer.train_from_iterator(_WORDS, trainer)
+    draft._tokenizer.train_from_iterator(WORDS, trainer)
     model = json.loads(draft._tokenizer.to_str())["model"]
     merges = [tuple(pair) for pair in model["merges"]]
     return CLIPTokenizer(vocab=model["vocab"], merges=merges, model_max_length=77)
@@ -58,7 +59,7 @@ def clip_tokenizer() -> CLIPTokenizer:
 
 def t5_tokenizer() -> T5TokenizerFast:
     """Unigram pieces: a word of the list is one token, any other word is spelt."""
-    words = [(f"▁{word}", -1.0) for word in _WORDS]
+    words = [(f"▁{word}", -1.0) for word in WORDS]
     letters = [(letter, -10.0) for letter in ("▁", *string.printable.strip())]
     pieces = [*((piece, 0.0) for piece in _SPECIAL), *words, *letters]
     return T5TokenizerFast(vocab=pieces, extra_ids=0, model_max_length=TEXT_TOKENS)

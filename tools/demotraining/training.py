@@ -26,6 +26,9 @@ matplotlib.use("agg")
 from matplotlib import pyplot as plt
 
 _SAVE_EVERY_S = 120.0
+_DRAW_EVERY_S = 600.0
+"""Curve and sheet: drawing takes as long as many steps."""
+
 _AVERAGING_STEPS = 150.0
 _WARM_UP = 0.04
 _PROBE_EVERY = 60
@@ -68,7 +71,7 @@ def train(
 ) -> Network:
     """Train `trained` in place until the budget is spent; the averaged copy of it.
 
-    sheet: draws what the averaged weights can do into a file, whenever the state is saved.
+    sheet: draws what the averaged weights can do into a file, every ten minutes and at the end.
     """
     folder.mkdir(parents=True, exist_ok=True)
     averaged = torch.optim.swa_utils.AveragedModel(trained, avg_fn=_average)
@@ -76,7 +79,8 @@ def train(
     optimizers = optimizers_of(trained, plan.lr)
     state = _State(folder / f"{plan.name}.pt", trained, averaged, *optimizers)
     progress = state.load()
-    budget, threads, saved = plan.minutes * 60, Threads(), time.monotonic()
+    budget, threads = plan.minutes * 60, Threads()
+    saved = drawn = time.monotonic()
     with tqdm(
         total=round(budget), initial=round(progress.seconds), desc=plan.name, unit="s"
     ) as bar:
@@ -91,9 +95,13 @@ def train(
             bar.update(round(min(progress.seconds, budget)) - bar.n)
             bar.set_postfix(step=progress.step, loss=f"{np.mean(progress.losses[-50:]):.4f}")
             if time.monotonic() - saved > _SAVE_EVERY_S:
-                _report(plan, progress, state, folder, network, sheet)
+                state.save(progress)
                 saved = time.monotonic()
-    _report(plan, progress, state, folder, network, sheet)
+            if time.monotonic() - drawn > _DRAW_EVERY_S:
+                _draw(plan, progress, folder, network, sheet)
+                drawn = time.monotonic()
+    state.save(progress)
+    _draw(plan, progress, folder, network, sheet)
     return network
 
 
@@ -166,15 +174,13 @@ def losses_in(folder: Path, name: str) -> list[float]:
     return losses
 
 
-def _report(
+def _draw(
     plan: Plan,
     progress: Progress,
-    state: _State,
     folder: Path,
     averaged: Network,
     sheet: Callable[[Network, Path], None] | None,
 ) -> None:
-    state.save(progress)
     draw_curves({plan.name: progress.losses}, folder / f"{plan.name}-loss.png")
     if sheet is not None:
         with torch.inference_mode():

@@ -21,9 +21,9 @@ from models.pipeline import generate
 from models.spec import GenerationSpec
 from tests.support.pictures import astronaut
 from tools.demotraining.batches import Phase
-from tools.demotraining.export import export
+from tools.demotraining.export import export, trained_in
 from tools.demotraining.lessons import Order
-from tools.demotraining.stages import Run, Scale, train_all
+from tools.demotraining.stages import SHARES, Run, Scale, refine, train_all
 from tools.demotraining.training import Plan, train
 
 pytestmark = [pytest.mark.tools, pytest.mark.torch]
@@ -36,12 +36,9 @@ def _as_many_threads_as_before() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-TINY = Scale(
-    pool=(6, 2),
-    annotated=16,
-    orders=(Order((64, 64), scenes=16, textures=2, mapped=16),),
-    phases=(Phase(1.0, (("64x64", 4, 1.0),)),),
-)
+ORDERS = (Order((64, 64), scenes=16, textures=3, mapped=16),)
+PHASES = (Phase(1.0, (("64x64", 4, 1.0),)),)
+TINY = Scale((6, 2), 16, ORDERS, PHASES, ORDERS, PHASES)
 
 
 @pytest.fixture(scope="module")
@@ -55,19 +52,34 @@ def test_every_stage_runs_and_the_server_reads_what_came_of_it(
 ) -> None:
     monkeypatch.setattr("tools.demotraining.previews._STEPS", 2)
     trained = train_all(run)
-    for stage in ("coder", "depth", "pose", "flow", "control"):
+    for stage in SHARES:
         assert (run.folder / f"{stage}.pt").exists()
         assert (run.folder / f"{stage}-loss.png").exists()
     assert (run.folder / "losses.png").exists()
     assert (run.folder / "control-sheet.png").exists()
+    assert (run.folder / "refinement-sheet.png").exists()
     states = [name.clone() for name in trained.controlnet.state_dict().values()]
-    assert run.plan("control", 1.0).minutes > 0
-    assert run.plan("flow", 1.0).minutes == 0  # the ControlNet was built on it
+    assert run.plan("refinement", 1.0).minutes > 0
+    assert run.plan("control", 1.0).minutes == 0  # the refinement was built on it
     again = train_all(run)  # nothing is left to do
     after = again.controlnet.state_dict().values()
     assert all(torch.equal(*pair) for pair in zip(states, after, strict=True))
-    export(again, tmp_path)
-    loaded = load(checkpoint_in(tmp_path), torch.device("cpu"))
+    export(again, tmp_path / "first")
+    start = trained_in(tmp_path / "first", run.device)
+    frozen = start.vae.state_dict()
+    refined = refine(replace(run, folder=tmp_path, minutes=0.03), start, share=1.0)
+    assert (tmp_path / "refinement.pt").exists()
+    export(refined, tmp_path / "second")
+    assert "_name_or_path" not in (tmp_path / "second/controlnet/config.json").read_text()
+    again = trained_in(tmp_path / "second", run.device)
+    assert all(
+        torch.equal(*pair)
+        for pair in zip(frozen.values(), again.vae.state_dict().values(), strict=True)
+    )
+    assert not torch.equal(
+        states[0].half().float(), next(iter(again.controlnet.state_dict().values()))
+    )
+    loaded = load(checkpoint_in(tmp_path / "second"), torch.device("cpu"))
     for control in served_types("demo"):
         spec = GenerationSpec(prompt="a red ball", control=control, width=64, height=64, steps=2)
         made = generate(loaded, spec, astronaut((64, 64)), lambda _step, _steps: None)
