@@ -195,7 +195,7 @@ def test_the_share_of_a_controlnet_is_that_of_the_counted_operations(
             with FlopCounterMode(display=False) as counter:
                 network(**options, **more)
             counts.append(counter.get_total_flops())
-    assert module._CONTROL_SHARES[checkpoint] == pytest.approx(counts[1] / counts[0], abs=0.005)
+    assert module.CONTROL_SHARES[checkpoint] == pytest.approx(counts[1] / counts[0], abs=0.005)
 
 
 def test_one_control_is_inside_the_price_of_an_evaluation() -> None:
