@@ -16,6 +16,7 @@ from app.api.endpoints import (
     events,
     files,
     history,
+    openai_images,
     playground,
     preprocess,
     receipts,
@@ -76,9 +77,11 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.services = services
-    install_error_handlers(app, cors)
+    prefix = urlsplit(str(settings.public_url or "")).path
+    install_error_handlers(app, cors, prefix.rstrip("/"))
     app.include_router(v1.router)
     app.include_router(v2.router)
+    app.include_router(openai_images.router)
     app.include_router(account.router)
     app.include_router(keys.router)
     app.include_router(preprocess.router)
@@ -101,7 +104,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     app.add_middleware(CloseOnDrain, drain=services.drain)
     app.add_middleware(AccessLog, tally=services.tally)
-    app.add_middleware(PathForms, prefix=urlsplit(str(settings.public_url or "")).path)
+    app.add_middleware(PathForms, prefix=prefix)
     return app
 
 

@@ -23,6 +23,7 @@ EVENTS = "/v2/requests/{request_id}/events"
 
 HISTORY = "/inference-request/request-history"
 PREPROCESS = f"{V1}/preprocess"
+OPENAI = ("/v1/images/edits", "/v1/images/generations")
 
 # Numbers may come as text and booleans as numbers, so what breaks the schema may be accepted.
 CONFIGURATION = """
@@ -60,7 +61,7 @@ def test_without_workers(tmp_path: Path) -> None:
         running_api(redis_url, ready=False) as url,
     ):
         options: tuple[str, ...] = ("--max-examples", "10")
-        for path in (V1, PREPROCESS, EVENTS, HISTORY, "/upload-asset", "/health/ready"):
+        for path in (V1, PREPROCESS, *OPENAI, EVENTS, HISTORY, "/upload-asset", "/health/ready"):
             options += ("--exclude-path", path)
         fuzz(tmp_path, url, a_key(redis_url), ["2xx", 401, 403, 404, 409, 422], *options)
 
@@ -71,7 +72,7 @@ def test_with_workers(tmp_path: Path, server: Server) -> None:
     """
     with running_api(server.redis_url, MAX_PIXELS="4096") as url:
         options: tuple[str, ...] = ()
-        for path in (V1, PREPROCESS, EVENTS, HISTORY, "/upload-asset"):
+        for path in (V1, PREPROCESS, *OPENAI, EVENTS, HISTORY, "/upload-asset"):
             options += ("--include-path", path)
         options += ("--include-path", "/health/ready", "--phases", "fuzzing")
         fuzz(tmp_path, url, server.key, ["2xx", 400, 404, 409], *options, "--max-examples", "10")

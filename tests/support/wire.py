@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+from app.api.wire.openai import is_openai_path
+
 TERMINAL = ("COMPLETED", "FAILED")
 ORDER = ("QUEUED", "PROCESSING", "COMPLETED")
 V1 = "/v1/flux-controlnet"
@@ -31,6 +33,9 @@ def assert_well_formed(response: httpx.Response) -> None:
     if response.status_code >= 400:
         assert media_type(response) == "application/json", response.text
         sentence = response.json()["error"]
+        if is_openai_path(response.request.url.path):
+            assert sentence.keys() == {"message", "type", "param", "code"}
+            sentence = sentence["message"]
         assert isinstance(sentence, str)
         assert sentence.strip()
         assert not any(inside in sentence for inside in _INSIDES), sentence

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, Response
 
 from app.api.auth import Submitter
 from app.api.deps import Services, ServicesDep
+from app.api.endpoints.account import WITHOUT_BOUND
 from app.api.endpoints.v2 import OwnRecord
 from app.api.endpoints.waiting import HungUp, wait_for_end
 from app.api.http.origin import public_origin
@@ -89,9 +90,9 @@ async def answer_at_the_end(
             await run_in_threadpool(_cancel_unbegun, services, request_id)
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     except asyncio.CancelledError:  # graceful shutdown; nothing above awaits this task
-        return _unanswered(Unavailable("The server is stopping; " + _GOES_ON), request_id)
+        return _unanswered(request, Unavailable("The server is stopping; " + _GOES_ON), request_id)
     if ended is None:
-        return _unanswered(SyncTimeout("Request timed out; " + _GOES_ON), request_id)
+        return _unanswered(request, SyncTimeout("Request timed out; " + _GOES_ON), request_id)
     return await run_in_threadpool(answer, services, ended)
 
 
@@ -118,9 +119,9 @@ def _cancel_unbegun(services: Services, request_id: str) -> None:
     cancel(*parts, request_id, reason, only_queued=True)
 
 
-def _unanswered(error: ServerError, request_id: str) -> JSONResponse:
+def _unanswered(request: Request, error: ServerError, request_id: str) -> JSONResponse:
     """The response when v1 stops waiting while the request goes on."""
-    response = error_response(error, request_id=request_id)
+    response = error_response(error, request.scope["path"], request_id=request_id)
     response.headers["x-request-id"] = request_id
     return response
 
@@ -137,7 +138,7 @@ def _answer(services: Services, record: RequestRecord, window: RateWindow | None
     if record.status is Status.FAILED:
         return failed_answer(record)
     first = record.outputs[0]
-    headers = _headers(record) | (_next_minute() if window is None else window.headers)
+    headers = picture_headers(record, window)
     if not record.params.base64:
         return Response(
             output_bytes(services.blobs, record, 0),
@@ -157,7 +158,8 @@ def _answer(services: Services, record: RequestRecord, window: RateWindow | None
     return JSONResponse(body, headers=headers)
 
 
-def _headers(record: RequestRecord) -> dict[str, str]:
+def picture_headers(record: RequestRecord, window: RateWindow | None) -> dict[str, str]:
+    """Of a response with finished pictures. window: of the key's rate limit; None without one."""
     first = record.outputs[0]
     size = {"height": first.height, "width": first.width, "samples": len(record.outputs)}
     return {
@@ -167,10 +169,10 @@ def _headers(record: RequestRecord) -> dict[str, str]:
         "x-output-count": str(len(record.outputs)),
         "x-output-metadata": json.dumps(size),
         "x-profile": record.profile,
-        # A key without a budget has no limit; JavaScript and Python both read this as a number.
-        "x-remaining-credits": "Infinity" if record.remaining is None else str(record.remaining),
+        "x-remaining-credits": str(WITHOUT_BOUND if record.remaining is None else record.remaining),
         "x-cost": str(record.cost),
         **warning_headers(record),
+        **(_next_minute() if window is None else window.headers),
     }
 
 

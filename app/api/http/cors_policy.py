@@ -29,6 +29,7 @@ EXPOSED = (
     "x-rate-limit-remaining",
     "x-rate-limit-reset-at-utc",
     "retry-after",
+    "x-should-retry",
 )
 """The response headers that clients read, besides those that every script may read."""
 

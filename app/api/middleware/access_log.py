@@ -29,6 +29,8 @@ _SUBMISSIONS = frozenset(
         "/v2/flux-controlnet",
         "/flux-controlnet",
         "/v1/flux-controlnet/preprocess",
+        "/v1/images/edits",
+        "/v1/images/generations",
     }
 )
 _PROBES = "/health/"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import quopri
+import re
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
@@ -19,6 +20,7 @@ from app.core.images.data_uri import decode_base64
 _MAX_TEXT = 4 * (PROMPT_MAX + 1)  # bytes; a character of UTF-8 has four at most
 _IDENTITY = ("", "7bit", "8bit", "binary")
 _SHOWN = 64
+_LISTED_IMAGE = re.compile(r"image\[[0-9]{0,3}\]")
 _ASCII = bytes(range(0x20, 0x7F))
 
 
@@ -29,6 +31,8 @@ class WholeForm(MultiPartParser):
     """
 
     ended = False
+    listed_image = False
+    """Whether `image[]` and `image[0]`, the names of pictures in a list, mean `image`."""
 
     def on_end(self) -> None:
         self.ended = True
@@ -37,6 +41,8 @@ class WholeForm(MultiPartParser):
     def on_headers_finished(self) -> None:
         super().on_headers_finished()
         part = self._current_part
+        if self.listed_image and _LISTED_IMAGE.fullmatch(part.field_name):
+            part.field_name = "image"
         if part.file is None and (is_picture(part.field_name) or part.field_name == CONTROLS):
             # No `with` block: Starlette closes it with the form, after the part is read.
             file: Any = SpooledTemporaryFile(max_size=self.spool_max_size)  # noqa: SIM115

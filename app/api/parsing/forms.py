@@ -28,12 +28,15 @@ _MAX_PARTS = 64
 _CHUNK = 65_536  # bytes of `controls` that are read at a time
 _SHORT = 32_768  # bytes; a longer text is a LongString
 _FILE = "a file"  # stands in the fields for its bytes
+_ONE = "one is needed, and further control pictures go into controls"
 _FILE_TYPES = ("image/", "application/octet-stream")
 
 
-async def read_form(request: Request, max_bytes: int) -> tuple[dict[str, Any], dict[str, bytes]]:
+async def read_form(
+    request: Request, max_bytes: int, *, listed_image: bool = False
+) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The fields, and the bytes of the pictures that are files. A picture in a long text is a
-    LongString. Raises InvalidRequest."""
+    LongString. listed_image: a list `image[]` of one picture is `image`. Raises InvalidRequest."""
     _refuse_charset(request.headers["content-type"])
     parser = WholeForm(
         request.headers,
@@ -42,6 +45,7 @@ async def read_form(request: Request, max_bytes: int) -> tuple[dict[str, Any], d
         max_fields=_MAX_PARTS,
         max_part_size=max_bytes,
     )
+    parser.listed_image = listed_image
     try:
         form = await parser.parse()
     except MultiPartException as error:
@@ -49,12 +53,12 @@ async def read_form(request: Request, max_bytes: int) -> tuple[dict[str, Any], d
     if not parser.ended:
         raise InvalidRequest("body: not valid multipart/form-data; its last boundary is missing")
     try:
-        return await _parts_of(form)
+        return await _parts_of(form, listed_image)
     finally:
         await form.close()
 
 
-async def _parts_of(form: FormData) -> tuple[dict[str, Any], dict[str, bytes]]:
+async def _parts_of(form: FormData, listed_image: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
     fields: dict[str, Any] = {}
     uploads: dict[str, bytes] = {}
     for name, value in form.multi_items():
@@ -67,6 +71,8 @@ async def _parts_of(form: FormData) -> tuple[dict[str, Any], dict[str, bytes]]:
         elif is_picture(name):
             data = await value.read()
             data = await run_in_threadpool(without_coding, name, value.headers, data)
+            if listed_image and (fields.get(name) or name in uploads):
+                raise InvalidRequest(f"{name}: more than one picture; {_ONE}")
             if not _is_file(value, data):
                 fields[name] = _text(data)
                 continue

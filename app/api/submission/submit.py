@@ -65,6 +65,16 @@ class Submission:
     warnings: tuple[RequestWarning, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class BodyParts:
+    """A body that was read and not validated: its fields, the bytes of its files, and its long
+    base64, which has a placeholder in the fields. By the names of the fields."""
+
+    fields: dict[str, Any]
+    uploads: dict[str, bytes]
+    inline: dict[str, LongString]
+
+
 class PendingSubmission:
     """Hands a submission over, once. FastAPI keeps the values of dependencies until a call ends; a
     picture must not stay in memory while v1 waits for the end of its request."""
@@ -83,11 +93,18 @@ async def read_submission(
 ) -> PendingSubmission:
     """Parse and validate, after the check of the key and its limits. Raises errors of status 400,
     401, 406, 413, 415, 429 and 503."""
-    fields, uploads, inline = await _read_fields(request, services)
-    body = parse_body(FluxControlNetBody, fields, services.settings.checkpoint)
+    parts = await read_parts(request, services)
+    return await submission_of(request, services, caller, parts)
+
+
+async def submission_of(
+    request: Request, services: Services, caller: Key, parts: BodyParts
+) -> PendingSubmission:
+    """The validated submission of a body. Raises InvalidRequest."""
+    body = parse_body(FluxControlNetBody, parts.fields, services.settings.checkpoint)
     webhook = webhook_of(request, services.settings, body.webhook_url, caller)
-    pictures = await _pictures_of(body, uploads, inline)
-    warnings = (*pair_warnings(body), *unknown_parameters(fields))
+    pictures = await _pictures_of(body, parts)
+    warnings = (*pair_warnings(body), *unknown_parameters(parts.fields))
     return PendingSubmission(Submission(body, pictures, webhook, warnings=warnings))
 
 
@@ -97,46 +114,45 @@ async def read_preprocess(
     caller: Submitter,  # noqa: ARG001  # FastAPI checks the key first, so no stranger's body is read
 ) -> PendingSubmission:
     """read_submission() for a body that asks for a control map."""
-    fields, uploads, inline = await _read_fields(request, services)
-    map_body = parse_body(PreprocessBody, fields, services.settings.checkpoint)
+    parts = await read_parts(request, services)
+    map_body = parse_body(PreprocessBody, parts.fields, services.settings.checkpoint)
     # A map has neither seed nor steps, but all requests have the same record.
     body = FluxControlNetBody.model_construct(
         **map_body.model_dump(), prompt="", seed=0, image_format="png", steps=0
     )
-    pictures = await _pictures_of(body, uploads, inline)
-    warnings = unknown_parameters(fields)
+    pictures = await _pictures_of(body, parts)
+    warnings = unknown_parameters(parts.fields)
     return PendingSubmission(Submission(body, pictures, only_map=True, warnings=warnings))
 
 
-async def _read_fields(
-    request: Request, services: Services
-) -> tuple[dict[str, Any], dict[str, bytes], dict[str, LongString]]:
-    """The fields of a body of either type, the bytes of its files, and its long base64."""
+async def read_parts(
+    request: Request, services: Services, *, listed_image: bool = False
+) -> BodyParts:
+    """The parts of a body of either type. listed_image: as for read_form."""
     media_type = media_type_of(request)
     uploads: dict[str, bytes] = {}
     if media_type == "application/json":
         fields = await read_json(request)
     elif media_type == "multipart/form-data":
-        fields, uploads = await read_form(request, services.settings.max_body_bytes)
+        most = services.settings.max_body_bytes
+        fields, uploads = await read_form(request, most, listed_image=listed_image)
         fields = without_empty(fields)
     else:
         raise InvalidContentType
     fields, inline = without_long_strings(fields, _ELSEWHERE)
-    return fields, uploads, inline
+    return BodyParts(fields, uploads, inline)
 
 
-async def _pictures_of(
-    body: FluxControlNetBody, uploads: dict[str, bytes], inline: dict[str, LongString]
-) -> tuple[SentPicture, ...]:
+async def _pictures_of(body: FluxControlNetBody, parts: BodyParts) -> tuple[SentPicture, ...]:
     """Joins long base64 in a thread: that copies the whole text, and bytes.join releases the GIL.
-    Empties `inline`, so that the pieces of only one picture are held beside its copy."""
-    used = picture_fields(body).keys() - uploads.keys()
+    Empties `parts.inline`, so that the pieces of only one picture are held beside its copy."""
+    used = picture_fields(body).keys() - parts.uploads.keys()
     joined = {}
-    while inline:
-        name, text = inline.popitem()
+    while parts.inline:
+        name, text = parts.inline.popitem()
         if name in used:
             joined[name] = await run_in_threadpool(text.to_bytes)
-    return pictures_of(body, uploads, joined)
+    return pictures_of(body, parts.uploads, joined)
 
 
 SubmissionDep = Annotated[PendingSubmission, Depends(read_submission)]

@@ -38,7 +38,7 @@ def sentence_of(detail: Any, schema: Mapping[str, Any], checkpoint: str) -> str:
         return f"{name}: {count} is not allowed; {_allowed(part, checkpoint)}"
     if isinstance(value, str) and not value.strip():
         return f"{name}: is empty; {_allowed(part, checkpoint)}"
-    return f"{name}: {_shown(value)} is not allowed; {_allowed(part, checkpoint)}"
+    return f"{name}: {shown(value)} is not allowed; {_allowed(part, checkpoint)}"
 
 
 def not_served(name: str, control: str, checkpoint: str) -> str | None:
@@ -65,15 +65,15 @@ def _part(schema: Mapping[str, Any], location: tuple[int | str, ...]) -> Mapping
     return schema
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A value as it was sent, cut short. Lists and objects only by kind: they may be long, or too
     deep for json.dumps."""
     if isinstance(value, list):
         return "a list"
     if isinstance(value, dict):
         return "an object"
-    shown = json.dumps(value[:60] if isinstance(value, str) else value)
-    return shown if len(shown) <= 60 else shown[:57] + "..."
+    text = json.dumps(value[:60] if isinstance(value, str) else value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _allowed(part: Mapping[str, Any], checkpoint: str) -> str:

@@ -165,7 +165,7 @@ def waited(
             await asyncio.Event().wait()
             return {}
 
-        request = Request({"type": "http", "headers": []}, message)
+        request = Request({"type": "http", "path": V1, "headers": []}, message)
 
         def answer(_services: Services, record: RequestRecord) -> Response:
             return Response(record.status)

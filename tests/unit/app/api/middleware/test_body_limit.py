@@ -38,6 +38,12 @@ def test_a_body_that_says_that_it_is_larger_is_413_unread() -> None:
     assert json.loads(body["body"]) == {"error": "The request body is larger than 10 bytes"}
 
 
+def test_a_body_that_is_too_large_on_a_path_of_openai() -> None:
+    headers = [(b"content-length", b"11")]
+    _, body = call(BodyLimit(Inner(), 10), headers=headers, path="/v1/images/edits")
+    assert json.loads(body["body"])["error"]["type"] == "invalid_request_error"
+
+
 @pytest.mark.parametrize("pieces", [[b"x" * 11], [b"x" * 10, b"x"], [b"x"] * 11])
 @pytest.mark.parametrize("headers", [[], [(b"content-length", b"-1")], [(b"content-length", b"x")]])
 def test_a_body_that_becomes_larger_is_stopped(

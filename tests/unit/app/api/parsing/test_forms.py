@@ -30,6 +30,7 @@ def read(
     *parts: bytes,
     content_type: str = "multipart/form-data; boundary=x",
     end: bytes = b"--x--\r\n",
+    listed_image: bool = False,
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     raw = b"".join(parts) + end
 
@@ -44,7 +45,7 @@ def read(
     messages = sent()
     headers = [(b"content-type", content_type.encode("latin-1"))]
     request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
-    return asyncio.run(read_form(request, 10**8))
+    return asyncio.run(read_form(request, 10**8, listed_image=listed_image))
 
 
 FILES = {
@@ -329,3 +330,23 @@ def test_an_empty_file_of_a_control_is_refused_with_its_place() -> None:
     file = part('name="controls[0].image"; filename="a.png"', b"")
     with pytest.raises(InvalidRequest, match=r"^controls\[0\].image: the file is empty; "):
         read(part('name="controls"', CONTROLS), file)
+
+
+@pytest.mark.parametrize("name", ["image[]", "image[0]", "image"])
+def test_a_list_of_one_picture_is_the_picture_where_that_is_allowed(name: str) -> None:
+    sent = part(f'name="{name}"; filename="a.png"', PNG)
+    assert read(sent, listed_image=True) == ({"image": "a file"}, {"image": PNG})
+    text = part(f'name="{name}"', URL)
+    assert read(text, listed_image=True) == ({"image": URL.decode()}, {})
+    if name != "image":
+        assert read(text) == ({name: URL.decode()}, {})
+
+
+@pytest.mark.parametrize(
+    "bodies", [[PNG, PNG], [URL, URL], [PNG, URL], [URL, PNG]], ids=["files", "URLs", "1", "2"]
+)
+def test_a_list_of_several_pictures_is_refused(bodies: list[bytes]) -> None:
+    parts = [part(f'name="image[{at}]"', body) for at, body in enumerate(bodies)]
+    with pytest.raises(InvalidRequest, match="^image: more than one picture; one is needed"):
+        read(*parts, listed_image=True)
+    assert read(part('name="image"', b""), parts[0], listed_image=True)[0].keys() == {"image"}

@@ -27,7 +27,7 @@ SAFE = {
 @pytest.fixture(scope="module")
 def api() -> Iterator[TestClient]:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    install_error_handlers(app, None)
+    install_error_handlers(app, None, "/prefix")
     raised: dict[str, Exception] = {
         "ours": Overloaded("no room", 7),
         "redis": RedisConnectionError("secret address"),
@@ -36,6 +36,7 @@ def api() -> Iterator[TestClient]:
         "other": ValueError("secret"),
     }
 
+    @app.get("/v1/images/{name}")
     @app.get("/raise/{name}")
     @app.put("/raise/{name}")
     async def fail(name: str) -> None:
@@ -71,6 +72,34 @@ def test_an_error_of_ours_has_its_status_sentence_and_headers(
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "7")
     assert answer.json() == {"error": "The service is overloaded: no room. Please try again in 7 s"}
     assert refusals == ["Overloaded"]
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "kind"),
+    [
+        ("ours", 503, "server_error"),
+        ("redis", 503, "server_error"),
+        ("other", 500, "server_error"),
+        ("nothing/at/all", 404, "invalid_request_error"),
+    ],
+)
+def test_an_error_on_a_path_of_openai_has_its_shape(
+    api: TestClient, name: str, status: int, kind: str
+) -> None:
+    answer = api.get(f"/v1/images/{name}")
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"]) == (status, kind)
+    assert isinstance(error["message"], str)
+    assert api.post("/v1/images/ours").json()["error"]["type"] == "invalid_request_error"
+
+
+def test_the_prefix_of_a_path_makes_no_difference_to_an_unexpected_error() -> None:
+    app = FastAPI(openapi_url=None)
+    install_error_handlers(app, None, "/prefix")
+    app.add_api_route("/prefix/v1/models", lambda: 1 // 0)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        error = client.get("/prefix/v1/models").json()["error"]
+    assert error["message"] == "Internal server error"
 
 
 def test_an_error_may_say_more_than_its_sentence() -> None:

@@ -9,9 +9,14 @@ from fastapi.testclient import TestClient
 
 from app import VERSION
 from app.api.wire.fields import schema_of
+from app.api.wire.openai import is_openai_path
 from app.api.wire.requests import FluxControlNetBody, PreprocessBody
 
 ALWAYS = {"200", "400", "408", "431", "500", "501", "503"}
+SCHEMAS = "#/components/schemas"
+RAW = ("408", "431", "501")
+"""Of requests whose path is not known yet."""
+
 SUBMISSION = "401 402 406 409 413 415 429"
 REQUEST = "/v2/requests/{request_id}"
 HISTORY = "/inference-request"
@@ -20,6 +25,10 @@ ANSWERS = {
     "POST /v1/flux-controlnet": f"{SUBMISSION} 504",
     "POST /v2/flux-controlnet": SUBMISSION,
     "POST /v1/flux-controlnet/preprocess": f"{SUBMISSION} 504",
+    "POST /v1/images/edits": f"{SUBMISSION} 504",
+    "POST /v1/images/generations": f"{SUBMISSION} 504",
+    "GET /v1/models": "401",
+    "GET /v1/models/{model}": "401 404",
     "GET /v1/requests/{request_id}": "401 404 422",
     f"GET {REQUEST}/status": "401 404 422",
     f"GET {REQUEST}": "401 404 422",
@@ -52,6 +61,8 @@ BODIES = {
     "POST /v1/flux-controlnet": ("application/json", "multipart/form-data"),
     "POST /v2/flux-controlnet": ("application/json", "multipart/form-data"),
     "POST /v1/flux-controlnet/preprocess": ("application/json", "multipart/form-data"),
+    "POST /v1/images/edits": ("application/json", "multipart/form-data"),
+    "POST /v1/images/generations": ("application/json", "multipart/form-data"),
     "POST /upload-asset": ("application/json",),
     "POST /admin/keys": ("application/json",),
     "POST /admin/keys/{key_id}/credits": ("application/json",),
@@ -61,6 +72,8 @@ PARAMETERS = {
     "POST /v1/flux-controlnet": "Idempotency-Key",
     "POST /v2/flux-controlnet": "Idempotency-Key",
     "POST /v1/flux-controlnet/preprocess": "Idempotency-Key",
+    "POST /v1/images/edits": "Idempotency-Key",
+    "POST /v1/images/generations": "Idempotency-Key",
     f"GET {REQUEST}/events": "last-event-id",
     "GET /files/{request_id}/{file_name}": "exp sig",
     "GET /uploads/{file_name}": "exp sig",
@@ -133,7 +146,7 @@ def test_a_key_may_be_sent_in_two_ways(
 
 
 def test_every_refusal_is_an_error_answer(operations: dict[str, Any]) -> None:
-    error = {"$ref": "#/components/schemas/ErrorResponse"}
+    error = {"$ref": f"{SCHEMAS}/ErrorResponse"}
     of_their_own = {
         *((f"GET {REQUEST}{path}", "422") for path in ("", "/status")),
         ("GET /v1/requests/{request_id}", "422"),
@@ -142,7 +155,10 @@ def test_every_refusal_is_an_error_answer(operations: dict[str, Any]) -> None:
     for name, operation in operations.items():
         for status, described in operation["responses"].items():
             if status >= "400" and (name, status) not in of_their_own:
-                assert described["content"]["application/json"]["schema"] == error, (name, status)
+                openai = is_openai_path(name.partition(" ")[2]) and status not in RAW
+                expected = {"$ref": f"{SCHEMAS}/OpenAIErrorResponse"} if openai else error
+                content = described["content"]["application/json"]["schema"]
+                assert content == expected, (name, status)
                 assert described["description"]
 
 
