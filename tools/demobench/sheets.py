@@ -144,11 +144,11 @@ def _column(pictures: list[Pixels], titles: list[str]) -> list[Pixels]:
 
 
 def _titled(picture: Pixels, title: str) -> Pixels:
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.45
+    (width, _), _ = cv2.getTextSize(title, font, scale, 1)
     titled = picture.copy()
-    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(
-            titled, title, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, thickness, cv2.LINE_AA
-        )
+    titled[:22, : width + 12] = 0
+    cv2.putText(titled, title, (6, 16), font, scale, (255, 255, 255), 1, cv2.LINE_AA)
     return titled
 
 
