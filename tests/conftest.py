@@ -57,26 +57,11 @@ def pytest_unconfigure() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A whole server has a gpu worker, so it loads torch too."""
-    if config.getoption("--without-torch"):
-        left_out = [item for item in items if item.get_closest_marker("torch") or _has_server(item)]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
-    _order(items)
-
-
-def _order(items: list[pytest.Item]) -> None:
-    """First the files that need the session's server, then those with long tests, then the others.
-
-    The first process starts with the first half. The other process takes over what is left of it
-    from its end: long tests while there is other work for the first process, and tests of the
-    server only if nothing else is left, because they cost it a server of its own.
-    """
-    with_server = {item.path for item in items if _has_server(item)}
-    items.sort(key=lambda item: 0 if item.path in with_server else 1 if _is_long(item) else 2)
-
-
-def _is_long(item: pytest.Item) -> bool:
-    return item.get_closest_marker("timeout") is not None
+    if not config.getoption("--without-torch"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("torch") or _has_server(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 def _has_server(item: pytest.Item) -> bool:
