@@ -14,5 +14,5 @@ pytestmark = [pytest.mark.tools, pytest.mark.torch]
 @pytest.mark.parametrize("stop", [0.5, 1.0])
 def test_both_sides_make_the_same_picture(stop: float) -> None:
     row = measure(load(CHECKPOINTS["demo"], torch.device("cpu")), stop, side=64, pairs=1)
-    assert row["levels"] <= 1
+    assert row["levels"] <= 2  # the shipped scheduler rounds its sigmas to float32
     assert row["ratio"] == pytest.approx(row["shipped"] / row["ours"])
