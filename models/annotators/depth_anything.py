@@ -45,14 +45,7 @@ class DepthAnythingDetector:
         self.network.to(device)
 
     @torch.no_grad()
-    def __call__(
-        self,
-        input_image: NDArray[np.uint8],
-        *,
-        detect_resolution: int,  # noqa: ARG002  # of the protocol
-        image_resolution: int,  # noqa: ARG002  # of the protocol
-        output_type: str,  # noqa: ARG002  # of the protocol
-    ) -> NDArray[np.uint8]:
+    def __call__(self, input_image: NDArray[np.uint8], **_options: object) -> NDArray[np.uint8]:
         pixels = self._processor(input_image, return_tensors="pt")["pixel_values"]
         disparity = self.network(pixels.to(self.network.device)).predicted_depth[0].cpu()
         disparity -= disparity.min()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,12 +25,11 @@ class PeopleDetector(ABC):
         self,
         input_image: NDArray[np.uint8],
         *,
-        detect_resolution: int,  # noqa: ARG002  # people are found in the picture's own pixels
         image_resolution: int,
-        output_type: str,  # noqa: ARG002  # of the protocol
+        **_options: object,
     ) -> NDArray[np.uint8]:
-        """The short side of the map has `image_resolution` pixels, because the width of lines is
-        fixed."""
+        """People are found in the picture's own pixels. The short side of the map has
+        `image_resolution` pixels, because the width of lines is fixed."""
         height, width = input_image.shape[:2]
         scale = image_resolution / min(height, width)
         people = self.people(np.ascontiguousarray(input_image))
@@ -46,21 +46,9 @@ class PeopleFallback:
     def __init__(self, first: Detector, second: Detector) -> None:
         self.first, self.second = first, second
 
-    def __call__(
-        self,
-        input_image: NDArray[np.uint8],
-        *,
-        detect_resolution: int,
-        image_resolution: int,
-        output_type: str,
-    ) -> NDArray[np.uint8]:
+    def __call__(self, input_image: NDArray[np.uint8], **options: Any) -> NDArray[np.uint8]:
         for detector in (self.first, self.second):
-            control_map = detector(
-                input_image,
-                detect_resolution=detect_resolution,
-                image_resolution=image_resolution,
-                output_type=output_type,
-            )
+            control_map = detector(input_image, **options)
             if control_map.any():
                 break
         return control_map

@@ -61,7 +61,7 @@ def test_python_edits_with_openais_parameters(client: openai.OpenAI, http: httpx
         image=[FILE],
         prompt="an astronaut",
         model="gpt-image-1",
-        size="128x64",  # type: ignore[arg-type]  # older versions list OpenAI's sizes only
+        size="128x64",
         n=2,
         quality="low",
         output_format="webp",

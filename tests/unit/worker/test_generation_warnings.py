@@ -53,7 +53,7 @@ def test_the_clients_own_map_may_be_black() -> None:
 
 
 def test_each_empty_pose_map_of_several_controls_is_named() -> None:
-    """The second one is the client's, the third one shows somebody, the fourth one is no pose."""
+    """The second one is the client's, the third one shows a person, the fourth one is no pose."""
     controls = tuple(Control(control) for control in ("pose", "pose", "pose", "canny", "pose"))
     several = record(
         params=GenerationParameters(controls=controls),

@@ -64,7 +64,7 @@ def test_a_map_has_the_exact_size(folder: Path, size: tuple[int, int]) -> None:
     assert control_map.size == size
 
 
-def test_nobody_gives_a_black_map(tmp_path: Path) -> None:
+def test_no_person_gives_a_black_map(tmp_path: Path) -> None:
     write_dwpose(tmp_path, boxes_output(), points_outputs(PLACES, np.ones(133)))
     control_map = pose.make(Image.new("RGB", (64, 64)), (64, 64), DWPOSE.load(tmp_path))
     assert not pose.has_people(control_map)

@@ -48,10 +48,10 @@ def test_a_map_without_people_says_so() -> None:
     assert not pose.has_people(control_map)
 
 
-def test_the_second_detector_is_asked_only_where_the_first_finds_nobody() -> None:
-    picture, nobody, somebody = Image.new("RGB", (64, 64)), Seeing(), Seeing(STANDING)
-    assert pose.has_people(pose.make(picture, (64, 64), PeopleFallback(nobody, somebody)))
-    assert (nobody.calls, somebody.calls) == (1, 1)
-    assert pose.has_people(pose.make(picture, (64, 64), PeopleFallback(somebody, nobody)))
-    assert (nobody.calls, somebody.calls) == (1, 2)
-    assert not pose.has_people(pose.make(picture, (64, 64), PeopleFallback(nobody, nobody)))
+def test_the_second_detector_is_asked_only_where_the_first_finds_no_person() -> None:
+    picture, blind, seeing = Image.new("RGB", (64, 64)), Seeing(), Seeing(STANDING)
+    assert pose.has_people(pose.make(picture, (64, 64), PeopleFallback(blind, seeing)))
+    assert (blind.calls, seeing.calls) == (1, 1)
+    assert pose.has_people(pose.make(picture, (64, 64), PeopleFallback(seeing, blind)))
+    assert (blind.calls, seeing.calls) == (1, 2)
+    assert not pose.has_people(pose.make(picture, (64, 64), PeopleFallback(blind, blind)))

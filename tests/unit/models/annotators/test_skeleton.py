@@ -59,7 +59,7 @@ def test_a_skeleton_has_the_pixels_of_controlnet_aux(seed: int, size: tuple[int,
     assert np.array_equal(draw(people, width, height), expected)
 
 
-def test_nobody_is_black() -> None:
+def test_no_person_is_black() -> None:
     assert not draw([], 64, 32).any()
     assert draw([], 64, 32).shape == (32, 64, 3)
 
