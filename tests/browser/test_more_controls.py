@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +19,7 @@ from models.spec import Control
 from tests.browser.playground import PHOTOGRAPH, Playground, parameters_of
 from tests.browser.test_accessibility import PHONE, serious_findings
 from tests.browser.test_input_picture import drop
-from tests.browser.test_snippets import RUN, copied
+from tests.browser.test_snippets import RUN, copied, picture_of
 from tests.support.bodies import small
 from tests.support.chromium import Watch
 from tests.support.pictures import astronaut, encoded
@@ -130,18 +128,7 @@ def test_copied_code_of_several_controls_runs(
     assert "cn_type" not in code
     (tmp_path / PHOTOGRAPH).write_bytes(encoded(astronaut((128, 128))))
     (tmp_path / OWN).write_bytes(PERSON)
-    done = subprocess.run(
-        [*RUN[language], *(["-"] if language != "curl" else [])],
-        input=code,
-        cwd=tmp_path,
-        env={**os.environ, "API_KEY": server.key},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, code + done.stderr
-    [picture] = tmp_path.glob("picture-*")
+    picture = picture_of(code, language, tmp_path, server.key)
     assert parameters_of(picture)["controls"] == [CANNY, POSE]
 
 

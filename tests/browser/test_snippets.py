@@ -35,6 +35,23 @@ def copied(playground: Playground, language: str) -> str:
     return code
 
 
+def picture_of(code: str, language: str, folder: Path, key: str) -> Path:
+    """The file that the copied code writes when it runs in `folder`."""
+    done = subprocess.run(
+        [*RUN[language], *(["-"] if language != "curl" else [])],
+        input=code,
+        cwd=folder,
+        env={**os.environ, "API_KEY": key},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, code + done.stderr
+    [picture] = folder.glob("picture-*")
+    return picture
+
+
 @pytest.mark.parametrize("language", RUN)
 def test_copied_code_makes_the_same_picture(
     playground: Playground, server: Server, tmp_path: Path, language: str
@@ -45,18 +62,7 @@ def test_copied_code_makes_the_same_picture(
     code = copied(playground, language)
     assert server.key not in code
     (tmp_path / PHOTOGRAPH).write_bytes(encoded(astronaut((128, 128))))
-    done = subprocess.run(
-        [*RUN[language], *(["-"] if language != "curl" else [])],
-        input=code,
-        cwd=tmp_path,
-        env={**os.environ, "API_KEY": server.key},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, code + done.stderr
-    [picture] = tmp_path.glob("picture-*")
+    picture = picture_of(code, language, tmp_path, server.key)
     made = parameters_of(picture)
     expected = {"prompt": PROMPT, "seed": 7, "cn_type": "depth", "steps": 15}
     assert {name: made[name] for name in expected} == expected
