@@ -73,6 +73,8 @@ PROFILE_NAMES: tuple[str, ...] = ("exact", "fast", "turbo")
 
 SAMPLES_MAX = 4
 CONTROLS_MAX = 3
+LORAS_MAX = 4
+LORA_SCALE_MAX = 2.0
 STEPS_MIN = 15
 SEED_MAX = 2**63 - 1
 
@@ -98,6 +100,19 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
+class Lora:
+    """A low-rank adapter of the transformer (Hu et al., arXiv 2106.09685).
+
+    name: of its file, without .safetensors. scale: factor on its change of the weights,
+    -LORA_SCALE_MAX..LORA_SCALE_MAX; 0 means that it is not applied. sha256: of the file, hex.
+    """
+
+    name: str
+    scale: float = 1.0
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationSpec:
     """One validated request: everything that decides the pixels except the control pictures.
 
@@ -105,6 +120,7 @@ class GenerationSpec:
     control, strength, start, stop: the control of a request that has one (see Control).
     controls: 1..CONTROLS_MAX controls, which replace those four; empty where they count.
     canny_low, canny_high: thresholds of the edges in every canny map, 0..255.
+    loras: up to LORAS_MAX, applied together.
     seed: of the first picture, 0..SEED_MAX; picture i uses image_seed(seed, i).
     profile: the trade of quality for speed, one of PROFILE_NAMES; exact changes no result.
     """
@@ -127,6 +143,7 @@ class GenerationSpec:
     controls: tuple[Control, ...] = ()
     canny_low: int = CANNY_LOW
     canny_high: int = CANNY_HIGH
+    loras: tuple[Lora, ...] = ()
 
     @property
     def all_controls(self) -> tuple[Control, ...]:
