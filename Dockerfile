@@ -61,8 +61,10 @@ COPY deploy/cc .
 FROM api-packages AS api
 COPY LICENSE .
 COPY app app
-# What the api asks of models lies at its top and needs no torch; the networks and weights below stay out.
+# What the api asks of models lies at its top and in models/loras/lora_*.py, and needs no torch; the networks and
+# weights below stay out.
 COPY models/*.py models/
+COPY models/loras/__init__.py models/loras/lora_*.py models/loras/
 # Compares this server with the hosted API, and needs nothing that the api does not.
 COPY tools/__init__.py tools/
 COPY tools/migrationcheck tools/migrationcheck
@@ -107,6 +109,7 @@ COPY models/checkpoints/validation models/checkpoints/validation
 COPY models/annotators models/annotators
 COPY models/controls models/controls
 COPY models/flux models/flux
+COPY models/loras models/loras
 COPY models/memory models/memory
 COPY models/sampling models/sampling
 COPY worker worker

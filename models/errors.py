@@ -5,6 +5,7 @@ ModelError
 ├── TooManyEvaluations   an adaptive sampler did not converge
 ├── OutOfMemory          the work does not fit into the device's memory
 ├── DeviceLost           the device failed; a new process may succeed
+├── UnknownLora          the folder of LoRAs has no file of this name
 └── CheckpointError      the weights are missing, damaged or do not match
 """
 
@@ -47,3 +48,12 @@ class DeviceLost(ModelError):
 
 class CheckpointError(ModelError):
     """Weights cannot be loaded."""
+
+
+class UnknownLora(ModelError):
+    """The folder of LoRAs has no file of this name. nearest: the names most like it."""
+
+    def __init__(self, name: str, nearest: list[str]) -> None:
+        instead = f"; the nearest names are {', '.join(nearest)}" if nearest else ""
+        super().__init__(f"there is no LoRA of the name {name!r}{instead}")
+        self.nearest = nearest

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from models.annotators.depth_anything import DepthAnythingDetector
 from models.checkpoints.checkpoint import Annotator, Part
-from models.checkpoints.validation.tensor_files import read_header
+from models.safetensors_header import read_header
 
 _FILE = "model.safetensors"
 

@@ -16,13 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.checkpoints.validation.tensor_files import (
-    StoredTensor,
-    read_json,
-    stored_tensors,
-    weights_file,
-)
+from models.checkpoints.validation.tensor_files import read_json, stored_tensors, weights_file
 from models.load_errors import reason_of
+from models.safetensors_header import StoredTensor
 
 log = logging.getLogger(__name__)
 

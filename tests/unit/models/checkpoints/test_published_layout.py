@@ -27,8 +27,8 @@ from models.checkpoints import CHECKPOINTS, Checkpoint
 from models.checkpoints.annotators.depth_anything import DEPTH_ANYTHING
 from models.checkpoints.annotators.dwpose import DWPOSE
 from models.checkpoints.validation.tensor_check import NetworkFiles
-from models.checkpoints.validation.tensor_files import read_header
 from models.checkpoints.weights import find
+from models.safetensors_header import read_header
 from tests.support.published_layout import BASE_SIZES
 from tests.support.servers import ROOT
 from tests.support.sparse_weights import allocated

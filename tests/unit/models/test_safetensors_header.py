@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.checkpoints.validation.tensor_files import read_header, read_json
+from models.checkpoints.validation.tensor_files import read_json
+from models.safetensors_header import read_header
 
 pytestmark = pytest.mark.torch
 
