@@ -42,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         "worker": _worker,
         "health": _health,
         "keys": _keys,
+        "usage": _usage,
         "redis": _redis,
         "models": _models,
         "doctor": _doctor,
@@ -205,6 +206,16 @@ def _keys(arguments: argparse.Namespace) -> int:
     settings = load_settings()
     allow = AllowList.parse(settings.fetch_allow_hosts)
     return run(KeyStore(connected_client(settings.redis_url)), allow, arguments)
+
+
+def _usage(arguments: argparse.Namespace) -> int:
+    from app.commands.usage import report
+    from app.core.accounts.usage import Usage
+    from app.core.redis.startup_check import connected_client
+
+    usage = Usage(connected_client(load_settings().redis_url))
+    print(report(usage, arguments), end="")
+    return 0
 
 
 if __name__ == "__main__":

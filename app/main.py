@@ -34,7 +34,7 @@ from app.api.middleware.body_budget import BodyBudget, BodyBudgetMiddleware
 from app.api.middleware.body_limit import BodyLimit
 from app.api.middleware.cors import Cors
 from app.api.middleware.path_forms import PathForms
-from app.api.operations import keys, ops
+from app.api.operations import keys, ops, usage
 from app.api.wire.errors import install_error_handlers
 from app.api.wire.openapi import ALWAYS, install_openapi
 from app.core.settings import Settings
@@ -84,6 +84,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(openai_images.router)
     app.include_router(account.router)
     app.include_router(keys.router)
+    app.include_router(usage.router)
     app.include_router(preprocess.router)
     app.include_router(receipts.router)
     app.include_router(events.router)

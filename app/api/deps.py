@@ -18,6 +18,7 @@ from app.api.http.drain import Drain
 from app.api.rate_limit import RateLimiter
 from app.core.accounts.api_keys import KeyStore
 from app.core.accounts.credits import Ledger
+from app.core.accounts.usage import Usage
 from app.core.history.base import History
 from app.core.history.factory import open_history
 from app.core.lifecycle.background_jobs import BackgroundJobs
@@ -60,6 +61,7 @@ class Services:
     rate_limiter: RateLimiter
     keys: KeyStore
     ledger: Ledger
+    usage: Usage
     uploads: Uploads
     sources: Sources
     outbox: Outbox
@@ -94,6 +96,7 @@ def make_services(settings: Settings) -> Services:
         rate_limiter=RateLimiter(async_redis),
         keys=KeyStore(redis),
         ledger=Ledger(redis),
+        usage=Usage(redis),
         uploads=Uploads(redis, blobs, settings.upload_ttl_s, settings.upload_quota_bytes),
         sources=Sources(redis, settings.source_quota_bytes),
         outbox=Outbox(redis),
@@ -134,6 +137,7 @@ BlobsDep = Annotated[Blobs, _service(lambda services: services.blobs)]
 LinksDep = Annotated[LinkSigner, _service(lambda services: services.links)]
 AdmissionDep = Annotated[Admission, _service(lambda services: services.admission)]
 KeysDep = Annotated[KeyStore, _service(lambda services: services.keys)]
+UsageDep = Annotated[Usage, _service(lambda services: services.usage)]
 UploadsDep = Annotated[Uploads, _service(lambda services: services.uploads)]
 HistoryDep = Annotated[History, _service(lambda services: services.history)]
 DeliveriesDep = Annotated[Deliveries, _service(lambda services: services.deliveries)]

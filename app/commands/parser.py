@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from datetime import date
 from pathlib import Path
 
 from app import VERSION
@@ -65,6 +66,19 @@ def make_parser() -> argparse.ArgumentParser:
     top_up.add_argument("id")
     top_up.add_argument("credits", type=float)
 
+    usage = commands.add_parser("usage", help="what owners and keys used, by day")
+    usage.add_argument(
+        "--from", dest="first", type=_day, metavar="DAY", help="default: that month's first"
+    )
+    usage.add_argument("--to", dest="last", type=_day, metavar="DAY", help="default: today (UTC)")
+    usage.add_argument(
+        "--group-by",
+        action="append",
+        metavar="GROUPS",
+        help="owner, key, day: separated by commas, or repeated; default: all",
+    )
+    usage.add_argument("--csv", action="store_true", help="instead of a table")
+
     redis = commands.add_parser("redis", help="the Redis of `up`")
     mend = redis.add_subparsers(dest="action", required=True).add_parser(
         "repair", help="cut its append-only file before a damage; a copy is kept"
@@ -117,6 +131,13 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is none of 0 to 65535")
     return int(text)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2026-11-30") from None
 
 
 def _seconds(text: str) -> float:

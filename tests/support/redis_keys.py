@@ -16,6 +16,8 @@ EXPIRING: Mapping[str, int] = {
     "blob:upload:*": 7 * DAY_S,
     "uploads:*": 7 * DAY_S,
     "history:*": 30 * DAY_S,
+    "usage:of:*": 7 * DAY_S + HOUR_S,
+    "usage:*": 400 * DAY_S,
     "webhook:*": 7 * DAY_S + 28_800,
     "rq:queue:*:first_seen:*": DAY_S,
     "*": HOUR_S,

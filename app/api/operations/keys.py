@@ -9,11 +9,11 @@ from fastapi import APIRouter, Depends, Path, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.api.auth import Caller
 from app.api.deps import KeysDep, SettingsDep
+from app.api.operations.admin import ADMIN, admin
 from app.api.parsing.json_body import read_json, shortened
 from app.api.parsing.media_type import check_encoding
-from app.api.wire.openapi import FOUND, KEYED, Responses, error_answer, json_body
+from app.api.wire.openapi import FOUND, Responses, error_answer, json_body
 from app.api.wire.requests import without_null
 from app.api.wire.responses import Balance, KeyList, KeyResponse, NewKey, Revoked
 from app.core.accounts.api_keys import (
@@ -28,23 +28,14 @@ from app.core.accounts.api_keys import (
 from app.core.accounts.credits import MAX_CREDITS
 from app.core.clock import rfc3339
 from app.core.egress.addresses import AllowList
-from app.core.errors import Forbidden, InvalidRequest, NotFound
+from app.core.errors import InvalidRequest, NotFound
 from app.core.settings import Settings
 from app.core.webhooks.message import check_key_target
 
-_ADMIN: Responses = {**KEYED, 403: error_answer("Not an admin key")}
 _BODY: Responses = {
     413: error_answer("Body too large"),
     415: error_answer("Content-Encoding that is not understood"),
 }
-
-
-async def admin(caller: Caller) -> Key:
-    """The caller's API key, if it is an admin key. Raises Forbidden (403)."""
-    if not caller.admin:
-        raise Forbidden
-    return caller
-
 
 router = APIRouter(prefix="/admin/keys", tags=["admin"], dependencies=[Depends(admin)])
 
@@ -83,7 +74,7 @@ class TopUp(BaseModel):
     credits: Credits = Field(description="What to add to the budget.")
 
 
-@router.post("", responses={**_ADMIN, **_BODY}, openapi_extra=json_body(KeyOrder))
+@router.post("", responses={**ADMIN, **_BODY}, openapi_extra=json_body(KeyOrder))
 async def create_key(request: Request, settings: SettingsDep, keys: KeysDep) -> NewKey:
     """Create a key. Only this response contains its secret."""
     order = await _read(request, KeyOrder)
@@ -92,13 +83,13 @@ async def create_key(request: Request, settings: SettingsDep, keys: KeysDep) -> 
     return {**_response(report), "key": secret}
 
 
-@router.get("", responses=_ADMIN)
+@router.get("", responses=ADMIN)
 def list_keys(keys: KeysDep) -> KeyList:
     """All keys that are not revoked, oldest first."""
     return {"keys": [_response(report) for report in keys.report()]}
 
 
-@router.delete("/{key_id}", responses={**_ADMIN, **FOUND})
+@router.delete("/{key_id}", responses={**ADMIN, **FOUND})
 def revoke_key(keys: KeysDep, key_id: KeyId) -> Revoked:
     """Revoke a key at once. Its submitted requests continue."""
     if not keys.revoke(key_id):
@@ -108,7 +99,7 @@ def revoke_key(keys: KeysDep, key_id: KeyId) -> Revoked:
 
 @router.post(
     "/{key_id}/credits",
-    responses={**_ADMIN, **FOUND, **_BODY},
+    responses={**ADMIN, **FOUND, **_BODY},
     openapi_extra=json_body(TopUp),
 )
 async def top_up(request: Request, keys: KeysDep, key_id: KeyId) -> Balance:
@@ -161,6 +152,7 @@ def _response(report: KeyReport) -> KeyResponse:
         "last_used": None if report.last_used is None else rfc3339(report.last_used),
         "credits": report.credits,
         "spent": report.spent,
+        "spent_by_month": dict(report.spent_by_month),
         "rpm": key.rpm,
         "concurrency": key.concurrency,
         "admin": key.admin,

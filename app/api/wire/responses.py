@@ -13,6 +13,7 @@ from typing import (
 
 from typing_extensions import TypedDict
 
+from app.core.accounts.usage import UsageRow
 from app.core.requests.outputs import Picture
 from app.core.requests.record import Status
 from app.core.requests.warnings import WarningBody
@@ -199,7 +200,8 @@ UserCredits = TypedDict("UserCredits", {"credits": float, "free-credits": float,
 
 class KeyResponse(TypedDict):
     """A key without its secret. credits: what is left; null without a budget. spent: what its
-    COMPLETED requests cost. Moments are ISO 8601 in UTC."""
+    COMPLETED requests cost. spent_by_month: the same for this month and the two before it, by month
+    (`2026-11`). Moments are ISO 8601 in UTC."""
 
     id: str
     name: str
@@ -208,6 +210,7 @@ class KeyResponse(TypedDict):
     last_used: str | None
     credits: float | None
     spent: float
+    spent_by_month: dict[str, float]
     rpm: int | None
     concurrency: int | None
     admin: bool
@@ -222,6 +225,12 @@ class NewKey(KeyResponse):
 
 class KeyList(TypedDict):
     keys: list[KeyResponse]
+
+
+class UsageReport(TypedDict):
+    """A row for each group with requests."""
+
+    usage: list[UsageRow]
 
 
 class Revoked(TypedDict):

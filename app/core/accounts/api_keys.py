@@ -13,18 +13,22 @@ import math
 import re
 import secrets
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from redis import Redis
 
 from app.core.accounts.credits import MAX_CREDITS, Ledger
+from app.core.accounts.usage import Usage
 from app.core.redis.keys import API_KEYS, API_KEYS_USED
 from app.core.stored_json import from_stored
 
 MAX_RPM = 1_000_000
 MAX_CONCURRENCY = 1000
+MONTHS_REPORTED = 3
+"""This month and those before it."""
 
 _ID_LENGTH = 12
 _NAME = re.compile(r"[\w.@ -]{1,64}")
@@ -90,12 +94,14 @@ class Key:
 @dataclass(frozen=True, slots=True)
 class KeyReport:
     """A key with its usage. credits: its balance; None without a budget. spent: cost of its
-    COMPLETED requests. last_used: Unix seconds, to the minute; None for never."""
+    COMPLETED requests. last_used: Unix seconds, to the minute; None for never. spent_by_month: the
+    same cost by the month in UTC (`2026-11`), for the last MONTHS_REPORTED months."""
 
     key: Key
     credits: float | None
     spent: float
     last_used: float | None
+    spent_by_month: Mapping[str, float] = field(default_factory=dict)
 
 
 def mint() -> str:
@@ -107,6 +113,7 @@ class KeyStore:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._ledger = Ledger(redis)
+        self._usage = Usage(redis)
 
     def create(self, name: str, terms: Terms) -> tuple[str, Key]:
         """A new secret, which is not stored, and its key. Raises ValueError like add()."""
@@ -138,12 +145,19 @@ class KeyStore:
         return sorted(keys, key=lambda key: key.created_at)
 
     def report(self) -> list[KeyReport]:
-        """all(), with balances."""
+        """all(), with balances and spending."""
         balances, spent = self._ledger.balances(), self._ledger.spent()
         used = cast(dict[bytes, bytes], self._redis.hgetall(API_KEYS_USED))
         last_used = {key.decode(): float(moment) for key, moment in used.items()}
+        months = self._usage.spent_by_month(MONTHS_REPORTED)
         return [
-            KeyReport(key, balances.get(key.id), spent.get(key.id, 0.0), last_used.get(key.id))
+            KeyReport(
+                key,
+                balances.get(key.id),
+                spent.get(key.id, 0.0),
+                last_used.get(key.id),
+                months.get(key.id, {}),
+            )
             for key in self.all()
         ]
 

@@ -15,6 +15,7 @@ app.core.telemetry.counters. Invariants of the scripts in transitions/, in any o
 - complete spends, or fail and forget return, the reservation of submit, once;
 - a record is in the set of unfinished requests from submit to its end;
 - the call that makes a change also counts it;
+- the call that ends a request, or drops an expired one, also adds its usage to the sums of its key;
 - the call that ends a request also adds its whole record to the outbox.
 """
 

@@ -68,6 +68,16 @@ RATE_LIMIT_PREFIX = "rpm"
 """Prefix of the keys of the rate limiter."""
 
 
+def usage(day: int) -> str:
+    """Hash: `KEY OWNER` -> what the requests that ended on this day used. day: since 1970, UTC."""
+    return f"usage:{day}"
+
+
+def usage_account(request_id: str) -> str:
+    """String: `KEY OWNER` of a request that has not ended."""
+    return f"usage:of:{request_id}"
+
+
 def top_up(name: str) -> str:
     """String: marks a top-up as done, for an hour."""
     return f"topup:{name}"
@@ -263,7 +273,7 @@ _LUA_CONSTANTS = {
     )
 }
 _LUA_FUNCTIONS: tuple[Callable[..., str], ...] = (
-    *(request, sources, top_up, job, delivery),
+    *(request, sources, usage, usage_account, top_up, job, delivery),
     *(turns, turn_taken, turn_ends, held, in_flight),
 )
 

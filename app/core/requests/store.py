@@ -209,7 +209,8 @@ class RequestStore:
             stages = dict(zip(ids, pipe.execute(), strict=True))
         expired = [request_id for request_id, stage in stages.items() if stage is None]
         if expired:
-            self._drop_expired(keys=[keys.UNFINISHED, keys.COUNTERS], args=expired)
+            args = [repr(time.time()), *expired]
+            self._drop_expired(keys=[keys.UNFINISHED, keys.COUNTERS], args=args)
         return {
             request_id: Stage(int(stage))
             for request_id, stage in stages.items()

@@ -1,4 +1,4 @@
--- needs: in_flight record ledger
+-- needs: in_flight record ledger usage
 -- Ends a request as COMPLETED.
 -- ARGV[2] = execution
 -- ARGV[3] = how many completions are kept for the throughput
@@ -15,6 +15,7 @@ redis.call('LPUSH', COMPLETIONS, ARGV[1])
 redis.call('LTRIM', COMPLETIONS, 0, tonumber(ARGV[3]) - 1)
 make_room(KEYS[1], id())
 count_end('completed', '')
+use(ARGV[1], KEYS[1], id(), 'completed')
 event('completed')
 outbox()
 return 1

@@ -1,4 +1,4 @@
--- needs: in_flight record ledger sources
+-- needs: in_flight record ledger sources usage
 -- Ends a request as FAILED.
 -- ARGV[2] = execution, or '' for any
 -- ARGV[3] = '1' to fail it only while QUEUED
@@ -21,6 +21,7 @@ give_back(id())
 release_source(redis.call('HGET', KEYS[1], 'owner'), id())
 make_room(KEYS[1], id())
 count_end('failed', ARGV[6])
+use(ARGV[1], KEYS[1], id(), ARGV[6] == 'Cancelled' and 'cancelled' or 'failed')
 event('failed')
 outbox()
 return 1

@@ -1,4 +1,4 @@
--- needs: record ledger
+-- needs: record ledger usage
 -- Makes a record, once.
 -- ARGV[2] = expires_at
 -- ARGV[3] = id of the API key
@@ -18,6 +18,7 @@ redis.call('HSET', KEYS[1], 'status', 'QUEUED', 'execution', '',
 if ARGV[5] ~= '' then redis.call('SET', ARGV[5], ARGV[7], 'EXAT', ARGV[2]) end
 redis.call('EXPIREAT', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[3], ARGV[1], id())
+keep_account(id(), ARGV[3], redis.call('HGET', KEYS[1], 'owner'), ARGV[2])
 count(1, 'submitted')
 event('queued')
 return 1

@@ -38,6 +38,8 @@ FUNCTIONS = {
     "request_events": "req:a:events",
     "idempotency_key": "idempotency:a",
     "sources": "sources:a",
+    "usage": "usage:a",
+    "usage_account": "usage:of:a",
     "top_up": "topup:a",
     "evaluation_seconds": "measured:evaluation:a:b",
     "queue": "rq:queue:a",
