@@ -61,11 +61,10 @@ def _top_up(store: KeyStore, arguments: Namespace) -> int:
 def _line(report: KeyReport) -> str:
     """Id and name; then only what there is to say."""
     key = report.key
-    months = sorted(report.spent_by_month.items())
     said = {
         "credits": report.credits,
         "spent": report.spent or None,
-        "by month": " ".join(f"{month} {spent}" for month, spent in months) or None,
+        **dict(sorted(report.spent_by_month.items())),
         "rpm": key.rpm,
         "concurrency": key.concurrency,
         "expires": key.expires_at and rfc3339(key.expires_at),

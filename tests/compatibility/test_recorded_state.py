@@ -20,6 +20,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from app.commands.receipt_files import read_statement
+from app.core.accounts.usage import Usage, Window
 from app.core.receipts import ReceiptSigner, digest
 from app.core.redis.connection import connect
 from tests.support.pictures import astronaut, encoded, opened, picture_host
@@ -195,6 +196,19 @@ def test_the_credits_of_a_key_are_those_of_before(upgraded: Upgraded) -> None:
     with upgraded.client() as client:
         left = client.get("/v1/get-user-credits").json()["credits"]
     assert left == pytest.approx(upgraded.notes["credits"] - spent, abs=1e-9)
+
+
+def test_what_waited_counts_in_the_usage_of_its_key(upgraded: Upgraded) -> None:
+    """Its record is of the version before, which counted nothing."""
+    results = {name: result_of(upgraded, name)["metrics"] for name in WAITING}
+    with connect(upgraded.server.redis_url) as redis:
+        rows = Usage(redis).rows(Window.of(None, None), [])
+    [sums] = rows
+    assert (sums["requests"], sums["completed"], sums["failed"]) == (len(WAITING), len(WAITING), 0)
+    assert sums["credits"] == pytest.approx(sum(of["cost"] for of in results.values()))
+    assert sums["gpu_seconds"] == pytest.approx(
+        sum(of["inference_time"] for of in results.values()), abs=0.01
+    )
 
 
 def test_an_idempotency_key_is_that_of_its_request(upgraded: Upgraded) -> None:

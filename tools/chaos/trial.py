@@ -24,7 +24,7 @@ from tools.chaos.orders import inline_pictures, orders
 from tools.chaos.part import Part
 from tools.chaos.recovery import RecoveryTimer, open_requests, until_in_flight
 from tools.chaos.stack import Shape, Stack, running_stack
-from tools.chaos.verdict import Verdict, judge
+from tools.chaos.verdict import Verdict, judge, usage_faults
 
 _STARTING_S = 90.0
 _PATIENCE_S = 90.0
@@ -133,6 +133,7 @@ def run(scenario: Scenario, requests: int, seed: int, namespaces: bool = False) 
             if clients.refused and not scenario.may_refuse:
                 verdict.faults.append(f"{clients.refused} calls were refused")
             verdict.faults += trial.faults
+            verdict.faults += usage_faults(redis, _PATIENCE_S)
             taken = time.monotonic() - began
             return Outcome(
                 verdict, trial.standing, trial.remark, clients.refused, taken, stack.log()

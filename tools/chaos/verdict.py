@@ -1,17 +1,26 @@
-"""The verdict after a fault: every accepted request must have ended exactly once, correctly."""
+"""The verdict after a fault: every accepted request must have ended exactly once, correctly, and
+the sums of usage must equal the records and the ledger."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from redis import Redis
 
+from app.core.accounts.credits import Ledger, to_amount, to_credits
+from app.core.accounts.usage import Usage, Window
+from app.core.errors import Cancelled
 from app.core.redis import keys
+from app.core.requests.record import RequestRecord, Status
 from app.core.requests.store import RequestStore
 from tools.chaos.orders import Order
+
+_POLL_S = 0.1
 
 Events = list[tuple[bytes, dict[bytes, bytes]]]
 
@@ -44,6 +53,46 @@ def judge(redis: Redis, ordered: Sequence[Order], may_fail: str) -> Verdict:
         verdict.accepted += 1
         _judge(verdict, order, redis, store, may_fail)
     return verdict
+
+
+def usage_faults(redis: Redis, patience_s: float) -> list[str]:
+    """Waits until no request is unfinished: a client does not know a request whose acceptance was
+    lost. A sentence for each sum that is not that of the records or of the ledger."""
+    deadline = time.monotonic() + patience_s
+    while redis.zcard(keys.UNFINISHED) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    store = RequestStore(redis, 3600)
+    names = [cast(bytes, name).decode() for name in redis.scan_iter("req:*", _type="hash")]
+    records = [store.get(name.removeprefix(keys.request(""))) for name in names]
+    expected = _expected([record for record in records if record is not None])
+    today = datetime.now(UTC).date()
+    [found] = Usage(redis).rows(Window(today - timedelta(1), today), ["owner"]) or [{}]
+    sums: dict[str, object] = {name: found.get(name) for name in expected}
+    [spent] = Ledger(redis).spent().values() or [0.0]
+    differences = [
+        f"usage: {name} is {sums[name]}, and {of} in the records"
+        for name, of in expected.items()
+        if sums[name] != of
+    ]
+    if found.get("credits") != spent:
+        differences.append(f"usage: credits are {found.get('credits')}, and {spent} in the ledger")
+    return differences
+
+
+def _expected(records: Sequence[RequestRecord]) -> dict[str, float]:
+    """The sums of the requests that have ended."""
+    ended = [record for record in records if record.status.terminal]
+    completed = [record for record in ended if record.status is Status.COMPLETED]
+    cancelled = sum(record.error == Cancelled.sentence for record in ended)
+    return {
+        "requests": len(ended),
+        "completed": len(completed),
+        "failed": len(ended) - len(completed) - cancelled,
+        "cancelled": cancelled,
+        "pictures": sum(len(record.outputs) for record in completed),
+        "work_units": to_credits(sum(to_amount(record.work or 0.0) for record in completed)),
+        "credits": to_credits(sum(to_amount(record.cost) for record in completed)),
+    }
 
 
 def _judge(

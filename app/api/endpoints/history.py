@@ -53,7 +53,8 @@ Owner = Annotated[str, Field(max_length=64)]
 
 
 class HistoryQuery(BaseModel):
-    """user_id, user_email: any value but the owner of the key matches no request."""
+    """user_id, user_email: any value but the owner of the key matches no request, except for an
+    admin key, which may name any owner."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -99,8 +100,9 @@ def request_history(
     comes first."""
     origin = public_origin(request, settings)
     since, until = _window(selection.from_date, selection.to_date)
+    owner = _owner(caller, selection.user_id, selection.user_email)
     query = RowQuery(
-        owner=caller.name,
+        owner=owner or "",
         since=since,
         until=until,
         model=selection.model_name.lower(),
@@ -110,8 +112,7 @@ def request_history(
         offset=(selection.page - 1) * selection.per_page,
         limit=selection.per_page,
     )
-    foreign = {selection.user_id, selection.user_email} - {"", caller.name}
-    rows, total = ([], 0) if foreign else _page(history, requests, query)
+    rows, total = ([], 0) if owner is None else _page(history, requests, query)
     return {
         "data": [request_row(links, row, origin) for row in rows],
         "page": selection.page,
@@ -154,8 +155,9 @@ def generations(
     origin = public_origin(request, settings)
     since = _day(selection.start_date) if selection.start_date else 0.0
     until = _day(selection.end_date, 1) if selection.end_date else _forever()
+    owner = _owner(caller, selection.user_id)
     query = RowQuery(
-        owner=caller.name,
+        owner=owner or "",
         since=since,
         until=until,
         model=selection.model_name.lower(),
@@ -163,8 +165,7 @@ def generations(
         offset=(selection.page - 1) * RECENT,
         limit=RECENT,
     )
-    foreign = selection.user_id not in ("", caller.name)
-    page = Page([], 0) if foreign else history.page(query)
+    page = Page([], 0) if owner is None else history.page(query)
     return {
         "generations": [generation(links, row, origin) for row in page.rows],
         "page": selection.page,
@@ -204,6 +205,14 @@ async def models() -> Models:
     return models_list()
 
 
+def _owner(caller: Key, *names: str) -> str | None:
+    """Whose requests a list has: the caller's, or those of the owner that an admin names. None: of
+    no owner."""
+    owners = set(names) - {""} or {caller.name}
+    allowed = len(owners) == 1 and (caller.admin or owners == {caller.name})
+    return owners.pop() if allowed else None
+
+
 def _page(
     history: History, requests: RequestStore, query: RowQuery
 ) -> tuple[list[HistoryRow], int]:
@@ -232,11 +241,13 @@ def _rows_of_request(
     """From the history, or from the record when the history has no rows yet."""
     if not ID.fullmatch(request_id):
         return []
-    rows = history.of_request(caller.name, request_id)
+    rows = history.of_request(None if caller.admin else caller.name, request_id)
     if rows:
         return rows
     record = requests.get(request_id)
-    return rows_of(record) if record is not None and record.owner == caller.name else []
+    if record is None or not (caller.admin or record.owner == caller.name):
+        return []
+    return rows_of(record)
 
 
 def _window(first: date | None, last: date | None) -> tuple[float, float]:

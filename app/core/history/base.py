@@ -104,8 +104,9 @@ class History(Protocol):
     def write(self, rows: Sequence[HistoryRow]) -> None:
         """Store the rows. Writing a row twice changes nothing."""
 
-    def of_request(self, owner: str, request_id: str) -> list[HistoryRow]:
-        """All rows of an owner's request, ordered by output; empty when there is none."""
+    def of_request(self, owner: str | None, request_id: str) -> list[HistoryRow]:
+        """All rows of a request of this owner, None for any, ordered by output; empty when there
+        is none."""
 
     def page(self, query: Query) -> Page:
         """The page of finished requests that the query selects."""

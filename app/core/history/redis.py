@@ -68,11 +68,11 @@ class RedisHistory:
                 pipe.expire(key, self._retention_s)
             pipe.execute()
 
-    def of_request(self, owner: str, request_id: str) -> list[HistoryRow]:
+    def of_request(self, owner: str | None, request_id: str) -> list[HistoryRow]:
         rows: list[HistoryRow] = []
         while (text := self._redis.get(keys.history_row(request_id, len(rows)))) is not None:
             rows.append(HistoryRow.from_json(cast(bytes, text)))
-        return [row for row in rows if row.owner == owner]
+        return [row for row in rows if owner in (None, row.owner)]
 
     def page(self, query: Query) -> Page:
         since = max(query.since, time.time() - self._retention_s)

@@ -96,8 +96,10 @@ class SqlHistory:
         with self._transaction() as connection:
             connection.execute(self._insert.on_conflict_do_nothing(), values)
 
-    def of_request(self, owner: str, request_id: str) -> list[HistoryRow]:
-        own = (_ROWS.c.request_id == request_id) & (_ROWS.c.owner == owner)
+    def of_request(self, owner: str | None, request_id: str) -> list[HistoryRow]:
+        own = _ROWS.c.request_id == request_id
+        if owner is not None:
+            own &= _ROWS.c.owner == owner
         recent = _ROWS.c.created_at >= self._oldest()
         with self._transaction() as connection:
             texts = connection.scalars(

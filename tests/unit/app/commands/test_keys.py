@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from datetime import UTC, datetime
 
 import pytest
 from redis import Redis
 
 from app.cli import main
-from app.core.accounts.api_keys import KeyStore, digest
+from app.core.accounts.api_keys import KeyStore, Terms, digest
+from app.core.redis import keys
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +38,17 @@ def test_a_key_from_its_making_to_its_end(redis: Redis, capsys: pytest.CaptureFi
     assert secret not in line
     assert main(["keys", "revoke", key_id]) == 0
     assert KeyStore(redis).all() == []
+
+
+def test_the_list_has_the_spending_of_this_month(
+    redis: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, key = KeyStore(redis).create("team-a", Terms())
+    now = datetime.now(UTC)
+    sums = json.dumps({"requests": "1", "credits": "2500000000"})
+    redis.hset(keys.usage(int(now.timestamp()) // 86_400), f"{key.id} team-a", sums)
+    assert main(["keys", "list"]) == 0
+    assert f"  {now:%Y-%m}: 2.5" in capsys.readouterr().out
 
 
 def test_an_unknown_key_is_reported(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.api.deps import Services
+from app.core.accounts.api_keys import Terms
 from app.core.history.base import HistoryRow, rows_of
 from tests.support.records import completed, queued, record
 
@@ -236,6 +237,35 @@ def test_only_the_owner_of_the_key_has_requests(
     if "user_email" not in asked:
         expected = own if seen else []
         assert ids(api.get(GENERATIONS, params=asked), "generations") == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "owner"),
+    [
+        ({}, "root"),
+        ({"user_id": "team-a"}, "team-a"),
+        ({"user_email": "team-b"}, "team-b"),
+        ({"user_id": "team-b", "user_email": "team-b"}, "team-b"),
+        ({"user_id": "team-a", "user_email": "team-b"}, None),
+        ({"user_id": "team-c"}, None),
+    ],
+)
+def test_an_admin_reads_the_history_of_the_owner_that_it_names(
+    api: TestClient, inside: Services, asked: dict[str, str], owner: str | None
+) -> None:
+    made = {}
+    for number, name in enumerate(("root", "team-a", "team-b")):
+        ended = row(number, time.time(), owner=name)
+        inside.history.write([ended])
+        made[name] = [queued(inside.requests, f"{8 + number:032x}", owner=name), ended.request_id]
+    admin = {"x-api-key": inside.keys.create("root", Terms(admin=True))[0]}
+    expected = made[owner] if owner else []
+    assert ids(api.get(HISTORY, params=asked, headers=admin)) == expected
+    if "user_email" not in asked:
+        found = ids(api.get(GENERATIONS, params=asked, headers=admin), "generations")
+        assert found == expected[1:]
+    for request_id in made["team-b"]:
+        assert api.get(f"{HISTORY}/{request_id}", headers=admin).json()["user_id"] == "team-b"
 
 
 # ---- one request

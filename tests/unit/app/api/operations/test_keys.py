@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from fastapi.testclient import TestClient
 from redis import Redis
 
 from app.core.accounts.api_keys import KeyStore, Terms
+from app.core.redis import keys
 from app.core.settings import Settings
 from app.main import create_app
 
@@ -105,6 +108,16 @@ def test_an_unknown_key_is_404(api: TestClient) -> None:
 def test_a_key_without_a_budget_has_plenty(api: TestClient) -> None:
     credits = api.get("/v1/get-user-credits").json()
     assert credits == {"credits": 999_999_999.0, "free-credits": 0.0, "unlimited": True}
+
+
+def test_the_list_has_the_spending_of_this_month(api: TestClient, redis: Redis) -> None:
+    made = api.post("/admin/keys", json={"name": "a"}).json()
+    assert made["spent_by_month"] == {}
+    now = datetime.now(UTC)
+    sums = json.dumps({"requests": "1", "credits": "2500000000"})
+    redis.hset(keys.usage(int(now.timestamp()) // 86_400), f"{made['id']} a", sums)
+    listed = api.get("/admin/keys").json()["keys"]
+    assert [of["spent_by_month"] for of in listed] == [{}, {f"{now:%Y-%m}": 2.5}]
 
 
 @pytest.mark.usefixtures("far_from_utc")

@@ -43,6 +43,7 @@ ANSWERS = {
     "POST /admin/keys": "401 403 413 415",
     "DELETE /admin/keys/{key_id}": "401 403 404",
     "POST /admin/keys/{key_id}/credits": "401 403 404 413 415",
+    "GET /admin/usage": "401 403",
     "POST /upload-asset": SUBMISSION,
     f"GET {HISTORY}/request-history": "401",
     f"GET {HISTORY}/request-history/{{request_id}}": "401 404",
@@ -77,6 +78,7 @@ PARAMETERS = {
     f"GET {REQUEST}/events": "last-event-id",
     "GET /files/{request_id}/{file_name}": "exp sig",
     "GET /uploads/{file_name}": "exp sig",
+    "GET /admin/usage": "from to group_by format",
     f"GET {HISTORY}/request-history": (
         "page per_page from_date to_date model_name status user_id user_email sort_by sort_order"
     ),

@@ -49,14 +49,17 @@ KEYS = {
     "EncodedPictures": ("image status infer_time outputs image_format", "profile"),
     "UserCredits": ("credits free-credits unlimited", ""),
     "KeyResponse": (
-        "id name created expires last_used credits spent rpm concurrency admin webhook_url",
+        "id name created expires last_used credits spent spent_by_month rpm concurrency admin "
+        "webhook_url",
         "",
     ),
     "NewKey": (
-        "id name created expires last_used credits spent rpm concurrency admin webhook_url key",
+        "id name created expires last_used credits spent spent_by_month rpm concurrency admin "
+        "webhook_url key",
         "",
     ),
     "KeyList": ("keys", ""),
+    "UsageReport": ("usage", ""),
     "Revoked": ("revoked", ""),
     "Balance": ("id credits", ""),
     "Liveness": ("status", ""),

@@ -74,6 +74,7 @@ def test_an_owner_sees_only_its_own_history(reopen: Open, owner: str) -> None:
     history, row = reopen(), a_row(owner, 1)
     history.write([row])
     assert history.of_request("another", row.request_id) == []
+    assert history.of_request(None, row.request_id) == [row]
     assert history.page(asked("another")).total == 0
     assert history.of_request(owner, "f" * 32) == []
 
