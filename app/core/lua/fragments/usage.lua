@@ -5,6 +5,10 @@
 local USAGE_KEPT_S = 400 * 86400
 local ACCOUNT_KEPT_S = 7 * 86400  -- after the record has expired; an outage may be that long
 
+-- Rounded as app/core/accounts/credits.py rounds amounts, and before it is added: the rounding of a
+-- sum would depend on the others.
+local function whole(number) return tonumber(string.format('%.0f', number)) end
+
 -- Adds to the sums of an account. used: name -> whole number.
 local function add_usage(now, account, used)
   local day = usage_key(math.floor(now / 86400))
@@ -39,10 +43,10 @@ end
 local function use(now, record, id, outcome)
   local about = redis.call('HMGET', record, 'key', 'owner', 'created_at', 'started_at',
                            'inference_s', 'kept', 'work', 'cost', 'outputs')
-  local used = {requests = 1, [outcome] = 1, gpu_us = gpu_seconds(about[5], about[6]) * 1e6}
+  local used = {requests = 1, [outcome] = 1, gpu_us = whole(gpu_seconds(about[5], about[6]) * 1e6)}
   if about[4] then used[bucket(about[4] - about[3])] = 1 end
   if outcome == 'completed' then
-    used.work = (tonumber(about[7]) or 0) * 1e9
+    used.work = whole((tonumber(about[7]) or 0) * 1e9)
     used.credits = tonumber(about[8]) or 0
     used.pictures = about[9] and #cjson.decode(about[9]) or 0
   end

@@ -15,7 +15,7 @@ from redis import Redis
 
 from app.core.accounts import usage as module
 from app.core.accounts.api_keys import KeyStore, Terms
-from app.core.accounts.credits import Ledger, to_amount
+from app.core.accounts.credits import Ledger, to_amount, to_credits
 from app.core.accounts.usage import (
     GROUPS,
     KEPT_DAYS,
@@ -107,12 +107,15 @@ class Requests:
     ) -> str:
         request_id = self.submit(key, owner)
         self.start(request_id, queue_s)
+        self.finish(request_id, pictures)
+        return request_id
+
+    def finish(self, request_id: str, pictures: int = 1) -> None:
         self._store.advance(request_id, Stage.GENERATE, "g", generated())
         self._store.claim(request_id, Stage.FINISH, "f")
         outputs = tuple(output(index) for index in range(pictures))
         for _ in range(2):  # as redis-py does when the first answer was lost
             self._store.complete(request_id, "f", FinishResult(outputs))
-        return request_id
 
     def fail(self, request_id: str, error: RequestFailed) -> None:
         for _ in range(2):
@@ -247,6 +250,21 @@ def test_sums_are_exact_beyond_the_digits_of_cjson(
     assert int(stored["credits"]) == large + to_amount(5.5)
     assert stored["of a later version"] == "7"
     assert usage.rows(window(), ["key"])[0]["completed"] == 1
+
+
+def test_a_sum_of_work_is_that_of_the_rounded_amounts(
+    usage: Usage, requests: Requests, redis: Redis
+) -> None:
+    """Half a billionth is rounded to the even one, also where the sum is odd."""
+    amounts = (1e-9, 0.2197265625)
+    for work in amounts:
+        request_id = requests.submit()
+        requests.start(request_id)
+        redis.hset(keys.request(request_id), "work", repr(work))
+        requests.finish(request_id)
+    assert usage.rows(window(), ["key"])[0]["work_units"] == to_credits(
+        sum(map(to_amount, amounts))
+    )
 
 
 @pytest.mark.parametrize("seconds", [0.011, 0.3, 1.0, 7.7, 60.0, 3599.0, 1e5])
