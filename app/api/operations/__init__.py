@@ -1,1 +1,1 @@
-"""URLs for the people who run the server: API keys, health, metrics."""
+"""URLs for the people who run the server: API keys, usage, health, metrics."""

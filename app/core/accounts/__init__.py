@@ -1,1 +1,1 @@
-"""API keys and their credits."""
+"""API keys, their credits and their usage."""

@@ -10,7 +10,7 @@ app.core.telemetry.counters. Invariants of the scripts in transitions/, in any o
 - between claim and the end of a stage, only the last execution that claimed it can write: a worker
   that stalled and lost its job gets 0 and changes nothing;
 - progress is monotonic: a reported step is neither revoked nor reported again;
-- every key of a request expires when its record does;
+- every key of a request expires when its record does, except the one with its account for usage;
 - the picture of a request counts against the quota of its owner until advance or fail;
 - complete spends, or fail and forget return, the reservation of submit, once;
 - a record is in the set of unfinished requests from submit to its end;
