@@ -5,6 +5,7 @@ ModelError
 ├── TooManyEvaluations   an adaptive sampler did not converge
 ├── OutOfMemory          the work does not fit into the device's memory
 ├── DeviceLost           the device failed; a new process may succeed
+├── LoraError            a LoRA file is missing, broken, refused or does not fit the model
 ├── UnknownLora          the folder of LoRAs has no file of this name
 └── CheckpointError      the weights are missing, damaged or do not match
 """
@@ -57,3 +58,11 @@ class UnknownLora(ModelError):
         instead = f"; the nearest names are {', '.join(nearest)}" if nearest else ""
         super().__init__(f"there is no LoRA of the name {name!r}{instead}")
         self.nearest = nearest
+
+
+class LoraError(ModelError):
+    """A LoRA cannot be applied. name: of its file. reason: a clause with its own subject."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"LoRA {name} cannot be applied: {reason}")
+        self.name = name

@@ -8,12 +8,9 @@ of a single request with seed + i. At FLUX's size a batch would not be faster.
 
 from __future__ import annotations
 
-import gc
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,13 +20,13 @@ from torch import Tensor
 
 from models.autoencoder import LATENT_SCALE
 from models.denoiser import ControlledDenoiser, WindowedControl, image_ids
-from models.device_errors import DeviceFault, device_fault
-from models.errors import NonFiniteLatents, OutOfMemory
+from models.errors import NonFiniteLatents
 from models.evaluation_log import EvaluationLog, GeneratedImage, NoResumeStore, ResumeStore
 from models.finite import FiniteWatch
 from models.flux.gpu_pacing import Pace
 from models.flux.networks import ControlNet, Transformer
 from models.geometry import Size
+from models.out_of_memory import for_any_size, within_memory
 from models.sampling import (
     SAMPLERS,
     initial_noise,
@@ -43,12 +40,6 @@ from models.text import PromptCut
 
 if TYPE_CHECKING:
     from models.checkpoints import LoadedCheckpoint
-
-log = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
-
-_FOR_ANY_SIZE = "This work costs the same memory for every size of the picture."
 
 OnStep = Callable[[int, int], None]
 """(steps done, total steps), counted over all samples. It may raise to stop the generation."""
@@ -126,7 +117,7 @@ def generate(
         return _generate(loaded, spec, control_maps, on_step, on_prediction, store)
 
     work = f"{size[0]}x{size[1]} with samples {spec.samples} in profile {spec.profile}"
-    return _within_memory(loaded.device, work, run)
+    return within_memory(loaded.device, work, run)
 
 
 @torch.inference_mode()
@@ -144,7 +135,7 @@ def make_control_map(
         return _make_control_map(loaded, control, picture, picture.size, canny_low, canny_high)
 
     work = f"the {control} map of {picture.width}x{picture.height}"
-    return _within_memory(loaded.device, work, run)
+    return within_memory(loaded.device, work, run)
 
 
 def _make_control_map(
@@ -155,35 +146,8 @@ def _make_control_map(
     canny_low: int,
     canny_high: int,
 ) -> Image.Image:
-    with _for_any_size():  # the detectors work at a size of their own
+    with for_any_size():  # the detectors work at a size of their own
         return loaded.control_maps.make(control, picture, size, canny_low, canny_high)
-
-
-def _within_memory(device: torch.device, work: str, run: Callable[[], Result]) -> Result:
-    """The result of run(). Raises OutOfMemory when it does not fit, and frees what it had
-    allocated."""
-    try:
-        return run()
-    except RuntimeError as error:
-        if device_fault(error) is not DeviceFault.OUT_OF_MEMORY:
-            raise
-        for_any_size = _FOR_ANY_SIZE in getattr(error, "__notes__", ())
-        log.warning("out of memory for %s: %s", work, str(error).partition("\n")[0])
-    # Outside the handler: the error's traceback holds the tensors.
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    raise OutOfMemory(work, for_any_size=for_any_size)
-
-
-@contextmanager
-def _for_any_size() -> Iterator[None]:
-    """Marks errors of work whose memory does not depend on the size of the picture."""
-    try:
-        yield
-    except RuntimeError as error:
-        error.add_note(_FOR_ANY_SIZE)
-        raise
 
 
 def _generate(
@@ -194,13 +158,18 @@ def _generate(
     on_prediction: OnPrediction | None,
     store: ResumeStore,
 ) -> Generation:
-    denoiser = prepare_denoiser(loaded, spec, control_maps)
+    with for_any_size():
+        layers = loaded.networks.of(spec.profile).layers
     images = []
-    for index in range(spec.samples):
-        image = store.finished_image(index)
-        if image is None:
-            image = _generate_image(loaded, denoiser, spec, index, on_step, on_prediction, store)
-        images.append(image)
+    with loaded.adapters.applied(spec.loras, layers):
+        denoiser = prepare_denoiser(loaded, spec, control_maps)
+        for index in range(spec.samples):
+            image = store.finished_image(index)
+            if image is None:
+                image = _generate_image(
+                    loaded, denoiser, spec, index, on_step, on_prediction, store
+                )
+            images.append(image)
     return Generation(
         tuple(images), control_maps, spec.profile, prompt_cuts=loaded.text.cuts(spec.prompt)
     )
@@ -238,9 +207,9 @@ def prepare_denoiser(
 ) -> ControlledDenoiser:
     """The denoiser of a request, with everything computed that its pictures share. control_maps:
     one for each of spec.all_controls."""
-    with _for_any_size():
+    with for_any_size():
         networks = loaded.networks.of(spec.profile)
-        text = loaded.text.encode(spec.prompt)
+        text = loaded.text.encode(spec.prompt, loaded.adapters.of_text)
     ids = image_ids(*_latent_size(spec), loaded.device, loaded.dtype)
     # All maps are encoded first: that takes more memory than what is computed after it.
     encoded = [

@@ -5,6 +5,7 @@ Owns the cache of encoded prompts. Knows no network but the two encoders.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import torch
@@ -39,8 +40,11 @@ class TextEncoders:
     ) -> None:
         self._pipe, self._device, self._cache, self._tokens = pipe, device, cache, tokens
 
-    def encode(self, prompt: str) -> TextConditioning:
-        """The conditioning of `prompt`, truncated to `tokens`. The result is cached."""
+    def encode(self, prompt: str, loras: Hashable = None) -> TextConditioning:
+        """The conditioning of `prompt`, truncated to `tokens`. The result is cached.
+
+        loras: identifies the LoRAs that CLIP has at the time of the call; None if it has none.
+        """
 
         def encode() -> Tensors:
             embeds, pooled, ids = self._pipe.encode_prompt(
@@ -48,7 +52,7 @@ class TextEncoders:
             )
             return embeds, pooled, ids
 
-        return TextConditioning(*self._cache.get(prompt, encode))
+        return TextConditioning(*self._cache.get((prompt, loras), encode))
 
     def cuts(self, prompt: str) -> tuple[PromptCut, ...]:
         """The encoders that do not read all of `prompt`."""

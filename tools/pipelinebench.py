@@ -13,7 +13,7 @@ import json
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,10 +27,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from models.checkpoints import LoadedCheckpoint, load
 from models.flux.compilation import compile_blocks, compiled_graphs
+from models.loras.options import LoraOptions
 from models.pipeline import generate
 from models.sampling import sigmas_for
-from models.spec import SAMPLER_NAMES, GenerationSpec
+from models.spec import SAMPLER_NAMES, GenerationSpec, Lora
 from tools.stand_in import stand_in
+from tools.stand_in_loras import mixed_loras
 
 SPEC = GenerationSpec(
     prompt="a lighthouse", control="tile", width=192, height=128, steps=10, seed=1
@@ -42,6 +44,7 @@ SYNCS = ("aten.nonzero", "aten._local_scalar_dense")
 SCALAR_COPIES = ("aten.lift_fresh",)
 
 Request = Callable[[GenerationSpec], object]
+Specs = Iterable[GenerationSpec]
 
 
 class OperationCount(TorchDispatchMode):
@@ -162,14 +165,25 @@ def mixed_requests(samplers: tuple[str, ...]) -> Iterator[GenerationSpec]:
         )
 
 
-def graphs(request: Request, samplers: tuple[str, ...]) -> tuple[int, int]:
-    """Compiled graphs after a warm-up of one request, and after twenty mixed ones."""
+def graphs(request: Request, warm_ups: Specs, mixed: Specs) -> tuple[int, int]:
+    """Compiled graphs after the warm-up, and after the mixed requests too."""
     before = compiled_graphs()
-    request(replace(SPEC, width=256, height=256, steps=4))
+    for spec in warm_ups:
+        request(replace(spec, width=256, height=256, steps=4))
     warm = compiled_graphs() - before
-    for spec in mixed_requests(samplers):
+    for spec in mixed:
         request(spec)
     return warm, compiled_graphs() - before
+
+
+def lora_requests(all_loras: Sequence[Lora]) -> Iterator[GenerationSpec]:
+    """The mixed requests, half of them with one to four LoRAs of any scale."""
+    draw = random.Random(19)
+    for spec in mixed_requests(SAMPLER_NAMES):
+        count = draw.choice([0, 0, 1, 1, 2, 4])
+        drawn = draw.sample(all_loras, count)
+        loras = (replace(lora, scale=draw.choice([-1, 0.5, 1])) for lora in drawn)
+        yield replace(spec, loras=tuple(loras))
 
 
 def compile_as_documented(loaded: LoadedCheckpoint) -> None:
@@ -191,26 +205,64 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
         if name == "ours":
             pair = loaded.networks.of("exact")
             compile_blocks(pair.blocks(), backend="eager")
-            warm, after = graphs(side(loaded), SAMPLER_NAMES)
+            warm, after = graphs(side(loaded), [SPEC], mixed_requests(SAMPLER_NAMES))
         else:
             compile_as_documented(loaded)
-            warm, after = graphs(side(loaded), ("euler",))
+            warm, after = graphs(side(loaded), [SPEC], mixed_requests(("euler",)))
         result[name] = {**found, "compiled_graphs": after, "compiled_graphs_when_warm": warm}
     return result
+
+
+def measure_loras(folder: Path, backend: str) -> dict[str, float]:
+    """The graphs of requests with and without LoRAs, and the bytes that a change of LoRAs copies to
+    the device."""
+    torch._dynamo.reset()
+    options = LoraOptions(folder, max_rank=128)
+    loaded = load(stand_in(folder), torch.device("cpu"), loras=options)
+    pair = loaded.networks.of("exact")
+    loras = mixed_loras(folder, pair.transformer)
+    assert pair.layers is not None
+    compile_blocks(pair.blocks(), backend=backend)
+    request = ours(loaded)
+    blank = replace(SPEC, loras=(loaded.adapters.blank(pair.layers),))
+    warm, after = graphs(request, [SPEC, blank], lora_requests(loras))
+    of_all = next(lora for lora in loras if lora.name == "all")
+    copied = [loaded.adapters.copied]
+    for spec in (replace(SPEC, loras=(of_all,)), SPEC, replace(SPEC, loras=(of_all,))):
+        request(spec)
+        copied.append(loaded.adapters.copied)
+    return {
+        "compiled_graphs": after,
+        "compiled_graphs_when_warm": warm,
+        "bytes_of_a_lora": (folder / "all.safetensors").stat().st_size,
+        "bytes_copied_by_a_change": copied[1] - copied[0],
+        "bytes_copied_by_the_same_again": copied[3] - copied[1],
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument(
+        "--backend",
+        choices=("eager", "inductor"),
+        default="eager",
+        help="of the blocks with LoRAs; inductor compiles them for the CPU, which takes minutes",
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         result = measure(Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        loras = measure_loras(Path(folder), arguments.backend)
     print(f"{'':36}{'ours':>10}{'shipped':>10}")
     for gauge, value in result["ours"].items():
         print(f"{gauge:36}{value:10g}{result['shipped'][gauge]:10g}")
+    print("with LoRAs")
+    for gauge, value in loras.items():
+        print(f"{gauge:36}{value:10.0f}")
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+        arguments.json.write_text(json.dumps({**result, "loras": loras}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

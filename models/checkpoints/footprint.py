@@ -21,6 +21,7 @@ from models.checkpoints.architecture import Architecture
 from models.checkpoints.checkpoint import Checkpoint
 from models.flux.float8 import in_float8
 from models.flux.profiles import NetworkPair
+from models.loras.layers import AdaptableLayers
 from models.memory.flat_layout import flat_bytes
 from models.memory.footprint import Footprint
 
@@ -62,7 +63,14 @@ def _count(shapes: Architecture) -> Footprint:
         encoder_blocks=_size(_tensors(*encoder_blocks).values()),
         largest_encoder_block=max(map(flat_bytes, encoder_blocks)),
         rest=_size(_tensors(vae).values()),
+        lora_rank=_lora_rank(exact.transformer) + _lora_rank(clip),
     )
+
+
+def _lora_rank(network: nn.Module) -> int:
+    """Bytes on the card of a LoRA of rank 1 that adapts every layer."""
+    shapes = AdaptableLayers(network).shapes.values()
+    return sum(shape.inputs + shape.outputs for shape in shapes) * torch.bfloat16.itemsize
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from diffusers import FluxControlNetModel, FluxControlNetPipeline, FluxTransformer2DModel
-from transformers import T5EncoderModel
+from transformers import CLIPTextModel, T5EncoderModel
 
 from models.annotators.people import PeopleFallback
 from models.autoencoder import Autoencoder
@@ -34,6 +34,10 @@ from models.flux.float8 import native
 from models.flux.profiles import NetworkPair, Networks
 from models.flux.weight_streaming import WeightStream
 from models.load_errors import one_line
+from models.loras.adapters import Adapters
+from models.loras.host_cache import LoraCache
+from models.loras.layers import AdaptableLayers
+from models.loras.options import LoraOptions
 from models.memory.plans import HOST_PLAN, Machine, MemoryPlan, choose_plan
 from models.preview import Preview
 from models.text import TextEncoders
@@ -42,6 +46,8 @@ log = logging.getLogger(__name__)
 
 SUMS_FILE = "SHA256SUMS"
 """The output of sha256sum for the files of a verified folder."""
+
+NO_LORAS = LoraOptions()
 
 _CACHE_BYTES = 256 * 1024**2  # some 60 prompts of FLUX, or as many control maps at 2048x2048
 
@@ -66,6 +72,7 @@ class LoadedCheckpoint:
     """Pixels of the largest picture that fits into the device's memory; None if unknown."""
     weights: Mapping[str, str]
     """base, controlnet, annotators -> the exact revision of these weights."""
+    adapters: Adapters
 
 
 def best_device() -> torch.device:
@@ -73,8 +80,15 @@ def best_device() -> torch.device:
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
-def plan_for(checkpoint: Checkpoint, device: torch.device, ram: int, profile: str) -> MemoryPlan:
-    """The memory plan of a checkpoint for requests of `profile`. ram: bytes for all processes.
+def plan_for(
+    checkpoint: Checkpoint,
+    device: torch.device,
+    ram: int,
+    profile: str,
+    loras: LoraOptions = NO_LORAS,
+) -> MemoryPlan:
+    """The memory plan of a checkpoint for requests of `profile`. ram: bytes for all processes. Room
+    is kept for `loras` on the card and on the host.
 
     Raises CheckpointError when the card and the RAM are too small for every plan.
     """
@@ -84,7 +98,7 @@ def plan_for(checkpoint: Checkpoint, device: torch.device, ram: int, profile: st
     free, _ = torch.cuda.mem_get_info(device)
     try:
         machine = Machine(free, ram, native(device), compilation_enabled())
-        return choose_plan(needs, machine, profile)
+        return choose_plan(needs.with_loras(loras), machine.with_loras(loras), profile)
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {checkpoint.name} on {device}: {error}") from None
 
@@ -94,18 +108,24 @@ def load(
     device: torch.device,
     dtype: torch.dtype | None = None,
     plan: MemoryPlan = HOST_PLAN,
+    loras: LoraOptions = NO_LORAS,
 ) -> LoadedCheckpoint:
-    """Load every part: bfloat16 on CUDA, float32 on the CPU, unless `dtype` says otherwise.
+    """Load every part: bfloat16 on CUDA, float32 on the CPU, unless `dtype` says otherwise. LoRAs
+    are not loaded before a request names them.
 
     Raises CheckpointError for every error, for example when weights are missing, gated or damaged,
     and DeviceLost when the device fails.
     """
     with one_line(f"checkpoint {checkpoint.name} cannot be loaded"):
-        return _load(checkpoint, device, dtype, plan)
+        return _load(checkpoint, device, dtype, plan, loras)
 
 
 def _load(
-    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None, plan: MemoryPlan
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    plan: MemoryPlan,
+    loras: LoraOptions,
 ) -> LoadedCheckpoint:
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     weight_stream = WeightStream(device)
@@ -142,7 +162,15 @@ def _load(
         dtype,
         plan.max_pixels,
         weights,
+        adapters_for(pipe.text_encoder, device, dtype, loras),
     )
+
+
+def adapters_for(
+    text_encoder: CLIPTextModel, device: torch.device, dtype: torch.dtype, loras: LoraOptions
+) -> Adapters:
+    cache = LoraCache(loras.folder, loras.cache_bytes)
+    return Adapters(cache, AdaptableLayers(text_encoder), device, dtype, loras.max_rank)
 
 
 def _load_pipe(

@@ -7,7 +7,7 @@ bits. turbo: fast with the step cache of models/step_cache.py. Only exact change
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +15,7 @@ import torch
 from models.flux.compilation import compile_blocks
 from models.flux.float8 import in_float8, native
 from models.flux.weight_streaming import WeightStream
+from models.loras.layers import AdaptableLayers
 from models.memory.plans import MemoryPlan
 
 if TYPE_CHECKING:
@@ -23,18 +24,31 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+_BLOCKS = ("transformer_blocks", "single_transformer_blocks")
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkPair:
+    """layers: the transformer's, which LoRAs adapt; None for networks that serve no request."""
+
     transformer: FluxTransformer2DModel
     controlnet: FluxControlNetModel
+    layers: AdaptableLayers | None = None
+
+    def adaptable(self) -> NetworkPair:
+        """The same networks with `layers`. Call it before compiling."""
+        # The ControlNet's layers have the same classes, so that its blocks share the transformer's
+        # graphs. No LoRA adapts them.
+        AdaptableLayers(self.controlnet, _BLOCKS)
+        return replace(self, layers=AdaptableLayers(self.transformer, _BLOCKS))
 
     def blocks(self) -> list[torch.nn.Module]:
         """All blocks of both networks, in the order of execution."""
         return [
             block
             for network in (self.controlnet, self.transformer)
-            for blocks in (network.transformer_blocks, network.single_transformer_blocks)
-            for block in blocks
+            for blocks in _BLOCKS
+            for block in getattr(network, blocks)
         ]
 
 
@@ -57,7 +71,9 @@ class Networks:
         if not self.plan.exact:
             self._float8 = self._in_float8(self.loaded)
             self.loaded = None
-        elif self.compiled:
+            return
+        self.loaded = self.loaded.adaptable()
+        if self.compiled:
             compile_blocks(self.loaded.blocks())
 
     def profile(self, requested: str) -> str:
@@ -87,7 +103,7 @@ class Networks:
         converted = NetworkPair(
             in_float8(pair.transformer, place, supported),
             in_float8(pair.controlnet, place, supported),
-        )
+        ).adaptable()
         if self.plan.blocks_streamed:
             weight_stream = self.weight_stream or WeightStream(self.device)
             weight_stream.add(converted.blocks())
@@ -100,5 +116,5 @@ class Networks:
 
 def _move_all_but_blocks(network: torch.nn.Module, device: torch.device) -> None:
     for name, child in network.named_children():
-        if name not in ("transformer_blocks", "single_transformer_blocks"):
+        if name not in _BLOCKS:
             child.to(device)

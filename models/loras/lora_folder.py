@@ -50,6 +50,13 @@ class LoraFolder:
 
         Reads it completely if it is new or has changed.
         """
+        return self._read(self._known(name))
+
+    def path_of(self, name: str) -> Path:
+        """As find(), without reading the file."""
+        return self.path / f"{self._known(name)}{SUFFIX}"
+
+    def _known(self, name: str) -> str:
         try:
             names = self.names()
         except OSError:  # the folder has gone; every name is unknown
@@ -57,7 +64,7 @@ class LoraFolder:
         known = name.removesuffix(SUFFIX)
         if known not in names:
             raise UnknownLora(name, difflib.get_close_matches(known, names, _NEAREST, cutoff=0))
-        return self._read(known)
+        return known
 
     def _entries(self) -> list[tuple[str, bool]]:
         """(name, whether requests can name it) of each safetensors file."""

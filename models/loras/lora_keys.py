@@ -31,7 +31,9 @@ _NAMINGS = {
     "kohya with names of diffusers": re.compile(r"lora_transformer_|lora_te1_text_model_"),
     "diffusers": re.compile(r"transformer\.|text_encoder\."),
     "PEFT": re.compile(r"base_model\.model\."),
-    "ai-toolkit": re.compile(rf"diffusion_model\.(?:{_BFL_LAYERS})\..*\.lora_[AB]\."),
+    "ai-toolkit": re.compile(
+        rf"diffusion_model\.(?:{_BFL_LAYERS})\.(?:.*\.)?(?:lora_[AB]\.|alpha$)"
+    ),
     "xlabs": re.compile(_XLABS),
 }
 """The prefixes that can stand in one file: a converter drops the keys of every other naming."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from models.loras.options import LoraOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +16,7 @@ class Footprint:
     share. float8_blocks: the part of `float8` that is streamed block by block.
     encoders: both text encoders. encoder_blocks: the part of them that is streamed.
     largest_float8_block, largest_encoder_block: one streamed block, in a flat buffer.
-    rest: autoencoder and annotators.
+    rest: autoencoder and annotators. lora_rank: each rank of LoRAs that adapt every layer.
     """
 
     networks: int
@@ -26,6 +28,11 @@ class Footprint:
     encoder_blocks: int
     largest_encoder_block: int
     rest: int
+    lora_rank: int = 0
+
+    def with_loras(self, loras: LoraOptions) -> Footprint:
+        """The bytes with the side paths of the largest rank, which no plan streams."""
+        return replace(self, rest=self.rest + loras.reserved_rank * self.lora_rank)
 
     @property
     def files(self) -> int:

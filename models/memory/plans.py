@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from models.errors import CheckpointError
 from models.geometry import MAX_SIDE
+from models.loras.options import LoraOptions
 from models.memory.activations import Arithmetic, largest_decoding, largest_pixels
 from models.memory.flat_layout import SLOTS
 from models.memory.footprint import Footprint
@@ -52,6 +53,10 @@ class Machine:
         kernel and the firmware 3 % of the RAM.
         """
         return cls(int(card * _GIB * 0.985) - 350_000_000, int(ram * _GIB * 0.97), native)
+
+    def with_loras(self, loras: LoraOptions) -> Machine:
+        """The machine without the host memory that LoRAs may take."""
+        return self if loras.folder is None else replace(self, ram=self.ram - loras.cache_bytes)
 
 
 @dataclass(frozen=True, slots=True)

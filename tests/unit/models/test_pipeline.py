@@ -68,7 +68,7 @@ def test_strength_zero_is_no_controlnet_bit_for_bit(stand_in: LoadedCheckpoint) 
 
 def _without_controlnet(stand_in: LoadedCheckpoint, spec: GenerationSpec) -> Generation:
     """A run that has no ControlNet at all: calling it would raise."""
-    pair = NetworkPair(stand_in.pipe.transformer, None)
+    pair = NetworkPair(stand_in.pipe.transformer, torch.nn.Module())
     networks = Networks(pair, stand_in.device, HOST_PLAN, compiled=False)
     return run(replace(stand_in, networks=networks), replace(spec, strength=0.0))
 

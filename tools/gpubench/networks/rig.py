@@ -19,6 +19,7 @@ from PIL import Image
 from models.autoencoder import Autoencoder
 from models.cache import TensorCache
 from models.checkpoints import CHECKPOINTS, LoadedCheckpoint
+from models.checkpoints.loader import NO_LORAS, adapters_for
 from models.control_maps import ControlMaps
 from models.denoiser import ControlledDenoiser
 from models.flux.profiles import NetworkPair, Networks
@@ -105,6 +106,7 @@ def _loaded(pipe: FluxControlNetPipeline, device: torch.device) -> LoadedCheckpo
         dtype=weights.DTYPE,
         max_pixels=None,
         weights={},
+        adapters=adapters_for(pipe.text_encoder, device, weights.DTYPE, NO_LORAS),
     )
 
 
