@@ -54,7 +54,9 @@ def main(argv: list[str] | None = None) -> int:
     except RedisError as error:
         from app.core.redis.connection import what_is_wrong
 
-        said = what_is_wrong(error, load_settings().redis_url)
+        starts = arguments.command in (*_SERVING, "up")
+        settings = load_settings() if starts else _settings_of_server()
+        said = what_is_wrong(error, settings.redis_url)
         raise SystemExit(f"{arguments.command}: {said}") from None
     except OSError as error:
         refuse(f"{arguments.command}: {_of_the_system(error)}")
@@ -62,6 +64,14 @@ def main(argv: list[str] | None = None) -> int:
         refuse(f"{arguments.command}: {error}")
     finally:
         tracing.stop()
+
+
+def _settings_of_server() -> Settings:
+    """For a command about a running server: with Redis and DATA_DIR of the `up` that runs in this
+    checkout, where the settings name none."""
+    from app.standalone.running_server import of_running_server
+
+    return of_running_server(load_settings())
 
 
 def _of_the_system(error: OSError) -> str:
@@ -75,8 +85,9 @@ def _of_the_system(error: OSError) -> str:
 
 def _up(arguments: argparse.Namespace) -> int:
     from app.core.redis.startup_check import connected_client
+    from app.standalone.embedded_redis import has_own_redis
     from app.standalone.installation_key import check_secret, given_key
-    from app.standalone.supervisor import Supervisor, UpOptions, has_own_redis
+    from app.standalone.supervisor import Supervisor, UpOptions
 
     mask_others()
 
@@ -134,7 +145,7 @@ def _health(arguments: argparse.Namespace) -> int:
     if arguments.kind == "api":
         illness = api_illness(arguments.port)
     else:
-        illness = worker_illness(load_settings().redis_url)
+        illness = worker_illness(_settings_of_server().redis_url)
     print(illness or "well")
     return 1 if illness else 0
 
@@ -161,7 +172,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
         return assume(load_settings(), arguments.json, *sizes)
     if arguments.assume_ram is not None:
         raise ValueError("--assume-ram needs --assume-card")
-    return examine(load_settings(), arguments.json, arguments.hash, arguments.fetch)
+    return examine(_settings_of_server(), arguments.json, arguments.hash, arguments.fetch)
 
 
 def _receipt(arguments: argparse.Namespace) -> int:
@@ -176,7 +187,7 @@ def _receipt(arguments: argparse.Namespace) -> int:
     from app.core.receipts import ReceiptSigner
     from app.core.redis.startup_check import connected_client
 
-    fault = statement.fault(ReceiptSigner(connected_client(load_settings().redis_url)))
+    fault = statement.fault(ReceiptSigner(connected_client(_settings_of_server().redis_url)))
     print(fault or "genuine: signed by this installation and unchanged")
     return 1 if fault else 0
 
@@ -203,7 +214,7 @@ def _keys(arguments: argparse.Namespace) -> int:
     from app.core.egress.addresses import AllowList
     from app.core.redis.startup_check import connected_client
 
-    settings = load_settings()
+    settings = _settings_of_server()
     allow = AllowList.parse(settings.fetch_allow_hosts)
     return run(KeyStore(connected_client(settings.redis_url)), allow, arguments)
 
@@ -213,7 +224,7 @@ def _usage(arguments: argparse.Namespace) -> int:
     from app.core.accounts.usage import Usage
     from app.core.redis.startup_check import connected_client
 
-    usage = Usage(connected_client(load_settings().redis_url))
+    usage = Usage(connected_client(_settings_of_server().redis_url))
     print(report(usage, arguments), end="")
     return 0
 

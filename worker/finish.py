@@ -52,16 +52,17 @@ def _finish(context: Runtime, record: RequestRecord, _execution: str) -> FinishR
             raise GenerationFailed("Internal error: the control map was lost")
         [control_map] = control_maps
         file = _store(context, record, "0", "png", control_map, encode(control_map, "png", 100))
-        return FinishResult((file.with_seed(0),))
+        return FinishResult((file.with_seed(0),), outputs_expire_at=_expiry(context, record))
     _screen(context, record)
     outputs = tuple(_deliver(context, record, index) for index in range(record.params.samples))
+    expires_at = _expiry(context, record)
     if control_maps is None:  # a gpu worker of an older version stored none
-        return FinishResult(outputs)
+        return FinishResult(outputs, outputs_expire_at=expires_at)
     first, *further = (
         _deliver_map(context, record, index, control_map)
         for index, control_map in enumerate(control_maps)
     )
-    return FinishResult(outputs, first, tuple(further) or None)
+    return FinishResult(outputs, first, tuple(further) or None, expires_at)
 
 
 def _screen(context: Runtime, record: RequestRecord) -> None:
@@ -110,7 +111,7 @@ def _store(
     pixels_sha256: str | None = None,
 ) -> StoredPicture:
     """Store an output file and return its description for the record."""
-    context.blobs.put(keys.output_blob(record.id, name), data, record.expires_at)
+    context.blobs.put(keys.output_blob(record.id, name), data, _expiry(context, record))
     return StoredPicture(
         file_name=f"{name}.{image_format}",
         content_type=content_type(image_format),
@@ -120,6 +121,12 @@ def _store(
         sha256=digest(data),
         pixels_sha256=pixels_sha256 or digest(picture.tobytes()),
     )
+
+
+def _expiry(context: Runtime, record: RequestRecord) -> int:
+    """When the files expire, in Unix seconds. The same for every execution, so that a late write of
+    a lost one cannot shorten their life."""
+    return int(max(record.expires_at, record.created_at + context.settings.output_life_s))
 
 
 def _picture(context: Runtime, record: RequestRecord, index: int) -> Image.Image:

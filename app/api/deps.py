@@ -38,6 +38,7 @@ from app.core.settings import Settings
 from app.core.storage.base import Blobs
 from app.core.storage.factory import open_blobs
 from app.core.storage.links import LinkSigner
+from app.core.storage.stored_outputs import StoredOutputs
 from app.core.storage.uploads import Uploads
 from app.core.telemetry.counters import Tally
 from app.core.webhooks.deliveries import Deliveries
@@ -54,6 +55,7 @@ class Services:
     forecaster: Forecaster
     requests: RequestStore
     blobs: Blobs
+    stored_outputs: StoredOutputs
     jobs: Jobs
     generation_times: GenerationTimes
     links: LinkSigner
@@ -89,6 +91,7 @@ def make_services(settings: Settings) -> Services:
         forecaster=Forecaster(redis, jobs),
         requests=RequestStore(redis, settings.request_ttl_s),
         blobs=blobs,
+        stored_outputs=StoredOutputs(redis, blobs, settings.output_quota_bytes),
         jobs=jobs,
         generation_times=GenerationTimes(redis, settings),
         links=LinkSigner(redis),
@@ -134,6 +137,7 @@ SettingsDep = Annotated[Settings, _service(lambda services: services.settings)]
 AsyncRedisDep = Annotated[AsyncRedis, _service(lambda services: services.async_redis)]
 RequestsDep = Annotated[RequestStore, _service(lambda services: services.requests)]
 BlobsDep = Annotated[Blobs, _service(lambda services: services.blobs)]
+StoredOutputsDep = Annotated[StoredOutputs, _service(lambda services: services.stored_outputs)]
 LinksDep = Annotated[LinkSigner, _service(lambda services: services.links)]
 AdmissionDep = Annotated[Admission, _service(lambda services: services.admission)]
 KeysDep = Annotated[KeyStore, _service(lambda services: services.keys)]

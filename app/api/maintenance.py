@@ -67,6 +67,10 @@ def _sweep_blobs(services: Services) -> None:
         services.blobs.sweep()
 
 
+def _enforce_output_quota(services: Services) -> None:
+    services.stored_outputs.enforce_quota()
+
+
 TASKS: tuple[Task, ...] = (
     _fail_expiring,
     _recover_orphans,
@@ -75,6 +79,7 @@ TASKS: tuple[Task, ...] = (
     _sweep_outbox,
     _sweep_deliveries,
     _prune_history,
+    _enforce_output_quota,
     _sweep_blobs,
 )
 

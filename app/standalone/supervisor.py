@@ -35,6 +35,7 @@ from app.standalone.children import Child, stop
 from app.standalone.data_dir import close_pictures, locked
 from app.standalone.embedded_redis import (
     default_maxmemory,
+    has_own_redis,
     last_log_line,
     redis_command,
     redis_log,
@@ -42,6 +43,7 @@ from app.standalone.embedded_redis import (
 )
 from app.standalone.installation_key import InstallationKey, installation_key
 from app.standalone.redis_repair import repair_command
+from app.standalone.running_server import announced
 
 log = logging.getLogger(__name__)
 
@@ -78,11 +80,6 @@ class UpOptions:
         return f"{url}#key={quote(key, safe='')}" if key else url
 
 
-def has_own_redis(settings: Settings) -> bool:
-    """Whether Redis is a child: the settings name no other one."""
-    return not settings.model_fields_set & {"redis_url", "redis_password"}
-
-
 class Supervisor:
     def __init__(self, options: UpOptions, settings: Settings) -> None:
         self._options = options
@@ -112,7 +109,7 @@ class Supervisor:
 
         Returns the exit code: 0, or EXIT_CONFIG if a child exits with EXIT_CONFIG.
         """
-        with locked(self._data_dir, "up"):
+        with locked(self._data_dir, "up"), announced(self._data_dir):
             close_pictures(self._settings)
             self._check_room()
             self._check_port()

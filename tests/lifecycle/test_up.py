@@ -176,7 +176,9 @@ def test_the_data_folder_is_private_and_serves_one_server(tmp_path: Path) -> Non
     (old / "link").symlink_to(outside)
     (tmp_path / "data").chmod(0o755)
     database = tmp_path / "history.sqlite"
+    (tmp_path / "tmp").mkdir()
     settings = {
+        "TMPDIR": str(tmp_path / "tmp"),
         "BLOB_URL": f"file://{tmp_path}/pictures",
         "DATABASE_URL": f"sqlite:///{database}",
     }
@@ -192,6 +194,16 @@ def test_the_data_folder_is_private_and_serves_one_server(tmp_path: Path) -> Non
         assert httpx.get(f"{minted.url}/v2/requests/x", timeout=60).status_code == 401
         with Redis.from_url(minted.redis_url) as redis:
             assert 0 < redis.info("memory")["maxmemory"] <= memory_limit() / 4
+        listed = subprocess.run(
+            [sys.executable, "-m", "app.cli", "keys", "list"],
+            env=environment(TMPDIR=settings["TMPDIR"]),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        assert "  default  " in listed.stdout  # without REDIS_URL and DATA_DIR
         until_completed(minted, submit(minted), "a picture")
         until(database.exists, "the history to be written")
         for place in (minted.data_dir, tmp_path / "pictures", database):

@@ -130,7 +130,7 @@ def begun(store: RequestStore, request_id: str = REQUEST_ID, **options: Any) -> 
 
 def completed(store: RequestStore, request_id: str = REQUEST_ID, **options: Any) -> str:
     """The same, COMPLETED, without the bytes of its pictures. options: of finish() too."""
-    names = ("outputs", "control_map", "result")
+    names = ("outputs", "control_map", "result", "outputs_expire_at")
     finished = {name: options.pop(name) for name in names if name in options}
     begun(store, request_id, **options)
     return finish(store, request_id, **finished)
@@ -150,11 +150,13 @@ def finish(
     outputs: Sequence[Output] = (output(0), output(1)),
     control_map: StoredPicture | None = None,
     result: StageResult | None = None,
+    outputs_expire_at: int | None = None,
 ) -> str:
     """Let a request that is being made be COMPLETED with these pictures. result: of GENERATE."""
     store.advance(request_id, Stage.GENERATE, "e", result or generated())
     store.claim(request_id, Stage.FINISH, "e")
-    store.complete(request_id, "e", FinishResult(tuple(outputs), control_map))
+    finished = FinishResult(tuple(outputs), control_map, None, outputs_expire_at)
+    store.complete(request_id, "e", finished)
     return request_id
 
 

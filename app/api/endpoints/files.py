@@ -11,6 +11,7 @@ from app.api.deps import BlobsDep, LinksDep, RequestsDep
 from app.api.wire.openapi import FOUND, PICTURE_FILE, UPLOADED_FILE
 from app.core.errors import NotFound
 from app.core.redis import keys
+from app.core.requests.record import RequestRecord
 from app.core.storage.links import output_path, upload_path
 from app.core.storage.uploads import KINDS
 from app.core.telemetry.logs import note
@@ -33,18 +34,17 @@ def output_file(
     exp: str = "",
     sig: str = "",
 ) -> Response:
-    """The picture or control map; 404 once the request has expired or the signature is not ours."""
+    """The picture or control map, which may outlive its request; 404 once it has expired or when
+    the signature is not ours."""
     missing = NotFound(f"File {file_name} not found")
     if not links.valid(output_path(request_id, file_name), exp, sig):
         raise missing
     note(request_id=request_id)
-    record = requests.get(request_id)
-    pictures = record.pictures if record else ()
-    picture = next((picture for picture in pictures if picture.file_name == file_name), None)
-    if picture is not None:
+    content_type = _content_type(requests.get(request_id), file_name)
+    if content_type is not None:
         data = blobs.get(keys.output_blob(request_id, file_name.partition(".")[0]))
         if data is not None:
-            return Response(data, media_type=picture.content_type, headers=_cache_headers(exp))
+            return Response(data, media_type=content_type, headers=_cache_headers(exp))
     raise missing
 
 
@@ -64,6 +64,15 @@ def uploaded_file(
         if data is not None:
             return Response(data, media_type=KINDS[kind], headers=_cache_headers(exp))
     raise NotFound(f"File {file_name} not found")
+
+
+def _content_type(record: RequestRecord | None, file_name: str) -> str | None:
+    """Of a file whose link is genuine; None when its request has no such file. Without a record the
+    suffix says it: only links to finished files are signed."""
+    if record is None:
+        return KINDS.get(file_name.partition(".")[2])
+    pictures = (picture for picture in record.pictures if picture.file_name == file_name)
+    return next((picture.content_type for picture in pictures), None)
 
 
 def _cache_headers(exp: str) -> dict[str, str]:

@@ -5,6 +5,8 @@ Lists finished requests (app.core.history) together with unfinished ones.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Annotated, Literal
@@ -13,7 +15,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.auth import Caller, authenticate
-from app.api.deps import HistoryDep, LinksDep, RequestsDep, SettingsDep
+from app.api.deps import HistoryDep, LinksDep, RequestsDep, SettingsDep, StoredOutputsDep
 from app.api.http.origin import public_origin
 from app.api.wire.history import (
     Generation,
@@ -40,6 +42,7 @@ from app.core.history.base import (
 from app.core.history.base import Query as RowQuery
 from app.core.requests.record import ID, Status
 from app.core.requests.store import RequestStore
+from app.core.storage.stored_outputs import StoredOutputs
 
 router = APIRouter(tags=["history"])
 
@@ -92,6 +95,7 @@ def request_history(
     settings: SettingsDep,
     links: LinksDep,
     history: HistoryDep,
+    outputs: StoredOutputsDep,
     requests: RequestsDep,
     caller: Caller,
     selection: Annotated[HistoryQuery, Query()],
@@ -114,7 +118,7 @@ def request_history(
     )
     rows, total = ([], 0) if owner is None else _page(history, requests, query)
     return {
-        "data": [request_row(links, row, origin) for row in rows],
+        "data": [request_row(links, row, origin) for row in _with_files(outputs, rows)],
         "page": selection.page,
         "per_page": selection.per_page,
         "total": total,
@@ -129,6 +133,7 @@ def one_request(
     settings: SettingsDep,
     signer: LinksDep,
     history: HistoryDep,
+    outputs: StoredOutputsDep,
     requests: RequestsDep,
     caller: Caller,
 ) -> RequestRow:
@@ -137,7 +142,7 @@ def one_request(
     rows = _rows_of_request(history, requests, caller, request_id)
     if not rows:
         raise NotFound(f"Request {request_id[:64]} not found")
-    bodies = [request_row(signer, row, origin) for row in rows]
+    bodies = [request_row(signer, row, origin) for row in _with_files(outputs, rows)]
     links = [body["generation_url"] for body in bodies]
     return {**bodies[0], "generation_urls": [link for link in links if link is not None]}
 
@@ -148,6 +153,7 @@ def generations(
     settings: SettingsDep,
     links: LinksDep,
     history: HistoryDep,
+    outputs: StoredOutputsDep,
     caller: Caller,
     selection: Annotated[GenerationsQuery, Query()],
 ) -> Generations:
@@ -167,7 +173,7 @@ def generations(
     )
     page = Page([], 0) if owner is None else history.page(query)
     return {
-        "generations": [generation(links, row, origin) for row in page.rows],
+        "generations": [generation(links, row, origin) for row in _with_files(outputs, page.rows)],
         "page": selection.page,
         "total": page.total,
         "total_pages": -(-page.total // RECENT),
@@ -180,6 +186,7 @@ def recent_generations(
     settings: SettingsDep,
     links: LinksDep,
     history: HistoryDep,
+    outputs: StoredOutputsDep,
     caller: Caller,
     selection: Annotated[RecentQuery, Query()],
 ) -> dict[str, list[Generation]]:
@@ -193,7 +200,7 @@ def recent_generations(
         status=Status.COMPLETED,
         limit=RECENT,
     )
-    rows = history.page(query).rows
+    rows = _with_files(outputs, history.page(query).rows)
     return {"generations": [generation(links, row, origin) for row in rows]}
 
 
@@ -248,6 +255,20 @@ def _rows_of_request(
     if record is None or not (caller.admin or record.owner == caller.name):
         return []
     return rows_of(record)
+
+
+def _with_files(outputs: StoredOutputs, rows: Sequence[HistoryRow]) -> list[HistoryRow]:
+    """The rows. A picture that the quota has removed counts as expired."""
+    now = time.time()
+    outlived = {
+        row.request_id
+        for row in rows
+        if row.expires_at <= now < (row.picture_expires_at or row.expires_at)
+    }
+    removed = outlived - outputs.stored(outlived)
+    return [
+        replace(row, picture_expires_at=None) if row.request_id in removed else row for row in rows
+    ]
 
 
 def _window(first: date | None, last: date | None) -> tuple[float, float]:

@@ -63,14 +63,20 @@ def _size_behind(url: str, services: Services) -> Size | None:
     output = services.links.own_output(url)
     if output is not None:
         request_id, stem = output
-        return _output_size(services.requests.get(request_id), stem)
+        known = _output_size(services.requests.get(request_id), stem)
+        return known or _size_of_blob(services, keys.output_blob(request_id, stem))
     sha256 = services.links.own_upload(url)
-    data = None if sha256 is None else services.blobs.get(keys.upload_blob(sha256))
+    return None if sha256 is None else _size_of_blob(services, keys.upload_blob(sha256))
+
+
+def _size_of_blob(services: Services, name: str) -> Size | None:
+    data = services.blobs.get(name)
     return None if data is None else size_of(data)
 
 
 def _output_size(record: RequestRecord | None, stem: str) -> Size | None:
-    """stem: the name of a file of the request, without its suffix."""
+    """None also when the picture has outlived its record. stem: the name of a file of the request,
+    without its suffix."""
     for picture in record.pictures if record else ():
         if Path(picture.file_name).stem == stem:
             return picture.width, picture.height

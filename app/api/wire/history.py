@@ -30,8 +30,9 @@ class RowMetrics(TypedDict):
 
 class RequestRow(TypedDict):
     """credits_deduction: of the whole request, in each of its rows. request_body: the inputs as
-    JSON, long texts cut short. generation_url: null once the picture has expired. latency_ms: from
-    acceptance to the end. generation_urls: of all its pictures, where one request was asked for.
+    JSON, long texts cut short. generation_url: null once the picture has expired or was removed.
+    latency_ms: from acceptance to the end. generation_urls: of all its pictures, where one request
+    was asked for.
     """
 
     request_id: str
@@ -171,10 +172,11 @@ def models_list() -> Models:
 
 def _link(links: LinkSigner, row: HistoryRow, origin: str) -> str | None:
     """The signed link to the picture; None when there is no picture or it has expired."""
-    if row.picture is None or row.expires_at <= time.time():
+    expires_at = row.picture_expires_at or row.expires_at
+    if row.picture is None or expires_at <= time.time():
         return None
     path = output_path(row.request_id, row.picture.file_name)
-    return origin + links.sign(path, int(row.expires_at))
+    return origin + links.sign(path, int(expires_at))
 
 
 def _latency_ms(row: HistoryRow) -> int | None:

@@ -188,7 +188,7 @@ def output_link(links: LinkSigner, record: RequestRecord, index: int, origin: st
 
 def file_link(links: LinkSigner, record: RequestRecord, file_name: str, origin: str) -> str:
     path = output_path(record.id, file_name)
-    return origin + links.sign(path, int(record.expires_at))
+    return origin + links.sign(path, int(record.files_expire_at))
 
 
 def _poll_url(request_id: str, origin: str) -> str:

@@ -35,8 +35,9 @@ class HistoryRow:
     output: the index of the picture, from 0. status: COMPLETED or FAILED, or PENDING for a request
     that is listed but not stored. cost: credits of the whole request, in each of its rows. inputs:
     the parameters, texts cut to TEXT_MAX; a picture is a URL without its query, which may hold
-    secrets, or the kind of the source in parentheses. picture: stored as `made`. Times are Unix
-    seconds.
+    secrets, or the kind of the source in parentheses. picture: stored as `made`.
+    picture_expires_at: None in a row of an older version, whose pictures expire with the record.
+    Times are Unix seconds.
     """
 
     request_id: str
@@ -57,6 +58,7 @@ class HistoryRow:
     work: float | None
     evaluations: int
     profile: str
+    picture_expires_at: float | None = None
 
     def to_json(self) -> str:
         values = to_dict(self)
@@ -141,6 +143,7 @@ def _row(record: RequestRecord, index: int, picture: Output | None) -> HistoryRo
         work=record.work,
         evaluations=record.evaluations,
         profile=record.profile,
+        picture_expires_at=record.files_expire_at,
     )
 
 

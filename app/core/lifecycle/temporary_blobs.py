@@ -6,6 +6,7 @@ from app.core.redis import keys
 from app.core.requests.record import Status
 from app.core.requests.store import RequestStore
 from app.core.storage.base import Blobs
+from app.core.storage.stored_outputs import output_blobs
 from models.spec import CONTROLS_MAX, SAMPLES_MAX
 
 
@@ -22,8 +23,5 @@ def delete_temporary_blobs(requests: RequestStore, blobs: Blobs, request_id: str
     if record is not None:
         names += [name for name, _ in record.saved_work.chunks]
         if record.status is Status.FAILED:  # perhaps while its pictures were written
-            names += [
-                *(keys.output_blob(request_id, index) for index in range(SAMPLES_MAX)),
-                *(keys.output_blob(request_id, keys.map_name(index)) for index in controls),
-            ]
+            names += output_blobs(request_id, len(controls))
     blobs.delete(*names)

@@ -6,6 +6,7 @@ module that owns the contents of a key documents their format and expiry.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from inspect import signature
 
@@ -195,6 +196,15 @@ RECEIPT_SIGNING_KEY = "secret:receipts"
 
 # Storage.
 
+OUTPUT_EXPIRIES = "outputs:expiry"
+"""Sorted set: ids of the requests whose finished files are stored, by the expiry of the files."""
+
+OUTPUT_RECORD_EXPIRIES = "outputs:records"
+"""Sorted set: the same requests by the expiry of their records."""
+
+OUTPUT_BYTES = "outputs:bytes"
+"""Hash: the same requests -> the bytes of their files; `total` is the sum."""
+
 
 def blob(name: str) -> str:
     """String: a blob, where blobs are stored in Redis."""
@@ -217,6 +227,9 @@ def upload_sizes(owner: str) -> str:
 
 
 # Names of blobs.
+
+BLOB_NAME = re.compile(r"([0-9a-f]{32}|upload|doctor):[A-Za-z0-9:._-]{1,160}")
+"""Every name of a blob: a folder of blobs may have files of other programs, which stay."""
 
 
 def source_blob(request_id: str, source: int = 0) -> str:
@@ -270,6 +283,7 @@ _LUA_CONSTANTS = {
         *("UNFINISHED", "OUTBOX", "EVENTS_CHANNEL", "COMPLETIONS"),
         *("BALANCES", "SPENT", "RESERVATIONS", "RESERVATION_EXPIRIES"),
         *("HELD", "FETCH_QUEUE", "CPU_QUEUE"),
+        *("OUTPUT_EXPIRIES", "OUTPUT_RECORD_EXPIRIES", "OUTPUT_BYTES"),
     )
 }
 _LUA_FUNCTIONS: tuple[Callable[..., str], ...] = (

@@ -68,7 +68,8 @@ class RequestRecord:
     key_id: of the API key. price: credits for a work unit. cost: in credits, 0 until the size is
     known. remaining: credits of the key after the request had COMPLETED; None for a key without a
     budget. control_map: also None when the request asked for nothing else. further_maps: of the
-    controls after the first. warnings: of all stages so far.
+    controls after the first. warnings: of all stages so far. outputs_expire_at: see
+    files_expire_at.
     """
 
     id: str
@@ -107,6 +108,7 @@ class RequestRecord:
     annotations: tuple[bool, ...] | None = None
     further_maps: tuple[StoredPicture, ...] = ()
     warnings: tuple[RequestWarning, ...] = ()
+    outputs_expire_at: float | None = None
 
     @property
     def only_map(self) -> bool:
@@ -139,6 +141,12 @@ class RequestRecord:
     def pictures(self) -> tuple[StoredPicture, ...]:
         """Every file that the request has made, the control maps last."""
         return (*self.outputs, *self.control_maps)
+
+    @property
+    def files_expire_at(self) -> float:
+        """When the pictures expire, in Unix seconds: never before the record. An older worker
+        stores them as long as the record."""
+        return self.outputs_expire_at or self.expires_at
 
     @property
     def queue_s(self) -> float:
@@ -214,4 +222,5 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
             for name in ("submission_warnings", "generation_warnings")
             for warning in parsed(name, warnings_from_json) or ()
         ),
+        outputs_expire_at=number("outputs_expire_at"),
     )

@@ -74,8 +74,19 @@ class GenerateResult(StageResult):
 class FinishResult(StageResult):
     """outputs: the finished pictures by index. control_map: None for a request that asked for
     nothing else, and where the gpu worker stored none. further_maps: of the controls after the
-    first; None without any."""
+    first; None without any. outputs_expire_at: when all these files expire, in Unix seconds; None
+    for the expiry of the record."""
 
     outputs: tuple[Output, ...] = ()
     control_map: StoredPicture | None = None
     further_maps: tuple[StoredPicture, ...] | None = None
+    outputs_expire_at: int | None = None
+
+    def to_fields(self) -> dict[str, str]:
+        """With an expiry of the files also output_bytes: the size of all, for the quota."""
+        fields = StageResult.to_fields(self)
+        if self.outputs_expire_at is not None:
+            maps = (self.control_map, *(self.further_maps or ()))
+            files = (*self.outputs, *(control_map for control_map in maps if control_map))
+            fields["output_bytes"] = str(sum(file.file_size for file in files))
+        return fields

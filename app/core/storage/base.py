@@ -23,4 +23,8 @@ class Blobs(Protocol):
         """Delete blobs; unknown names are no error."""
 
     def sweep(self) -> int:
-        """Remove expired blobs; returns their number. Any process calls it periodically."""
+        """Remove expired blobs; returns their number. Any process calls it periodically. May stop
+        before the last one; the next call then goes on there."""
+
+    def free_bytes(self) -> int | None:
+        """Bytes that the store can still take; None if it has no limit, or none that is known."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.core.errors import BlobsUnavailable
+from app.core.redis.keys import BLOB_NAME
 from app.core.system.private_files import FILE_MODE, FOLDER_MODE, close_to_others
 
 log = logging.getLogger(__name__)
@@ -23,11 +26,17 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,199}")
 _DRAFT_TTL_S = 3600
 """Age at which an incomplete file is removed, because its writer must have died."""
 
+_DRAFT_NAME = re.compile(r"\.[0-9a-f]{32}")
+
+_SWEEP_S = 2.0
+"""Time of one sweep: a large folder, or a slow file system, must not hold up other tasks."""
+
 
 class DirectoryBlobs:
     def __init__(self, root: Path) -> None:
         """Creates the folder if it is missing. Raises ValueError if that fails."""
         self._root = root
+        self._unvisited: Iterator[Path] | None = None  # of an interrupted sweep
         try:
             root.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
             close_to_others(root.resolve())
@@ -67,17 +76,37 @@ class DirectoryBlobs:
                 self._path(name).unlink(missing_ok=True)
 
     def sweep(self) -> int:
-        now, removed = time.time(), 0
+        """Removes only files with names of blobs: other programs may use the folder too."""
+        end, removed = time.monotonic() + _SWEEP_S, 0
+        if self._unvisited is None:
+            self._unvisited = self._root.glob("??/*")
         with _translated_errors(self._root):
-            for path in self._root.glob("??/*"):
-                grace_s = _DRAFT_TTL_S if path.name.startswith(".") else 0
-                try:
-                    if path.stat().st_mtime + grace_s <= now:
-                        path.unlink()
-                        removed += 1
-                except FileNotFoundError:
-                    continue  # another process removed it
+            for path in self._unvisited:
+                removed += self._remove_expired(path)
+                if time.monotonic() >= end:
+                    return removed
+        self._unvisited = None
         return removed
+
+    def _remove_expired(self, path: Path) -> bool:
+        if _DRAFT_NAME.fullmatch(path.name):
+            grace_s = _DRAFT_TTL_S
+        elif BLOB_NAME.fullmatch(path.name) and path == self._path(path.name):
+            grace_s = 0
+        else:
+            return False
+        try:
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode) or status.st_mtime + grace_s > time.time():
+                return False
+            path.unlink()
+        except FileNotFoundError:
+            return False  # another process removed it
+        return True
+
+    def free_bytes(self) -> int | None:
+        with _translated_errors(self._root):
+            return shutil.disk_usage(self._root).free
 
     def _path(self, name: str) -> Path:
         """The server chooses the names, so an invalid one is a bug: ValueError."""

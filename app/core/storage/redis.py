@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from redis import Redis
 
 from app.core.redis import keys
@@ -27,3 +29,8 @@ class RedisBlobs:
     def sweep(self) -> int:
         """Nothing to do: Redis expires keys itself."""
         return 0
+
+    def free_bytes(self) -> int | None:
+        memory = cast(dict[str, int], self._redis.info("memory"))
+        limit = memory.get("maxmemory")
+        return max(0, limit - memory["used_memory"]) if limit else None

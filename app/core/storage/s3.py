@@ -91,6 +91,9 @@ class S3Blobs:
         self.delete(*(name.decode() for name in due))
         return len(due)
 
+    def free_bytes(self) -> int | None:
+        return None
+
 
 @contextmanager
 def _translated_errors(bucket: str) -> Iterator[None]:

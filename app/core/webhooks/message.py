@@ -113,7 +113,7 @@ def payload(record: RequestRecord, links: LinkSigner) -> str:
 
 def _picture(record: RequestRecord, output: Output, links: LinkSigner, origin: str) -> Picture:
     path = output_path(record.id, output.file_name)
-    return picture_body(output, origin + links.sign(path, int(record.expires_at)))
+    return picture_body(output, origin + links.sign(path, int(record.files_expire_at)))
 
 
 @dataclass(frozen=True, slots=True)

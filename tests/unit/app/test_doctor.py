@@ -15,6 +15,7 @@ from app import VERSION
 from app.cli import main
 from app.core.findings import Finding, Level
 from app.core.settings import Settings
+from app.core.storage.stored_outputs import OutputUsage, StoredOutputs
 from app.doctor.machine import examine_hosts, examine_machine
 from app.doctor.records import examine_redis
 from tests.support.pictures import PictureHost
@@ -146,6 +147,36 @@ def test_the_disk_and_the_store_of_pictures(
 
     monkeypatch.setattr("app.doctor.machine.shutil.disk_usage", lambda _: Usage)
     assert found("redis")["disk"].level is Level.FAIL
+
+
+@pytest.mark.parametrize(
+    ("usage", "changes", "level", "said"),
+    [
+        ((2, 3_000_000, 10**9, 10**9), {}, Level.OK, "7 days, at most 1000 MB"),
+        ((2, 3_000_000, None, None), {}, Level.OK, "7 days, without a limit"),
+        ((2, 950, 1000, 10**9), {}, Level.WARN, "the oldest are removed before that"),
+        ((2, 100, 10**10, 10**9), {}, Level.WARN, "10000 MB, of which 1000 MB are free"),
+        ((2, 950, 1000, 50), {"output_ttl_s": 60}, Level.OK, "they expire with their request"),
+    ],
+)
+def test_what_finished_pictures_take(
+    redis_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    usage: tuple[int, int, int | None, int | None],
+    changes: dict[str, Any],
+    level: Level,
+    said: str,
+) -> None:
+    monkeypatch.setattr(StoredOutputs, "usage", lambda _self: OutputUsage(*usage))
+    settings = Settings(
+        redis_url=redis_server, blob_url=f"file://{tmp_path}/blobs", data_dir=tmp_path, **changes
+    )
+    found = {one.what: one for one in examine_machine(settings)}["finished pictures"]
+    assert found.level is level
+    assert found.said.startswith(f"{usage[1] / 1e6:.0f} MB of 2 requests; ")
+    assert found.said.endswith(said)
+    assert ("OUTPUT_QUOTA_BYTES" in found.remedy) is (level is Level.WARN)
 
 
 def test_the_database_is_checked_if_one_is_configured(redis_server: str, tmp_path: Path) -> None:

@@ -125,6 +125,34 @@ def test_the_control_map_is_delivered_uncropped(worker_runtime: Runtime, annotat
         assert worker_runtime.blobs.get(f"{ID}:{name}") is None
 
 
+@pytest.mark.parametrize(
+    ("settings", "life_s"),
+    [
+        ({}, 3600),
+        ({"output_ttl_s": 60}, 3600),
+        ({"output_ttl_s": 86_400}, 86_400),
+        ({"blob_url": "file:///srv/blobs"}, 604_800),
+    ],
+)
+def test_files_live_from_the_submission_on_and_never_shorter_than_the_record(
+    worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], life_s: int
+) -> None:
+    expiries: dict[str, float] = {}
+    put = worker_runtime.blobs.put
+
+    def spy(name: str, data: bytes, expires_at: float) -> None:
+        expiries[name.rpartition("output:")[2]] = expires_at
+        put(name, data, expires_at)
+
+    worker_runtime.settings = Settings(**settings)
+    monkeypatch.setattr(worker_runtime.blobs, "put", spy)
+    record = finished(worker_runtime)
+    assert record.files_expire_at == pytest.approx(record.created_at + life_s, abs=1)
+    assert {expiries[name] for name in ("0", "1", "map")} == {record.files_expire_at}
+    sizes = sum(picture.file_size for picture in record.pictures)
+    assert worker_runtime.redis.hget("outputs:bytes", "total") == str(sizes).encode()
+
+
 class StubFilter:
     """A stub classifier with a fixed score."""
 

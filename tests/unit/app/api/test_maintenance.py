@@ -22,7 +22,7 @@ from app.core.requests.record import Stage
 from app.core.requests.store import Account
 from app.core.settings import Settings
 from tests.support.history_rows import a_row
-from tests.support.records import PARAMS, SOURCE
+from tests.support.records import PARAMS, SOURCE, completed
 
 
 @pytest.fixture
@@ -69,11 +69,24 @@ def test_a_maintenance_task_that_fails_does_not_block_the_others(
 def test_expired_pictures_are_swept_once_a_minute(tmp_path: Path, redis_server: str) -> None:
     services = make_services(Settings(redis_url=redis_server, blob_url=f"file://{tmp_path}/blobs"))
     services.redis.flushall()
-    for name in ("a1", "b2"):
+    first, second = f"{'a' * 32}:output:0", f"{'b' * 32}:output:0"
+    for name in (first, second):
         services.blobs.put(name, b"x", 0.0)
         services.redis.delete("housekeeping")
         assert run_tasks(services)
-    assert [path.name for path in (tmp_path / "blobs").glob("*/*")] == ["b2"]
+    assert [path.name for path in (tmp_path / "blobs").glob("*/*")] == [second]
+
+
+def test_maintenance_enforces_the_quota_of_pictures(redis_server: str) -> None:
+    services = make_services(Settings(redis_url=redis_server, output_quota_bytes=0))
+    services.redis.flushall()
+    later = int(time.time()) + 60
+    request_id = completed(services.requests, outputs_expire_at=later)
+    services.blobs.put(f"{request_id}:output:0", b"x", later)
+    services.redis.zadd("outputs:records", {request_id: 1})
+    assert run_tasks(services)
+    assert services.blobs.get(f"{request_id}:output:0") is None
+    assert services.stored_outputs.usage().requests == 0
 
 
 def test_maintenance_recovers_orphans(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:

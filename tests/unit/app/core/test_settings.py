@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -214,6 +215,8 @@ DEFAULTS = {
     "blob_url": "redis",
     "database_url": "",
     "history_days": 30,
+    "output_ttl_s": None,
+    "output_quota_bytes": None,
     "upload_ttl_s": 604_800,
     "upload_quota_bytes": 268_435_456,
     "source_quota_bytes": 536_870_912,
@@ -279,6 +282,8 @@ def test_every_setting_has_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ("OUTPUT_METADATA", ["true", "0"], ["perhaps"]),
         ("REDIS_MAXMEMORY", ["0", "999999999999999"], ["1000000000000000"]),
+        ("OUTPUT_TTL_S", ["0", "315360000"], ["-1", "1.5", "7d", "315360001"]),
+        ("OUTPUT_QUOTA_BYTES", ["0", "50gb"], ["-1", "50 gb", "much"]),
         (
             "PUBLIC_URL",
             ["http://a.example", "https://[::1]:8000/api"],
@@ -405,3 +410,19 @@ def test_webhooks_are_tried_again_after_growing_pauses_of_a_day_at_most(
         monkeypatch.setenv("WEBHOOK_RETRIES_S", refused)
         with pytest.raises(SystemExit, match="settings: WEBHOOK_RETRIES_S: "):
             load_settings()
+
+
+@pytest.mark.parametrize(
+    ("settings", "life_s"),
+    [
+        ({}, 0),
+        ({"blob_url": "file:///srv/blobs"}, 604_800),
+        ({"blob_url": "s3://pictures/a"}, 604_800),
+        ({"blob_url": "file:///srv/blobs", "output_ttl_s": 0}, 0),
+        ({"output_ttl_s": 86_400}, 86_400),
+    ],
+)
+def test_pictures_outside_of_redis_live_as_long_as_those_of_the_hosted_service(
+    settings: dict[str, Any], life_s: int
+) -> None:
+    assert Settings(**settings).output_life_s == life_s

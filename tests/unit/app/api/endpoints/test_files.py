@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from redis import Redis
 
 from app.api.deps import Services
+from app.core.accounts.api_keys import KeyStore, Terms
 from app.core.redis import keys
+from app.core.settings import Settings
 from app.core.storage.links import output_path, upload_path
+from app.core.storage.s3 import S3Blobs
 from app.core.storage.uploads import picture_of
+from app.main import create_app
 from tests.support.records import CONTROL_MAP, REQUEST_ID, completed, output
+from tests.support.s3 import BUCKET, running_s3
 
 NOBODY = {"x-api-key": ""}
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -68,6 +78,73 @@ def test_a_picture_whose_record_or_bytes_are_gone_is_404(
     assert missing(api.get(link), "0.jpeg")
     other = inside.links.sign(output_path("f" * 32, "0.jpeg"), EXPIRES_AT)
     assert missing(api.get(other), "0.jpeg")
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type"),
+    [("0.jpeg", "image/jpeg"), ("1.webp", "image/webp"), ("map.png", "image/png")],
+)
+def test_a_link_outlives_the_record(
+    api: TestClient, inside: Services, finished: str, name: str, content_type: str
+) -> None:
+    inside.requests.forget(finished)
+    assert api.get(f"/v2/requests/{finished}").status_code == 404
+    link = inside.links.sign(output_path(finished, name), EXPIRES_AT)
+    opened = api.get(link, headers=NOBODY)
+    assert opened.status_code == 200
+    assert opened.headers["content-type"] == content_type
+    assert api.head(link, headers=NOBODY).headers["content-type"] == content_type
+    inside.blobs.delete(f"{finished}:output:{name.partition('.')[0]}")
+    assert missing(api.get(link), name)
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def week(
+    request: pytest.FixtureRequest,
+    redis_server: str,
+    redis: Redis,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[TestClient]:
+    """A client of an api whose pictures are not in Redis."""
+    with ExitStack() as stack:
+        url = f"file://{tmp_path}/blobs"
+        if request.param == "bucket":
+            for name, value in stack.enter_context(running_s3()).items():
+                monkeypatch.setenv(name, value)
+            url = f"s3://{BUCKET}/week"
+        app = create_app(Settings(redis_url=redis_server, blob_url=url))
+        client = TestClient(app, base_url="http://localhost:8000")
+        client.headers["x-api-key"] = KeyStore(redis).create("team-a", Terms())[0]
+        yield stack.enter_context(client)
+        if isinstance(app.state.services.blobs, S3Blobs):
+            app.state.services.blobs._s3.close()
+
+
+def test_a_picture_outside_of_redis_is_there_on_day_2_and_gone_on_day_8(
+    week: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(week.app, FastAPI)
+    inside: Services = week.app.state.services
+    now = int(time.time())
+    expires_at = now + inside.settings.output_life_s
+    completed(inside.requests, outputs_expire_at=expires_at)
+    inside.blobs.put(f"{REQUEST_ID}:output:0", b"first", expires_at)
+    link = week.get(f"/v2/requests/{REQUEST_ID}").json()["images"][0]["url"]
+    inside.requests.forget(REQUEST_ID)  # Redis does, after an hour by its own clock
+    for hours, status in ((1, 200), (2 * 24, 200), (8 * 24, 404)):
+        monkeypatch.setattr(time, "time", lambda hours=hours: now + hours * 3600.0)
+        inside.blobs.sweep()
+        assert week.get(link, headers=NOBODY).status_code == status
+        assert week.get(f"/v2/requests/{REQUEST_ID}").status_code == 404
+
+
+@pytest.mark.parametrize("name", ["0", "0.exe", "source.jpeg", "2.jpeg"])
+def test_a_name_that_no_request_can_have_is_404(
+    api: TestClient, inside: Services, finished: str, name: str
+) -> None:
+    inside.requests.forget(finished)
+    assert missing(api.get(inside.links.sign(output_path(finished, name), EXPIRES_AT)), name)
 
 
 @pytest.mark.parametrize("change", ["", "?exp=4000000000&sig=" + "0" * 32, "?exp=&sig=", "?sig=x"])

@@ -292,3 +292,28 @@ def test_a_request_of_another_or_none_is_404(api: TestClient, inside: Services) 
         answer = api.get(f"{HISTORY}/{request_id}")
         assert answer.status_code == 404
         assert answer.json() == {"error": f"Request {request_id[:64]} not found"}
+
+
+def test_a_picture_that_the_quota_has_removed_has_no_link(
+    api: TestClient, inside: Services
+) -> None:
+    """The record has expired; the pictures of the first request are still stored."""
+    now = int(time.time())
+    for number in (1, 2):
+        request_id = completed(inside.requests, f"{number:032x}", outputs_expire_at=now + 7 * DAY_S)
+        found = inside.requests.get(request_id)
+        assert found is not None
+        rows = [replace(one, expires_at=now - 1.0) for one in rows_of(found)]
+        inside.history.write(rows)
+        inside.requests.forget(request_id)
+    inside.redis.hdel("outputs:bytes", f"{2:032x}")
+    answers = (
+        *(api.get(HISTORY).json()["data"], api.get(GENERATIONS).json()["generations"]),
+        api.get(RECENT, params={"model_name": "flux"}).json()["generations"],
+    )
+    for rows_shown in answers:
+        linked = {one["request_id"] for one in rows_shown if one["generation_url"]}
+        assert linked == {f"{1:032x}"}
+        assert {one["request_id"] for one in rows_shown} == {f"{1:032x}", f"{2:032x}"}
+    for number, links in ((1, 2), (2, 0)):
+        assert len(api.get(f"{HISTORY}/{number:032x}").json()["generation_urls"]) == links

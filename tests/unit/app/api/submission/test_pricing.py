@@ -160,6 +160,9 @@ def test_a_picture_that_was_made_here_is_measured(
     assert megapixels(services, body(image=forged)) == 1.0
     services.requests.forget(REQUEST_ID)
     assert megapixels(services, body(image=f"https://any.example{link}")) == 1.0
+    # The picture outlives its record.
+    services.blobs.put(keys.output_blob(REQUEST_ID, name.partition(".")[0]), gif(512, 256), LATER)
+    assert megapixels(services, body(image=f"https://any.example{link}")) == 0.125
 
 
 def test_a_picture_that_was_uploaded_is_measured(services: Services) -> None:

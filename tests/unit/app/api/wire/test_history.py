@@ -118,6 +118,21 @@ def test_a_picture_that_has_expired_has_no_link(
     assert_link(request_row(services.links, row(), ORIGIN)["generation_url"])
     monkeypatch.setattr(time, "time", lambda: LIVING)
     assert request_row(services.links, row(), ORIGIN)["generation_url"] is None
+    # A row of an older version.
+    assert (
+        request_row(services.links, row(picture_expires_at=None), ORIGIN)["generation_url"] is None
+    )
+
+
+def test_a_picture_that_outlives_its_record_has_a_link(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outlived = row(expires_at=LIVING - 600_000, picture_expires_at=LIVING)
+    monkeypatch.setattr(time, "time", lambda: LIVING - 1)
+    assert_link(request_row(services.links, outlived, ORIGIN)["generation_url"])
+    assert_link(generation(services.links, outlived, ORIGIN)["generation_url"])
+    monkeypatch.setattr(time, "time", lambda: LIVING)
+    assert request_row(services.links, outlived, ORIGIN)["generation_url"] is None
 
 
 @pytest.mark.parametrize(("seconds", "latency_ms"), [(0.0004, 0), (0.0006, 1), (2.0, 2000)])

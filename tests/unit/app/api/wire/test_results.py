@@ -242,8 +242,17 @@ def test_the_older_protocol_has_status_and_output(services: Services) -> None:
     }
 
 
-def test_a_link_opens_a_file_until_the_request_expires(services: Services) -> None:
-    link = file_link(services.links, record(expires_at=4_000_000_000.9), "0.jpeg", "")
+@pytest.mark.parametrize(
+    "expiries",
+    [
+        {"expires_at": 4_000_000_000.9},
+        {"expires_at": 3_999_000_000.0, "outputs_expire_at": 4_000_000_000.0},
+    ],
+)
+def test_a_link_opens_a_file_until_the_file_expires(
+    services: Services, expiries: dict[str, float]
+) -> None:
+    link = file_link(services.links, record(**expiries), "0.jpeg", "")
     path, _, query = link.partition("?exp=")
     expires_at, _, signature = query.partition("&sig=")
     assert (path, expires_at) == (f"/files/{REQUEST_ID}/0.jpeg", "4000000000")

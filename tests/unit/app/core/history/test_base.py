@@ -260,6 +260,7 @@ def test_a_row_has_what_became_of_its_request(
                 "later": 1,
             },
             "inference_s": 0.5,
+            "picture_expires_at": NOW + 3600,
             "queue_s": 1.0,
             "work": 20.0,
             "evaluations": 40,

@@ -32,6 +32,9 @@ CONSTANTS = {
     "COUNTERS": "metrics",
     "LINK_SIGNING_KEY": "secret:links",
     "RECEIPT_SIGNING_KEY": "secret:receipts",
+    "OUTPUT_EXPIRIES": "outputs:expiry",
+    "OUTPUT_RECORD_EXPIRIES": "outputs:records",
+    "OUTPUT_BYTES": "outputs:bytes",
 }
 FUNCTIONS = {
     "request": "req:a",
@@ -71,7 +74,9 @@ FUNCTIONS = {
 
 
 def test_every_constant_has_its_name() -> None:
-    names = {name: value for name, value in vars(keys).items() if name.isupper()}
+    names = {
+        name: value for name, value in vars(keys).items() if name.isupper() and name != "BLOB_NAME"
+    }
     public = {name: value for name, value in names.items() if not name.startswith("_")}
     assert public == CONSTANTS
 
@@ -101,3 +106,26 @@ def test_lua_gets_the_same_names() -> None:
     assert declared["turn_taken_key"] == (
         "local function turn_taken_key(queue_key) return 'turns:' .. queue_key .. ':taken' end"
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(keys.source_blob("0a" * 16), keys.source_blob("0a" * 16, 1)),
+        *(keys.control_blob("0a" * 16), keys.map_blob("0a" * 16, 2)),
+        *(keys.pixels_blob("0a" * 16, 3), keys.output_blob("0a" * 16, 0)),
+        keys.output_blob("0a" * 16, keys.map_name(1)),
+        keys.answers_blob("0a" * 16, "f" * 32, 1234),
+        *(keys.upload_blob("0a" * 32), f"doctor:{'0a' * 16}"),
+    ],
+)
+def test_every_blob_has_a_name_that_a_sweep_knows(name: str) -> None:
+    assert keys.BLOB_NAME.fullmatch(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "notes.txt", "a1:output:0", "A" * 32 + ":x", "0a" * 16, "0a" * 16 + ":", "xupload:a"],
+)
+def test_a_file_of_another_program_has_none(name: str) -> None:
+    assert not keys.BLOB_NAME.fullmatch(name)

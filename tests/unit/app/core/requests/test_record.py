@@ -249,3 +249,8 @@ def test_the_maps_of_all_controls_come_after_the_pictures() -> None:
     maps = {"control_map": '{"file_name": "map.png"}', "further_maps": '[{"file_name": "b"}]'}
     record = read(outputs='[{"file_name": "0.png"}]', **maps)
     assert [picture.file_name for picture in record.pictures] == ["0.png", "map.png", "b"]
+
+
+def test_files_expire_with_the_record_unless_they_have_an_expiry() -> None:
+    assert read().files_expire_at == 4600.0
+    assert read(outputs_expire_at="605800", output_bytes="7").files_expire_at == 605_800.0

@@ -52,3 +52,10 @@ def test_the_fields_of_finish() -> None:
     assert FinishResult(outputs).to_fields() == fields
     with_map = {**fields, "control_map": json.dumps(CONTROL_MAP.to_dict())}
     assert FinishResult(outputs, CONTROL_MAP).to_fields() == with_map
+    until = {"outputs_expire_at": "1700604800", "output_bytes": str(1000 + 1001 + 77)}
+    result = FinishResult(outputs, CONTROL_MAP, outputs_expire_at=1_700_604_800)
+    assert result.to_fields() == with_map | until
+    further = json.dumps([CONTROL_MAP.to_dict()])
+    result = FinishResult(outputs, CONTROL_MAP, (CONTROL_MAP,), 1_700_604_800)
+    until["output_bytes"] = str(1000 + 1001 + 77 + 77)
+    assert result.to_fields() == with_map | {"further_maps": further} | until

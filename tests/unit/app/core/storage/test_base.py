@@ -90,12 +90,13 @@ def test_a_sweep_takes_what_has_expired_and_nothing_else(
     blobs: Blobs, stored: Callable[[], set[str]]
 ) -> None:
     expires_at = time.time() + 1
-    blobs.put("a1", b"x", expires_at)
-    blobs.put("b2", b"y", soon())
+    expired, living = f"{'a' * 32}:output:0", f"{'b' * 32}:output:0"
+    blobs.put(expired, b"x", expires_at)
+    blobs.put(living, b"y", soon())
     while time.time() <= expires_at:
         time.sleep(0.05)
     blobs.sweep()
-    assert stored() == {"b2"}
+    assert stored() == {living}
     assert blobs.sweep() == 0
 
 
@@ -128,3 +129,48 @@ def test_blobs_in_redis_are_keys_of_their_own(redis: Redis) -> None:
     assert redis.get("blob:a1:output:0") == b"x"
     assert 57 <= cast(int, redis.ttl("blob:a1:output:0")) <= 60
     assert blobs.sweep() == 0
+
+
+@pytest.fixture
+def moved_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Moves time.time() of this process by so many days."""
+    real = time.time
+
+    def move(days: float) -> None:
+        monkeypatch.setattr(time, "time", lambda: real() + days * 86_400)
+
+    return move
+
+
+@pytest.mark.parametrize("blobs", ["directory", "s3"], indirect=True)
+def test_a_blob_of_seven_days_is_there_on_day_2_and_gone_on_day_8(
+    blobs: Blobs, stored: Callable[[], set[str]], moved_clock: Callable[[float], None]
+) -> None:
+    name = f"{'a' * 32}:output:0"
+    blobs.put(name, b"x", time.time() + 7 * 86_400)
+    moved_clock(2)
+    assert blobs.sweep() == 0
+    assert blobs.get(name) == b"x"
+    moved_clock(8)
+    assert blobs.get(name) is None
+    assert blobs.sweep() == 1
+    assert stored() == set()
+
+
+@pytest.mark.parametrize("blobs", ["s3"], indirect=True)
+def test_a_bucket_has_no_known_limit(blobs: Blobs) -> None:
+    assert blobs.free_bytes() is None
+
+
+def test_a_redis_has_what_maxmemory_leaves(redis: Redis) -> None:
+    blobs = open_blobs("redis", redis)
+    assert blobs.free_bytes() is None
+    try:
+        redis.config_set("maxmemory", 10**9)
+        free = blobs.free_bytes()
+        assert free is not None
+        assert 0.5e9 < free < 1e9
+        redis.config_set("maxmemory", 1)
+        assert blobs.free_bytes() == 0
+    finally:
+        redis.config_set("maxmemory", 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,9 +15,16 @@ from app.core.errors import BlobsUnavailable
 from app.core.storage import directory as module
 from app.core.storage.directory import DirectoryBlobs
 
+BLOB = f"{'a' * 32}:output:0"
+
 
 def soon() -> float:
     return time.time() + 60
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, moment: float) -> None:
+    clock = SimpleNamespace(time=lambda: moment, monotonic=time.monotonic)
+    monkeypatch.setattr(module, "time", clock)
 
 
 @pytest.fixture
@@ -56,7 +64,7 @@ def test_a_folder_that_is_gone_has_lost_nothing(directory: DirectoryBlobs, tmp_p
 
 def test_a_sweep_takes_what_a_dead_writer_left(directory: DirectoryBlobs, tmp_path: Path) -> None:
     directory.put("a1", b"x", soon())
-    left, fresh = (tmp_path / "blobs" / "a1" / name for name in (".left", ".fresh"))
+    left, fresh = (tmp_path / "blobs" / "a1" / f".{digit * 32}" for digit in "ab")
     for draft in (left, fresh):
         draft.touch()
     os.utime(left, (0, 0))
@@ -115,11 +123,11 @@ def test_a_file_expires_at_its_own_modification_time(
     moment: float,
     there: bool,
 ) -> None:
-    directory.put("a1", b"x", 1000.0)
-    file = tmp_path / "blobs" / "a1" / "a1"
+    directory.put(BLOB, b"x", 1000.0)
+    file = tmp_path / "blobs" / "aa" / BLOB
     assert file.stat().st_mtime == 1000.0
-    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: moment))
-    assert directory.get("a1") == (b"x" if there else None)
+    set_clock(monkeypatch, moment)
+    assert directory.get(BLOB) == (b"x" if there else None)
     assert directory.sweep() == (0 if there else 1)
     assert file.exists() is there
 
@@ -133,24 +141,24 @@ def test_a_half_written_file_is_left_for_an_hour(
     removed: int,
 ) -> None:
     directory.put("a1", b"x", soon())
-    draft = tmp_path / "blobs" / "a1" / ".draft"
+    draft = tmp_path / "blobs" / "a1" / f".{'0' * 32}"
     draft.touch()
     os.utime(draft, (1000, 1000))
-    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: 1000 + age_s))
+    set_clock(monkeypatch, 1000 + age_s)
     assert directory.sweep() == removed
 
 
 def test_a_sweep_continues_when_another_one_was_faster(
     directory: DirectoryBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("a1", "a2", "a3"):
-        directory.put(name, b"x", 1.0)
+    for number in range(3):
+        directory.put(f"{'a' * 32}:output:{number}", b"x", 1.0)
     find = Path.glob
 
-    def found_and_gone(root: Path, pattern: str) -> list[Path]:
+    def found_and_gone(root: Path, pattern: str) -> Iterator[Path]:
         paths = sorted(find(root, pattern))
         paths[1].unlink()
-        return paths
+        return iter(paths)
 
     monkeypatch.setattr(Path, "glob", found_and_gone)
     assert directory.sweep() == 2
@@ -165,3 +173,47 @@ def test_an_error_of_the_blob_folder_is_logged(
     with pytest.raises(BlobsUnavailable):
         directory.get("a1")
     assert caplog.messages == [f"blobs in {tmp_path}/blobs: No such file or directory"]
+
+
+def test_a_sweep_leaves_the_files_of_other_programs(
+    directory: DirectoryBlobs, tmp_path: Path
+) -> None:
+    directory.put(BLOB, b"x", 1.0)
+    root = tmp_path / "blobs"
+    (root / "aa" / "photo.jpeg").touch()
+    (root / "aa" / ".hidden").touch()
+    (root / "aa" / f"{'b' * 32}:output:0").touch()  # a copy in the wrong folder
+    (root / "aa" / f"{'a' * 32}:output:1").mkdir()
+    (root / "aa" / f"{'a' * 32}:output:2").symlink_to(root / "aa" / "photo.jpeg")
+    (root / "my").mkdir()
+    (root / "my" / "notes.txt").touch()
+    (root / "README").touch()
+    before = set(root.rglob("*"))
+    for path in before:
+        os.utime(path, (0, 0), follow_symlinks=False)
+    assert directory.sweep() == 1
+    assert before - set(root.rglob("*")) == {root / "aa" / BLOB}
+
+
+def test_a_long_sweep_goes_on_at_the_next_call(
+    directory: DirectoryBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SWEEP_S", 0.0)
+    for digit in "0123":
+        directory.put(f"{digit * 32}:output:0", b"x", 1.0)
+    assert [directory.sweep() for _ in range(6)] == [1, 1, 1, 1, 0, 0]
+    assert list((tmp_path / "blobs").glob("*/*")) == []
+    directory.put(BLOB, b"x", 1.0)
+    assert directory.sweep() == 1
+
+
+def test_the_space_of_a_folder_is_that_of_its_disk(
+    directory: DirectoryBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = SimpleNamespace(free=12_345)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: {tmp_path / "blobs": usage}[path])
+    assert directory.free_bytes() == 12_345
+    monkeypatch.undo()
+    (tmp_path / "blobs").rename(tmp_path / "unmounted")
+    with pytest.raises(BlobsUnavailable):
+        directory.free_bytes()
