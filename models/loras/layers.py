@@ -23,21 +23,19 @@ from models.flux.projections import PROJECTIONS
 
 @dataclass(frozen=True, slots=True)
 class SidePath:
-    """What is added to a layer's result.
+    """What is added to a layer's result: x @ down.T @ up.T.
 
-    down: [parts * rank, in]. ups: for each part of the layer's result [out of the part, rank],
-    scaled. A layer has one part, a fused projection three.
+    down: [parts * rank, in]. up: [out, parts * rank], scaled. A layer has one part, a fused
+    projection three; then `up` has a block for each part, and zeros.
     """
 
     down: Tensor
-    ups: tuple[Tensor, ...]
+    up: Tensor
 
-    def __call__(self, x: Tensor) -> Tensor:
-        narrow = functional.linear(x, self.down)
-        if len(self.ups) == 1:
-            return functional.linear(narrow, self.ups[0])
-        parts = zip(narrow.chunk(len(self.ups), dim=-1), self.ups, strict=True)
-        return torch.cat([functional.linear(part, up) for part, up in parts], dim=-1)
+    def added(self, result: Tensor, x: Tensor) -> Tensor:
+        """result: of the layer for x. One product, so that no second tensor of its size stays."""
+        narrow = functional.linear(x, self.down).flatten(end_dim=-2)
+        return torch.addmm(result.flatten(end_dim=-2), narrow, self.up.t()).view_as(result)
 
 
 class Adaptable(nn.Module):
@@ -47,7 +45,7 @@ class Adaptable(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = super().forward(x)
-        return result if self.side_path is None else result + self.side_path(x)
+        return result if self.side_path is None else self.side_path.added(result, x)
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,27 +88,27 @@ class _Maker:
     def side_path(self, layer: AdaptableLayer, loras: Sequence[ScaledChanges]) -> SidePath:
         """Zeros where no LoRA changes the layer. Layers share no tensor: a graph would be of those
         that share the same ones."""
-        down = self._new(len(layer.parts) * self._rank, layer.shape.inputs)
-        ups = tuple(self._new(layer.shape.outputs, self._rank) for _ in layer.parts)
-        for part, own_down, up in zip(layer.parts, down.split(self._rank), ups, strict=True):
-            start = 0
+        parts, shape, rank = layer.parts, layer.shape, self._rank
+        down = self._zeros(len(parts) * rank, shape.inputs)
+        up = self._zeros(len(parts) * shape.outputs, len(parts) * rank)
+        blocks = zip(up.split(shape.outputs), range(0, up.shape[1], rank), strict=True)
+        for part, (rows, start) in zip(parts, blocks, strict=True):
             for lora in loras:
                 change = lora.changes.get(part)
                 if change is not None:
-                    rows = slice(start, start + change.rank)
-                    own_down[rows] = self._copied(change.down)
+                    own = slice(start, start + change.rank)
+                    down[own] = self._copied(change.down)
                     # Rounded once, after both factors.
-                    factor = change.scaling * lora.scale
-                    up[:, rows] = self._copied(change.up).float() * factor
+                    rows[:, own] = self._copied(change.up).float() * (change.scaling * lora.scale)
                 start += lora.rank
-        for tensor, dimension in ((down, 0), *((up, 1) for up in ups)):
+        for tensor, dimension in ((down, 0), (up, 1)):
             # Else a rank that equals another size of the graph's inputs is taken for the same size.
             torch._dynamo.maybe_mark_dynamic(tensor, dimension)
-        return SidePath(down, ups)
+        return SidePath(down, up)
 
     def _copied(self, tensor: Tensor) -> Tensor:
         self.copied += tensor.nbytes
         return tensor.to(self._device)
 
-    def _new(self, rows: int, columns: int) -> Tensor:
+    def _zeros(self, rows: int, columns: int) -> Tensor:
         return torch.zeros(rows, columns, device=self._device, dtype=self._dtype)

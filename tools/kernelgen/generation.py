@@ -7,7 +7,9 @@ own; only the step that would load the generated code onto a card is left out.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -22,6 +24,9 @@ from torch.nn import functional
 
 from models.flux.compilation import compile_blocks
 from models.flux.float8 import in_float8
+from models.loras.layers import AdaptableLayers
+from models.loras.stack import ScaledChanges, stack
+from models.loras.weights import LowRank
 from tools.gpubench.networks.shapes import Shape
 from tools.kernelgen.cards import Card
 from tools.kernelgen.missing_card import in_place_of
@@ -46,9 +51,11 @@ class Graph:
     seconds: float
 
 
-def generate(card: Card, shape: Shape, block: str, dtype: str) -> list[Graph]:
+def generate(
+    card: Card, shape: Shape, block: str, dtype: str, ranks: Sequence[int] = (0,)
+) -> list[Graph]:
     """The graphs that one kind of block compiles for `SIZES`: a single one, if sizes are symbols
-    in it."""
+    in it. ranks: of the LoRAs on every layer, one after another for each size; 0: no LoRA."""
     with torch.device("meta"):
         network = FluxTransformer2DModel(
             num_layers=block == "double", num_single_layers=block == "single", **shape.flux
@@ -58,17 +65,32 @@ def generate(card: Card, shape: Shape, block: str, dtype: str) -> list[Graph]:
         network = in_float8(network, torch.device("meta"), card.capability >= _FLOAT8)
     backend = _Backend(card)
     compiled = [*network.transformer_blocks, *network.single_transformer_blocks]
+    layers = AdaptableLayers(network)
     torch._dynamo.reset()
     compile_blocks(compiled, backend)
     graphs = []
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         network.to_empty(device="cuda")
-        for size in SIZES:
+        for size, rank in product(SIZES, ranks):
+            _adapt(layers, rank)
             start = time.perf_counter()
             compiled[0](**_inputs(network, *size))
             seconds = time.perf_counter() - start
-            graphs += [Graph(f"{block}, {dtype}", code, seconds) for code in backend.take()]
+            name = f"{block}, {dtype}{', LoRAs' if rank else ''}"
+            graphs += [Graph(name, code, seconds) for code in backend.take()]
     return graphs
+
+
+def _adapt(layers: AdaptableLayers, rank: int) -> None:
+    """Give every layer a LoRA of this rank."""
+    layers.clear()
+    if rank:
+        changes = {
+            name: LowRank(torch.empty(rank, shape.inputs), torch.empty(shape.outputs, rank))
+            for name, shape in layers.shapes.items()
+        }
+        lora = ScaledChanges("any", 1.0, changes)
+        layers.set(stack(layers, [lora], torch.device("cuda"), torch.bfloat16).side_paths)
 
 
 def _inputs(network: Any, image_tokens: int, text_tokens: int) -> dict[str, Any]:

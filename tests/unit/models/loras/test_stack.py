@@ -103,7 +103,7 @@ def test_a_block_without_a_change_has_no_side_path_and_one_with_a_change_has_all
     made = stack(layers, [scaled("one", 1.0, random_lora(shapes, 5, 0))], CPU, torch.float32)
     in_block = {layer.module for layer in layers.all if layer.block == "transformer_blocks.1"}
     assert made.side_paths.keys() == in_block
-    ranks = {path.ups[0].shape[1] for path in made.side_paths.values()}
+    ranks = {path.up.shape[1] for path in made.side_paths.values()}
     assert ranks == {16}
     assert made.copied == 4 * 5 * (48 + 48)
 
