@@ -157,11 +157,21 @@ def _redis(arguments: argparse.Namespace) -> int:
 
 
 def _models(arguments: argparse.Namespace) -> int:
+    if arguments.action == "loras":
+        return _loras(arguments)
     from app.commands.worker import download, list_models
 
     if arguments.action == "list":
         return list_models(load_settings())
     return download(load_settings(), arguments.name)
+
+
+def _loras(arguments: argparse.Namespace) -> int:
+    from app.commands.loras import check_lora, list_loras
+
+    if arguments.lora_action == "list":
+        return list_loras(load_settings())
+    return check_lora(arguments.file)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

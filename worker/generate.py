@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from app import VERSION
-from app.core.errors import GenerationFailed
+from app.core.errors import GenerationFailed, LoraRejected
 from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage
 from app.core.requests.stage_results import GenerateResult, MapResult, StageResult
 from app.core.settings import Settings
 from models.device_errors import DeviceFault, device_fault
-from models.errors import ModelError
+from models.errors import LoraError, ModelError
 from models.geometry import generated_size, resolution_mu
 from models.pipeline import Generation, make_control_map
 from models.pipeline import generate as generate_pictures
@@ -112,6 +112,8 @@ def _on_device(
     except SystemExit:  # the grace period is over
         resume_state.save()
         raise
+    except LoraError as error:
+        raise LoraRejected(str(error)) from error
     except ModelError as error:
         raise GenerationFailed(str(error)) from error
     inference_s = resume_state.seconds
@@ -174,7 +176,8 @@ def _store_map(
 
 def _source(checkpoint: LoadedCheckpoint, spec: GenerationSpec) -> str:
     """Everything that recorded evaluations depend on and that may differ on another worker. The
-    version counts, because its samplers may evaluate the model at other points."""
+    version counts, because its samplers may evaluate the model at other points. LoRAs cannot
+    differ: a worker applies only files with the sums in the record."""
     profile = checkpoint.networks.profile(spec.profile)
     return f"{VERSION} {checkpoint.checkpoint.name} {profile} {checkpoint.dtype} mu {spec.mu}"
 
@@ -196,6 +199,7 @@ def spec_of(record: RequestRecord, settings: Settings) -> GenerationSpec:
         canny_low=params.canny_low,
         canny_high=params.canny_high,
         controls=params.controls,
+        loras=params.loras,
         guidance=params.guidance,
         steps=params.steps,
         sampler=params.sampler,

@@ -43,10 +43,13 @@ from app.core.storage.uploads import Uploads
 from app.core.telemetry.counters import Tally
 from app.core.webhooks.deliveries import Deliveries
 from app.core.webhooks.message import WebhookSecrets
+from models.loras.lora_folder import LoraFolder
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
+    """loras: None if the server has none."""
+
     settings: Settings
     redis: Redis
     async_redis: AsyncRedis
@@ -73,6 +76,7 @@ class Services:
     secrets: WebhookSecrets
     receipts: ReceiptSigner
     idempotency: IdempotencyKeys
+    loras: LoraFolder | None
     tally: Tally
     drain: Drain
 
@@ -109,6 +113,7 @@ def make_services(settings: Settings) -> Services:
         secrets=WebhookSecrets(redis),
         receipts=ReceiptSigner(redis),
         idempotency=IdempotencyKeys(redis),
+        loras=None if settings.loras_folder is None else LoraFolder(settings.loras_folder),
         tally=Tally(),
         drain=Drain(),
     )

@@ -89,6 +89,12 @@ def make_parser() -> argparse.ArgumentParser:
         dest="action", required=True
     )
     models.add_parser("list", help="what can be served, under which licence, what is on this disk")
+    loras = models.add_parser("loras", help="LoRA files").add_subparsers(
+        dest="lora_action", required=True
+    )
+    loras.add_parser("list", help="the files of LORAS_DIR and what they hold")
+    check = loras.add_parser("check", help="what a file holds; 1 when it would be refused")
+    check.add_argument("file", type=Path)
     fetching = models.add_parser("download", help="fetch and check weights")
     fetching.add_argument("name", help="a model, or an annotator that a setting names")
 

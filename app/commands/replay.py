@@ -78,6 +78,8 @@ def body_of(statement: Statement, control: Control | None) -> dict[str, Any]:
     body = dict(content["parameters"])
     if "prompt" not in body:
         raise ValueError("its prompt was too long to be kept in the picture; use the receipt")
+    if "loras" in body:
+        body["loras"] = [{"name": of["name"], "scale": of["scale"]} for of in body["loras"]]
     controls = body.get("controls", ())
     if control is None:
         pictures = [control_map["url"] for control_map in _linked_maps(content)]
@@ -120,6 +122,9 @@ def replay(statement: Statement, control: Control | None, api: Api) -> Iterator[
     for name in _COMPARED:
         if name in statement.content and statement.content[name] != again[name]:
             yield True, f"{name}: was {statement.content[name]}, is {again[name]}"
+    before, after = (of["parameters"].get("loras") for of in (statement.content, again))
+    if before != after:  # a file was replaced
+        yield True, f"loras: were {before}, are {after}"
 
 
 def _compared(before: Any, after: Any) -> str:

@@ -30,6 +30,7 @@ ServerError                    500  an internal error
     ├── ExceedsTimeLimit            it cannot end within its time limit; 400 on v1
     ├── OutOfCredits                it costs more than the reservation and the balance; 406 on v1
     ├── ContentWithheld             the content filter withholds the picture; 400 on v1
+    ├── LoraRejected                a LoRA cannot be applied; 422 on v1
     ├── GenerationFailed            the model could not generate the picture; 500 on v1
     ├── TimedOut                    a job exceeded its time limit; 504 on v1
     ├── Expired                     it did not finish before its record expired; 504 on v1
@@ -209,6 +210,11 @@ class OutOfCredits(RequestFailed):
 class ContentWithheld(RequestFailed):
     v1_status = 400
     sentence = "The picture was withheld: it breaks the content policy of this server"
+
+
+class LoraRejected(RequestFailed):
+    v1_status = 422
+    sentence = "A LoRA cannot be applied"
 
 
 class GenerationFailed(RequestFailed):

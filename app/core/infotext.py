@@ -52,7 +52,8 @@ _CANNY = CANNY_LOW, CANNY_HIGH
 
 def infotext(record: RequestRecord, seed: int) -> str:
     """The text for the picture with this seed. `CFG scale` is 1, because a distilled model runs
-    without a negative prompt; `Distilled CFG Scale` is the parameter guidance.
+    without a negative prompt; `Distilled CFG Scale` is the parameter guidance. LoRAs stand in the
+    prompt, where these tools read them.
     """
     params = record.params
     values: dict[str, Any] = {
@@ -70,7 +71,8 @@ def infotext(record: RequestRecord, seed: int) -> str:
         },
     }
     pairs = [f"{name}: {_quoted(value)}" for name, value in values.items() if value is not None]
-    return f"{params.prompt.strip()}\n{', '.join(pairs)}"
+    loras = (f" <lora:{lora.name}:{_number(lora.scale)}>" for lora in params.loras)
+    return f"{params.prompt.strip()}{''.join(loras)}\n{', '.join(pairs)}"
 
 
 def _controlnet(params: GenerationParameters, control: Control) -> str | None:

@@ -39,6 +39,7 @@ from app.core.setting_types import (
 from app.core.storage.factory import check_blob_url
 from app.core.system.exit import refuse
 from models.control_types import DEPTH_ANNOTATORS, POSE_ANNOTATORS
+from models.loras.lora_folder import DEMO_LORAS
 from models.spec import CHECKPOINT_NAMES, PROFILE_NAMES
 
 SECRETS = Path("/run/secrets")
@@ -102,6 +103,15 @@ class Settings(BaseSettings):
 
     mu: Annotated[float | Literal["auto"], AfterValidator(finite)] = 1.15
     """Shift of the sigma table; with `auto` it grows with the picture size."""
+
+    loras_dir: str = ""
+    """Folder of the LoRA files that requests may name; empty: none, or those of the demo."""
+
+    loras_max_rank: int = Field(128, ge=1, le=4096)
+    """Largest sum of the ranks of a request's LoRAs; the card reserves memory for it."""
+
+    loras_cache_bytes: int = Field(2_147_483_648, ge=0)
+    """Bytes of LoRAs that a gpu worker keeps in host memory; the least recently used go first."""
 
     request_ttl_s: int = Field(3600, ge=1)
     """Seconds from submission until a request and its pictures expire."""
@@ -237,6 +247,13 @@ class Settings(BaseSettings):
         if self.output_ttl_s is not None:
             return self.output_ttl_s
         return 0 if self.blob_url == "redis" else _HOSTED_TTL_S
+
+    @property
+    def loras_folder(self) -> Path | None:
+        """LORAS_DIR, or the folder that comes with the demo; None: the server has no LoRAs."""
+        if self.loras_dir:
+            return Path(self.loras_dir)
+        return DEMO_LORAS if self.checkpoint == "demo" and DEMO_LORAS.is_dir() else None
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -13,6 +13,7 @@ from app import VERSION
 from app.commands.worker import examine_assumed, examine_model
 from app.core.findings import Finding, Level, ok
 from app.core.settings import Settings
+from app.doctor.loras import examine_loras
 from app.doctor.machine import examine_hosts, examine_machine
 from app.doctor.records import examine_redis
 from app.doctor.report import show
@@ -27,6 +28,7 @@ def examine(settings: Settings, as_json: bool, hashing: bool, urls: Sequence[str
         ok("server", f"{VERSION}, Python {platform.python_version()}"),
         *examine_redis(settings),
         *examine_machine(settings),
+        *examine_loras(settings),
         *examine_hosts(settings, urls),
         *_examine_model(settings, hashing),
     ]

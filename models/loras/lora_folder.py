@@ -15,6 +15,9 @@ from threading import Lock
 from models.errors import UnknownLora
 from models.loras.lora_file import SUFFIX, LoraFile, read_lora_file, read_opened_lora
 
+DEMO_LORAS = Path(__file__).parents[1] / "checkpoints" / "demo_loras"
+"""The files that come with the demo checkpoint; the folder may be absent."""
+
 _NAME = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9._ -]*[A-Za-z0-9_-])?")
 _NEAREST = 3
 

@@ -43,7 +43,7 @@ def test_v1_and_v2_have_the_same_warnings(http: httpx.Client) -> None:
         sampler="heun",
         scheduler="normal",
         custom_widht=640,
-        loras=[{"path": "x"}],
+        adapters=[{"path": "x"}],
     )
     shown = header(http, json=body)
     assert codes(shown) == [
@@ -52,7 +52,7 @@ def test_v1_and_v2_have_the_same_warnings(http: httpx.Client) -> None:
         ("prompt_cut", "prompt"),
         ("prompt_cut", "prompt"),
         ("unknown_parameter", "custom_widht"),
-        ("unknown_parameter", "loras"),
+        ("unknown_parameter", "adapters"),
     ]
     clip, t5 = (warning["message"] for warning in shown if warning["code"] == "prompt_cut")
     assert clip.startswith("CLIP read 77 of 102 tokens")
@@ -68,7 +68,7 @@ def test_v1_and_v2_have_the_same_warnings(http: httpx.Client) -> None:
 def test_warnings_do_not_change_the_picture(http: httpx.Client) -> None:
     """Nor its metadata."""
     plain = http.post(V1, json=small(seed=3, image_format="png")).content
-    assert http.post(V1, json=small(seed=3, image_format="png", loras=[1])).content == plain
+    assert http.post(V1, json=small(seed=3, image_format="png", adapters=[1])).content == plain
 
 
 def test_a_black_map_of_the_client_gives_no_warning(http: httpx.Client) -> None:
@@ -88,7 +88,13 @@ def test_a_map_alone_can_be_empty(http: httpx.Client) -> None:
 
 
 def test_the_warnings_of_a_form(http: httpx.Client) -> None:
-    form = {"prompt": "an astronaut", "cn_type": "canny", "steps": "15", "Seed": "5", "loras": ""}
+    form = {
+        "prompt": "an astronaut",
+        "cn_type": "canny",
+        "steps": "15",
+        "Seed": "5",
+        "adapters": "",
+    }
     files = {"image": ("a.png", encoded(GREY), "image/png"), "mask": ("m.png", b"m", "image/png")}
     assert codes(header(http, data=form, files=files)) == [
         ("unknown_parameter", "Seed"),

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from app.api.wire.controls import ControlBody
+from app.api.wire.loras import LoraBody
 from app.api.wire.requests import FluxControlNetBody
 from models.spec import CONTROL_NAMES
 from tests.support.bodies import PAGE_VALUES
@@ -36,7 +37,15 @@ _elements = st.dictionaries(
     _values | st.sampled_from((*CONTROL_NAMES, "aGVsbG8=", 0.5)),
     max_size=6,
 )
-_controls = st.lists(_elements | _values, max_size=4) | _values
+_loras = st.dictionaries(
+    st.sampled_from((*LoraBody.model_fields, "other")),
+    _values | st.sampled_from(("ink", "ink.safetensors", 0.5)),
+    max_size=3,
+)
+_lists = {
+    name: st.lists(elements | _values, max_size=5) | _values
+    for name, elements in (("controls", _elements), ("loras", _loras))
+}
 # As deep as the reader of JSON goes, and a little deeper.
 _nested = st.integers(1, 1100).map(lambda depth: "[" * depth + "]" * depth)
 
@@ -48,7 +57,7 @@ def _tampered(draw: st.DrawFn) -> str:
         if draw(st.integers(0, 4)) == 0:
             fields.pop(name, None)
         else:
-            fields[name] = draw(_controls if name == "controls" else _values)
+            fields[name] = draw(_lists.get(name, _values))
     fields |= draw(st.dictionaries(st.text(max_size=8), _values, max_size=2))
     text = json.dumps(fields)
     if draw(st.booleans()):

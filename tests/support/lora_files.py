@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import random
@@ -52,3 +53,7 @@ def write_lora(
     )
     file.write_bytes(len(text).to_bytes(8, "little") + text + numbers)
     return file
+
+
+def sha256_of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

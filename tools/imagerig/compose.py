@@ -18,8 +18,9 @@ _OWN_IMAGE = re.compile(r"flux-controlnet-(api|worker):")
 
 @dataclass(frozen=True)
 class Service:
-    """volumes and secrets: name -> path inside. command: None where the image's own serves.
-    target: of the Dockerfile, by the image's name; None for somebody else's image.
+    """volumes and secrets: name -> path inside; `:ro` of a volume is not obeyed. command: None
+    where the image's own serves. target: of the Dockerfile, by the image's name; None for somebody
+    else's image.
     """
 
     name: str
@@ -48,7 +49,7 @@ def _service(name: str, text: dict[str, Any]) -> Service:
         target=own[1] if own else None,
         command=[_plain(part) for part in command] if command else None,
         environment={key: _plain(value) for key, value in text["environment"].items()},
-        volumes=dict(volume.split(":") for volume in text.get("volumes", [])),
+        volumes=dict(volume.split(":")[:2] for volume in text.get("volumes", [])),
         secrets={secret: f"/run/secrets/{secret}" for secret in text.get("secrets", [])},
         user=text.get("user"),
         read_only=text.get("read_only", False),

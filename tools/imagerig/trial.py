@@ -53,7 +53,8 @@ class Trial:
         # As the documentation has it: readable inside, the folder closed outside.
         (folder / "secrets").mkdir(mode=0o700)
         (folder / "secrets" / "redis_password").write_text(secrets.token_hex(32) + "\n")
-        for volume, owner in (("redis", 999), ("data", 10001), ("weights", 10001)):
+        owners = {"redis": 999, "data": 10001, "weights": 10001, "loras": 10001}
+        for volume, owner in owners.items():
             (folder / volume).mkdir()
             os.chown(folder / volume, owner, owner)
 

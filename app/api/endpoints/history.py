@@ -5,6 +5,7 @@ Lists finished requests (app.core.history) together with unfinished ones.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +16,14 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.auth import Caller, authenticate
-from app.api.deps import HistoryDep, LinksDep, RequestsDep, SettingsDep, StoredOutputsDep
+from app.api.deps import (
+    HistoryDep,
+    LinksDep,
+    RequestsDep,
+    ServicesDep,
+    SettingsDep,
+    StoredOutputsDep,
+)
 from app.api.http.origin import public_origin
 from app.api.wire.history import (
     Generation,
@@ -43,6 +51,10 @@ from app.core.history.base import Query as RowQuery
 from app.core.requests.record import ID, Status
 from app.core.requests.store import RequestStore
 from app.core.storage.stored_outputs import StoredOutputs
+from models.loras.lora_file import LoraFile
+from models.loras.lora_folder import LoraFolder
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["history"])
 
@@ -207,9 +219,17 @@ def recent_generations(
 @router.get(
     "/inference-model-information/list", responses=KEYED, dependencies=[Depends(authenticate)]
 )
-async def models() -> Models:
-    """The models of this server."""
-    return models_list()
+def models(services: ServicesDep) -> Models:
+    """The models and the LoRAs of this server. Reads new LoRA files, so it may take seconds."""
+    return models_list(_lora_files(services.loras))
+
+
+def _lora_files(folder: LoraFolder | None) -> tuple[LoraFile, ...]:
+    try:
+        return folder.files() if folder is not None else ()
+    except OSError as error:
+        log.error("LORAS_DIR cannot be read: %s", error)
+        return ()
 
 
 def _owner(caller: Key, *names: str) -> str | None:

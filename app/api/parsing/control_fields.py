@@ -46,11 +46,14 @@ def without_long_strings(
     their names. Other long strings are cut."""
     inline = _long_base64(fields)
     replaced = shortened(fields) | dict.fromkeys(inline, placeholder)
+    if isinstance(replaced.get("loras"), list):
+        replaced["loras"] = [
+            shortened(element) if isinstance(element, dict) else element
+            for element in _without_texts(replaced["loras"])
+        ]
     controls = replaced.get(CONTROLS)
     if isinstance(controls, list):
-        elements = [
-            element.text(1) if isinstance(element, LongString) else element for element in controls
-        ]
+        elements = _without_texts(controls)
         for index, element in enumerate(elements[:CONTROLS_MAX]):
             if isinstance(element, dict):
                 own = _long_base64(element)
@@ -58,6 +61,11 @@ def without_long_strings(
                 inline |= {f"{CONTROLS}[{index}].{key}": text for key, text in own.items()}
         replaced[CONTROLS] = elements
     return replaced, inline
+
+
+def _without_texts(elements: list[Any]) -> list[Any]:
+    """The elements of a list of objects; of a long text only its beginning."""
+    return [element.text(1) if isinstance(element, LongString) else element for element in elements]
 
 
 def _long_base64(fields: dict[str, Any]) -> dict[str, LongString]:

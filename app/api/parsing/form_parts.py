@@ -12,8 +12,8 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from app.api.parsing.control_fields import CONTROLS, is_picture
-from app.api.wire.requests import PROMPT_MAX
+from app.api.parsing.control_fields import is_picture
+from app.api.wire.requests import JSON_FIELDS, PROMPT_MAX
 from app.core.errors import ImageRejected, InvalidRequest
 from app.core.images.data_uri import decode_base64
 
@@ -27,7 +27,8 @@ _ASCII = bytes(range(0x20, 0x7F))
 class WholeForm(MultiPartParser):
     """Starlette's parser accepts a truncated form, reads invalid UTF-8 as Latin-1, and treats a
     picture without a file name as text. Here every part named like a picture is an UploadFile; its
-    file name is None if the part has none. So is `controls`, which may hold pictures in base64.
+    file name is None if the part has none. So are the JSON_FIELDS: `controls` may hold pictures in
+    base64.
     """
 
     ended = False
@@ -43,7 +44,7 @@ class WholeForm(MultiPartParser):
         part = self._current_part
         if self.listed_image and _LISTED_IMAGE.fullmatch(part.field_name):
             part.field_name = "image"
-        if part.file is None and (is_picture(part.field_name) or part.field_name == CONTROLS):
+        if part.file is None and (is_picture(part.field_name) or part.field_name in JSON_FIELDS):
             # No `with` block: Starlette closes it with the form, after the part is read.
             file: Any = SpooledTemporaryFile(max_size=self.spool_max_size)  # noqa: SIM115
             self._files_to_close_on_error.append(file)

@@ -16,16 +16,15 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 
-from app.api.parsing.control_fields import CONTROLS, is_picture, with_controls
+from app.api.parsing.control_fields import is_picture, with_controls
 from app.api.parsing.form_parts import WholeForm, without_coding
 from app.api.parsing.json_body import read_value
 from app.api.parsing.json_scan import LongString
-from app.api.wire.requests import FluxControlNetBody
+from app.api.wire.requests import JSON_FIELDS, FluxControlNetBody
 from app.core.errors import InvalidRequest
-from models.spec import CONTROLS_MAX
 
 _MAX_PARTS = 64
-_CHUNK = 65_536  # bytes of `controls` that are read at a time
+_CHUNK = 65_536  # bytes of a JSON text that are read at a time
 _SHORT = 32_768  # bytes; a longer text is a LongString
 _FILE = "a file"  # stands in the fields for its bytes
 _ONE = "one is needed, and further control pictures go into controls"
@@ -66,8 +65,8 @@ async def _parts_of(form: FormData, listed_image: bool) -> tuple[dict[str, Any],
             fields[name] = value
         elif value.filename == "" and not value.size:
             continue  # a browser sends an empty file input like this
-        elif name == CONTROLS and value.filename is None:
-            fields[name] = await _controls_of(value)
+        elif name in JSON_FIELDS and value.filename is None:
+            fields[name] = await _json_of(name, value)
         elif is_picture(name):
             data = await value.read()
             data = await run_in_threadpool(without_coding, name, value.headers, data)
@@ -89,16 +88,16 @@ async def _parts_of(form: FormData, listed_image: bool) -> tuple[dict[str, Any],
     return with_controls(fields | dict.fromkeys(uploads, _FILE)), uploads
 
 
-async def _controls_of(part: UploadFile) -> Any:
-    """The value of the part `controls`, which is JSON; "" if it is empty."""
+async def _json_of(name: str, part: UploadFile) -> Any:
+    """The value of a part that is JSON; "" if it is empty."""
     if not part.size:
         return ""
-    return await read_value(_chunks(part), CONTROLS, f"a list of 1 to {CONTROLS_MAX} objects")
+    return await read_value(_chunks(name, part), name, JSON_FIELDS[name])
 
 
-async def _chunks(part: UploadFile) -> AsyncIterator[bytes]:
+async def _chunks(name: str, part: UploadFile) -> AsyncIterator[bytes]:
     if "content-transfer-encoding" in part.headers:
-        yield without_coding(CONTROLS, part.headers, await part.read())
+        yield without_coding(name, part.headers, await part.read())
     while chunk := await part.read(_CHUNK):
         yield chunk
 

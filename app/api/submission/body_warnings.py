@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from app.api.wire.controls import ControlBody
+from app.api.wire.loras import LoraBody
 from app.api.wire.requests import FluxControlNetBody, PreprocessBody
 from app.core.requests.warnings import RequestWarning, WarningCode
 from models.noisy_pairs import is_noisy, quiet_schedules
-from models.spec import CONTROLS_MAX
+from models.spec import CONTROLS_MAX, LORAS_MAX
 
 MAX_WARNINGS = 10
 MAX_NAME = 60
@@ -20,7 +21,11 @@ MAX_NAME = 60
 _SIMILARITY = 0.65
 """difflib's own 0.6 takes style for steps."""
 _KNOWN = (*FluxControlNetBody.model_fields, *PreprocessBody.model_fields)
-_KNOWN_OF_CONTROL = tuple(ControlBody.model_fields)
+_LISTS = {
+    "controls": (CONTROLS_MAX, tuple(ControlBody.model_fields)),
+    "loras": (LORAS_MAX, tuple(LoraBody.model_fields)),
+}
+"""Parameters that are lists of objects: name -> (the longest list, the names in an object)."""
 # `segmind.run(..., timeout=, interval=)` puts its own arguments into the body, too.
 _EXPECTED = frozenset((*_KNOWN, "timeout", "interval"))
 
@@ -38,20 +43,21 @@ def pair_warnings(body: FluxControlNetBody) -> tuple[RequestWarning, ...]:
 
 def unknown_parameters(fields: Mapping[str, Any]) -> tuple[RequestWarning, ...]:
     """A warning for each of the first MAX_WARNINGS unknown fields, those of the elements of
-    `controls` included; the last one counts the rest. null counts as left out, as it does for known
-    fields."""
+    `controls` and `loras` included; the last one counts the rest. null counts as left out, as it
+    does for known fields."""
     unknown = [
         _Unknown("", name, _KNOWN)
         for name, value in fields.items()
         if name not in _EXPECTED and value is not None
     ]
-    controls = fields.get("controls")
-    for index, control in enumerate(controls[:CONTROLS_MAX] if isinstance(controls, list) else ()):
-        unknown += [
-            _Unknown(f"controls[{index}].", name, _KNOWN_OF_CONTROL)
-            for name, value in (control.items() if isinstance(control, dict) else ())
-            if name not in _KNOWN_OF_CONTROL and value is not None
-        ]
+    for parameter, (longest, known) in _LISTS.items():
+        elements = fields.get(parameter)
+        for index, element in enumerate(elements[:longest] if isinstance(elements, list) else ()):
+            unknown += [
+                _Unknown(f"{parameter}[{index}].", name, known)
+                for name, value in (element.items() if isinstance(element, dict) else ())
+                if name not in known and value is not None
+            ]
     warnings = [_warning(of) for of in unknown[:MAX_WARNINGS]]
     rest = len(unknown) - len(warnings)
     if rest:

@@ -17,6 +17,7 @@ from app.api.deps import ServicesDep
 from app.api.submission.submit import PendingSubmission, read_parts, submission_of
 from app.api.wire.faults import shown
 from app.api.wire.openai import DEFAULT_QUALITIES, IGNORED, RESPONSE_FORMATS, STEPS_OF_QUALITY
+from app.api.wire.requests import JSON_FIELDS
 from app.core.errors import InvalidRequest
 
 _OURS = {
@@ -95,8 +96,9 @@ def _refuse(fields: Mapping[str, Any]) -> None:
         )
     if fields.get("background") == "transparent":
         raise InvalidRequest("background: transparent is not supported; pictures are opaque")
-    if any(name.startswith("controls[") for name in fields):
-        raise InvalidRequest("controls: in a form its value is the list as JSON text")
+    for name in JSON_FIELDS:
+        if any(field.startswith(f"{name}[") for field in fields):
+            raise InvalidRequest(f"{name}: in a form its value is the list as JSON text")
     if not any(name in fields for name in _PICTURES):
         raise InvalidRequest(
             "image: is missing; this server paints along a control picture, so send image or "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -20,6 +20,7 @@ from app.api.parsing.json_scan import LongString
 from app.api.parsing.media_type import media_type_of
 from app.api.submission.body_warnings import pair_warnings, unknown_parameters
 from app.api.submission.limits import check_size, check_time
+from app.api.submission.lora_files import loras_of
 from app.api.submission.pictures import (
     SentPicture,
     check_picture,
@@ -169,15 +170,16 @@ def submit(
     """Write the record and queue the first job. The id of the request, a new one by default.
 
     Raises InvalidRequest for a custom size that no worker can make, a result that would take too
-    long, a URL that is too long or a picture that is too large; RateLimited and QuotaExceeded when
-    the owner's waiting pictures hold too many bytes; InsufficientCredits, RedisError,
-    BlobsUnavailable and IdempotencyKeyTaken.
+    long, an unknown LoRA, a URL that is too long or a picture that is too large; RateLimited and
+    QuotaExceeded when the owner's waiting pictures hold too many bytes; InsufficientCredits,
+    RedisError, BlobsUnavailable and IdempotencyKeyTaken.
     """
     pictures = submission.pictures
     for picture in pictures:
         check_picture(services, picture)
     if not submission.body.use_input_img_dimension:
         check_size(services, submission.body)
+    loras = loras_of(services, submission.body.loras)
     if not submission.only_map:
         check_time(services, submission.body, pictures[0])
     request_id = request_id or secrets.token_hex(16)
@@ -186,6 +188,7 @@ def submit(
     if seed == -1:
         seed = secrets.randbelow(_RANDOM_SEEDS)
     params = submission.body.parameters(seed=seed, only_map=submission.only_map)
+    params = replace(params, loras=loras)
     account = account_of(
         caller, submission.body, pictures[0], services, only_map=submission.only_map
     )

@@ -84,7 +84,8 @@ def _allowed(part: Mapping[str, Any], checkpoint: str) -> str:
     if part["type"] == "boolean":
         return "allowed are true and false"
     if part["type"] == "array":
-        return f"a list of {part['minItems']} to {part['maxItems']} objects is needed"
+        least = f"{part['minItems']} to" if part["minItems"] else "at most"
+        return f"a list of {least} {part['maxItems']} objects is needed"
     if part["type"] == "object":
         return "an object is needed"
     if part["type"] == "string":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
@@ -16,6 +17,7 @@ from app.api.wire.requests import FluxControlNetBody
 from app.core.clock import rfc3339
 from app.core.history.base import MODEL, HistoryRow, RowStatus
 from app.core.storage.links import LinkSigner, output_path
+from models.loras.lora_file import LoraFile
 
 
 class RowMetrics(TypedDict):
@@ -101,8 +103,24 @@ class Model(TypedDict):
     parameters: dict[str, Any]
 
 
+class LoraModel(TypedDict):
+    """A LoRA of the server, by what its file says of itself. name: for `loras`. base_model: as its
+    trainer spells it, "" if not said. rank: the largest of its layers. error: why a request with
+    it will fail; null as far as the file's header tells."""
+
+    name: str
+    trigger_words: list[str]
+    base_model: str
+    format: str
+    rank: int
+    bytes: int
+    sha256: str
+    error: str | None
+
+
 class Models(TypedDict):
     models: list[Model]
+    loras: list[LoraModel]
 
 
 def request_row(links: LinkSigner, row: HistoryRow, origin: str) -> RequestRow:
@@ -154,8 +172,8 @@ def generation(links: LinkSigner, row: HistoryRow, origin: str) -> Generation:
     }
 
 
-def models_list() -> Models:
-    """The one model there is."""
+def models_list(loras: Iterable[LoraFile]) -> Models:
+    """The one model there is, and the LoRAs for it."""
     return {
         "models": [
             {
@@ -166,7 +184,21 @@ def models_list() -> Models:
                 "endpoints": [f"/v1/{MODEL}", f"/v2/{MODEL}"],
                 "parameters": schema_of(FluxControlNetBody),
             }
-        ]
+        ],
+        "loras": [_lora(file) for file in loras],
+    }
+
+
+def _lora(file: LoraFile) -> LoraModel:
+    return {
+        "name": file.name,
+        "trigger_words": list(file.trigger_words),
+        "base_model": file.base_model,
+        "format": file.format,
+        "rank": file.rank,
+        "bytes": file.bytes,
+        "sha256": file.sha256,
+        "error": file.error,
     }
 
 

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from typing_extensions import TypedDict
 
 from app.api.wire.fields import schema_of
-from app.api.wire.requests import FluxControlNetBody
+from app.api.wire.requests import JSON_FIELDS, FluxControlNetBody
 from app.core.errors import ContentWithheld, InsufficientCredits
 from models.spec import SAMPLES_MAX
 
@@ -126,7 +126,8 @@ def images_body() -> dict[str, Any]:
     files = {name: picture for name in ("image", "control_image")}
     list_of_one = {"type": "array", "items": picture, "minItems": 1, "maxItems": 1}
     form = {**schema["properties"], **files, "image[]": list_of_one}
-    form["controls"] = {"type": "string", "contentMediaType": "application/json"}
+    text = {"type": "string", "contentMediaType": "application/json"}
+    form |= dict.fromkeys(JSON_FIELDS, text)
     any_of = [*schema["anyOf"], {"required": ["image[]"]}]
     content = {
         "application/json": {"schema": schema},

@@ -10,7 +10,12 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from app.api.wire.fields import schema_of
-from app.api.wire.requests import PICTURE_FIELDS, FluxControlNetBody, PreprocessBody
+from app.api.wire.requests import (
+    JSON_FIELDS,
+    PICTURE_FIELDS,
+    FluxControlNetBody,
+    PreprocessBody,
+)
 from app.api.wire.responses import EncodedPictures, ErrorResponse
 from app.api.wire.warning_header import WARNINGS_HEADER
 from app.core.storage.uploads import KINDS
@@ -101,6 +106,7 @@ PICTURE: Responses = {
         | _WARNINGS,
     },
     **SUBMISSION,
+    422: error_answer("A LoRA of the request cannot be applied"),
     504: error_answer("Not finished in time; fetch it by v2"),
 }
 
@@ -165,7 +171,8 @@ def _form_schema(kind: type[BaseModel]) -> dict[str, Any]:
     picture = {**_BINARY["schema"], "minLength": 1, "description": "The picture as a file."}
     files = {name: picture for name in PICTURE_FIELDS if name in schema["properties"]}
     properties = {**schema["properties"], **files}
-    if "controls" in properties:
-        text = {"type": "string", "contentMediaType": "application/json"}
-        properties["controls"] = text | {"description": properties["controls"]["description"]}
+    text = {"type": "string", "contentMediaType": "application/json"}
+    for name in JSON_FIELDS:
+        if name in properties:
+            properties[name] = text | {"description": properties[name]["description"]}
     return {**schema, "properties": properties}

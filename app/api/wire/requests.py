@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from app.api.wire.controls import OWN_PICTURES, Controls, all_have_pictures, window_faults
 from app.api.wire.faults import not_served, sentence_of
 from app.api.wire.fields import ControlType, Integer, Level, Number, Side, Text, one_of, schema_of
+from app.api.wire.loras import Loras, repetitions
 from app.core.errors import InvalidRequest
 from app.core.images.file_kinds import READ
 from app.core.requests.types import OF_ONE_CONTROL, GenerationParameters
@@ -19,6 +20,8 @@ from app.core.webhooks.message import URL_MAX as WEBHOOK_MAX
 from models.spec import (
     CANNY_HIGH,
     CANNY_LOW,
+    CONTROLS_MAX,
+    LORAS_MAX,
     PROFILE_NAMES,
     SAMPLER_ALIASES,
     SAMPLER_NAMES,
@@ -37,6 +40,12 @@ _WEBHOOK = (
 
 PICTURE_FIELDS = ("image", "control_image")
 """Fields that may be files in a form."""
+
+JSON_FIELDS = {
+    "controls": f"a list of 1 to {CONTROLS_MAX} objects",
+    "loras": f"a list of at most {LORAS_MAX} objects",
+}
+"""Fields that are JSON text in a form, and what is needed there."""
 
 
 def _canonical_sampler(value: object) -> object:
@@ -129,6 +138,7 @@ class FluxControlNetBody(BaseModel):
     canny_low: Level = Field(CANNY_LOW, description="Threshold above which edges go on.")
     canny_high: Level = Field(CANNY_HIGH, description="Threshold above which edges begin.")
     controls: Controls = Field(default_factory=tuple)
+    loras: Loras = Field(default_factory=tuple)
 
     @model_validator(mode="before")
     @classmethod
@@ -140,7 +150,8 @@ class FluxControlNetBody(BaseModel):
         return fields
 
     def parameters(self, *, seed: int, only_map: bool) -> GenerationParameters:
-        """The parameters as they are stored. seed: the drawn one where the body has -1."""
+        """The parameters as they are stored, but for the sums of LoRA files. seed: the drawn one
+        where the body has -1."""
         return GenerationParameters(
             prompt=self.prompt,
             sampler=self.sampler,
@@ -154,6 +165,7 @@ class FluxControlNetBody(BaseModel):
             canny_low=self.canny_low,
             canny_high=self.canny_high,
             controls=tuple(control.parameters() for control in self.controls),
+            loras=tuple(lora.parameters() for lora in self.loras),
             custom_height=self.custom_height,
             custom_width=self.custom_width,
             guidance=self.guidance,
@@ -206,8 +218,9 @@ def parse_body(kind: type[Body], fields: dict[str, Any], checkpoint: str = "demo
 def _contradictions(body: FluxControlNetBody | PreprocessBody, checkpoint: str) -> list[str]:
     """Sentences about valid values that do not go together, or not with the checkpoint."""
     types = {"cn_type": body.cn_type}
-    sentences = []
+    sentences: list[str] = []
     if isinstance(body, FluxControlNetBody):
+        sentences += repetitions(body.loras)
         if body.controls:
             types = {f"controls[{at}].type": of.type for at, of in enumerate(body.controls)}
             sentences += [

@@ -39,8 +39,17 @@ class Progress(TypedDict):
     steps: int
 
 
+class AppliedLora(TypedDict):
+    """sha256: of its file."""
+
+    name: str
+    scale: float
+    sha256: str
+
+
 class Metrics(TypedDict, total=False):
-    """Empty until the end; a FAILED request has the first three."""
+    """Empty until the end; a FAILED request has the first three. loras: only of a request with
+    LoRAs."""
 
     inference_time: float
     queue_time: float
@@ -51,6 +60,7 @@ class Metrics(TypedDict, total=False):
     model_evaluations: int
     controlled_evaluations: int
     profile: str
+    loras: list[AppliedLora]
 
 
 class StatusResponse(TypedDict):

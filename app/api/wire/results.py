@@ -156,6 +156,11 @@ def metrics(record: RequestRecord) -> Metrics:
     }
     if record.status is Status.FAILED:
         return common
+    loras: Metrics = {}
+    if record.params.loras:
+        loras["loras"] = [
+            {"name": of.name, "scale": of.scale, "sha256": of.sha256} for of in record.params.loras
+        ]
     return {
         **common,
         "total_time": round(record.total_s, 6),
@@ -164,6 +169,7 @@ def metrics(record: RequestRecord) -> Metrics:
         "model_evaluations": record.evaluations,
         "controlled_evaluations": record.controlled,
         "profile": record.profile,
+        **loras,
     }
 
 

@@ -13,13 +13,14 @@ from enum import StrEnum
 from typing import Any
 
 from app.core.stored_json import from_dict, from_stored, to_dict
-from models.spec import CANNY_HIGH, CANNY_LOW, Control
+from models.spec import CANNY_HIGH, CANNY_LOW, Control, Lora
 
 ADDED_PARAMETERS: Mapping[str, Any] = {
     "cn_start": 0.0,
     "canny_low": CANNY_LOW,
     "canny_high": CANNY_HIGH,
     "controls": (),
+    "loras": (),
 }
 """Parameters that older versions ignore although they change the picture, and their defaults. A
 value is stored, signed and hashed only where it is not the default."""
@@ -40,6 +41,7 @@ class GenerationParameters:
     seed: the drawn one where the body had -1. profile: "" where the body named none. only_map: the
     client wants the control map alone; the parameters of a picture are defaults then.
     controls: where there are some, cn_type, cn_strength, cn_start and cn_stop have no meaning.
+    loras: with the SHA-256 sums that their files had at the submission.
     unknown_fields: parameters that another version has added.
     """
 
@@ -66,6 +68,7 @@ class GenerationParameters:
     canny_low: int = CANNY_LOW
     canny_high: int = CANNY_HIGH
     controls: tuple[Control, ...] = ()
+    loras: tuple[Lora, ...] = ()
     unknown_fields: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -76,6 +79,8 @@ class GenerationParameters:
         if "controls" in values:
             controls = (from_dict(Control, control) for control in values["controls"])
             values["controls"] = tuple(controls)
+        if "loras" in values:
+            values["loras"] = tuple(from_dict(Lora, lora) for lora in values["loras"])
         return from_dict(cls, values)
 
     @property
@@ -90,6 +95,8 @@ class GenerationParameters:
         added = {name: of for name, of in values.items() if of != ADDED_PARAMETERS[name]}
         if self.controls:
             added["controls"] = [to_dict(control) for control in self.controls]
+        if self.loras:
+            added["loras"] = [to_dict(lora) for lora in self.loras]
         return added
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,13 +120,15 @@ class GenerationParameters:
         return json.dumps(values)
 
     def to_body(self) -> dict[str, Any]:
-        """The parameters as a client could send them again: no profile where none was named, and
-        no cn_* beside `controls`."""
+        """The parameters as a client could send them again: no profile where none was named, no
+        cn_* beside `controls`, and no sums of files."""
         values = self.to_dict()
         if not self.profile:
             del values["profile"]
         if self.controls:
             values = {name: values[name] for name in values if name not in OF_ONE_CONTROL}
+        if self.loras:
+            values["loras"] = [{"name": of.name, "scale": of.scale} for of in self.loras]
         return values
 
 

@@ -17,11 +17,11 @@ from app import VERSION
 from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.requests.types import GenerationParameters, Source
 from app.core.settings import Settings
-from models.errors import NonFiniteLatents
+from models.errors import LoraError, NonFiniteLatents
 from models.evaluation_log import GeneratedImage, ResumeStore
 from models.geometry import resolution_mu
 from models.pipeline import Generation, OnPrediction, OnStep
-from models.spec import Control, GenerationSpec
+from models.spec import Control, GenerationSpec, Lora
 from models.text import PromptCut
 from tests.support.records import SOURCE, prepared
 from worker import generate as job
@@ -527,3 +527,24 @@ def test_a_worker_that_lost_its_device_stores_the_last_picture_before_it_exits(
     with pytest.raises(Exited):
         run()
     assert (codes_at_store, exit_codes) == ([[]], [71])
+
+
+def test_loras_reach_the_model_and_a_refused_one_fails_the_request(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lora = Lora("ink", 0.5, "ab")
+    context.requests.forget(ID)
+    params = replace(PARAMS, loras=(lora,))
+    context.requests.submit(ID, "a", params, SOURCE, context.requests.expiry())
+    context.requests.claim(ID, Stage.PREPARE, "e1")
+    context.requests.advance(ID, Stage.PREPARE, "e1", prepared(width=100, height=60))
+
+    def refuse(_loaded: Any, spec: GenerationSpec, *_: Any, **__: Any) -> Generation:
+        assert spec.loras == (lora,)
+        raise LoraError("ink", "the file is a DoRA")
+
+    model(monkeypatch, refuse)
+    run()
+    failed = record(context)
+    assert (failed.status, failed.error_status) == (Status.FAILED, 422)
+    assert failed.error == "LoRA ink cannot be applied: the file is a DoRA"

@@ -276,7 +276,7 @@ def test_the_openapi_document_knows_every_parameter(api: TestClient) -> None:
     post = document["paths"]["/v2/flux-controlnet"]["post"]
     schema = post["requestBody"]["content"]["application/json"]["schema"]
     ours = {"profile", "preview", "webhook_url", "control_image"}
-    ours |= {"cn_start", "canny_low", "canny_high", "controls"}
+    ours |= {"cn_start", "canny_low", "canny_high", "controls", "loras"}
     assert len(schema["properties"]) == 17 + len(ours)
     assert ours < set(schema["properties"])
     assert set(schema["required"]) == {"prompt"}

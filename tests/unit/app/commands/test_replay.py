@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.commands.receipt_files import Statement
-from app.commands.replay import Api, body_of
+from app.commands.replay import Api, body_of, replay
 from tests.support.pictures import PictureHost, Respond, picture_host, redirect
 
 
@@ -139,3 +139,30 @@ def test_a_replay_refuses_another_number_of_files(files: list[Path]) -> None:
         body(ONE, ("image", files))
     with pytest.raises(ValueError, match="^it links no control map; "):
         body(TWO, control_map=None)
+
+
+def test_a_replay_names_the_loras_without_their_sums() -> None:
+    of = {"name": "ink", "scale": 0.5}
+    replayed = body({**ONE, "loras": [{**of, "sha256": "ab"}]})
+    assert replayed == {**ONE, "loras": [of], "control_image": MAPS[0]["url"], **CUSTOM}
+
+
+@pytest.mark.parametrize(("sha256", "lines"), [("ab", []), ("cd", ["loras: were "])])
+def test_a_replay_with_another_file_of_a_lora_says_so(
+    monkeypatch: pytest.MonkeyPatch, sha256: str, lines: list[str]
+) -> None:
+    def receipt(sum_: str) -> dict[str, Any]:
+        loras = [{"name": "ink", "scale": 0.5, "sha256": sum_}]
+        picture = {"file_name": "0.png", "sha256": "e", "pixels_sha256": "f"}
+        parameters = {**ONE, "loras": loras}
+        return {"parameters": parameters, "control_map": MAPS[0], "outputs": [picture], **SIZE}
+
+    answers = {
+        "/v2/flux-controlnet": {"status_url": "status", "response_url": "result"},
+        "status": {"status": "COMPLETED"},
+        "result/receipt": {"receipt": receipt(sha256)},
+    }
+    monkeypatch.setattr(Api, "call", lambda _self, path, _body=None: answers[path])
+    same, *others = replay(Statement(receipt("ab"), "signature"), None, Api("", ""))
+    assert same == (True, "0.png: the same file, bit for bit")
+    assert [text[:12] for _, text in others] == lines

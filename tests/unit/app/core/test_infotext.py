@@ -12,7 +12,7 @@ import pytest
 from app.core.infotext import infotext
 from app.core.requests.record import RequestRecord, Status
 from app.core.requests.types import GenerationParameters, Provenance, Source
-from models.spec import SAMPLER_NAMES, SCHEDULE_NAMES
+from models.spec import SAMPLER_NAMES, SCHEDULE_NAMES, Lora
 
 PARAMS = GenerationParameters(
     prompt="a lighthouse",
@@ -93,3 +93,10 @@ def test_every_sampler_has_a_name(sampler: str) -> None:
 def test_every_schedule_has_a_name_that_readers_know(scheduler: str) -> None:
     name = read(infotext(record(scheduler=scheduler), seed=1))[1]["Schedule type"]
     assert name[0].isupper()
+
+
+def test_loras_stand_in_the_prompt() -> None:
+    loras = (Lora("ink v1.0", 0.8, "ab"), Lora("oil", -1.0, "cd"))
+    first, _ = infotext(record(prompt=" a lighthouse\n", loras=loras), 5).split("\n")
+    assert first == "a lighthouse <lora:ink v1.0:0.8> <lora:oil:-1>"
+    assert infotext(record(loras=()), 5) == infotext(record(), 5)

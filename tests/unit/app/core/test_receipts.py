@@ -13,7 +13,7 @@ from redis import Redis
 
 from app.core.receipts import ALGORITHM, ReceiptSigner, digest, picture_text, receipt_of
 from app.core.requests.types import StoredPicture
-from models.spec import Control
+from models.spec import Control, Lora
 from tests.support.records import CONTROL_MAP, PARAMS, PROVENANCE, REQUEST_ID, record
 
 PARAMETERS = {
@@ -137,3 +137,10 @@ def test_added_parameters_are_in_a_receipt_where_they_are_not_the_defaults() -> 
     params = replace(PARAMS, cn_start=0.25, canny_high=255)
     receipt = receipt_of(record(params=params), [])
     assert receipt["parameters"] == {**PARAMETERS, "cn_start": 0.25, "canny_high": 255}
+
+
+def test_a_receipt_has_the_sums_of_the_loras() -> None:
+    params = replace(PARAMS, loras=(Lora("ink", 0.5, "ab"),))
+    receipt = receipt_of(record(params=params), [])
+    loras = [{"name": "ink", "scale": 0.5, "sha256": "ab"}]
+    assert receipt["parameters"] == {**PARAMETERS, "loras": loras}

@@ -191,6 +191,9 @@ DEFAULTS = {
     "profile": "exact",
     "warm_profiles": (),
     "mu": 1.15,
+    "loras_dir": "",
+    "loras_max_rank": 128,
+    "loras_cache_bytes": 2_147_483_648,
     "request_ttl_s": 3600,
     "generate_timeout_s": 3000,
     "resume_every_s": 10,
@@ -340,6 +343,8 @@ def test_the_password_completes_a_url_with_an_ipv6_address(
 
 EDGES = [
     # name, default, smallest allowed, refused below it, largest allowed, refused above it
+    ("LORAS_MAX_RANK", 128, "1", "0", "4096", "4097"),
+    ("LORAS_CACHE_BYTES", 2_147_483_648, "0", "-1", None, None),
     ("REQUEST_TTL_S", 3600, "1", "0", None, None),
     ("GENERATE_TIMEOUT_S", 3000, "1", "0", None, None),
     ("RESUME_EVERY_S", 10, "0.001", "0", None, None),
@@ -426,3 +431,15 @@ def test_pictures_outside_of_redis_live_as_long_as_those_of_the_hosted_service(
     settings: dict[str, Any], life_s: int
 ) -> None:
     assert Settings(**settings).output_life_s == life_s
+
+
+def test_the_folder_of_loras(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without LORAS_DIR that of the demo, if the demo is served and has one."""
+    monkeypatch.setattr("app.core.settings.DEMO_LORAS", tmp_path / "absent")
+    assert Settings().loras_folder is None
+    monkeypatch.setattr("app.core.settings.DEMO_LORAS", tmp_path)
+    assert Settings().loras_folder == tmp_path
+    assert Settings(checkpoint="flux-dev-union-pro").loras_folder is None
+    for checkpoint in ("demo", "flux-dev-union-pro"):
+        own = Settings(checkpoint=checkpoint, loras_dir="/srv/loras")
+        assert own.loras_folder == Path("/srv/loras")

@@ -64,7 +64,7 @@ def test_a_failed_request_has_its_warnings(api: TestClient, inside: Services) ->
 
 
 def test_without_warnings_the_bodies_have_no_such_key(api: TestClient, inside: Services) -> None:
-    known = {"timeout": 7, "interval": 4, "loras": None, "steps": None}
+    known = {"timeout": 7, "interval": 4, "adapters": None, "steps": None}
     url = submitted(api, json={**BODY, **known})
     request_id = url.rpartition("/")[2]
     begin(inside.requests, request_id)
@@ -123,7 +123,7 @@ def test_the_control_map_alone_has_no_pair(api: TestClient, ends: list[End]) -> 
 
 
 def test_texts_and_files_of_a_form_are_fields(api: TestClient) -> None:
-    fields = {"prompt": "x", "custom_widht": "640", "loras": ""}
+    fields = {"prompt": "x", "custom_widht": "640", "adapters": ""}
     files = {"image": ("a.png", b"picture", "image/png"), "mask": ("b.png", b"b", "image/png")}
     url = submitted(api, data=fields, files=files)
     warnings = api.get(url).json()["warnings"]

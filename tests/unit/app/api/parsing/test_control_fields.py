@@ -103,3 +103,13 @@ def test_elements_beyond_the_most_are_not_looked_at() -> None:
     replaced, inline = without_long_strings({"controls": controls}, "base64")
     assert len(inline) == 3
     assert replaced["controls"][3:] == controls[3:]
+
+
+def test_long_texts_in_loras_are_cut() -> None:
+    loras = [{"name": LONG, "image": LONG, "scale": 1}, LONG, None]
+    fields, inline = without_long_strings({"loras": loras}, "base64")
+    element, text, nothing = fields["loras"]
+    assert inline == {}
+    assert (type(element["name"]), type(element["image"]), type(text)) == (str, str, str)
+    assert (element["scale"], nothing) == (1, None)
+    assert without_long_strings({"loras": LONG}, "base64")[0]["loras"].startswith("aGVs")

@@ -350,3 +350,32 @@ def test_a_list_of_several_pictures_is_refused(bodies: list[bytes]) -> None:
     with pytest.raises(InvalidRequest, match="^image: more than one picture; one is needed"):
         read(*parts, listed_image=True)
     assert read(part('name="image"', b""), parts[0], listed_image=True)[0].keys() == {"image"}
+
+
+# ---- loras
+
+
+def test_loras_are_json() -> None:
+    text = b'[{"name": "ink", "scale": 0.5}]'
+    assert read(part('name="loras"', text))[0] == {"loras": [{"name": "ink", "scale": 0.5}]}
+    assert without_empty(read(part('name="loras"', b""))[0]) == {}
+    coded = part('name="loras"', b"W10=", "Content-Transfer-Encoding: base64")
+    assert read(coded)[0] == {"loras": []}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"ink", "not valid JSON; a list of at most 4 objects is needed"),
+        (b"\xff", "not valid JSON; its text must be UTF-8"),
+    ],
+)
+def test_a_text_of_loras_that_is_no_json(text: bytes, reason: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        read(part('name="loras"', text))
+    assert refused.value.text == f"loras: {reason}"
+
+
+def test_loras_as_a_file_are_refused() -> None:
+    with pytest.raises(InvalidRequest, match="^loras: a file is not allowed"):
+        read(part('name="loras"; filename="a.safetensors"', b"x"))

@@ -50,7 +50,7 @@ def nearest(name: str) -> str:
         ("height", "custom_height"),
         ("strength", "cn_strength"),
         ("style", ""),
-        ("loras", ""),
+        ("adapters", ""),
         ("negative_prompt", ""),
         ("", ""),
         ("größe", ""),
@@ -69,7 +69,7 @@ def test_known_names_give_no_warning() -> None:
 def test_unknown_names_in_controls_are_named_with_their_place() -> None:
     controls = [
         {"type": "pose", **dict.fromkeys(ControlBody.model_fields, 1)},
-        {"type": "canny", "strengths": 0.5, "cn_stop": 1, "loras": None, "größe": 1},
+        {"type": "canny", "strengths": 0.5, "cn_stop": 1, "adapters": None, "größe": 1},
         "no object",
     ]
     warnings = unknown_parameters({"steps": 20, "controls": controls, "prompts": 1})
@@ -90,9 +90,9 @@ def test_what_the_official_client_adds_gives_no_warning() -> None:
 
 
 def test_null_counts_as_left_out() -> None:
-    assert unknown_parameters({"loras": None}) == ()
+    assert unknown_parameters({"adapters": None}) == ()
     for value in (0, "", False, [], {}, {"deep": [1]}):
-        assert len(unknown_parameters({"loras": value})) == 1
+        assert len(unknown_parameters({"adapters": value})) == 1
 
 
 def test_the_number_of_warnings_is_bounded() -> None:

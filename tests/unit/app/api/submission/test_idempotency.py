@@ -272,6 +272,17 @@ def test_an_added_parameter_counts_where_it_is_not_the_default() -> None:
     assert len({digest(submission(**other)) for other in ({}, *others)}) == 4
 
 
+def test_the_loras_count_by_name_and_scale() -> None:
+    def digest(*loras: dict[str, Any]) -> str:
+        return idempotency._digest(submission(loras=list(loras)))
+
+    assert digest() == idempotency._digest(SUBMISSION)
+    ink, oil = {"name": "ink"}, {"name": "oil"}
+    assert digest(ink) == digest({"name": "ink.safetensors", "scale": "1", "sha256": "ab"})
+    others = (digest(ink), digest({**ink, "scale": 0.5}), digest(ink, oil), digest(oil, ink))
+    assert len({digest(), *others}) == 5
+
+
 def test_every_picture_of_several_counts_and_not_how_it_was_parsed() -> None:
     digest, text = idempotency._digest, LONG.decode()
 

@@ -73,6 +73,7 @@ def test_any_picture_will_do(name: str) -> None:
         ),
         ({"background": "transparent"}, "background: transparent is not supported; pictures are "
          "opaque"),
+        ({"loras[][name]": "ink"}, "loras: in a form its value is the list as JSON text"),
         ({"controls[][type]": "canny"}, "controls: in a form its value is the list as JSON text"),
         ({"size": "large"}, 'size: "large" is not allowed; allowed are auto and WIDTHxHEIGHT in '
          "pixels"),

@@ -145,7 +145,7 @@ def test_a_latency_is_in_whole_milliseconds(
 
 
 def test_there_is_one_model() -> None:
-    assert models_list() == {
+    assert models_list([]) == {
         "models": [
             {
                 "model_name": "flux-controlnet",
@@ -155,5 +155,6 @@ def test_there_is_one_model() -> None:
                 "endpoints": ["/v1/flux-controlnet", "/v2/flux-controlnet"],
                 "parameters": schema_of(FluxControlNetBody),
             }
-        ]
+        ],
+        "loras": [],
     }

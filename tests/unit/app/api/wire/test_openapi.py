@@ -22,11 +22,11 @@ REQUEST = "/v2/requests/{request_id}"
 HISTORY = "/inference-request"
 
 ANSWERS = {
-    "POST /v1/flux-controlnet": f"{SUBMISSION} 504",
+    "POST /v1/flux-controlnet": f"{SUBMISSION} 422 504",
     "POST /v2/flux-controlnet": SUBMISSION,
     "POST /v1/flux-controlnet/preprocess": f"{SUBMISSION} 504",
-    "POST /v1/images/edits": f"{SUBMISSION} 504",
-    "POST /v1/images/generations": f"{SUBMISSION} 504",
+    "POST /v1/images/edits": f"{SUBMISSION} 422 504",
+    "POST /v1/images/generations": f"{SUBMISSION} 422 504",
     "GET /v1/models": "401",
     "GET /v1/models/{model}": "401 404",
     "GET /v1/requests/{request_id}": "401 404 422",
@@ -226,9 +226,9 @@ def test_a_picture_may_be_a_file_in_a_form(operations: dict[str, Any]) -> None:
         assert content["application/json"]["schema"] == schema
         form = content["multipart/form-data"]["schema"]
         properties = schema["properties"] | dict.fromkeys(pictures, file)
-        if "controls" in properties:
-            text = {"type": "string", "contentMediaType": "application/json"}
-            properties["controls"] = text | {"description": properties["controls"]["description"]}
+        text = {"type": "string", "contentMediaType": "application/json"}
+        for name in {"controls", "loras"} & properties.keys():
+            properties[name] = text | {"description": properties[name]["description"]}
         assert form == {**schema, "properties": properties}
 
 

@@ -154,13 +154,13 @@ def refusal(kind: Any, fields: dict[str, Any]) -> str:
     return refused.value.text
 
 
-def test_the_parameters_are_those_of_the_page_and_eight_of_ours() -> None:
+def test_the_parameters_are_those_of_the_page_and_nine_of_ours() -> None:
     assert list(FluxControlNetBody.model_fields) == [
         *("image", "prompt", "sampler", "scheduler", "seed", "base64", "cn_stop", "cn_strength"),
         *("cn_type", "custom_height", "custom_width", "guidance", "image_format", "quality"),
         *("samples", "steps", "use_input_img_dimension"),
         *("profile", "preview", "webhook_url", "control_image"),
-        *("cn_start", "canny_low", "canny_high", "controls"),
+        *("cn_start", "canny_low", "canny_high", "controls", "loras"),
     ]
     assert set(PreprocessBody.model_fields) == {"image", *OF_A_MAP}
     assert PICTURE_FIELDS == ("image", "control_image")
@@ -168,7 +168,7 @@ def test_the_parameters_are_those_of_the_page_and_eight_of_ours() -> None:
 
 def test_a_parameter_that_is_left_out_has_its_default() -> None:
     defaults = {name: parameter.default for name, parameter in PARAMETERS.items()}
-    assert body().model_dump() == {**BODY, **defaults, "controls": ()}
+    assert body().model_dump() == {**BODY, **defaults, "controls": (), "loras": ()}
     of_a_map = {name: defaults[name] for name in OF_A_MAP}
     assert parse_body(PreprocessBody, {"image": "a"}).model_dump() == {"image": "a", **of_a_map}
 
@@ -194,6 +194,7 @@ def test_a_value_that_is_not_allowed_is_refused_with_what_is(name: str, sent: An
 def test_the_document_has_type_range_and_default_of_each_parameter(kind: Any) -> None:
     properties = schema_of(kind)["properties"]
     properties.pop("controls", None)  # test_controls.py
+    properties.pop("loras", None)  # test_loras.py
     for name, described in properties.items():
         expected = {**PARAMETERS, **REQUIRED}[name].schema
         ignored = {"title", "description", "pattern"}

@@ -21,8 +21,9 @@ KEYS = {
     "Metrics": (
         "",
         "inference_time queue_time work_units total_time cost remaining_credits model_evaluations "
-        "controlled_evaluations profile",
+        "controlled_evaluations profile loras",
     ),
+    "AppliedLora": ("name scale sha256", ""),
     "StatusResponse": (
         "status request_id status_url response_url metrics",
         "progress queue_position eta_seconds warnings",

@@ -28,7 +28,7 @@ from app.core.queueing.forecast import Forecast, Place
 from app.core.queueing.throughput import Throughput
 from app.core.requests.record import RequestRecord, Status
 from app.core.requests.types import StoredPicture
-from models.spec import Control
+from models.spec import Control, Lora
 from tests.support.records import CONTROL_MAP, PARAMS, REQUEST_ID, output, record
 
 ORIGIN = "https://pictures.corp/api"
@@ -257,3 +257,16 @@ def test_a_link_opens_a_file_until_the_file_expires(
     expires_at, _, signature = query.partition("&sig=")
     assert (path, expires_at) == (f"/files/{REQUEST_ID}/0.jpeg", "4000000000")
     assert services.links.valid(path, expires_at, signature)
+
+
+def test_the_metrics_of_a_picture_have_its_loras() -> None:
+    params = replace(PARAMS, loras=(Lora("ink", 0.5, "ab"), Lora("oil", 1.0, "cd")))
+    assert metrics(record(params=params)) == {
+        **metrics(record()),
+        "loras": [
+            {"name": "ink", "scale": 0.5, "sha256": "ab"},
+            {"name": "oil", "scale": 1.0, "sha256": "cd"},
+        ],
+    }
+    assert "loras" not in metrics(record())
+    assert metrics(replace(FAILED, params=params)) == metrics(FAILED)

@@ -20,6 +20,7 @@ from app.core.requests.types import (
     WebhookTarget,
     outputs_from_json,
 )
+from models.spec import Lora
 
 PARAMS = (
     '{"prompt": "\\u00e9", "sampler": "deis", "scheduler": "beta", "seed": 9, "base64": true, '
@@ -77,8 +78,31 @@ def test_parameters_that_are_missing_have_the_defaults_of_the_body() -> None:
 
 def test_parameters_have_every_field_of_the_body() -> None:
     stored = set(GenerationParameters(only_map=True, **ADDED).to_dict())
-    pictures_and_webhook = {"image", "control_image", "webhook_url", "controls"}
+    pictures_and_webhook = {"image", "control_image", "webhook_url", "controls", "loras"}
     assert stored == set(FluxControlNetBody.model_fields) - pictures_and_webhook | {"only_map"}
+
+
+LORAS = (
+    '[{"name": "ink", "scale": 0.5, "sha256": "ab"}, {"name": "oil", "scale": 1.0, "sha256": ""}]'
+)
+
+
+def test_loras_are_stored_with_the_sums_of_their_files() -> None:
+    params = GenerationParameters.from_json(f'{PARAMS[:-1]}, "loras": {LORAS}}}')
+    assert params.loras == (Lora("ink", 0.5, "ab"), Lora("oil", 1.0, ""))
+    assert params.added() == {"loras": json.loads(LORAS)}
+    stored = json.loads(params.to_json())
+    assert stored == {**json.loads(PARAMS), "cn_type": "newer:canny", "loras": json.loads(LORAS)}
+    assert GenerationParameters.from_json(params.to_json()) == params
+    later = LORAS.replace('"sha256"', '"later": 1, "sha256"')
+    assert GenerationParameters.from_json(f'{PARAMS[:-1]}, "loras": {later}}}') == params
+
+
+def test_a_body_has_no_sums_of_files() -> None:
+    params = GenerationParameters.from_json(f'{PARAMS[:-1]}, "loras": {LORAS}}}')
+    body = params.to_body()
+    assert body["loras"] == [{"name": "ink", "scale": 0.5}, {"name": "oil", "scale": 1.0}]
+    assert body["cn_type"] == "canny"
 
 
 @pytest.mark.parametrize(
