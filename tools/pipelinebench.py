@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from models.checkpoints import LoadedCheckpoint, load
 from models.flux.compilation import compile_blocks, compiled_graphs
-from models.loras.options import LoraOptions
+from models.loras.lora_options import LoraOptions
 from models.pipeline import generate
 from models.sampling import sigmas_for
 from models.spec import SAMPLER_NAMES, GenerationSpec, Lora

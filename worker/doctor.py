@@ -37,7 +37,7 @@ def examine_model(settings: Settings, hashing: bool) -> Iterator[Finding]:
     yield _device(device, checkpoint)
     yield from _kernels(device)
     try:
-        plan = plan_for(checkpoint, device, memory_limit(), settings.profile)
+        plan = plan_for(checkpoint, device, memory_limit(), settings.profile, settings.loras)
         yield _plan("memory plan", plan, settings.profile)
     except CheckpointError as error:
         remedy = "stop what else is on the card, or take a larger one (docs/performance.md)"
@@ -68,7 +68,8 @@ def examine_assumed(settings: Settings, card: float, ram: float | None) -> Itera
     for profile in PROFILE_NAMES:
         what = f"memory plan of {name} with PROFILE={profile}"
         try:
-            yield _plan(what, choose_plan(needs, machine, profile), profile)
+            plan = choose_plan(needs, machine, profile, settings.loras)
+            yield _plan(what, plan, profile)
         except CheckpointError as error:
             yield fail(what, str(error), "see the table in docs/performance.md")
 

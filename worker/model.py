@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -48,12 +49,14 @@ def _loaded_and_warm(settings: Settings) -> LoadedCheckpoint:
     _check_device(settings.checkpoint, device)
     started = time.perf_counter()
     checkpoint = served_checkpoint(settings)
-    plan = plan_for(checkpoint, device, memory_limit(), settings.profile)
-    loaded = load(checkpoint, device, plan=plan)
+    plan = plan_for(checkpoint, device, memory_limit(), settings.profile, settings.loras)
+    loaded = load(checkpoint, device, plan=plan, loras=settings.loras)
     loaded_at = time.perf_counter()
     with one_line(f"checkpoint {settings.checkpoint} failed its warm-up"):
         for profile in _served_profiles(loaded, settings):
             _warm_up(loaded, profile)
+            if settings.loras_folder is not None:
+                _warm_up_with_lora(loaded, profile)
     log.info(
         "checkpoint %s on %s in %s: read in %.1f s, warm after %.1f s",
         settings.checkpoint,
@@ -142,22 +145,37 @@ def _warm_up(loaded: LoadedCheckpoint, profile: str) -> None:
     sides = _WARM_UP_SIZES[loaded.device.type]
     controls = [name for name in _WARM_UP_CONTROLS if name in loaded.checkpoint.modes]
     for side in sides:
-        picture = Image.new("RGB", (side, side), "grey")
         for control in controls if side == sides[0] else ("canny",):
-            # One evaluation with the ControlNet and one without.
-            spec = GenerationSpec(
-                prompt="warm-up",
-                control=control,
-                width=side,
-                height=side,
-                stop=0.25,
-                steps=2,
-                profile=profile,
-            )
-            generate(
-                loaded,
-                spec,
-                picture,
-                lambda _step, _steps: None,
-                on_prediction=loaded.preview,  # the first one fits its matrix
-            )
+            _generate(loaded, _warm_up_spec(profile, control, side))
+
+
+def _warm_up_with_lora(loaded: LoadedCheckpoint, profile: str) -> None:
+    """Compile the blocks' other graph, which serves every size and every rank."""
+    layers = loaded.networks.of(profile).layers
+    assert layers is not None
+    spec = _warm_up_spec(profile, "canny", _WARM_UP_SIZES[loaded.device.type][0])
+    _generate(loaded, replace(spec, loras=(loaded.adapters.blank(layers),)))
+
+
+def _warm_up_spec(profile: str, control: str, side: int) -> GenerationSpec:
+    """One evaluation with the ControlNet and one without."""
+    return GenerationSpec(
+        prompt="warm-up",
+        control=control,
+        width=side,
+        height=side,
+        stop=0.25,
+        steps=2,
+        profile=profile,
+    )
+
+
+def _generate(loaded: LoadedCheckpoint, spec: GenerationSpec) -> None:
+    picture = Image.new("RGB", (spec.width, spec.height), "grey")
+    generate(
+        loaded,
+        spec,
+        picture,
+        lambda _step, _steps: None,
+        on_prediction=loaded.preview,  # the first one fits its matrix
+    )

@@ -40,6 +40,7 @@ from app.core.storage.factory import check_blob_url
 from app.core.system.exit import refuse
 from models.control_types import DEPTH_ANNOTATORS, POSE_ANNOTATORS
 from models.loras.lora_folder import DEMO_LORAS
+from models.loras.lora_options import LoraOptions
 from models.spec import CHECKPOINT_NAMES, PROFILE_NAMES
 
 SECRETS = Path("/run/secrets")
@@ -254,6 +255,10 @@ class Settings(BaseSettings):
         if self.loras_dir:
             return Path(self.loras_dir)
         return DEMO_LORAS if self.checkpoint == "demo" and DEMO_LORAS.is_dir() else None
+
+    @property
+    def loras(self) -> LoraOptions:
+        return LoraOptions(self.loras_folder, self.loras_max_rank, self.loras_cache_bytes)
 
 
 def load_settings(**overrides: Any) -> Settings:

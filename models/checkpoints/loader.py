@@ -37,7 +37,7 @@ from models.load_errors import one_line
 from models.loras.adapters import Adapters
 from models.loras.host_cache import LoraCache
 from models.loras.layers import AdaptableLayers
-from models.loras.options import LoraOptions
+from models.loras.lora_options import NO_LORAS, LoraOptions
 from models.memory.plans import HOST_PLAN, Machine, MemoryPlan, choose_plan
 from models.preview import Preview
 from models.text import TextEncoders
@@ -46,8 +46,6 @@ log = logging.getLogger(__name__)
 
 SUMS_FILE = "SHA256SUMS"
 """The output of sha256sum for the files of a verified folder."""
-
-NO_LORAS = LoraOptions()
 
 _CACHE_BYTES = 256 * 1024**2  # some 60 prompts of FLUX, or as many control maps at 2048x2048
 
@@ -98,7 +96,7 @@ def plan_for(
     free, _ = torch.cuda.mem_get_info(device)
     try:
         machine = Machine(free, ram, native(device), compilation_enabled())
-        return choose_plan(needs.with_loras(loras), machine.with_loras(loras), profile)
+        return choose_plan(needs, machine, profile, loras)
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {checkpoint.name} on {device}: {error}") from None
 

@@ -9,7 +9,7 @@ no plan.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 
@@ -58,13 +58,27 @@ _EVALUATION = {
 }
 """By arithmetic and whether the blocks are compiled. 15 residuals are 360 bytes a pixel of it."""
 
+_LORAS = 120
+"""Further bytes a pixel of an evaluation with LoRAs in compiled blocks in 8 bits: they hold five
+more rows a token. All others have their peak elsewhere."""
+
 _DECODER = _Bytes(1537 + _REQUEST.per_pixel, _REQUEST.fixed)
 _TILES = _Bytes(11 + _REQUEST.per_pixel, _REQUEST.fixed + 1537 * 1024**2)
 
 
-def evaluation_bytes(pixels: int, arithmetic: Arithmetic, compiled: bool) -> int:
-    """Peak of one evaluation with the ControlNet, for a picture of at least 1024x1024."""
-    return _EVALUATION[arithmetic, compiled].of(pixels)
+def evaluation_bytes(
+    pixels: int, arithmetic: Arithmetic, compiled: bool, adapted: bool = False
+) -> int:
+    """Peak of one evaluation with the ControlNet, for a picture of at least 1024x1024. adapted:
+    with LoRAs."""
+    return _evaluation(arithmetic, compiled, adapted).of(pixels)
+
+
+def _evaluation(arithmetic: Arithmetic, compiled: bool, adapted: bool) -> _Bytes:
+    plain = _EVALUATION[arithmetic, compiled]
+    if adapted and compiled and arithmetic is not Arithmetic.EXACT:
+        return replace(plain, per_pixel=plain.per_pixel + _LORAS)
+    return plain
 
 
 def decoding_bytes(pixels: int) -> int:
@@ -81,10 +95,11 @@ def tiled_bytes(pixels: int) -> int:
     return _TILES.of(pixels)
 
 
-def largest_pixels(room: int, arithmetic: Arithmetic, compiled: bool) -> int:
+def largest_pixels(room: int, arithmetic: Arithmetic, compiled: bool, adapted: bool = False) -> int:
     """The largest picture that can be evaluated, and decoded in tiles, in `room` bytes; 0 if none
-    can."""
-    return min(_EVALUATION[arithmetic, compiled].largest(room), _TILES.largest(room))
+    can. adapted: with LoRAs."""
+    evaluated = _evaluation(arithmetic, compiled, adapted).largest(room)
+    return min(evaluated, _TILES.largest(room))
 
 
 def largest_decoding(room: int) -> int:

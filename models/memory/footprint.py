@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-from models.loras.options import LoraOptions
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +27,6 @@ class Footprint:
     largest_encoder_block: int
     rest: int
     lora_rank: int = 0
-
-    def with_loras(self, loras: LoraOptions) -> Footprint:
-        """The bytes with the side paths of the largest rank, which no plan streams."""
-        return replace(self, rest=self.rest + loras.reserved_rank * self.lora_rank)
 
     @property
     def files(self) -> int:

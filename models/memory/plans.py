@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from models.errors import CheckpointError
 from models.geometry import MAX_SIDE
-from models.loras.options import LoraOptions
+from models.loras.lora_options import NO_LORAS, LoraOptions, padded_rank
 from models.memory.activations import Arithmetic, largest_decoding, largest_pixels
 from models.memory.flat_layout import SLOTS
 from models.memory.footprint import Footprint
@@ -53,10 +53,6 @@ class Machine:
         kernel and the firmware 3 % of the RAM.
         """
         return cls(int(card * _GIB * 0.985) - 350_000_000, int(ram * _GIB * 0.97), native)
-
-    def with_loras(self, loras: LoraOptions) -> Machine:
-        """The machine without the host memory that LoRAs may take."""
-        return self if loras.folder is None else replace(self, ram=self.ram - loras.cache_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +104,18 @@ HOST_PLAN = MemoryPlan("host")
 """Without a card: everything in the host's memory."""
 
 
-def choose_plan(needs: Footprint, machine: Machine, profile: str) -> MemoryPlan:
-    """The fastest plan for requests of `profile` that fits the card and the RAM.
+def choose_plan(
+    needs: Footprint, machine: Machine, profile: str, loras: LoraOptions = NO_LORAS
+) -> MemoryPlan:
+    """The fastest plan for requests of `profile` that fits the card and the RAM. It keeps room for
+    the largest LoRAs on the card, and for their cache in the RAM.
 
     Raises CheckpointError, one sentence, when none fits.
     """
-    plans = [_sized(plan, machine) for plan in _plans(needs)]
+    if loras.folder is not None:
+        machine = replace(machine, ram=machine.ram - loras.cache_bytes)
+        needs = replace(needs, rest=needs.rest + padded_rank(loras.max_rank) * needs.lora_rank)
+    plans = [_sized(plan, machine, loras) for plan in _plans(needs)]
     if profile != "exact":
         plans = [plan for plan in plans if plan.float8]
     for plan in plans:
@@ -161,16 +163,17 @@ def _plans(needs: Footprint) -> tuple[MemoryPlan, ...]:
     )
 
 
-def _sized(plan: MemoryPlan, machine: Machine) -> MemoryPlan:
+def _sized(plan: MemoryPlan, machine: Machine, loras: LoraOptions) -> MemoryPlan:
     """The plan with the sizes of pictures that the memory beside its weights allows."""
     room = max(0, machine.free - plan.weights - CARD_RESERVE)
     kinds = [Arithmetic.EXACT] * plan.exact
     kinds += [Arithmetic.FLOAT8 if machine.native else Arithmetic.FLOAT8_EMULATED] * plan.float8
+    adapted = loras.folder is not None
     return replace(
         plan,
         tile_above=min(_TILE_ABOVE, largest_decoding(room)),
         max_pixels=min(
-            MAX_SIDE**2, *(largest_pixels(room, kind, machine.compiled) for kind in kinds)
+            MAX_SIDE**2, *(largest_pixels(room, kind, machine.compiled, adapted) for kind in kinds)
         ),
     )
 

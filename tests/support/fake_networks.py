@@ -24,6 +24,13 @@ COMPILED_WIDTHS = {
 """Peak of a compiled double and single block: rows of 3072 in bfloat16 for each token.
 tests/unit/tools/test_kernelgen_memory.py recounts it in the code that Inductor generates."""
 
+ADAPTED_WIDTHS = {
+    Arithmetic.EXACT: (9, 10),
+    Arithmetic.FLOAT8: (11, 12.5),
+    Arithmetic.FLOAT8_EMULATED: (17, 20),
+}
+"""The same with LoRAs."""
+
 
 @contextmanager
 def bfloat16() -> Iterator[None]:

@@ -8,7 +8,7 @@ from multiprocessing import get_context
 import pytest
 
 from models.memory.activations import Arithmetic
-from tests.support.fake_networks import COMPILED_WIDTHS
+from tests.support.fake_networks import ADAPTED_WIDTHS, COMPILED_WIDTHS
 from tools.gpubench.networks.shapes import FULL
 from tools.kernelgen.cards import CARDS
 from tools.kernelgen.generation import BLOCKS, generate
@@ -27,19 +27,25 @@ CODE_OF = {
 }
 
 
-def widths(arch: int, dtype: str) -> list[float]:
-    """Rows a token of the double and the single block, by two sizes."""
-    result = []
-    for block in BLOCKS:
-        (graph,) = generate(CARDS[arch], FULL, block, dtype)
-        small, large = (peak_bytes(graph.code, tokens) for tokens in (4096, 65536))
-        result.append((large - small) / (65536 - 4096) / ROW)
-    return result
+def widths(arch: int, dtype: str) -> list[tuple[float, float]]:
+    """Rows a token of the double and the single block, by two sizes; without and with LoRAs, whose
+    ranks share a graph."""
+    blocks = [
+        [width(graph.code) for graph in generate(CARDS[arch], FULL, block, dtype, (0, 16, 48))]
+        for block in BLOCKS
+    ]
+    return list(zip(*blocks, strict=True))
+
+
+def width(code: str) -> float:
+    small, large = (peak_bytes(code, tokens) for tokens in (4096, 65536))
+    return (large - small) / (65536 - 4096) / ROW
 
 
 @pytest.mark.parametrize("arithmetic", Arithmetic)
 def test_a_compiled_block_takes_the_stated_rows(arithmetic: Arithmetic) -> None:
     # torch caches what it read of a card, so each one gets a process of its own.
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
-        counted = process.submit(widths, *CODE_OF[arithmetic]).result()
-    assert counted == pytest.approx(COMPILED_WIDTHS[arithmetic], rel=0.002)
+        plain, adapted = process.submit(widths, *CODE_OF[arithmetic]).result()
+    assert plain == pytest.approx(COMPILED_WIDTHS[arithmetic], rel=0.002)
+    assert adapted == pytest.approx(ADAPTED_WIDTHS[arithmetic], rel=0.002)

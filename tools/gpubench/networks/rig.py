@@ -19,10 +19,11 @@ from PIL import Image
 from models.autoencoder import Autoencoder
 from models.cache import TensorCache
 from models.checkpoints import CHECKPOINTS, LoadedCheckpoint
-from models.checkpoints.loader import NO_LORAS, adapters_for
+from models.checkpoints.loader import adapters_for
 from models.control_maps import ControlMaps
 from models.denoiser import ControlledDenoiser
 from models.flux.profiles import NetworkPair, Networks
+from models.loras.lora_options import NO_LORAS
 from models.memory.plans import HOST_PLAN
 from models.preview import Preview
 from models.spec import GenerationSpec

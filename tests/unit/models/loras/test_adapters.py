@@ -15,7 +15,7 @@ from models.checkpoints import LoadedCheckpoint
 from models.checkpoints.loader import adapters_for
 from models.errors import LoraError, NonFiniteLatents
 from models.loras.lora_folder import LoraFolder
-from models.loras.options import LoraOptions
+from models.loras.lora_options import LoraOptions
 from models.pipeline import generate
 from models.spec import GenerationSpec, Lora
 from tests.support.networks import SMALL, network_pair

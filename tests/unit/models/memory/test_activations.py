@@ -17,6 +17,9 @@ from models.denoiser import ControlledDenoiser, WindowedControl, image_ids, pack
 from models.flux.float8 import in_float8
 from models.flux.networks import ControlNet, TextConditioning, Transformer
 from models.flux.profiles import NetworkPair
+from models.loras.layers import AdaptableLayers
+from models.loras.stack import ScaledChanges, stack
+from models.loras.weights import LowRank
 from models.memory.activations import (
     Arithmetic,
     decoding_bytes,
@@ -27,6 +30,7 @@ from models.memory.activations import (
 )
 from models.spec import CONTROLS_MAX
 from tests.support.fake_networks import (
+    ADAPTED_WIDTHS,
     COMPILED_WIDTHS,
     CUDA,
     CompiledBlock,
@@ -66,9 +70,9 @@ def exact_pair() -> NetworkPair:
 
 
 @cache
-def pair(arithmetic: Arithmetic, compiled: bool) -> NetworkPair:
+def pair(arithmetic: Arithmetic, compiled: bool, adapted: bool = False) -> NetworkPair:
     if compiled:
-        double, single = COMPILED_WIDTHS[arithmetic]
+        double, single = (ADAPTED_WIDTHS if adapted else COMPILED_WIDTHS)[arithmetic]
         networks = fake_pair(mode())
         for network in (networks.transformer, networks.controlnet):
             for blocks, widths in (
@@ -135,6 +139,31 @@ def test_an_evaluation_takes_the_planned_bytes(
     recounted = evaluation_peak(pair(arithmetic, compiled), height, width)
     planned = evaluation_bytes(height * width, arithmetic, compiled)
     assert recounted <= planned <= 1.15 * recounted
+
+
+@pytest.mark.parametrize("arithmetic", Arithmetic)
+def test_a_compiled_evaluation_with_loras_takes_the_planned_bytes(arithmetic: Arithmetic) -> None:
+    recounted = evaluation_peak(pair(arithmetic, True, adapted=True), 2048, 2048)
+    planned = evaluation_bytes(2048**2, arithmetic, True, adapted=True)
+    assert recounted <= planned <= 1.15 * recounted
+
+
+@pytest.mark.parametrize("arithmetic", Arithmetic)
+def test_an_eager_evaluation_with_loras_takes_no_more(arithmetic: Arithmetic) -> None:
+    networks = pair(arithmetic, compiled=False)
+    layers = AdaptableLayers(networks.transformer)
+    with mode():
+        changes = {
+            name: LowRank(torch.empty(16, shape.inputs), torch.empty(shape.outputs, 16))
+            for name, shape in layers.shapes.items()
+        }
+        made = stack(layers, [ScaledChanges("any", 1.0, changes)], CUDA, BFLOAT16)
+    layers.set(made.side_paths)
+    try:
+        recounted = evaluation_peak(networks, 2048, 2048)
+    finally:
+        layers.clear()
+    assert recounted <= evaluation_bytes(2048**2, arithmetic, False, adapted=True)
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])

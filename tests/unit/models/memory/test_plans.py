@@ -14,6 +14,7 @@ from models.checkpoints import CHECKPOINTS
 from models.checkpoints.footprint import footprint
 from models.errors import CheckpointError
 from models.geometry import MAX_SIDE
+from models.loras.lora_options import LoraOptions
 from models.memory.activations import (
     Arithmetic,
     decoding_bytes,
@@ -177,6 +178,22 @@ ROUND = Footprint(
     rest=1_000_000_000,
 )
 SMALLEST = tiled_bytes(1024 * 1024) + CARD_RESERVE
+
+
+def test_a_plan_keeps_room_for_loras_on_the_card_and_in_the_ram(needs: Footprint) -> None:
+    loras = LoraOptions(Path("loras"), max_rank=100, cache_bytes=10_000_000_000)
+    machine = Machine.of_size(24, 64)
+    plain, adapted = choose_plan(needs, machine, "fast"), choose_plan(needs, machine, "fast", loras)
+    # Rank 112, which is 100 padded; and 10.7 million numbers a rank, more in fused projections.
+    assert 112 * 10_000_000 < adapted.weights - plain.weights < 112 * 16_000_000
+    assert (adapted.max_pixels or 0) < (plain.max_pixels or 0)
+    small = Machine.of_size(24, 24)
+    assert choose_plan(needs, small, "fast").name == "8-bit-streamed-text"
+    with pytest.raises(CheckpointError, match="GB of RAM; this machine has 1[0-9]"):
+        choose_plan(needs, small, "fast", loras)
+    assert choose_plan(needs, small, "fast", LoraOptions()) == choose_plan(needs, small, "fast")
+
+
 USUAL = evaluation_bytes(2048 * 2048, Arithmetic.FLOAT8, True) + CARD_RESERVE
 
 

@@ -19,10 +19,8 @@ class LoraOptions:
     max_rank: int = 128
     cache_bytes: int = 2 << 30
 
-    @property
-    def reserved_rank(self) -> int:
-        """The rank for which memory on the card is reserved."""
-        return 0 if self.folder is None else padded_rank(self.max_rank)
+
+NO_LORAS = LoraOptions()
 
 
 def padded_rank(rank: int) -> int:
