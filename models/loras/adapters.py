@@ -16,8 +16,8 @@ import torch
 from models.errors import LoraError
 from models.loras.host_cache import LoraCache
 from models.loras.layers import AdaptableLayers
+from models.loras.low_rank import LoraWeights, LowRank
 from models.loras.stack import ScaledChanges, Stack, stack
-from models.loras.weights import LoraWeights, LowRank
 from models.spec import Lora
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from models.errors import LoraError, UnknownLora
 from models.loras.lora_folder import LoraFolder
-from models.loras.weights import LoraWeights, read_weights
+from models.loras.low_rank import LoraWeights
+from models.loras.weights import read_weights
 from models.spec import Lora
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from models.errors import LoraError
 from models.loras.layers import Adaptable, AdaptableLayer, AdaptableLayers, Shape, SidePath
 from models.loras.lora_options import padded_rank
-from models.loras.weights import LowRank
+from models.loras.low_rank import LowRank
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,8 @@ from torch.nn import functional
 from models.flux.compilation import compile_blocks
 from models.flux.float8 import in_float8
 from models.loras.layers import AdaptableLayers
+from models.loras.low_rank import LowRank
 from models.loras.stack import ScaledChanges, stack
-from models.loras.weights import LowRank
 from tools.gpubench.networks.shapes import Shape
 from tools.kernelgen.cards import Card
 from tools.kernelgen.missing_card import in_place_of

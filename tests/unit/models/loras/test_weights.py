@@ -15,7 +15,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from models.errors import LoraError
-from models.loras.weights import LoraWeights, LowRank, read_weights
+from models.loras.low_rank import LoraWeights, LowRank
+from models.loras.weights import read_weights
 
 pytestmark = pytest.mark.torch
 

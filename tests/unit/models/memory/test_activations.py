@@ -18,8 +18,8 @@ from models.flux.float8 import in_float8
 from models.flux.networks import ControlNet, TextConditioning, Transformer
 from models.flux.profiles import NetworkPair
 from models.loras.layers import AdaptableLayers
+from models.loras.low_rank import LowRank
 from models.loras.stack import ScaledChanges, stack
-from models.loras.weights import LowRank
 from models.memory.activations import (
     Arithmetic,
     decoding_bytes,
