@@ -59,3 +59,11 @@ def test_a_warm_process_compiles_nothing(counts: Counts) -> None:
 def test_both_sides_have_the_same_gauges(counts: Counts) -> None:
     assert set(counts) == {"ours", "shipped"}
     assert set(counts["ours"]) == set(counts["shipped"])
+
+
+def test_loras_compile_nothing_and_copy_their_own_bytes_once(counts: Counts) -> None:
+    loras = counts["loras"]
+    assert loras["compiled_graphs"] == loras["compiled_graphs_when_warm"]
+    assert 0.95 * loras["bytes_of_a_lora"] < loras["bytes_copied_by_a_change"]
+    assert loras["bytes_copied_by_a_change"] < loras["bytes_of_a_lora"]
+    assert loras["bytes_copied_by_the_same_again"] == 0

@@ -313,3 +313,20 @@ def test_the_bytes_count_a_tensor_that_several_layers_share_once() -> None:
     down = torch.ones(2, 8)
     changes = {name: LowRank(down, torch.ones(8, 2)) for name in ("q", "k", "v")}
     assert LoraWeights(changes, {}).bytes == 4 * (16 + 3 * 16)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "alpha", "reason"),
+    [
+        ({}, torch.ones(2), "transformer.proj_out.alpha is not a number"),
+        ({"transformer.lora_alpha": "much"}, None, "its metadata have no usable alpha"),
+        ({"transformer.alpha_pattern": [1]}, None, "its metadata have no usable alpha"),
+        ({"transformer.alpha_pattern": {"(": 1}}, None, "its metadata have no usable alpha"),
+    ],
+)
+def test_an_alpha_that_is_none_is_refused(
+    metadata: dict[str, object], alpha: Tensor | None, reason: str
+) -> None:
+    tensors = lora(PAIR) | ({} if alpha is None else {"transformer.proj_out.alpha": alpha})
+    with pytest.raises(LoraError, match=reason):
+        read_weights("style", save(tensors, {"lora_adapter_metadata": json.dumps(metadata)}))
