@@ -17,7 +17,7 @@ from models.checkpoints.demo_annotators import BodyPoseNet, DemoBody, DepthNet
 from models.control_types import MODES
 
 _LICENCE = "Apache-2.0"
-_WEIGHTS = Path(__file__).with_name("demo_weights")
+WEIGHTS = Path(__file__).with_name("demo_weights")
 
 TEXT_TOKENS = 48
 
@@ -53,4 +53,4 @@ def checkpoint_in(folder: Path) -> Checkpoint:
     )
 
 
-CHECKPOINT = checkpoint_in(_WEIGHTS)
+CHECKPOINT = checkpoint_in(WEIGHTS)

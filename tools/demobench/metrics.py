@@ -1,5 +1,5 @@
-"""The metrics of control: one number each for canny, depth, pose, tile, other maps, and a named
-colour.
+"""The metrics of control: one number each for canny, depth, pose, tile, other maps, a named colour,
+and the style of the demo's LoRA.
 
 Plain functions of pixels, maps and joints; knows no model and no scene. More is better everywhere.
 """
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from tools.demotraining.colours import name_of
+from tools.demotraining.lora.style import cyanotype
 
 EDGE_TOLERANCE = 2
 JOINT_TOLERANCE = 8.0
@@ -79,3 +80,9 @@ def psnr(picture: NDArray[np.generic], wanted: NDArray[np.generic]) -> float:
 def colour_right(picture: Pixels, named: NDArray[np.bool_], colour: str) -> float:
     """1 where the middle colour of the pixels that the named thing covers has the name, else 0."""
     return float(name_of(np.median(picture[named], axis=0)) == colour)
+
+
+def cyanotype_psnr(picture: Pixels) -> float:
+    """PSNR in dB of the picture against its own cyanotype: how near its colours are to the palette
+    of the demo's LoRA."""
+    return psnr(picture, cyanotype(picture))

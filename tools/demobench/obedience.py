@@ -18,7 +18,7 @@ from PIL import Image
 from models.checkpoints import LoadedCheckpoint
 from models.controls import canny, depth
 from models.pipeline import generate
-from models.spec import Control, GenerationSpec
+from models.spec import Control, GenerationSpec, Lora
 from tools.demobench import metrics
 from tools.demotraining.maps import map_of_pixels
 from tools.demotraining.painting import Painted, Pixels, paint
@@ -72,9 +72,10 @@ def make(
     strength: float,
     stop: float = 1.0,
     guidance: float = GUIDANCE,
+    loras: tuple[Lora, ...] = (),
 ) -> Result:
     """Generate one picture, as for a request."""
-    (made,) = make_together(loaded, [control], case, strength, stop, guidance)
+    (made,) = make_together(loaded, [control], case, strength, stop, guidance, loras)
     return made
 
 
@@ -85,6 +86,7 @@ def make_together(
     strength: float,
     stop: float = 1.0,
     guidance: float = GUIDANCE,
+    loras: tuple[Lora, ...] = (),
 ) -> list[Result]:
     """Generate one picture with several controls: a result for each of them."""
     height, width = case.painted.picture.shape[:2]
@@ -97,6 +99,7 @@ def make_together(
         guidance=guidance,
         steps=STEPS,
         seed=case.seed,
+        loras=loras,
     )
     done = generate(loaded, spec, [case.picture] * len(types), lambda _step, _steps: None)
     return [Result(case, done.pictures[0], np.asarray(one)) for one in done.control_maps]

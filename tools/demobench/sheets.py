@@ -40,15 +40,16 @@ _PHOTOGRAPH_PROMPT = "a photo of an astronaut"
 
 def draw_sheets(loaded: LoadedCheckpoint, folder: Path, photograph: Image.Image | None) -> None:
     """Every sheet, as demo-*.jpg below `folder`."""
-    _save(_controls(loaded), folder / "demo-sheet.jpg")
-    _save(_pairs(loaded), folder / "demo-pairs.jpg")
-    _save(_guidances(loaded), folder / "demo-guidance.jpg")
-    _save(_large(loaded), folder / "demo-large.jpg")
+    save(_controls(loaded), folder / "demo-sheet.jpg")
+    save(_pairs(loaded), folder / "demo-pairs.jpg")
+    save(_guidances(loaded), folder / "demo-guidance.jpg")
+    save(_large(loaded), folder / "demo-large.jpg")
     if photograph is not None:
-        _save(_photograph(loaded, photograph), folder / "demo-photo.jpg")
+        save(_photograph(loaded, photograph), folder / "demo-photo.jpg")
 
 
-def _case(name: str, index: int = 0) -> Case:
+def shown_case(name: str, index: int = 0) -> Case:
+    """A case of a control type, or of several, beyond those that are measured."""
     return list(held_out(name, _SHOWN_FROM + index + 1))[-1]
 
 
@@ -56,11 +57,11 @@ def _controls(loaded: LoadedCheckpoint) -> list[list[Pixels]]:
     """Rows: input, control map, outputs at the four strengths. Columns: the control types."""
     columns = []
     for control in CONTROLS:
-        case = _case(control)
+        case = shown_case(control)
         made = [make(loaded, control, case, strength) for strength in STRENGTHS]
         shown = [case.painted.picture, made[-1].control_map, *(one.picture for one in made)]
         titles = [control, "control", *(f"strength {strength:g}" for strength in STRENGTHS)]
-        columns.append(_column(shown, titles))
+        columns.append(titled(shown, titles))
     return columns
 
 
@@ -69,7 +70,7 @@ def _pairs(loaded: LoadedCheckpoint) -> list[list[Pixels]]:
     columns = []
     for pair in PAIRS:
         for index in range(3):
-            case = _case("+".join(pair), index)
+            case = shown_case("+".join(pair), index)
             alone = [make(loaded, control, case, PAIR_STRENGTH) for control in pair]
             both, _ = make_together(loaded, pair, case, PAIR_STRENGTH)
             shown = [
@@ -79,7 +80,7 @@ def _pairs(loaded: LoadedCheckpoint) -> list[list[Pixels]]:
                 both.picture,
             ]
             only = [f"{control} alone" for control in pair]
-            columns.append(_column(shown, ["input", *pair, *only, "both"]))
+            columns.append(titled(shown, ["input", *pair, *only, "both"]))
     return columns
 
 
@@ -87,12 +88,12 @@ def _guidances(loaded: LoadedCheckpoint) -> list[list[Pixels]]:
     """Rows: values of guidance. Columns: the four first control types at the pairs' strength."""
     columns = []
     for control in CONTROLS[:4]:
-        case = _case(control, 1)
+        case = shown_case(control, 1)
         made = [
             make(loaded, control, case, PAIR_STRENGTH, guidance=guidance).picture
             for guidance in _GUIDANCES
         ]
-        columns.append(_column(made, [f"{control}, guidance {value:g}" for value in _GUIDANCES]))
+        columns.append(titled(made, [f"{control}, guidance {value:g}" for value in _GUIDANCES]))
     return columns
 
 
@@ -100,7 +101,7 @@ def _large(loaded: LoadedCheckpoint) -> list[list[Pixels]]:
     """A column each, at half its size: control map and output, side by side where wide."""
     columns = []
     for control, size in _LARGE:
-        drawn = _case(control)
+        drawn = shown_case(control)
         case = Case(drawn.scene, paint(drawn.scene, size), drawn.seed)
         made = make(loaded, control, case, PAIR_STRENGTH)
         halved = [
@@ -108,7 +109,7 @@ def _large(loaded: LoadedCheckpoint) -> list[list[Pixels]]:
             for one in (made.control_map, made.picture)
         ]
         padded = [np.pad(one, ((0, 512 - len(one)), (0, 0), (0, 0))) for one in halved]
-        columns.append(_column(padded, [control, f"{size[0]}x{size[1]}"]))
+        columns.append(titled(padded, [control, f"{size[0]}x{size[1]}"]))
     return columns
 
 
@@ -135,11 +136,12 @@ def _photograph(
             done = generate(loaded, spec, picture, lambda _step, _steps: None)
             made.append(done.pictures[0])
         maps.append(np.asarray(done.control_map))
-        columns.append(_column(made, [f"{control}, defaults", f"{control}, strength 1"]))
-    return [_column(maps, ["photograph", "canny"]), *columns]
+        columns.append(titled(made, [f"{control}, defaults", f"{control}, strength 1"]))
+    return [titled(maps, ["photograph", "canny"]), *columns]
 
 
-def _column(pictures: list[Pixels], titles: list[str]) -> list[Pixels]:
+def titled(pictures: list[Pixels], titles: list[str]) -> list[Pixels]:
+    """The pictures, each with its title in the upper left corner."""
     return [_titled(*pair) for pair in zip(pictures, titles, strict=True)]
 
 
@@ -152,7 +154,9 @@ def _titled(picture: Pixels, title: str) -> Pixels:
     return titled
 
 
-def _save(columns: list[list[Pixels]], path: Path) -> None:
+def save(columns: list[list[Pixels]], path: Path) -> None:
+    """One JPEG of columns of pictures, which are as tall and as wide as their neighbours."""
+
     def framed(picture: Pixels) -> Pixels:
         padded: Pixels = np.pad(picture, ((0, _GAP), (0, _GAP), (0, 0)), constant_values=255)
         return padded

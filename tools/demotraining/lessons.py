@@ -6,10 +6,11 @@ files of the sets, one per size. Knows no transformer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,18 +49,22 @@ class Lessons:
     grey: Tensor
 
     def rows_with(self, controls: tuple[str, ...]) -> NDArray[np.int64]:
-        """The pictures that have all these maps, in ascending order. A tile is the picture."""
+        """The pictures that have all these maps, in ascending order."""
         rows = np.arange(len(self.latents))
         for control in controls:
-            if control != "tile":
+            if not self._is_picture(control):
                 rows = np.intersect1d(rows, self.mapped[control].numpy(), assume_unique=True)
         return rows
 
     def map_of(self, control: str, row: int) -> Tensor:
         """The latents of a picture's map, [C, h, w]."""
-        if control == "tile":
+        if self._is_picture(control):
             return self.latents[row]
         return self.maps[control][int(torch.searchsorted(self.mapped[control], row))]
+
+    def _is_picture(self, control: str) -> bool:
+        """A tile is the picture, unless the pictures have a style that the tiles lack."""
+        return control == "tile" and control not in self.maps
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +82,29 @@ class Order:
         return f"{self.size[0]}x{self.size[1]}"
 
 
+@dataclass(frozen=True, slots=True)
+class Style:
+    """recolour: a picture as it is drawn -> one in the style. describe: its prompt -> a prompt that
+    names the style."""
+
+    recolour: Callable[[Pixels], Pixels]
+    describe: Callable[[str], str]
+
+
 def lessons(folder: Path, order: Order, vae: AutoencoderKL, words: Words, seed: int) -> Lessons:
     """The set of `order`, from its file if it exists."""
     path = folder / f"lessons-{order.name}-{order.scenes}-{order.textures}.pt"
     if not path.exists():
         torch.save(_make(order, vae, words, seed), path)
     return Lessons(**torch.load(path, weights_only=True))
+
+
+def styled_lessons(
+    order: Order, vae: AutoencoderKL, words: Words, seed: int, style: Style
+) -> Lessons:
+    """The same pictures in a style, with the maps of the pictures as they were drawn. Every other
+    prompt names the style. grey: as it is in the style."""
+    return Lessons(**_make(order, vae, words, seed, style))
 
 
 def draw_prompt(rng: Random) -> str:
@@ -114,12 +136,21 @@ class Words:
         return ids(self._clip, self._clip.model_max_length), ids(self._t5, TEXT_TOKENS)
 
 
-def _make(order: Order, vae: AutoencoderKL, words: Words, seed: int) -> dict[str, object]:
+def _make(
+    order: Order, vae: AutoencoderKL, words: Words, seed: int, style: Style | None = None
+) -> dict[str, Any]:
     latents: list[Pixels] = []
     prompts: list[str] = []
     maps: dict[str, list[Pixels]] = {name: [] for name in _MAPS}
     mapped: dict[str, list[int]] = {name: [] for name in _MAPS}
+    grey = np.full((256, 256, 3), 128, np.uint8)
+    if style is not None:
+        grey = style.recolour(grey)
+        maps["tile"], mapped["tile"] = [], []
     for index, (picture, prompt, made) in enumerate(_pictures(order, seed)):
+        if style is not None:
+            made["tile"], picture = picture, style.recolour(picture)
+            prompt = style.describe(prompt) if index % 2 else prompt
         latents.append(picture)
         prompts.append(prompt)
         for name, drawn in made.items():
@@ -137,9 +168,7 @@ def _make(order: Order, vae: AutoencoderKL, words: Words, seed: int) -> dict[str
         "clip_ids": clip_ids,
         "t5_ids": t5_ids,
         "scenes": order.scenes,
-        "grey": coded([np.full((256, 256, 3), 128, np.uint8)], "grey").mean((0, 2, 3))[
-            :, None, None
-        ],
+        "grey": coded([grey], "grey").mean((0, 2, 3))[:, None, None],
     }
 
 

@@ -43,9 +43,9 @@ def test_a_wheel_holds_every_file_of_the_three_packages_and_nothing_else(
     modules = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
     scripts = (ROOT / "app" / "core" / "lua").rglob("*.lua")
     playground = (ROOT / "app" / "playground").rglob("*.*")
-    weights = (ROOT / "models" / "checkpoints" / "demo_weights").rglob("*.*")
+    weights = (ROOT / "models" / "checkpoints").glob("demo_*/**/*.*")
     files = {str(path.relative_to(ROOT)) for path in (*modules, *scripts, *playground, *weights)}
-    sums = {"models/checkpoints/demo_weights/SHA256SUMS"}
+    sums = {f"models/checkpoints/{name}/SHA256SUMS" for name in ("demo_weights", "demo_loras")}
     assert packed == files | sums | {f"{package}/py.typed" for package in PACKAGES}
 
 
