@@ -100,6 +100,7 @@ ENV CC=/opt/triton/cc \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 # The demo's weights seldom change and are large: a layer of their own, which the source leaves out.
 COPY models/checkpoints/demo_weights models/checkpoints/demo_weights
+COPY models/checkpoints/demo_loras models/checkpoints/demo_loras
 COPY LICENSE .
 COPY app app
 COPY models/*.py models/

@@ -22,6 +22,7 @@ from segmind import SegmindClient
 
 from tests.support.collector import Collector, running_collector
 from tests.support.logs import as_before
+from tests.support.lora_files import served_loras
 from tests.support.pictures import PictureHost, picture_host
 from tests.support.servers import Server, running_redis, running_server
 
@@ -106,12 +107,14 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Server]:
-    """The whole server with the demo checkpoint; it may fetch from 127.0.0.1. Its log is JSON."""
+    """The whole server with the demo checkpoint, its LoRA and LoRAs that cannot be applied; it may
+    fetch from 127.0.0.1. Its log is JSON."""
     data_dir: Path = tmp_path_factory.mktemp("server") / "data"
     with running_server(
         data_dir,
         FETCH_ALLOW_HOSTS="127.0.0.1",
         LOG_FORMAT="json",
+        LORAS_DIR=str(served_loras(tmp_path_factory.mktemp("loras"))),
         OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
         OTEL_BSP_SCHEDULE_DELAY="100",
     ) as running:

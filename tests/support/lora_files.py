@@ -6,8 +6,11 @@ import hashlib
 import json
 import math
 import random
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
+
+from models.loras.lora_folder import DEMO_LORAS
 
 RANK = 4
 
@@ -57,3 +60,14 @@ def write_lora(
 
 def sha256_of(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def served_loras(folder: Path) -> Path:
+    """The demo's own LoRA, and one of each kind that a worker refuses: broken, of another model, a
+    DoRA, and one that names layers of no model. Returns the folder."""
+    shutil.copy(DEMO_LORAS / "cyanotype.safetensors", folder)
+    (folder / "broken.safetensors").write_bytes(b"<html>")
+    write_lora(folder / "other-model.safetensors")
+    write_lora(folder / "dora.safetensors", {**peft_layer(), f"{DIFFUSERS}.dora_scale": (8,)})
+    write_lora(folder / "no-layer.safetensors", peft_layer("transformer.transformer_blocks.99.x"))
+    return folder
