@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil
 
 from models.catalogue import info_of
 from models.geometry import MULTIPLE, Size, generated_size
@@ -47,6 +48,14 @@ _NETWORK_COSTS = {
 
 CONTROL_SHARES = {"demo": 0.68, "flux-dev-union-pro": 0.28, "flux-dev-union-pro-2": 0.11}
 """The arithmetic of a run of the ControlNet, divided by that of the transformer, at 1024x1024."""
+
+_OVERHEADS = {"demo": 0.006, "flux-dev-union-pro": 0.02, "flux-dev-union-pro-2": 0.02}
+"""Seconds of an evaluation that do not depend on the size of the picture, divided by those of the
+transformer's arithmetic at 1024x1024. Measured for the demo on a CPU, estimated for the others."""
+
+_PICTURE_SHARES = {"demo": 8.0, "flux-dev-union-pro": 0.4, "flux-dev-union-pro-2": 0.4}
+"""Seconds of a picture outside its evaluations (control map, text, autoencoder), divided by those
+of a run of the transformer at the same size. Measured for the demo, estimated for the others."""
 
 _LEAST_SHARES = {"exact": 1.0, "fast": 0.6, "turbo": 0.3}
 """At 1024x1024, the shortest time by profile: fast halves the time of linear layers, turbo also
@@ -98,6 +107,63 @@ def relative_cost(checkpoint: str, size: Size) -> float:
     """
     cost = _NETWORK_COSTS[checkpoint]
     return cost.arithmetic(size) / cost.arithmetic((1024, 1024))
+
+
+@dataclass(frozen=True, slots=True)
+class GpuLoad:
+    """How long a request occupies a device, in runs of the transformer at 1024x1024.
+
+    Work units are a price; the load follows the seconds: it includes the text tokens, which a small
+    picture has too, attention, and the steps on which the ControlNet runs. evaluations: of one
+    picture. evaluation: the load of one without a ControlNet. rest: of a picture outside its
+    evaluations. windows: (start, stop) of each active control, in shares of the steps.
+    control_share: what a control adds to an evaluation, as a share of it.
+    """
+
+    evaluations: int
+    samples: int
+    evaluation: float
+    rest: float
+    windows: tuple[tuple[float, float], ...]
+    control_share: float
+
+    @property
+    def total(self) -> float:
+        return self.samples * self._picture
+
+    def done(self, step: float, steps: int) -> float:
+        """The share of the load that is done after `step` of `steps` steps of all pictures, 0 to 1.
+        After the last step of a picture its rest is not done."""
+        at = min(step / steps, 1.0) * self.samples
+        pictures = max(0, ceil(at) - 1)
+        return (pictures * self._picture + self._evaluated(at - pictures)) / self.total
+
+    @property
+    def _picture(self) -> float:
+        return self._evaluated(1.0) + self.rest
+
+    def _evaluated(self, share: float) -> float:
+        """The load of the first `share` of the steps of a picture."""
+        controlled = sum(
+            max(0.0, min(share, stop) - start) for start, stop in self.windows if stop > start
+        )
+        return self.evaluations * self.evaluation * (share + self.control_share * controlled)
+
+
+def gpu_load(
+    checkpoint: str, size: Size, evaluations: int, samples: int, controls: Iterable[Control]
+) -> GpuLoad:
+    """For pictures of `size` with `evaluations` each."""
+    relative = relative_cost(checkpoint, size)
+    active = (control for control in controls if control.strength > 0)
+    return GpuLoad(
+        evaluations=evaluations,
+        samples=samples,
+        evaluation=relative + _OVERHEADS[checkpoint],
+        rest=relative * _PICTURE_SHARES[checkpoint],
+        windows=tuple((control.start, control.stop) for control in active),
+        control_share=CONTROL_SHARES[checkpoint],
+    )
 
 
 def least_seconds(checkpoint: str, profile: str) -> float:

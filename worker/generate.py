@@ -93,7 +93,8 @@ def _on_device(
         raise GenerationFailed("Internal error: the control picture was lost")
     pictures = [Image.frombytes("RGB", (spec.width, spec.height), blob) for blob in blobs]
     context.background_thread.start(context.prefetch.load_next)
-    predicted_s = context.throughput.read().to_end_s(spec.profile, record.work)
+    throughput = context.throughput.read(context.checkpoint.checkpoint.name)
+    predicted_s = throughput.to_end_s(spec.profile, record.best_load, _device_name(context))
     progress = Progress(context, record, execution)
     resume_state = ResumeState(context, record, execution, _source(context.checkpoint, spec))
     try:
@@ -146,7 +147,13 @@ def _store(
         provenance=provenance(context.checkpoint, spec),
         predicted_s=predicted_s,
         generation_warnings=generation_warnings(record, generation),
+        device=_device_name(context),
     )
+
+
+def _device_name(context: Runtime) -> str | None:
+    device = context.meter.device
+    return None if device is None else device.name
 
 
 def _map_only(

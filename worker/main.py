@@ -36,6 +36,7 @@ from worker.in_process_worker import InProcessWorker
 from worker.lease import BEAT_S
 from worker.library_logging import silence_libraries
 from worker.runtime import runtime
+from worker.startup import AnnouncedStartup
 
 log = logging.getLogger(__name__)
 
@@ -91,24 +92,26 @@ def run_gpu() -> int:
     signal.signal(signal.SIGTERM, _exit_at_once)
     signal.signal(signal.SIGINT, _exit_at_once)
     context = runtime()
-    torch_environment.prepare(context.settings.data_dir)
-    silence_libraries()
-    # What an import makes stays alive; collections would take a fifth of the time of these.
-    gc.disable()
-    from worker.generate import EXIT_DEVICE_LOST
-    from worker.gpu_worker import GpuWorker
-    from worker.model import load_checkpoint, metered_device
+    with AnnouncedStartup(context.redis, context.settings.checkpoint) as startup:
+        torch_environment.prepare(context.settings.data_dir)
+        silence_libraries()
+        # What an import makes stays alive; collections would take a fifth of the time of these.
+        gc.disable()
+        from worker.generate import EXIT_DEVICE_LOST
+        from worker.gpu_worker import GpuWorker
+        from worker.model import load_checkpoint, metered_device
 
-    gc.freeze()
-    atexit.register(gc.unfreeze)  # else triton's bindings list all that is left as leaks
-    gc.enable()
-    try:
-        context.checkpoint = load_checkpoint(context.settings)
-    except DeviceLost as error:
-        return _refused(error, EXIT_DEVICE_LOST)
-    except CheckpointError as error:
-        return _refused(error, EXIT_CONFIG)
-    context.meter.device = metered_device(context.checkpoint)
+        gc.freeze()
+        atexit.register(gc.unfreeze)  # else triton's bindings list all that is left as leaks
+        gc.enable()
+        try:
+            context.checkpoint = load_checkpoint(context.settings)
+        except DeviceLost as error:
+            return _refused(error, EXIT_DEVICE_LOST)
+        except CheckpointError as error:
+            return _refused(error, EXIT_CONFIG)
+        context.meter.device = metered_device(context.checkpoint)
+        startup.ready()
     return _work(GpuWorker, GPU)
 
 

@@ -22,7 +22,7 @@ from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage
 from app.core.requests.stage_results import PrepareResult
 from app.core.requests.types import SourceKind
-from app.core.requests.work import work_of
+from app.core.requests.work import load_of, work_of
 from models.controls import make_plain_map
 from models.geometry import MAX_SIDE, Size, fit_within, generated_size
 from models.spec import CONTROLS_MAX
@@ -63,7 +63,9 @@ def _prepare(context: Runtime, record: RequestRecord, execution: str) -> Prepare
     picture = decode.picture(0)
     target = _target_size(context, record, picture)
     _check_time(context, record, target)
-    work = 0.0 if record.only_map else work_of(record.params, target, context.settings.checkpoint)
+    checkpoint = context.settings.checkpoint
+    work = 0.0 if record.only_map else work_of(record.params, target, checkpoint)
+    load = 0.0 if record.only_map else load_of(record.params, target, checkpoint).total
     _charge(context, record, execution, work)
     are_maps = _store_controls(context, record, 0, picture, target)
     for source in range(1, len(record.sources)):
@@ -77,6 +79,7 @@ def _prepare(context: Runtime, record: RequestRecord, execution: str) -> Prepare
         profile=record.params.profile or context.settings.profile,
         annotated=annotations[0],
         annotations=annotations if record.params.controls else None,
+        load=load,
     )
 
 

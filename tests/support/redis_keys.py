@@ -20,6 +20,7 @@ EXPIRING: Mapping[str, int] = {
     "usage:*": 400 * DAY_S,
     "webhook:*": 7 * DAY_S + 28_800,
     "rq:queue:*:first_seen:*": DAY_S,
+    "measured:requests:*": 30 * DAY_S,
     "*": HOUR_S,
 }
 """The most seconds that a key lives which expires, by the first pattern that fits. An hour is the
@@ -69,7 +70,7 @@ LASTING: Mapping[str, Lasting] = {
     "requests:ended": Lasting(_UNTOLD, lambda there: there.untold),
     "webhooks:due": Lasting(_UNTOLD, lambda there: there.undelivered),
     "requests:pace": Lasting(_MEASURED, lambda _: 32),
-    "measured": Lasting(_MEASURED, lambda _: 17),
+    "measured": Lasting(_MEASURED, lambda _: 20),
     "metrics": Lasting(_MEASURED, lambda _: 250),
     "rq:queues": Lasting("the names of the queues", lambda _: 5),
     "rq:queue:*": Lasting(

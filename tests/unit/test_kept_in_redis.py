@@ -376,7 +376,7 @@ def test_permanent_keys_do_not_grow_with_the_number_of_requests(
 ) -> None:
     def shared() -> dict[str, int]:
         """Sizes of what many requests share; what is bound to a time is left out."""
-        timed = ("history:of:", "rq:finished:", "metrics", "requests:pace")
+        timed = ("history:of:", "rq:finished:", "metrics", "requests:pace", "measured:")
         return {
             key: size
             for key, size in sizes(there.redis, longer_than_s=HOUR_S // 2).items()

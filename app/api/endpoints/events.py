@@ -23,7 +23,7 @@ from app.api.deps import Services, ServicesDep
 from app.api.endpoints.v2 import OwnRecord
 from app.api.http.origin import public_origin
 from app.api.wire.openapi import EVENTS
-from app.api.wire.results import rounded, status_body
+from app.api.wire.results import rounded, status_body, worker_state
 from app.core.errors import InvalidRequest
 from app.core.queueing.forecast import Forecast
 from app.core.requests.events import BEGINNING, Event
@@ -110,9 +110,9 @@ class _EventStream:
         if self.over or not (events or self.record.status is Status.QUEUED):
             return ""
         ended = self.record.status.terminal
-        forecast = None if ended else await self._services.forecaster.current()
+        forecast = None if ended else await self._services.forecaster.current(self.record)
         if not events and forecast is not None:
-            if forecast.place(self.record.id).position == self._position:
+            if forecast.place(self.record).position == self._position:
                 return ""
             events = [_MOVED]
         return "".join(_text(event, self._body(event, forecast)) for event in events)
@@ -130,23 +130,23 @@ class _EventStream:
             self.over = True
             return status_body(self.record, self._origin, None)
         body: dict[str, Any] = {"status": Status.PROCESSING}
-        done = 0.0
+        step, steps = 0, self.record.steps
         if event.name == "step":
             step, steps = int(event.fields["step"]), int(event.fields["steps"])
             body["progress"] = {"step": step, "steps": steps}
-            done = step / steps
             if "preview" in event.fields:
                 body["preview"] = event.fields["preview"]
         if event.name == "queued":
             body["status"] = Status.QUEUED
         if forecast is None:
             return body
-        eta_s = forecast.throughput.to_end_s(self.record.profile, self.record.work, done)
         if self.record.status is Status.QUEUED:
-            place = forecast.place(self.record.id)
+            place = forecast.place(self.record)
             body["queue_position"] = self._position = place.position
             eta_s = place.eta_s
-        return {**body, "eta_seconds": rounded(eta_s)}
+        else:
+            eta_s = forecast.eta_after_step_s(self.record, step, steps)
+        return {**body, "eta_seconds": rounded(eta_s), **worker_state(forecast)}
 
 
 def _text(event: Event, body: Mapping[str, Any]) -> str:

@@ -49,7 +49,7 @@ OwnRecord = Annotated[RequestRecord, Depends(own_record)]
 
 async def forecast_for(services: ServicesDep, record: OwnRecord) -> Forecast | None:
     """The current forecast; None, without a round trip, for a request that has ended."""
-    return None if record.status.terminal else await services.forecaster.current()
+    return None if record.status.terminal else await services.forecaster.current(record)
 
 
 ForecastDep = Annotated[Forecast | None, Depends(forecast_for)]

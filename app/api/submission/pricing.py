@@ -1,6 +1,6 @@
-"""The amount that a submission reserves of its key's budget: the exact cost where the size of the
-result is known, an estimate where the picture is on another server. The worker that decodes the
-picture corrects it (worker/prepare.py). Decodes and fetches nothing.
+"""The expected work of a submission and the amount that it reserves of its key's budget: exact if
+the size of the result is known, an estimate if the picture is on another server. The worker that
+decodes the picture corrects it (worker/prepare.py). Decodes and fetches nothing.
 """
 
 from __future__ import annotations
@@ -9,43 +9,46 @@ from pathlib import Path
 
 from app.api.deps import Services
 from app.api.submission.pictures import SentPicture
-from app.api.wire.requests import FluxControlNetBody
 from app.core.accounts.api_keys import Key
 from app.core.accounts.credits import cost_of
 from app.core.images.header_size import size_of, size_of_base64
 from app.core.redis import keys
 from app.core.requests.record import RequestRecord
 from app.core.requests.store import Account
-from app.core.requests.work import work_of
+from app.core.requests.types import GenerationParameters
+from app.core.requests.work import ExpectedWork, load_of, work_of
 from models.geometry import MAX_SIDE, Size, fit_within
 
 _UNKNOWN: Size = (1024, 1024)
 """The assumed size of a result whose picture is on another server: the default size."""
 
 
-def account_of(
-    key: Key,
-    body: FluxControlNetBody,
-    picture: SentPicture,
-    services: Services,
-    *,
-    only_map: bool = False,
-) -> Account:
-    """The account that pays for a request and the amount to reserve; a control map alone is free.
-    picture: the one that may decide the size."""
+def expected_work(
+    params: GenerationParameters, key: Key, picture: SentPicture, services: Services
+) -> ExpectedWork:
+    """What a request will ask of a gpu; a control map alone is free. picture: the one that may
+    decide the size."""
     settings = services.settings
-    reserved = 0
-    if key.budgeted and not only_map:
-        params = body.parameters(seed=body.seed, only_map=False)
-        work = work_of(params, _size(body, picture, services), settings.checkpoint)
-        reserved = cost_of(work, settings.credits_per_work_unit)
-    return Account(key.id, settings.credits_per_work_unit, reserved, key.concurrency)
+    profile = params.profile or settings.profile
+    if params.only_map:
+        return ExpectedWork(0.0, 0.0, profile)
+    size = _size(params, key, picture, services)
+    work = work_of(params, size, settings.checkpoint)
+    return ExpectedWork(work, load_of(params, size, settings.checkpoint).total, profile)
 
 
-def _size(body: FluxControlNetBody, picture: SentPicture, services: Services) -> Size:
-    if not body.use_input_img_dimension:
-        return body.custom_width, body.custom_height
-    size = input_size(picture, services)
+def account_of(key: Key, expected: ExpectedWork, services: Services) -> Account:
+    """The account that pays for a request, and the amount to reserve."""
+    price = services.settings.credits_per_work_unit
+    reserved = cost_of(expected.work, price) if key.budgeted else 0
+    return Account(key.id, price, reserved, key.concurrency)
+
+
+def _size(params: GenerationParameters, key: Key, picture: SentPicture, services: Services) -> Size:
+    if not params.use_input_img_dimension:
+        return params.custom_width, params.custom_height
+    # A stored picture is read for a price, but not for an ETA that PREPARE corrects at once.
+    size = input_size(picture, services) if key.budgeted or not picture.by_url else None
     return fit_within(size or _UNKNOWN, MAX_SIDE, services.settings.max_pixels)
 
 

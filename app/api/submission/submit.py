@@ -30,7 +30,7 @@ from app.api.submission.pictures import (
     pictures_of,
     store_pictures,
 )
-from app.api.submission.pricing import account_of
+from app.api.submission.pricing import account_of, expected_work
 from app.api.submission.webhook import webhook_of
 from app.api.wire.requests import (
     FluxControlNetBody,
@@ -189,9 +189,7 @@ def submit(
         seed = secrets.randbelow(_RANDOM_SEEDS)
     params = submission.body.parameters(seed=seed, only_map=submission.only_map)
     params = replace(params, loras=loras)
-    account = account_of(
-        caller, submission.body, pictures[0], services, only_map=submission.only_map
-    )
+    expected = expected_work(params, caller, pictures[0], services)
     expires_at = services.requests.expiry()
     store_pictures(services, caller.name, request_id, pictures, expires_at)
     source, *further_sources = (picture.source for picture in pictures)
@@ -204,11 +202,12 @@ def submit(
             source,
             expires_at,
             webhook=submission.webhook,
-            account=account,
+            account=account_of(caller, expected, services),
             guard=guard or IdempotencyGuard(),
             stage=stage,
             further_sources=further_sources,
             warnings=submission.warnings,
+            expected=expected,
         )
         _enqueue(services, request_id, stage, published=guard is not None)
     except (InsufficientCredits, IdempotencyKeyTaken):

@@ -63,7 +63,13 @@ class Metrics(TypedDict, total=False):
     loras: list[AppliedLora]
 
 
-class StatusResponse(TypedDict):
+class WorkerState(TypedDict):
+    """gpu_worker: only while none is ready: one loads its checkpoint, or there is none."""
+
+    gpu_worker: NotRequired[Literal["starting", "absent"]]
+
+
+class StatusResponse(WorkerState):
     """Of a request that has not FAILED. progress: only while PROCESSING. queue_position: only
     while QUEUED, 1 is next. eta_seconds: until the end, while there is one to wait for; null when
     nothing has been measured yet. warnings: absent when there is none, here and below.

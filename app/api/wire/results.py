@@ -15,9 +15,10 @@ from app.api.wire.responses import (
     ResultResponse,
     StatusResponse,
     Submitted,
+    WorkerState,
 )
 from app.core.errors import NotFound
-from app.core.queueing.forecast import Forecast
+from app.core.queueing.forecast import Forecast, GpuWorkers
 from app.core.redis import keys
 from app.core.requests.outputs import picture_body
 from app.core.requests.record import RequestRecord, Status
@@ -55,11 +56,23 @@ def status_body(
         body["progress"] = {"step": record.step, "steps": record.steps}
     if forecast is not None:
         if record.status is Status.QUEUED:
-            body["queue_position"] = forecast.place(record.id).position
+            body["queue_position"] = forecast.place(record).position
         body["eta_seconds"] = rounded(forecast.eta_s(record))
+        body = {**body, **worker_state(forecast)}
     if record.warnings:
         body["warnings"] = warning_bodies(record.warnings)
     return body
+
+
+def worker_state(forecast: Forecast) -> WorkerState:
+    """Empty while a gpu worker is ready."""
+    match forecast.workers:
+        case GpuWorkers.STARTING:
+            return {"gpu_worker": "starting"}
+        case GpuWorkers.ABSENT:
+            return {"gpu_worker": "absent"}
+        case GpuWorkers.READY:
+            return {}
 
 
 def rounded(seconds: float | None) -> float | None:

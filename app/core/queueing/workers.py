@@ -24,18 +24,21 @@ MAX_PIXELS_FIELD = "max_pixels"
 """Field of a gpu worker: pixels of the largest picture that its GPU can make."""
 
 SILENT_S = 15
-_FIELDS = ("last_heartbeat", MAX_PIXELS_FIELD, "model")
+_FIELDS = ("last_heartbeat", MAX_PIXELS_FIELD, "model", "device", "current_job")
 _KEY_PREFIX = BaseWorker.redis_worker_namespace_prefix
 
 
 @dataclass(frozen=True, slots=True)
 class LiveWorker:
     """name: see name_here. max_pixels: of the largest picture it can make; None without a
-    limit. model: the checkpoint of a gpu worker (app.core.queueing.devices); None while unknown."""
+    limit. model, device: of a gpu worker (app.core.queueing.devices); None while unknown. job: the
+    id of its current job; None if it has none."""
 
     name: str
     max_pixels: int | None
     model: str | None = None
+    device: str | None = None
+    job: str | None = None
 
 
 def name_here(queue: str) -> str:
@@ -60,10 +63,10 @@ def live_workers(redis: Redis, queue: str) -> list[LiveWorker]:
         LiveWorker(
             key.decode().removeprefix(_KEY_PREFIX),
             int(pixels) if pixels is not None else None,
-            model.decode() if model is not None else None,
+            *(value.decode() if value is not None else None for value in texts),
         )
-        for key, (heartbeat, pixels, model) in cast(
-            list[tuple[bytes, tuple[bytes | None, bytes | None, bytes | None]]], rows
+        for key, (heartbeat, pixels, *texts) in cast(
+            list[tuple[bytes, tuple[bytes | None, ...]]], rows
         )
         if is_alive(heartbeat)
     ]

@@ -93,6 +93,15 @@ MEASURED = "measured"
 """Hash: average durations of requests."""
 
 
+STARTING_WORKERS = "workers:starting"
+"""Sorted set: the gpu workers that load their checkpoint, by their last heartbeat."""
+
+
+def measured_requests(checkpoint: str, profile: str) -> str:
+    """List: load, seconds and device of the last requests, latest first."""
+    return f"measured:requests:{checkpoint}:{profile}"
+
+
 def evaluation_seconds(checkpoint: str, profile: str) -> str:
     """String: the shortest recent time of a model evaluation."""
     return f"measured:evaluation:{checkpoint}:{profile}"

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from functools import partial
 from typing import TypeVar
 
 from app.core.accounts.credits import to_credits
@@ -25,6 +26,9 @@ from app.core.requests.types import (
     outputs_from_json,
 )
 from app.core.requests.warnings import RequestWarning, by_importance, warnings_from_json
+from app.core.requests.work import ExpectedWork
+from app.core.stored_json import from_stored
+from models.geometry import Size
 
 
 class Status(StrEnum):
@@ -55,6 +59,25 @@ class Stage(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class StepTimes:
+    """When the current execution of GENERATE did an earlier step and its last one, of `steps`. at,
+    earlier_at: Unix seconds. The steps are those of the execution: after a crash they are behind
+    the step that was reported."""
+
+    steps: int
+    earlier_step: int
+    earlier_at: float
+    step: int
+    at: float
+
+    @classmethod
+    def from_text(cls, text: str) -> StepTimes:
+        """From the field that transitions/progress.lua writes. Raises ValueError."""
+        _execution, steps, earlier_step, earlier_at, _step, _at, step, at = text.split()
+        return cls(int(steps), int(earlier_step), float(earlier_at), int(step), float(at))
+
+
+@dataclass(frozen=True, slots=True)
 class RequestRecord:
     """A request as it was when read. Times are Unix seconds; None means not yet.
 
@@ -64,7 +87,9 @@ class RequestRecord:
     same for each control of a request with `controls`, None before PREPARE, and if an older
     worker ran it. error_status: for v1. inference_s: seconds in the model. evaluations, controlled:
     how often the model and the ControlNet were evaluated. profile: the speed profile that was used.
-    predicted_s: the forecast, at the start, of the seconds to the end.
+    device: that made the pictures, as its worker calls it. predicted_s: the forecast, at the start,
+    of the seconds to the end. expected: None if an older version accepted the request. load:
+    GpuLoad.total, from PREPARE.
     key_id: of the API key. price: credits for a work unit. cost: in credits, 0 until the size is
     known. remaining: credits of the key after the request had COMPLETED; None for a key without a
     budget. control_map: also None when the request asked for nothing else. further_maps: of the
@@ -109,6 +134,25 @@ class RequestRecord:
     further_maps: tuple[StoredPicture, ...] = ()
     warnings: tuple[RequestWarning, ...] = ()
     outputs_expire_at: float | None = None
+    expected: ExpectedWork | None = None
+    load: float | None = None
+    step_times: StepTimes | None = None
+    device: str | None = None
+
+    @property
+    def size(self) -> Size | None:
+        """Of the result; None before PREPARE."""
+        if self.width is None or self.height is None:
+            return None
+        return self.width, self.height
+
+    @property
+    def best_load(self) -> float | None:
+        """The load as far as it is known. Work units stand for it in a record of an older version:
+        the numbers are close at 1024x1024."""
+        if self.load is not None:
+            return self.load
+        return self.work if self.expected is None else self.expected.load
 
     @property
     def only_map(self) -> bool:
@@ -223,4 +267,8 @@ def record_from(request_id: str, fields: Mapping[str, str]) -> RequestRecord | N
             for warning in parsed(name, warnings_from_json) or ()
         ),
         outputs_expire_at=number("outputs_expire_at"),
+        expected=parsed("expected", partial(from_stored, ExpectedWork)),
+        load=number("load"),
+        step_times=parsed("step_times", StepTimes.from_text),
+        device=fields.get("device"),
     )

@@ -30,7 +30,8 @@ class StageResult:
 class PrepareResult(StageResult):
     """width, height: of the result, in pixels. work: in work units. profile: the speed profile that
     is to be used. annotated: the blob `ID:control` has the control map, not the picture.
-    annotations: the same for each control of a request with `controls`; None for any other."""
+    annotations: the same for each control of a request with `controls`; None for any other. load:
+    GpuLoad.total."""
 
     width: int
     height: int
@@ -38,6 +39,7 @@ class PrepareResult(StageResult):
     profile: str
     annotated: bool
     annotations: tuple[bool, ...] | None = None
+    load: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class GenerateResult(StageResult):
     """inference_s: seconds in the model. evaluations, controlled: how often the model and the
     ControlNet were evaluated. profile: the speed profile that was used. predicted_s: the forecast,
     at the start, of the seconds to the request's end; None without one. generation_warnings: None
-    without any."""
+    without any. device: as the worker calls it; None if unknown."""
 
     inference_s: float
     evaluations: int
@@ -63,6 +65,7 @@ class GenerateResult(StageResult):
     provenance: Provenance
     predicted_s: float | None = None
     generation_warnings: tuple[RequestWarning, ...] | None = None
+    device: str | None = None
 
     def to_fields(self) -> dict[str, str]:
         fields = StageResult.to_fields(self)

@@ -7,6 +7,7 @@ pictures.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from app.core.requests.record import RequestRecord, Stage, record_from
 from app.core.requests.stage_results import FinishResult, StageResult
 from app.core.requests.types import GenerationParameters, SavedWork, Source, WebhookTarget
 from app.core.requests.warnings import RequestWarning, warnings_to_json
+from app.core.requests.work import ExpectedWork
+from app.core.stored_json import to_dict
 from app.core.telemetry import tracing
 
 
@@ -108,6 +111,7 @@ class RequestStore:
         stage: Stage = Stage.PREPARE,
         further_sources: Sequence[Source] = (),
         warnings: Sequence[RequestWarning] = (),
+        expected: ExpectedWork | None = None,
     ) -> None:
         """Write a new QUEUED record that begins with `stage`. The id must be new. Raises
         InsufficientCredits, and IdempotencyKeyTaken when the guard fails."""
@@ -123,6 +127,8 @@ class RequestStore:
             fields["webhook"] = webhook.to_json()
         if warnings:
             fields["submission_warnings"] = warnings_to_json(warnings)
+        if expected is not None:
+            fields["expected"] = json.dumps(to_dict(expected))
         reserved = str(account.reserved)
         expiry = str(int(expires_at))
         condition = (guard.name, guard.expected, guard.settled)

@@ -21,6 +21,7 @@ from models.evaluations import (
     adaptive,
     control_factor,
     evaluations_of,
+    gpu_load,
     least_seconds,
     relative_cost,
 )
@@ -222,3 +223,29 @@ def test_further_controls_cost_their_share_in_their_windows(
 ) -> None:
     for ordered in itertools.permutations(controls):
         assert control_factor(FLUX, ordered) == pytest.approx(factor)
+
+
+def test_a_load_counts_evaluations_the_controlnet_and_the_rest_of_each_picture() -> None:
+    controls = [Control("canny", 0.5, 0.0, 0.5), Control("pose", 0.0, 0.0, 1.0)]
+    load = gpu_load("demo", (1024, 1024), 20, 2, controls)
+    assert load.total == pytest.approx(2 * (20 * 1.006 * (1 + 0.68 * 0.5) + 8))
+    small = gpu_load("demo", (64, 64), 20, 1, ())
+    relative = relative_cost("demo", (64, 64))
+    assert small.total == pytest.approx(20 * (relative + 0.006) + 8 * relative)
+
+
+def test_the_done_share_of_a_load_follows_its_steps() -> None:
+    load = gpu_load(FLUX, (1024, 1024), 20, 2, [Control("canny", 0.5, 0.25, 0.5)])
+    evaluation, control, rest = 1.02, 1.02 * 0.28, 0.4
+    steps = {
+        0: 0.0,
+        5: 5 * evaluation,
+        10: 10 * evaluation + 5 * control,
+        15: 15 * evaluation + 5 * control,
+        20: 20 * evaluation + 5 * control,  # the rest of the first picture comes next
+        21: 21 * evaluation + 5 * control + rest,
+        30: 30 * evaluation + 10 * control + rest,
+        40: 40 * evaluation + 10 * control + rest,  # its rest is not done
+    }
+    for step, done in steps.items():
+        assert load.done(step, 40) * load.total == pytest.approx(done), step

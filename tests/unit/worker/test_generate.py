@@ -14,8 +14,10 @@ import torch
 from PIL import Image
 
 from app import VERSION
+from app.core.redis import keys
 from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.requests.types import GenerationParameters, Source
+from app.core.requests.work import ExpectedWork
 from app.core.settings import Settings
 from models.errors import LoraError, NonFiniteLatents
 from models.evaluation_log import GeneratedImage, ResumeStore
@@ -25,6 +27,7 @@ from models.spec import Control, GenerationSpec, Lora
 from models.text import PromptCut
 from tests.support.records import SOURCE, prepared
 from worker import generate as job
+from worker.meter import Device
 from worker.resume_state import ResumeState
 from worker.runtime import Runtime
 
@@ -398,6 +401,27 @@ def test_the_predicted_time_comes_from_the_measured_throughput(
     context.redis.hset("measured", mapping={"unit_s:exact": 0.5, "delivery_s": 2, "work": 1})
     run()
     assert record(context).predicted_s == 17.0
+
+
+def test_the_predicted_time_is_that_of_the_load_on_this_device(
+    context: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model(monkeypatch, lambda *args, **_: makes(args[2], 1))
+    context.meter.device = Device("demo", "a card", lambda: (0, 0))
+    context.requests.forget(ID)
+    expected = ExpectedWork(work=3.0, load=10.0, profile="exact")
+    expiry = context.requests.expiry()
+    context.requests.submit(ID, "a", PARAMS, SOURCE, expiry, expected=expected)
+    context.requests.claim(ID, Stage.PREPARE, "e1")
+    result = prepared(width=100, height=60, work=3.0, load=20.0)
+    context.requests.advance(ID, Stage.PREPARE, "e1", result)
+    assert context.checkpoint is not None
+    measured = keys.measured_requests(context.checkpoint.checkpoint.name, "exact")
+    for device, seconds in (("a card", 40), ("another", 400)):
+        context.redis.lpush(measured, f"20 {seconds} 2 {device}")
+    run()
+    assert record(context).predicted_s == pytest.approx(42, rel=0.01)
+    assert record(context).device == "a card"
 
 
 def test_no_time_is_predicted_before_any_request_was_measured(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,12 +11,15 @@ from typing import Any
 
 import pytest
 import torch
+from redis import Redis
 
+from app.core.queueing.startups import starting_workers
 from app.core.settings import Settings
 from app.core.system.exit import EXIT_CONFIG
 from models.checkpoints import CHECKPOINTS
 from models.flux.compilation import CompileStats
 from models.spec import GenerationSpec
+from tests.support.waiting import until
 from worker import main, model, torch_environment
 from worker.runtime import Runtime
 
@@ -138,6 +142,9 @@ def gpu_worker(worker_runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Iter
     yield worker_runtime
     for signum, handler in handlers.items():
         signal.signal(signum, handler)
+    for thread in threading.enumerate():
+        if thread.name == "startup":
+            thread.join(5)  # it still uses the connection that the next fixture closes
 
 
 ECC = "CUDA error: uncorrectable ECC error encountered"
@@ -186,3 +193,21 @@ def test_an_error_of_the_start_is_one_line_and_an_exit_code(
     with caplog.at_level("DEBUG", logger="worker.main"):
         main.run_gpu()
     assert caplog.records[-1].exc_info is not None
+
+
+@pytest.mark.usefixtures("gpu_worker")
+def test_a_gpu_worker_is_announced_while_it_loads(
+    monkeypatch: pytest.MonkeyPatch, redis: Redis
+) -> None:
+    def load(_settings: Settings) -> None:
+        until(lambda: bool(starting_workers(redis)), "the announcement", 5)
+
+    def work(*_: object) -> int:
+        assert starting_workers(redis) == []
+        return 0
+
+    monkeypatch.setattr(model, "load_checkpoint", load)
+    monkeypatch.setattr(model, "metered_device", lambda _loaded: None)
+    monkeypatch.setattr(main, "_work", work)
+    assert main.run_gpu() == 0
+    assert redis.hexists("measured", "startup_s:demo")

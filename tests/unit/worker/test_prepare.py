@@ -23,6 +23,7 @@ from app.core.redis.keys import evaluation_seconds
 from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.requests.store import Account
 from app.core.requests.types import GenerationParameters, Source
+from app.core.requests.work import load_of
 from models.controls import make_plain_map
 from models.evaluations import control_factor, relative_cost
 from models.geometry import fit_within, generated_size
@@ -93,6 +94,7 @@ def test_prepare_stores_size_control_picture_and_work(worker_runtime: Runtime) -
     assert len(control) == 112 * 64 * 3
     # 15 steps are 16 in this schedule, two evaluations each but the last, two pictures.
     assert record.work == pytest.approx(112 * 64 / 2**20 * 31 * 2)
+    assert record.load == load_of(record.params, (100, 60), "demo").total
     assert worker_runtime.jobs.queue(GPU).job_ids == [f"{ID}-generate"]
     assert worker_runtime.blobs.get(f"{ID}:source") is None
 
@@ -243,7 +245,7 @@ def test_an_execution_that_lost_its_claim_charges_no_credits(
 def test_a_request_for_a_map_alone_has_no_work_and_no_cost(worker_runtime: Runtime) -> None:
     account = Account("k", price=2.0)
     record = prepared(worker_runtime, (100, 60), account, only_map=True)
-    assert (record.work, record.cost) == (0.0, 0.0)
+    assert (record.work, record.load, record.cost) == (0.0, 0.0, 0.0)
 
 
 REFUSAL = (

@@ -1,10 +1,15 @@
--- Adds a finished request to the averages (app/core/queueing/throughput.py).
+-- Adds a finished request to the averages and to the last requests
+-- (app/core/queueing/throughput.py).
 -- KEYS[1] = the averages (hash)
+-- KEYS[2] = the last requests (list)
 -- ARGV[1] = profile
 -- ARGV[2] = work units
 -- ARGV[3] = seconds in the model
 -- ARGV[4] = seconds beyond it
 -- ARGV[5] = seconds as predicted, or ''
+-- ARGV[6] = the entry of the list, or '' for none
+-- ARGV[7] = how many entries are kept
+-- ARGV[8] = seconds after which the list is forgotten without another entry
 local profile, work = ARGV[1], tonumber(ARGV[2])
 local model, beyond, predicted = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local function average(name, value, count)
@@ -21,4 +26,9 @@ if predicted then
   local error = math.abs(predicted - model - beyond)
   average('error_s:' .. profile, error, count)
   average('error_ratio:' .. profile, error / (model + beyond), count)
+end
+if ARGV[6] ~= '' then
+  redis.call('LPUSH', KEYS[2], ARGV[6])
+  redis.call('LTRIM', KEYS[2], 0, tonumber(ARGV[7]) - 1)
+  redis.call('EXPIRE', KEYS[2], ARGV[8])
 end

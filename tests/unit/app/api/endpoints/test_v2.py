@@ -74,6 +74,7 @@ def test_a_queued_request_has_a_place(api: TestClient, inside: Services) -> None
         "metrics": {},
         "queue_position": 1,
         "eta_seconds": None,
+        "gpu_worker": "absent",
     }
     for path in (f"{URL}/status", URL):
         answer = api.get(path)

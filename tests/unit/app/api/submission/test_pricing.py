@@ -11,11 +11,12 @@ import pytest
 
 from app.api.deps import Services
 from app.api.submission.pictures import pictures_of
-from app.api.submission.pricing import account_of
+from app.api.submission.pricing import account_of, expected_work
 from app.api.wire.requests import FluxControlNetBody, parse_body
 from app.core.accounts.api_keys import Key
 from app.core.redis import keys
 from app.core.requests.store import Account
+from app.core.requests.work import ExpectedWork, load_of
 from app.core.storage.links import output_path, upload_path
 from models.evaluations import control_factor
 from models.spec import Control
@@ -47,7 +48,8 @@ def account(
     files = {} if upload is None else {"image": upload}
     long = {} if inline is None else {"image": inline}
     picture = pictures_of(asked, files, long)[0]
-    return account_of(key, asked, picture, services, only_map=only_map)
+    params = asked.parameters(seed=0, only_map=only_map)
+    return account_of(key, expected_work(params, key, picture, services), services)
 
 
 def megapixels(
@@ -171,3 +173,32 @@ def test_a_picture_that_was_uploaded_is_measured(services: Services) -> None:
     assert megapixels(services, body(image=f"http://x{link}")) == 1.0
     services.blobs.put(keys.upload_blob(sha256), gif(512, 512), LATER)
     assert megapixels(services, body(image=f"http://x{link}")) == 0.25
+
+
+def expected(services: Services, key: Key, only_map: bool = False, **fields: Any) -> ExpectedWork:
+    asked = body(**fields)
+    params = asked.parameters(seed=0, only_map=only_map)
+    return expected_work(params, key, pictures_of(asked, {}, {})[0], services)
+
+
+def test_the_work_of_every_key_is_expected_at_submission(services: Services) -> None:
+    unlimited = Key("abcdef012345", "team-a", 0.0)
+    picture = base64.b64encode(gif(512, 512)).decode()
+    work = expected(services, unlimited, image=picture, profile="turbo", steps=40)
+    assert work == expected(services, BUDGETED, image=picture, profile="turbo", steps=40)
+    assert (work.work, work.profile) == (10.0, "turbo")
+    load = load_of(body(steps=40).parameters(seed=0, only_map=False), (512, 512), "demo")
+    assert work.load == load.total
+    assert expected(services, unlimited).profile == services.settings.profile
+
+
+def test_a_control_map_alone_is_no_work(services: Services) -> None:
+    assert expected(services, BUDGETED, only_map=True) == ExpectedWork(0.0, 0.0, "exact")
+
+
+def test_a_stored_picture_is_read_for_a_price_only(services: Services) -> None:
+    sha256 = "b" * 64
+    services.blobs.put(keys.upload_blob(sha256), gif(512, 512), LATER)
+    link = f"http://x{services.links.sign(upload_path(sha256, 'gif'), LATER)}"
+    assert expected(services, BUDGETED, image=link).work == 5.0
+    assert expected(services, Key("abcdef012345", "team-a", 0.0), image=link).work == 20.0

@@ -26,7 +26,7 @@ KEYS = {
     "AppliedLora": ("name scale sha256", ""),
     "StatusResponse": (
         "status request_id status_url response_url metrics",
-        "progress queue_position eta_seconds warnings",
+        "progress queue_position eta_seconds gpu_worker warnings",
     ),
     "FailedResponse": ("status request_id error metrics", "warnings"),
     "ControlMap": ("url content_type file_name file_size width height", ""),

@@ -24,9 +24,9 @@ from app.api.wire.results import (
     submitted_body,
 )
 from app.core.errors import NotFound
-from app.core.queueing.forecast import Forecast, Place
+from app.core.queueing.forecast import Forecast, GpuWorkers, Place
 from app.core.queueing.throughput import Throughput
-from app.core.requests.record import RequestRecord, Status
+from app.core.requests.record import RequestRecord, Stage, Status
 from app.core.requests.types import StoredPicture
 from models.spec import Control, Lora
 from tests.support.records import CONTROL_MAP, PARAMS, REQUEST_ID, output, record
@@ -37,10 +37,13 @@ POLL_URL = f"{ORIGIN}/v1/requests/{REQUEST_ID}"
 FORECAST = Forecast(
     Throughput({"fast": 2.0}, delivery_s=0.5, work=5.5),
     {REQUEST_ID: Place(3, 12.34567)},
-    Place(4, None),
+    next_position=4,
+    next_start_s=None,
 )
 QUEUED = record(status=Status.QUEUED, started_at=None, ended_at=None, outputs=(), step=0)
-PROCESSING = record(status=Status.PROCESSING, ended_at=None, outputs=(), step=5)
+PROCESSING = record(
+    status=Status.PROCESSING, stage=Stage.GENERATE, ended_at=None, outputs=(), step=5
+)
 FAILED = record(
     status=Status.FAILED,
     error="image: no",
@@ -91,7 +94,27 @@ def test_the_status_of_a_request_that_is_made_has_its_progress() -> None:
     }
     assert status_body(PROCESSING, ORIGIN, None) == expected
     # A quarter is done of 5.5 work units of 2 s, and half a second of delivery comes after them.
-    assert status_body(PROCESSING, ORIGIN, FORECAST) == expected | {"eta_seconds": 8.75}
+    forecast = replace(FORECAST, places={})
+    assert status_body(PROCESSING, ORIGIN, forecast) == expected | {"eta_seconds": 8.75}
+
+
+def test_a_request_whose_worker_died_has_the_time_of_its_place() -> None:
+    assert status_body(PROCESSING, ORIGIN, FORECAST).get("eta_seconds") == 12.346
+
+
+@pytest.mark.parametrize(
+    ("workers", "expected"),
+    [
+        (GpuWorkers.READY, {}),
+        (GpuWorkers.STARTING, {"gpu_worker": "starting"}),
+        (GpuWorkers.ABSENT, {"gpu_worker": "absent"}),
+    ],
+)
+def test_a_status_says_whether_a_worker_will_come(
+    workers: GpuWorkers, expected: dict[str, str]
+) -> None:
+    ready = status_body(QUEUED, ORIGIN, FORECAST)
+    assert status_body(QUEUED, ORIGIN, replace(FORECAST, workers=workers)) == ready | expected
 
 
 def test_the_status_of_a_completed_request_has_its_metrics() -> None:

@@ -44,7 +44,9 @@ def test_the_size_is_that_of_the_decoder(kind: str, options: dict[str, object]) 
 def test_a_jpeg_has_it_behind_its_metadata() -> None:
     metadata = Image.Exif()
     metadata[0x9286] = "x" * 60_000
-    assert size_of(picture("JPEG", exif=metadata, icc_profile=bytes(100_000))) == SIZE
+    file = picture("JPEG", exif=metadata, icc_profile=bytes(100_000))
+    assert size_of(file) == SIZE
+    assert size_of_base64(base64.b64encode(file)) == SIZE
 
 
 @pytest.mark.parametrize("wrap", [0, 76])
@@ -63,6 +65,11 @@ def test_base64_that_lost_its_plus() -> None:
     assert size_of_base64(f"data:image/png; base64,{text}".encode()) == SIZE
 
 
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_every_kind_as_base64(kind: str, options: dict[str, object]) -> None:
+    assert size_of_base64(base64.b64encode(picture(kind, **options)).decode()) == SIZE
+
+
 def test_only_the_beginning_of_a_long_text_is_read() -> None:
     assert size_of_base64(base64.b64encode(picture("PNG") + bytes(8 * HEAD_BYTES)).decode()) == SIZE
 
@@ -74,7 +81,7 @@ def test_an_unknown_header_size_is_none(data: bytes) -> None:
 
 
 def test_text_that_is_no_base64_is_none() -> None:
-    for text in ("", "=", "http://x/y.png", "data:,", "%%%%", "é" * 9, "aGVsbG8="):
+    for text in ("", "=", "http://x/y.png", "data:,", "%%%%", "é" * 9, "aGVsbG8=", "\ud800"):
         assert size_of_base64(text) is None
 
 

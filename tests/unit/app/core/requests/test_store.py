@@ -23,6 +23,7 @@ from app.core.requests.store import (
     RequestStore,
 )
 from app.core.requests.types import GenerationParameters, Output, Source, WebhookTarget
+from app.core.requests.work import ExpectedWork
 from app.core.telemetry import tracing
 from tests.support.records import PARAMS, SOURCE, generated, prepared
 
@@ -360,3 +361,56 @@ def test_all_unfinished_requests_are_listed_with_their_stages(store: RequestStor
     assert list(found) == ids
     assert [request_id for request_id, stage in found.items() if stage != Stage.PREPARE] == [ids[3]]
     assert found[ids[3]] is Stage.GENERATE
+
+
+def test_the_times_of_an_earlier_and_of_the_last_step_are_kept(
+    submitted: RequestStore, clock: Clock
+) -> None:
+    """The earlier one is 8 to 15 steps before the last; of fewer steps it is the first."""
+    at_stage(submitted, Stage.GENERATE)
+    submitted.claim(ID, Stage.GENERATE, "e")
+    assert record(submitted).step_times is None
+    earlier = {}
+    for step in range(1, 31):
+        clock.passed_s = step / 4
+        submitted.progress(ID, "e", step, 30)
+        times = record(submitted).step_times
+        assert times is not None
+        assert (times.steps, times.step, times.at) == (30, step, clock.time())
+        assert times.earlier_at == clock.began + times.earlier_step / 4
+        earlier[step] = times.earlier_step
+    assert [earlier[step] for step in (1, 2, 16, 17, 24, 25, 30)] == [1, 1, 1, 9, 9, 17, 17]
+
+
+def test_each_execution_has_its_own_step_times(submitted: RequestStore) -> None:
+    """After a crash the steps are done again, and the time between is no step time."""
+    at_stage(submitted, Stage.GENERATE)
+    for execution, steps in (("killed", (1, 2, 3)), ("resumed", (2, 3))):
+        submitted.claim(ID, Stage.GENERATE, execution)
+        for step in steps:
+            submitted.progress(ID, execution, step, 4)
+    times = record(submitted).step_times
+    assert times is not None
+    assert (times.earlier_step, times.step, record(submitted).step) == (2, 3, 3)
+    submitted.progress(ID, "resumed", 1, 4)  # RQ does not do that; the times begin again
+    times = record(submitted).step_times
+    assert times is not None
+    assert (times.earlier_step, times.step) == (1, 1)
+
+
+def test_a_record_has_the_work_that_its_submission_expects(store: RequestStore) -> None:
+    expected = ExpectedWork(work=20.0, load=21.5, profile="turbo")
+    store.submit(ID, "team-a", PARAMS, SOURCE, store.expiry(), expected=expected)
+    assert (record(store).expected, record(store).best_load) == (expected, 21.5)
+    store.claim(ID, Stage.PREPARE, "e")
+    store.advance(ID, Stage.PREPARE, "e", prepared(work=5.0, load=6.5))
+    assert record(store).best_load == 6.5
+
+
+def test_work_units_stand_for_the_load_in_a_record_of_an_older_version(
+    submitted: RequestStore,
+) -> None:
+    assert (record(submitted).expected, record(submitted).best_load) == (None, None)
+    submitted.claim(ID, Stage.PREPARE, "e")
+    submitted.advance(ID, Stage.PREPARE, "e", prepared(work=5.0))
+    assert record(submitted).best_load == 5.0

@@ -1,0 +1,1 @@
+"""Replays mixed workloads in simulated time against the real estimates."""
