@@ -30,21 +30,27 @@ def serious_findings(page: Page) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("theme", "size"), [("light", PHONE), ("dark", DESKTOP)])
-def test_every_state_is_accessible_and_fits_into_the_window(
-    playground: Playground, watch: Watch, theme: Literal["light", "dark"], size: ViewportSize
+def test_every_state_is_accessible_and_fits_into_each_window(
+    playground: Playground, watch: Watch
 ) -> None:
+    """Each state is reached once, alternately on a telephone and in a window of a desktop."""
     watch.expect("status of 4")
     page = playground.page
-    page.set_viewport_size(size)
-    page.emulate_media(color_scheme=theme)
     faults: list[str] = []
+    views: list[tuple[Literal["light", "dark"], ViewportSize]]
+    views = [("dark", DESKTOP), ("light", PHONE)]
 
     def check(state: str) -> None:
-        faults.extend(f"{state}: {finding}" for finding in serious_findings(page))
-        width = page.evaluate("document.documentElement.scrollWidth")
-        if width != size["width"]:
-            faults.append(f"{state}: {width} wide")
+        """In both views. The next state is reached in the last one."""
+        for theme, size in views:
+            page.emulate_media(color_scheme=theme)
+            page.set_viewport_size(size)
+            place = f"{state}, {theme}, {size['width']}"
+            faults.extend(f"{place}: {finding}" for finding in serious_findings(page))
+            width = page.evaluate("document.documentElement.scrollWidth")
+            if width != size["width"]:
+                faults.append(f"{place}: {width} wide")
+        views.reverse()
 
     page.locator("details").first.evaluate("details => { details.open = true; }")
     playground.button("URL").click()
