@@ -23,7 +23,7 @@ from app.core.accounts.api_keys import Key, KeyStore, mint
 from app.core.requests.store import RequestStore
 from tests.contract.conftest import Connect
 from tests.support.bodies import page, slow, small
-from tests.support.pictures import opened
+from tests.support.pictures import astronaut, opened
 from tests.support.servers import Server, free_port, running_api
 from tests.support.waiting import until
 from tests.support.wire import ORDER, TERMINAL, Wire, wait_for_end
@@ -72,7 +72,7 @@ def wait_until_processing(job: AsyncJob) -> None:
 def test_01_run_gives_a_completed_dict(client: SegmindClient, wire: Wire) -> None:
     """`c.run(slug, **page payload)`: COMPLETED, an http output, a number of seconds; one POST,
     status GETs, one result GET."""
-    result = client.run(MODEL, **page("pose"))
+    result = client.run(MODEL, **page("pose", astronaut((192, 192))))
     assert result["status"] == "COMPLETED"
     assert result["output"].startswith("http")
     assert isinstance(result["metrics"]["inference_time"], float)

@@ -70,7 +70,7 @@ def test_a_stream_of_an_ended_request_replays_its_events(plain: httpx.Client) ->
 
 
 def test_a_client_that_reconnects_gets_the_remaining_events(plain: httpx.Client) -> None:
-    request_id = submitted(plain, slow())
+    request_id = submitted(plain, slow(2))
     first = []
     with events(plain, request_id) as stream:
         for event in stream:

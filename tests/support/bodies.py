@@ -43,6 +43,6 @@ def small(**changes: Any) -> dict[str, Any]:
     return {"image": base64_of(astronaut((128, 128))), **body, **changes}
 
 
-def slow(samples: int = 2, **changes: Any) -> dict[str, Any]:
+def slow(samples: int = 1, **changes: Any) -> dict[str, Any]:
     """A request that is still running when its client has asked about it many times."""
     return small(steps=75, samples=samples, **changes)

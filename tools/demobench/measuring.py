@@ -38,9 +38,11 @@ def measure(
     control: str,
     scenes: int,
     strengths: tuple[float, ...] = STRENGTHS,
+    defaults: bool = True,
 ) -> Row:
     """Means over the first `scenes` held-out scenes of a control type. `strengths` holds 0.6 and 1.
 
+    defaults: also at the API's defaults.
     chance: the outputs at strength 1, each judged against the control of another scene.
     """
     cases = list(held_out(control, scenes))
@@ -65,7 +67,8 @@ def measure(
         if strength == FULL_STRENGTH:
             row["chance"] = mean(results, obeys, shift=1)
     row[f"stop {EARLY_STOP:g}"] = mean(all_made(FULL_STRENGTH, EARLY_STOP), obeys)
-    row["defaults"] = mean(all_made(*DEFAULTS), obeys)
+    if defaults:
+        row["defaults"] = mean(all_made(*DEFAULTS), obeys)
     return row
 
 
