@@ -1,26 +1,24 @@
-"""The history and the list of models, in the shapes that the hosted service's client documents.
+"""The history, in the shapes that the hosted service's client documents.
 
 Lists finished requests (app.core.history) together with unfinished ones.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.auth import Caller, authenticate
+from app.api.auth import Caller
 from app.api.deps import (
     HistoryDep,
     LinksDep,
     RequestsDep,
-    ServicesDep,
     SettingsDep,
     StoredOutputsDep,
 )
@@ -29,10 +27,8 @@ from app.api.wire.history import (
     Generation,
     Generations,
     HistoryPage,
-    Models,
     RequestRow,
     generation,
-    models_list,
     request_row,
 )
 from app.api.wire.openapi import FOUND, KEYED
@@ -51,10 +47,6 @@ from app.core.history.base import Query as RowQuery
 from app.core.requests.record import ID, Status
 from app.core.requests.store import RequestStore
 from app.core.storage.stored_outputs import StoredOutputs
-from models.loras.lora_file import LoraFile
-from models.loras.lora_folder import LoraFolder
-
-log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["history"])
 
@@ -214,22 +206,6 @@ def recent_generations(
     )
     rows = _with_files(outputs, history.page(query).rows)
     return {"generations": [generation(links, row, origin) for row in rows]}
-
-
-@router.get(
-    "/inference-model-information/list", responses=KEYED, dependencies=[Depends(authenticate)]
-)
-def models(services: ServicesDep) -> Models:
-    """The models and the LoRAs of this server. Reads new LoRA files, so it may take seconds."""
-    return models_list(_lora_files(services.loras))
-
-
-def _lora_files(folder: LoraFolder | None) -> tuple[LoraFile, ...]:
-    try:
-        return folder.files() if folder is not None else ()
-    except OSError as error:
-        log.error("LORAS_DIR cannot be read: %s", error)
-        return ()
 
 
 def _owner(caller: Key, *names: str) -> str | None:

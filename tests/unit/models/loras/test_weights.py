@@ -119,8 +119,12 @@ def kohya(layer: str) -> tuple[str, str, str]:
     return f"{base}.lora_down.weight", f"{base}.lora_up.weight", f"{base}.alpha"
 
 
-def with_prefix(prefix: str, a: str, b: str) -> Callable[[str], tuple[str, str, str]]:
-    return lambda layer: tuple(f"{prefix}{layer}.{end}" for end in (a, b, "alpha"))  # type: ignore
+def with_prefix(prefix: str, down: str, up: str) -> Callable[[str], tuple[str, str, str]]:
+    return lambda layer: (
+        f"{prefix}{layer}.{down}",
+        f"{prefix}{layer}.{up}",
+        f"{prefix}{layer}.alpha",
+    )
 
 
 PEFT = "lora_A.weight", "lora_B.weight"

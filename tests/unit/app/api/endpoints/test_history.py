@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +14,6 @@ from fastapi.testclient import TestClient
 from app.api.deps import Services
 from app.core.accounts.api_keys import Terms
 from app.core.history.base import HistoryRow, rows_of
-from app.core.settings import Settings
-from app.main import create_app
-from tests.support.lora_files import sha256_of, write_lora
 from tests.support.records import completed, queued, record
 
 HISTORY = "/inference-request/request-history"
@@ -172,33 +167,6 @@ def test_each_parameter_has_its_range(
 def test_the_history_needs_a_key(api: TestClient) -> None:
     for path in (HISTORY, f"{HISTORY}/x", GENERATIONS, f"{RECENT}?model_name=x"):
         assert api.get(path, headers={"x-api-key": ""}).status_code == 401
-    models = "/inference-model-information/list"
-    assert api.get(models, headers={"x-api-key": ""}).status_code == 401
-    assert api.get(models).json()["models"][0]["slug"] == "flux-controlnet"
-
-
-def test_the_list_of_models_has_the_loras(
-    redis_server: str, api: TestClient, tmp_path: Path
-) -> None:
-    about = {"trigger_phrase": "inked", "modelspec.architecture": "flux-1-dev/lora"}
-    ink = write_lora(tmp_path / "ink.safetensors", metadata=about)
-    write_lora(tmp_path / "empty.safetensors", {})
-    settings = Settings(redis_url=redis_server, loras_dir=str(tmp_path))
-    with TestClient(create_app(settings), headers=dict(api.headers)) as client:
-        empty, listed = client.get("/inference-model-information/list").json()["loras"]
-        assert (empty["name"], empty["error"]) == ("empty", "holds no tensors")
-        assert listed == {
-            "name": "ink",
-            "trigger_words": ["inked"],
-            "base_model": "flux-1-dev/lora",
-            "format": "diffusers",
-            "rank": 4,
-            "bytes": ink.stat().st_size,
-            "sha256": sha256_of(ink),
-            "error": None,
-        }
-        shutil.rmtree(tmp_path)
-        assert client.get("/inference-model-information/list").json()["loras"] == []
 
 
 # ---- pages
