@@ -59,9 +59,12 @@ ModelName = Annotated[str, Field(max_length=64, pattern=r"^[ -~]*$")]
 Owner = Annotated[str, Field(max_length=64)]
 
 
+EVERY_OWNER = "*"
+
+
 class HistoryQuery(BaseModel):
     """user_id, user_email: any value but the owner of the key matches no request, except for an
-    admin key, which may name any owner."""
+    admin key, which may name any owner, or EVERY_OWNER."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -110,7 +113,7 @@ def request_history(
     since, until = _window(selection.from_date, selection.to_date)
     owner = _owner(caller, selection.user_id, selection.user_email)
     query = RowQuery(
-        owner=owner or "",
+        owner=None if owner == EVERY_OWNER else owner,
         since=since,
         until=until,
         model=selection.model_name.lower(),
@@ -167,7 +170,7 @@ def generations(
     until = _day(selection.end_date, 1) if selection.end_date else _forever()
     owner = _owner(caller, selection.user_id)
     query = RowQuery(
-        owner=owner or "",
+        owner=None if owner == EVERY_OWNER else owner,
         since=since,
         until=until,
         model=selection.model_name.lower(),
@@ -209,8 +212,8 @@ def recent_generations(
 
 
 def _owner(caller: Key, *names: str) -> str | None:
-    """Whose requests a list has: the caller's, or those of the owner that an admin names. None: of
-    no owner."""
+    """Whose requests a list has: the caller's, or those of the owner that an admin names, which may
+    be EVERY_OWNER. None: the list is empty."""
     owners = set(names) - {""} or {caller.name}
     allowed = len(owners) == 1 and (caller.admin or owners == {caller.name})
     return owners.pop() if allowed else None
@@ -229,7 +232,7 @@ def _page(
     return [*shown, *ended.rows], len(open_rows) + ended.total
 
 
-def _open_rows(requests: RequestStore, owner: str) -> list[HistoryRow]:
+def _open_rows(requests: RequestStore, owner: str | None) -> list[HistoryRow]:
     return [row for record in requests.unfinished_of(owner) for row in rows_of(record)]
 
 
