@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import FluxControlNetPipeline
 
 from models.cache import TensorCache, Tensors
 from models.flux.networks import TextConditioning
+
+if TYPE_CHECKING:
+    from diffusers import FluxControlNetPipeline
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -153,64 +154,71 @@ def test_stopping_during_jobs_leaves_no_process_and_loses_no_request(tmp_path: P
         assert secret not in third.log.read_text()
 
 
-def test_a_child_that_dies_is_restarted_and_its_job_is_recovered(tmp_path: Path) -> None:
-    with running_server(tmp_path / "data") as server:
-        for command in ("worker gpu", "worker cpu", "worker finish", "app.cli api", "redis-server"):
-            request_id = submit(server)
-            killed = pids_of(server, command)
-            for pid in killed:
-                with suppress(ProcessLookupError):  # a work horse may have ended by itself
-                    os.kill(pid, signal.SIGKILL)
-            until_replaced(server, command, killed)
-            until_completed(server, request_id, f"after {command}")
-
-
-def test_the_data_folder_is_private_and_serves_one_server(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server beside whose data are `pictures`, `history.sqlite`, `tmp` and, where a link in its
+    data leads to, `outside`."""
+    folder = tmp_path_factory.mktemp("served")
     # As servers before left it; what a link leads to is somebody else's.
-    old = tmp_path / "data" / "old"
+    old = folder / "data" / "old"
     old.mkdir(mode=0o755, parents=True)
     (old / "file").touch(0o644)
-    outside = tmp_path / "outside"
+    outside = folder / "outside"
     outside.touch()
     outside.chmod(0o644)
     (old / "link").symlink_to(outside)
-    (tmp_path / "data").chmod(0o755)
-    database = tmp_path / "history.sqlite"
-    (tmp_path / "tmp").mkdir()
+    (folder / "data").chmod(0o755)
+    (folder / "tmp").mkdir()
     settings = {
-        "TMPDIR": str(tmp_path / "tmp"),
-        "BLOB_URL": f"file://{tmp_path}/pictures",
-        "DATABASE_URL": f"sqlite:///{database}",
+        "TMPDIR": str(folder / "tmp"),
+        "BLOB_URL": f"file://{folder}/pictures",
+        "DATABASE_URL": f"sqlite:///{folder}/history.sqlite",
     }
-    with running_server(tmp_path / "data", **settings) as minted:
-        second = refused_start("--data-dir", str(minted.data_dir))
-        assert "in use by another server" in second.stderr
-        port = minted.url.rpartition(":")[2]
-        third = refused_start("--port", port, "--data-dir", str(tmp_path / "other"))
-        [line] = third.stderr.splitlines()
-        assert line.startswith(f"up: cannot listen on 127.0.0.1:{port}: Address already in use")
-        file = minted.data_dir / "api-key"
-        assert file.read_text().strip() == minted.key
-        assert httpx.get(f"{minted.url}/v2/requests/x", timeout=60).status_code == 401
-        with Redis.from_url(minted.redis_url) as redis:
-            assert 0 < redis.info("memory")["maxmemory"] <= memory_limit() / 4
-        listed = subprocess.run(
-            [sys.executable, "-m", "app.cli", "keys", "list"],
-            env=environment(TMPDIR=settings["TMPDIR"]),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        assert "  default  " in listed.stdout  # without REDIS_URL and DATA_DIR
-        until_completed(minted, submit(minted), "a picture")
-        until(database.exists, "the history to be written")
-        for place in (minted.data_dir, tmp_path / "pictures", database):
-            for path in (place, *place.rglob("*")):
-                assert path.is_symlink() or not path.stat().st_mode & 0o077, path
-        assert stat.S_IMODE(outside.stat().st_mode) == 0o644
-    assert minted.process.returncode == 0
+    with running_server(folder / "data", **settings) as server:
+        yield server
+    assert server.process.returncode == 0
+
+
+def test_the_data_folder_is_private_and_serves_one_server(served: Server, tmp_path: Path) -> None:
+    folder = served.data_dir.parent
+    second = refused_start("--data-dir", str(served.data_dir))
+    assert "in use by another server" in second.stderr
+    port = served.url.rpartition(":")[2]
+    third = refused_start("--port", port, "--data-dir", str(tmp_path / "other"))
+    [line] = third.stderr.splitlines()
+    assert line.startswith(f"up: cannot listen on 127.0.0.1:{port}: Address already in use")
+    file = served.data_dir / "api-key"
+    assert file.read_text().strip() == served.key
+    assert httpx.get(f"{served.url}/v2/requests/x", timeout=60).status_code == 401
+    with Redis.from_url(served.redis_url) as redis:
+        assert 0 < redis.info("memory")["maxmemory"] <= memory_limit() / 4
+    listed = subprocess.run(
+        [sys.executable, "-m", "app.cli", "keys", "list"],
+        env=environment(TMPDIR=str(folder / "tmp")),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "  default  " in listed.stdout  # without REDIS_URL and DATA_DIR
+    until_completed(served, submit(served), "a picture")
+    until((folder / "history.sqlite").exists, "the history to be written")
+    for place in (served.data_dir, folder / "pictures", folder / "history.sqlite"):
+        for path in (place, *place.rglob("*")):
+            assert path.is_symlink() or not path.stat().st_mode & 0o077, path
+    assert stat.S_IMODE((folder / "outside").stat().st_mode) == 0o644
+
+
+def test_a_child_that_dies_is_restarted_and_its_job_is_recovered(served: Server) -> None:
+    for command in ("worker gpu", "worker cpu", "worker finish", "app.cli api", "redis-server"):
+        request_id = submit(served)
+        killed = pids_of(served, command)
+        for pid in killed:
+            with suppress(ProcessLookupError):  # a work horse may have ended by itself
+                os.kill(pid, signal.SIGKILL)
+        until_replaced(served, command, killed)
+        until_completed(served, request_id, f"after {command}")
 
 
 def test_a_model_that_cannot_be_served_here_ends_the_start(tmp_path: Path) -> None:

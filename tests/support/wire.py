@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import httpx
 
 from app.api.wire.openai import is_openai_path
+from tests.support.waiting import until
 
 TERMINAL = ("COMPLETED", "FAILED")
 ORDER = ("QUEUED", "PROCESSING", "COMPLETED")
@@ -68,14 +68,15 @@ class Wire:
 
 def wait_for_end(http: httpx.Client, url: str, deadline_s: float = 200) -> httpx.Response:
     """The first answer of a v2 URL whose status is terminal. Fails at 404 and after deadline_s."""
-    deadline = time.monotonic() + deadline_s
-    while True:
-        answer = http.get(url)
-        assert answer.status_code in (200, 422), answer.text
-        if answer.json()["status"] in TERMINAL:
-            return answer
-        assert time.monotonic() < deadline, answer.text
-        time.sleep(0.02)
+    answers: list[httpx.Response] = []
+
+    def ended() -> bool:
+        answers[:] = [http.get(url)]
+        assert answers[0].status_code in (200, 422), answers[0].text
+        return answers[0].json()["status"] in TERMINAL
+
+    until(ended, f"the end of {url}", deadline_s)
+    return answers[0]
 
 
 def finished(http: httpx.Client, body: dict[str, Any]) -> dict[str, Any]:
