@@ -157,8 +157,9 @@ def test_xlabs() -> None:
 
 
 @pytest.mark.parametrize("alpha", [None, ALPHA])
-def test_diffusers(alpha: float | None) -> None:
-    check(with_prefix("transformer.", *PEFT), DIFFUSERS, alpha=alpha)
+@pytest.mark.parametrize("prefix", ["transformer.", ""])
+def test_diffusers(prefix: str, alpha: float | None) -> None:
+    check(with_prefix(prefix, *PEFT), DIFFUSERS, alpha=alpha)
 
 
 def test_older_diffusers() -> None:
