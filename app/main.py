@@ -16,6 +16,7 @@ from app.api.endpoints import (
     events,
     files,
     history,
+    model_list,
     openai_images,
     playground,
     preprocess,
@@ -91,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(webhooks.router)
     app.include_router(uploads.router)
     app.include_router(history.router)
+    app.include_router(model_list.router)
     app.include_router(files.router)
     app.include_router(ops.router)
     if settings.playground:

@@ -14,6 +14,7 @@ from app.core.findings import Finding, fail, ok, warn
 from app.core.settings import Settings
 from app.core.system.memory import memory_limit
 from models.errors import CheckpointError
+from models.loras.lora_options import NO_LORAS
 from models.memory.plans import Machine, MemoryPlan, choose_plan
 from models.spec import PROFILE_NAMES
 from worker.library_logging import silence_libraries
@@ -65,10 +66,12 @@ def examine_assumed(settings: Settings, card: float, ram: float | None) -> Itera
         for checkpoint in checkpoints
         if (needs := footprint(checkpoint)) is not None
     )
+    # The demo's own LoRAs are none of a large checkpoint.
+    loras = settings.loras if settings.loras_dir else NO_LORAS
     for profile in PROFILE_NAMES:
         what = f"memory plan of {name} with PROFILE={profile}"
         try:
-            plan = choose_plan(needs, machine, profile, settings.loras)
+            plan = choose_plan(needs, machine, profile, loras)
             yield _plan(what, plan, profile)
         except CheckpointError as error:
             yield fail(what, str(error), "see the table in docs/performance.md")

@@ -30,6 +30,11 @@ _NAMINGS = {
     ),
     "kohya with names of diffusers": re.compile(r"lora_transformer_|lora_te1_text_model_"),
     "diffusers": re.compile(r"transformer\.|text_encoder\."),
+    # As a transformer of diffusers saves its own LoRA.
+    "diffusers without prefix": re.compile(
+        r"(?:single_)?transformer_blocks\.|x_embedder\.|context_embedder\.|time_text_embed\."
+        r"|norm_out\.|proj_out\."
+    ),
     "PEFT": re.compile(r"base_model\.model\."),
     "ai-toolkit": re.compile(
         rf"diffusion_model\.(?:{_BFL_LAYERS})\.(?:.*\.)?(?:lora_[AB]\.|alpha$)"
@@ -38,7 +43,11 @@ _NAMINGS = {
 }
 """The prefixes that can stand in one file: a converter drops the keys of every other naming."""
 
-_FORMATS = {"kohya with names of diffusers": "kohya", "PEFT": "diffusers"}
+_FORMATS = {
+    "kohya with names of diffusers": "kohya",
+    "PEFT": "diffusers",
+    "diffusers without prefix": "diffusers",
+}
 
 _REFUSED = (
     (

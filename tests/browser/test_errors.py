@@ -120,9 +120,10 @@ def test_each_refusal_has_a_sentence_that_says_what_to_do(
 def test_a_failed_request_has_its_sentence_beside_the_field_it_names(
     playground: Playground, host: PictureHost, watch: Watch
 ) -> None:
-    """Without a control map, which would say it before."""
+    """Without a control map, which would say it before. Warnings stand beside their fields too."""
     watch.expect("net::ERR_FAILED")
     playground.ask()
+    playground.field("Sampler").select_option("dpm_fast")
     playground.button("URL").click()
     playground.field("Picture URL").fill(f"{host.origin}/missing.png")
     playground.page.route("**/preprocess", lambda route: route.abort())
@@ -130,6 +131,8 @@ def test_a_failed_request_has_its_sentence_beside_the_field_it_names(
     playground.generate()
     expect(playground.region("Picture").get_by_role("alert")).to_contain_text("404")
     expect(playground.field("Picture URL")).to_have_value(f"{host.origin}/missing.png")
+    scheduler = playground.field("Scheduler")
+    expect(scheduler).to_have_accessible_description(re.compile("Warning: dpm_fast leaves"))
 
 
 def test_the_key_is_kept_and_leaves_the_address(playground: Playground) -> None:

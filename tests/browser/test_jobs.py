@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, expect
@@ -30,6 +31,26 @@ def test_a_reload_in_mid_job_goes_on(running: Playground) -> None:
     running.page.reload()
     running.expect_result()
     expect(running.field("Prompt")).to_have_value("an astronaut")
+
+
+def test_pictures_that_outlive_their_request_open_from_the_history(
+    playground: Playground, watch: Watch, tmp_path: Path
+) -> None:
+    watch.expect("status of 404")
+    playground.ask()
+    playground.field("Seed").fill("7")
+    playground.generate()
+    playground.expect_result()
+    made = playground.download(tmp_path).read_bytes()
+    playground.field("Prompt").fill("another")
+    gone = {"status": 404, "json": {"error": "Request not found"}}
+    playground.page.route("**/v2/requests/*", lambda route: route.fulfill(**gone))
+    playground.page.reload()
+    playground.history.first.click()
+    playground.expect_result()
+    expect(playground.field("Prompt")).to_have_value("an astronaut")
+    expect(playground.result).to_contain_text("128 · seed 7")
+    assert playground.download(tmp_path).read_bytes() == made
 
 
 def test_a_lost_connection_in_mid_job_is_taken_up_again(

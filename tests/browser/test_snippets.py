@@ -59,6 +59,7 @@ def test_copied_code_makes_the_same_picture(
     playground.ask(control="depth")
     playground.field("Prompt").fill(PROMPT)
     playground.field("Seed").fill("7")
+    playground.button("Add a LoRA").click()
     code = copied(playground, language)
     assert server.key not in code
     (tmp_path / PHOTOGRAPH).write_bytes(encoded(astronaut((128, 128))))
@@ -66,6 +67,7 @@ def test_copied_code_makes_the_same_picture(
     made = parameters_of(picture)
     expected = {"prompt": PROMPT, "seed": 7, "cn_type": "depth", "steps": 15}
     assert {name: made[name] for name in expected} == expected
+    assert [(lora["name"], lora["scale"]) for lora in made["loras"]] == [("cyanotype", 1)]
 
 
 def test_a_control_map_is_copied_as_a_control_map_and_runs_in_a_page(

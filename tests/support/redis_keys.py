@@ -29,7 +29,8 @@ life of a request."""
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """How much there is of what lasts. workers: in hand is at most one job of each."""
+    """How much there is of what lasts. workers: in hand is at most one job of each. stored:
+    requests whose finished pictures are stored."""
 
     keys: int = 1
     owners: int = 1
@@ -37,6 +38,7 @@ class Installed:
     unfinished: int = 0
     untold: int = 0
     undelivered: int = 0
+    stored: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Lasting:
 _ACCOUNT = "until the key is revoked"
 _UNFINISHED = "until the request ends, which it does before its record expires"
 _UNTOLD = "until every listener has been notified"
+_STORED = "until its pictures expire; the maintenance takes it out"
 _MEASURED = "a fixed number of figures"
 _BOOKS = "the maintenance of the workers takes out what is over"
 
@@ -69,6 +72,9 @@ LASTING: Mapping[str, Lasting] = {
     "held": Lasting(_UNFINISHED, lambda there: min(there.keys, there.unfinished)),
     "requests:ended": Lasting(_UNTOLD, lambda there: there.untold),
     "webhooks:due": Lasting(_UNTOLD, lambda there: there.undelivered),
+    "outputs:expiry": Lasting(_STORED, lambda there: there.stored),
+    "outputs:records": Lasting(_STORED, lambda there: there.stored),
+    "outputs:bytes": Lasting(f"{_STORED}; and the sum", lambda there: there.stored + 1),
     "requests:pace": Lasting(_MEASURED, lambda _: 32),
     "measured": Lasting(_MEASURED, lambda _: 20),
     "metrics": Lasting(_MEASURED, lambda _: 250),

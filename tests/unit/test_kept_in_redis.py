@@ -75,7 +75,8 @@ def caller(there: Installation) -> Caller:
 
 def check(there: Installation, **allowed: int) -> None:
     """The current keys. By default every request has ended and every listener has been notified."""
-    installed = Installed(**{"keys": 1, "owners": 1, **allowed})
+    stored = {name.split(b":")[1] for name in there.redis.keys("blob:*:output:*")}
+    installed = Installed(**{"keys": 1, "owners": 1, "stored": len(stored), **allowed})
     assert wrong_keys(there.redis, installed) == []
 
 
@@ -376,7 +377,7 @@ def test_permanent_keys_do_not_grow_with_the_number_of_requests(
 ) -> None:
     def shared() -> dict[str, int]:
         """Sizes of what many requests share; what is bound to a time is left out."""
-        timed = ("history:of:", "rq:finished:", "metrics", "requests:pace", "measured:")
+        timed = ("history:of:", "outputs:", "rq:finished:", "metrics", "requests:pace", "measured:")
         return {
             key: size
             for key, size in sizes(there.redis, longer_than_s=HOUR_S // 2).items()

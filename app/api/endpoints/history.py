@@ -1,26 +1,24 @@
-"""The history and the list of models, in the shapes that the hosted service's client documents.
+"""The history, in the shapes that the hosted service's client documents.
 
 Lists finished requests (app.core.history) together with unfinished ones.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.auth import Caller, authenticate
+from app.api.auth import Caller
 from app.api.deps import (
     HistoryDep,
     LinksDep,
     RequestsDep,
-    ServicesDep,
     SettingsDep,
     StoredOutputsDep,
 )
@@ -29,10 +27,8 @@ from app.api.wire.history import (
     Generation,
     Generations,
     HistoryPage,
-    Models,
     RequestRow,
     generation,
-    models_list,
     request_row,
 )
 from app.api.wire.openapi import FOUND, KEYED
@@ -51,10 +47,6 @@ from app.core.history.base import Query as RowQuery
 from app.core.requests.record import ID, Status
 from app.core.requests.store import RequestStore
 from app.core.storage.stored_outputs import StoredOutputs
-from models.loras.lora_file import LoraFile
-from models.loras.lora_folder import LoraFolder
-
-log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["history"])
 
@@ -67,9 +59,12 @@ ModelName = Annotated[str, Field(max_length=64, pattern=r"^[ -~]*$")]
 Owner = Annotated[str, Field(max_length=64)]
 
 
+EVERY_OWNER = "*"
+
+
 class HistoryQuery(BaseModel):
     """user_id, user_email: any value but the owner of the key matches no request, except for an
-    admin key, which may name any owner."""
+    admin key, which may name any owner, or EVERY_OWNER."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -118,7 +113,7 @@ def request_history(
     since, until = _window(selection.from_date, selection.to_date)
     owner = _owner(caller, selection.user_id, selection.user_email)
     query = RowQuery(
-        owner=owner or "",
+        owner=None if owner == EVERY_OWNER else owner,
         since=since,
         until=until,
         model=selection.model_name.lower(),
@@ -175,7 +170,7 @@ def generations(
     until = _day(selection.end_date, 1) if selection.end_date else _forever()
     owner = _owner(caller, selection.user_id)
     query = RowQuery(
-        owner=owner or "",
+        owner=None if owner == EVERY_OWNER else owner,
         since=since,
         until=until,
         model=selection.model_name.lower(),
@@ -216,25 +211,9 @@ def recent_generations(
     return {"generations": [generation(links, row, origin) for row in rows]}
 
 
-@router.get(
-    "/inference-model-information/list", responses=KEYED, dependencies=[Depends(authenticate)]
-)
-def models(services: ServicesDep) -> Models:
-    """The models and the LoRAs of this server. Reads new LoRA files, so it may take seconds."""
-    return models_list(_lora_files(services.loras))
-
-
-def _lora_files(folder: LoraFolder | None) -> tuple[LoraFile, ...]:
-    try:
-        return folder.files() if folder is not None else ()
-    except OSError as error:
-        log.error("LORAS_DIR cannot be read: %s", error)
-        return ()
-
-
 def _owner(caller: Key, *names: str) -> str | None:
-    """Whose requests a list has: the caller's, or those of the owner that an admin names. None: of
-    no owner."""
+    """Whose requests a list has: the caller's, or those of the owner that an admin names, which may
+    be EVERY_OWNER. None: the list is empty."""
     owners = set(names) - {""} or {caller.name}
     allowed = len(owners) == 1 and (caller.admin or owners == {caller.name})
     return owners.pop() if allowed else None
@@ -253,7 +232,7 @@ def _page(
     return [*shown, *ended.rows], len(open_rows) + ended.total
 
 
-def _open_rows(requests: RequestStore, owner: str) -> list[HistoryRow]:
+def _open_rows(requests: RequestStore, owner: str | None) -> list[HistoryRow]:
     return [row for record in requests.unfinished_of(owner) for row in rows_of(record)]
 
 

@@ -77,11 +77,11 @@ SortBy = Literal["model_created", "model_name", "credits_deduction"]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Selects rows of an owner and their order. since <= created_at < until; model is a part of the
-    model's name; an empty text is no filter.
+    """Selects rows of an owner (None: of all) and their order. since <= created_at < until; model
+    is a part of the model's name; an empty text is no filter.
     """
 
-    owner: str
+    owner: str | None
     since: float
     until: float
     model: str = ""

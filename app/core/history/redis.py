@@ -8,7 +8,7 @@ requested page are read.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -76,15 +76,10 @@ class RedisHistory:
 
     def page(self, query: Query) -> Page:
         since = max(query.since, time.time() - self._retention_s)
-        members = cast(
-            list[tuple[bytes, float]],
-            self._redis.zrangebyscore(
-                keys.history_of(query.owner), since, f"({query.until}", withscores=True
-            ),
-        )
         entries = [
             entry
-            for entry in (_Entry(member.decode(), created) for member, created in members)
+            for key in self._sorted_sets(query.owner)
+            for entry in self._entries(key, since, query.until)
             if query.model in entry.model and query.status in ("", entry.status)
         ]
         # Redis orders members of equal time by their text, so pictures of a request by index.
@@ -93,6 +88,19 @@ class RedisHistory:
         texts = self._redis.mget([entry.row_key for entry in shown]) if shown else []
         rows = [HistoryRow.from_json(text) for text in cast(list[bytes | None], texts) if text]
         return Page(rows, len(entries))
+
+    def _sorted_sets(self, owner: str | None) -> list[str]:
+        if owner is not None:
+            return [keys.history_of(owner)]
+        found = self._redis.scan_iter(match=keys.history_of("*"), count=1000)
+        return sorted(key.decode() for key in cast(Iterable[bytes], found))
+
+    def _entries(self, key: str, since: float, until: float) -> list[_Entry]:
+        members = cast(
+            list[tuple[bytes, float]],
+            self._redis.zrangebyscore(key, since, f"({until}", withscores=True),
+        )
+        return [_Entry(member.decode(), created) for member, created in members]
 
     def prune(self) -> None:
         """Does nothing: rows expire, and write() drops old members of the sorted sets."""

@@ -108,11 +108,11 @@ class SqlHistory:
             return [HistoryRow.from_json(text) for text in texts]
 
     def page(self, query: Query) -> Page:
-        selected = (
-            (_ROWS.c.owner == query.owner)
-            & (_ROWS.c.created_at >= max(query.since, self._oldest()))
-            & (_ROWS.c.created_at < query.until)
+        selected = (_ROWS.c.created_at >= max(query.since, self._oldest())) & (
+            _ROWS.c.created_at < query.until
         )
+        if query.owner is not None:
+            selected &= _ROWS.c.owner == query.owner
         if query.model:
             # LIKE is case-sensitive in one database and not in the other.
             selected &= func.replace(_ROWS.c.model, query.model, "") != _ROWS.c.model

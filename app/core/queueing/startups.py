@@ -1,7 +1,7 @@
 """Starting gpu workers: those that load and warm up their checkpoint, before RQ knows them.
 
-A sorted set has one entry for each, by its last heartbeat, so a client that waits can be told
-whether a worker will come. The seconds of the last start are in the hash `measured`.
+A sorted set has one entry for each, by its last heartbeat, so the status can say whether a
+worker will come. The seconds of the last start are in the hash `measured`.
 """
 
 from __future__ import annotations

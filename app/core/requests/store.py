@@ -238,8 +238,8 @@ class RequestStore:
             if expires_at is not None and float(expires_at) <= latest
         ]
 
-    def unfinished_of(self, owner: str) -> list[RequestRecord]:
-        """An owner's requests that have not ended, newest first."""
+    def unfinished_of(self, owner: str | None) -> list[RequestRecord]:
+        """An owner's requests that have not ended, newest first; None: those of all owners."""
         ids = _decoded(self._redis.zrevrange(keys.UNFINISHED, 0, -1))
         with self._redis.pipeline(transaction=False) as pipe:
             for request_id in ids:
@@ -248,7 +248,7 @@ class RequestStore:
         records = (
             self.get(request_id)
             for request_id, name in zip(ids, owners, strict=True)
-            if name == owner.encode()
+            if owner is None or name == owner.encode()
         )
         return [record for record in records if record is not None and not record.status.terminal]
 

@@ -5,10 +5,9 @@ import { faultsIn, sentenceOf } from "./messages.js";
 import { BASE } from "./storage.js";
 import { wireOf } from "./wire.js";
 
-/** @typedef {{kind: "file", file: Blob, name: string, field?: string}} FilePicture */
-/** @typedef {{kind: "url", url: string, field?: string}} UrlPicture */
-/** @typedef {FilePicture | UrlPicture} Picture */
-/** @typedef {Record<string, string|number|boolean>} Values */
+/** @typedef {{kind: "file"|"url", file?: Blob, name?: string, url?: string, field?: string}}
+ *   Picture */
+/** @typedef {Record<string, string|number|boolean|object[]>} Values */
 
 /** What a control map depends on, besides its picture. */
 export const MAP_VALUES = [
@@ -17,7 +16,7 @@ export const MAP_VALUES = [
 ];
 let parameters = new Set(["image", "control_image", "prompt"]);
 
-/** @param {Iterable<string>} names of all parameters, to find them in error texts */
+/** Takes the names of all parameters, to find them in error texts. */
 export const setParameters = (names) => {
   parameters = new Set(names);
 };
@@ -26,7 +25,7 @@ export const setParameters = (names) => {
 export const faultsOf = (text) => faultsIn(text, parameters);
 
 export class ApiError extends Error {
-  /** @param {number} status 0: no response @param {string} text @param {number|null} retryAfterS */
+  /** @param {number} status 0: no response */
   constructor(status, text, retryAfterS = null) {
     super(text);
     this.status = status;
@@ -74,16 +73,12 @@ const call = async (path, options) => {
 
 const errorOf = async (response) => {
   const body = await response.json().catch(() => ({}));
-  const retryAfter = Number.parseInt(response.headers.get("retry-after") ?? "", 10);
-  const seconds = Number.isFinite(retryAfter) ? retryAfter : null;
+  const seconds = Number.parseInt(response.headers.get("retry-after"), 10) || null;
   return new ApiError(response.status, String(body.error ?? ""), seconds);
 };
 
 /** Also where crypto.randomUUID is missing: on pages that came by plain HTTP. */
-export const randomKey = () =>
-  [...crypto.getRandomValues(new Uint8Array(16))]
-    .map((byte) => byte.toString(16).padStart(2, "0"))
-    .join("");
+export const randomKey = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
 
 /**
  * The form in bytes. FormData turns each line break of the prompt into CR LF, so the same seed
@@ -102,21 +97,14 @@ const bodyOf = (given, picture) => {
   return new Blob([...fields, ...files, `--${boundary}--\r\n`], { type });
 };
 
-/**
- * @param {Values} values @param {Picture} picture
- * @param {{idempotencyKey: string, signal?: AbortSignal}} options
- * @returns {Promise<{request_id: string}>}
- */
+/** @param {Picture} picture @returns {Promise<{request_id: string}>} */
 export const submit = async (values, picture, { idempotencyKey, signal }) => {
   const form = bodyOf(values, picture);
   const headers = { "idempotency-key": idempotencyKey };
   return (await request("POST", "v2/flux-controlnet", { form, headers, signal })).json();
 };
 
-/**
- * The control map of a request.
- * @typedef {{blob: Blob, warnings: {message: string}[]}} ControlMap @returns {Promise<ControlMap>}
- */
+/** The control map. @returns {Promise<{blob: Blob, warnings: {message: string}[]}>} */
 export const preprocess = async (values, picture, signal) => {
   const chosen = Object.entries(values).filter(([name]) => MAP_VALUES.includes(name));
   const form = bodyOf(Object.fromEntries(chosen), { ...picture, field: "image" });
@@ -126,7 +114,7 @@ export const preprocess = async (values, picture, signal) => {
   return { blob: await response.blob(), warnings };
 };
 
-/** The status or result body; that of a FAILED request too. @returns {Promise<any>} */
+/** The status or result body; that of a FAILED request too. */
 const ended = async (path) => {
   const response = await call(path, { headers: { "x-api-key": key() }, cache: "no-store" });
   if (response.ok || response.status === 422) return response.json();
@@ -141,15 +129,23 @@ export const cancel = (id) => request("DELETE", `v2/requests/${id}`);
 
 /**
  * A finished picture or control map. Its link may name another origin than the page's (PUBLIC_URL).
- * @param {string} url @param {AbortSignal} [signal] @returns {Promise<Blob>}
+ * @returns {Promise<Blob>}
  */
-export const file = async (url, signal) => {
+export const file = async (url) => {
   const { pathname, search } = new URL(url, BASE);
   const path = pathname.slice(pathname.lastIndexOf("/files/") + 1);
-  const response = await call(path + search, { signal });
+  const response = await call(path + search);
   if (!response.ok) throw await errorOf(response);
   return response.blob();
 };
+
+/**
+ * The LoRAs of the server; error: why a request with the file fails, or null.
+ * @typedef {{name: string, trigger_words: string[], base_model: string, error: ?string}} Lora
+ * @returns {Promise<Lora[]>}
+ */
+export const loraFiles = async () =>
+  (await (await request("GET", "inference-model-information/list")).json()).loras;
 
 /** @returns {Promise<number|null>} null for a key without a budget */
 export const credits = async () => {

@@ -39,11 +39,8 @@ export const plan = ({ strengths, stops, values }) => {
 
 /**
  * Runs the waiting cells. The first submission that the server refuses stops the rest: the others
- * would be refused for the same reason (the key, its budget, a parameter). Job waits where the
- * server names a time to wait.
+ * would be refused for the same reason (the key, its budget, a parameter).
  *
- * @param {Cell[]} cells
- * @param {Picture} picture
  * @param {Object} options startJob(values, picture) gives a Job, loadPicture(url) a Promise<Blob>;
  *   onCell(cell) after each change; signal cancels what runs and what waits; atOnce: jobs at a time
  * @returns {Promise<Cell[]>} the cells once none runs or waits; never rejects
@@ -75,16 +72,12 @@ export const runComparison = async (cells, picture, options) => {
 /** Resolves at the end of the job, or at once when the signal cancels it. */
 const ended = (job, signal, onChange) =>
   new Promise((resolve) => {
-    const cancel = () => {
-      job.cancel();
-      resolve();
-    };
     job.addEventListener("change", onChange);
-    job.addEventListener("end", () => {
-      signal?.removeEventListener("abort", cancel);
+    job.addEventListener("end", resolve);
+    signal?.addEventListener("abort", () => {
+      if (!job.ended) job.cancel();
       resolve();
     });
-    signal?.addEventListener("abort", cancel, { once: true });
   });
 
 const outcome = async (job, loadPicture) => {

@@ -8,7 +8,6 @@ import { creditsText } from "./estimate.js";
 import { readStored, writeStored } from "./storage.js";
 
 /**
- * @param {HTMLElement} element an empty one
  * @param {Object} page values(), picture() and priceOf(all values) as they are now; startJob,
  *   loadPicture and onOpen as in compare.js and compare_grid.js; updateCredits()
  * @returns {() => void} shows what the comparison will cost
@@ -52,8 +51,7 @@ export const startCompare = (element, page) => {
     if (cost <= balance) return;
     throw new RangeError(
       `This comparison needs about ${creditsText(cost)} credits, and the key has ` +
-        `${creditsText(balance)} left. Choose fewer strengths or stops, fewer steps or a smaller ` +
-        "size, or ask for a top-up.",
+        `${creditsText(balance)} left. Choose fewer or smaller pictures, or ask for a top-up.`,
     );
   };
 

@@ -10,11 +10,7 @@ const FOOTER_LINES = 5;
 const MAX_PROMPT = 2000; // characters, more than the footer has room for
 const [PAPER, INK, EMPTY] = ["#ffffff", "#1b1b22", "#eeeef2"];
 
-/**
- * @param {Cell[]} cells as runComparison left them; a cell without a picture
- *   shows its state
- * @returns {Promise<Blob>} a PNG
- */
+/** @returns {Promise<Blob>} a PNG; a cell without a picture shows its state */
 export const contactSheet = async (cells) => {
   const decode = ({ picture }) => picture && createImageBitmap(picture);
   const bitmaps = await Promise.all(cells.map(decode));
@@ -89,7 +85,8 @@ const drawCell = (context, { row, column, state }, bitmap, size) => {
 const footerText = ([{ values }]) => {
   const names = ["seed", "cn_type", "steps", "guidance", "sampler", "scheduler", "profile"];
   const given = names.filter((name) => values[name] !== undefined);
-  const facts = given.map((name) => `${name} ${values[name]}`).join(" · ");
+  const loras = (values.loras ?? []).map(({ name, scale }) => `LoRA ${name} ${scale ?? 1}`);
+  const facts = [...given.map((name) => `${name} ${values[name]}`), ...loras].join(" · ");
   return `${facts}\n${String(values.prompt ?? "").slice(0, MAX_PROMPT)}`;
 };
 

@@ -3,8 +3,8 @@
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * @param {Record<string, unknown>} [attributes] functions are listeners (onclick, ...), true is an
- *     empty attribute, false, null and undefined are left out
+ * attributes: functions are listeners (onclick, ...), true is an empty attribute, false, null and
+ * undefined are left out
  */
 export const element = (tag, attributes = {}, ...children) => {
   const node = document.createElement(tag);
@@ -19,14 +19,12 @@ export const element = (tag, attributes = {}, ...children) => {
   return node;
 };
 
-/**
- * @param {string} style classes after "button" @param {() => void} onclick
- */
+/** style: classes after "button" */
 export const button = (style, onclick, ...children) =>
   element("button", { type: "button", class: `button ${style}`, onclick }, ...children);
 
 /**
- * Choices side by side. @param {string} name @param {string[]} choices
+ * Choices side by side.
  * @returns {{node: HTMLElement, read: () => ?string, write: (choice: string) => void}}
  */
 export const radios = (name, choices) => {
@@ -39,7 +37,7 @@ export const radios = (name, choices) => {
   return { node: element("div", { class: "segments" }, ...labels), read, write };
 };
 
-/** Calls `onChoose` with the index of the choice. @param {string} label of the group */
+/** Calls `onChoose` with the index of the choice. */
 export const chooser = (label, choices, chosen, onChoose) => {
   const { node, read, write } = radios(label, choices);
   write(choices[chosen]);
@@ -50,7 +48,7 @@ export const chooser = (label, choices, chosen, onChoose) => {
 
 export const byId = (id) => document.getElementById(id);
 
-/** @param {string} name of a symbol in index.html, without "i-" @returns {SVGElement} */
+/** Of a symbol in index.html, without "i-". */
 export const icon = (name) => {
   const drawing = document.createElementNS(SVG, "svg");
   drawing.setAttribute("class", "icon");
@@ -61,34 +59,23 @@ export const icon = (name) => {
   return drawing;
 };
 
-/** Shows `text` in the element, or hides it. @param {HTMLElement} node @param {string} text */
+/** Shows `text` in the element, or hides it. */
 export const showText = (node, text) => {
   node.textContent = text;
   node.hidden = !text;
 };
 
-/** Back-off: 1 s first, 10 s at most. @param {number} [seconds] the last pause */
+/** Back-off: 1 s first, 10 s at most. seconds: the last pause */
 export const nextPause = (seconds = 0.5) => Math.min(10, seconds * 2);
 
-/** @param {number} seconds @param {AbortSignal} [signal] @returns {Promise<void>} */
 export const pause = (seconds, signal) =>
   new Promise((resolve, reject) => {
-    const stop = () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", stop);
-      resolve();
-    }, seconds * 1000);
-    if (signal?.aborted) stop();
-    else signal?.addEventListener("abort", stop, { once: true });
+    signal?.throwIfAborted();
+    setTimeout(resolve, seconds * 1000);
+    signal?.addEventListener("abort", () => reject(signal.reason));
   });
 
-/**
- * Tells the style sheets the shape of a picture.
- * @param {HTMLElement} node @param {number[]} size
- */
+/** Tells the style sheets the shape of a picture. */
 export const setRatio = (node, [width, height]) => {
   node.style.setProperty("--ratio", `${width} / ${height}`);
   node.style.setProperty("--width", String(width / height));

@@ -17,7 +17,7 @@ export const sizeOf = (valueOf, input, maxPixels = MAX_SIDE ** 2) => {
   return [Math.floor(width * scale), Math.floor(height * scale)];
 };
 
-/** The rule of models.evaluations.control_factor: the control with the widest window costs nothing. */
+/** As models.evaluations.control_factor: the control with the widest window costs nothing. */
 const controlFactor = (share, valueOf) => {
   const [strength, start, stop] = ["cn_strength", "cn_start", "cn_stop"].map(valueOf);
   const widths = [{ strength, start, stop }, ...(valueOf("controls") ?? [])]
@@ -28,7 +28,6 @@ const controlFactor = (share, valueOf) => {
 };
 
 /**
- * @param {Schema} schema
  * @param {number[]|null} input width and height of the picture, null if they are not known
  * @returns {number} credits; exact, but for samplers whose evaluations do not grow evenly
  */

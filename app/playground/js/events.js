@@ -5,16 +5,11 @@ import { nextPause, pause } from "./dom.js";
 
 const LAST = ["completed", "failed"];
 
-/** One event out of its lines; null for a comment. */
+/** One event out of its lines, whose data is one line; null for a comment. */
 const parsed = (block) => {
-  const event = { id: "", name: "", text: "" };
-  for (const line of block.split("\n")) {
-    const [, field, value] = /^([a-z]+): ?(.*)$/.exec(line) ?? [];
-    if (field === "id") event.id = value;
-    if (field === "event") event.name = value;
-    if (field === "data") event.text += value;
-  }
-  return event.text ? { id: event.id, name: event.name, data: JSON.parse(event.text) } : null;
+  const lines = block.split("\n").map((line) => line.split(/: ?(.*)/));
+  const { id, event, data } = Object.fromEntries(lines);
+  return data ? { id, name: event, data: JSON.parse(data) } : null;
 };
 
 async function* eventsOf(response) {
@@ -30,13 +25,11 @@ async function* eventsOf(response) {
 }
 
 /**
- * Calls onEvent for each event until the request has ended. Connects again when the stream breaks
- * or the server is away, from the event after the last one.
- * @param {{onEvent: (name: string, data: any) => void, onAway?: (error: ApiError|null) => void,
- *          signal?: AbortSignal}} options onAway: an error while the server is away, then null
- * @returns {Promise<void>} rejects with an ApiError if the request is unknown
+ * Calls onEvent(data) for each event until the request has ended. Connects again when the stream
+ * breaks or the server is away, from the event after the last one; onAway: an error meanwhile, then
+ * null. Rejects with an ApiError if the request is unknown.
  */
-export const follow = async (id, { onEvent, onAway = () => {}, signal }) => {
+export const follow = async (id, { onEvent, onAway, signal }) => {
   let last = "";
   let pauseS = nextPause();
   for (;;) {
@@ -46,13 +39,12 @@ export const follow = async (id, { onEvent, onAway = () => {}, signal }) => {
       const response = await request("GET", `v2/requests/${id}/events`, options);
       onAway(null);
       if (response.status === 204) {
-        const body = await status(id);
-        return onEvent(body.status.toLowerCase(), body);
+        return onEvent(await status(id));
       }
       for await (const event of eventsOf(response)) {
         pauseS = nextPause();
         last = event.id || last;
-        onEvent(event.name, event.data);
+        onEvent(event.data);
         if (LAST.includes(event.name)) return undefined;
       }
     } catch (error) {

@@ -4,7 +4,7 @@ import { element } from "./dom.js";
 
 export const idOf = (field) => `f-${field.name}`;
 
-/** What connects the input of a field with its label, help and error. @param {Field} field */
+/** What connects the input of a field with its label, help and error. */
 export const named = (field) => ({
   id: idOf(field),
   name: field.name,
@@ -13,10 +13,7 @@ export const named = (field) => ({
 
 const described = (field) => ({ "aria-describedby": `${idOf(field)}-help ${idOf(field)}-fault` });
 
-/**
- * A control with its label, parameter name, help, and the place of an error.
- * @param {Field} field @param {HTMLElement} control @param {boolean} [group] of several inputs
- */
+/** A control with its label, name, help, and the place of an error. group: of several inputs */
 export const framed = (field, control, group = false) => {
   const id = idOf(field);
   const title = group

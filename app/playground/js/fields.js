@@ -2,6 +2,7 @@
 
 import { element, radios } from "./dom.js";
 import { framed, named } from "./field_frame.js";
+import { loras } from "./loras.js";
 import { moreControls } from "./more_controls.js";
 import { seed } from "./seed.js";
 
@@ -10,6 +11,7 @@ import { seed } from "./seed.js";
  * @property {HTMLElement} node
  * @property {() => (string|number|boolean|undefined)} read undefined: the default of the API
  * @property {(value: string|number|boolean|undefined) => void} write
+ * @property {() => boolean} [unused] whether it is hidden, because it has nothing to show
  */
 
 const FEW = 4;
@@ -21,7 +23,8 @@ const numberOf = (text) => {
 };
 
 const range = (field) => {
-  const fine = field.type === "integer" ? 1 : field.maximum - field.minimum > 5 ? 0.1 : 0.01;
+  const wide = field.maximum - field.minimum > 5;
+  const fine = field.step ?? (field.type === "integer" ? 1 : wide ? 0.1 : 0.01);
   const step = field.name.startsWith("custom_") ? 16 : fine;
   const bounds = { min: field.minimum, max: field.maximum };
   const label = `${field.label}, slider`;
@@ -31,7 +34,6 @@ const range = (field) => {
   slider.addEventListener("input", () => (number.value = slider.value));
   number.addEventListener("input", () => (slider.value = number.value || String(field.default)));
   const write = (value) => (number.value = slider.value = String(value ?? field.default));
-  write(field.default);
   const node = framed(field, element("div", { class: "range" }, slider, number));
   return { node, read: () => numberOf(number.value), write };
 };
@@ -39,7 +41,6 @@ const range = (field) => {
 const segments = (field, choices) => {
   const { node, read, write: choose } = radios(field.name, choices);
   const write = (value) => choose(String(value ?? field.default));
-  write();
   return { node: framed(field, node, true), read: typed(field, read), write };
 };
 
@@ -53,7 +54,6 @@ const select = (field) => {
   const options = field.choices.map((choice) => element("option", { value: choice }, choice));
   const list = element("select", named(field), ...own, ...options);
   const write = (value) => (list.value = String(value ?? field.default ?? ""));
-  write(field.default);
   const read = () => list.value || undefined;
   return { node: framed(field, list), read: typed(field, read), write };
 };
@@ -61,7 +61,6 @@ const select = (field) => {
 const toggle = (field) => {
   const box = element("input", { type: "checkbox", ...named(field) });
   const write = (value) => (box.checked = Boolean(value ?? field.default));
-  write(field.default);
   const node = framed(field, box);
   node.classList.add("toggle");
   return { node, read: () => box.checked, write };
@@ -72,13 +71,13 @@ const text = (field) => {
   const own = long ? { rows: 3, required: true } : { type: "text", spellcheck: "false" };
   const box = element(long ? "textarea" : "input", { ...named(field), ...own });
   const write = (value) => (box.value = String(value ?? field.default ?? ""));
-  write();
   const read = () => box.value || undefined;
   return { node: framed(field, box), read: typed(field, read), write };
 };
 
 export const controlFor = (field) => {
   if (field.name === "seed") return seed(field);
+  if (field.name === "loras") return loras(field);
   if (field.items) return moreControls(field);
   if (field.type === "boolean") return toggle(field);
   const count = field.type === "integer" ? field.maximum - field.minimum + 1 : 0;

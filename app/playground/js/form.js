@@ -22,7 +22,7 @@ export const onValues = (listener) => {
     byId("page").addEventListener(name, listener);
 };
 
-/** Builds the controls, with the values of the last visit. @param {Field[]} fields */
+/** Builds the controls, with the values of the last visit. */
 export const buildForm = async (fields) => {
   for (const field of fields) {
     const control = controlFor(field);
@@ -53,6 +53,7 @@ const saveDraft = () => {
 
 /** Whether a parameter does nothing with the others as they are. */
 const isUnused = (name) =>
+  controls.get(name).unused?.() ||
   (name.startsWith("canny_") && !controlTypes().includes("canny")) ||
   (name.startsWith("custom_") && valueOf("use_input_img_dimension"));
 
@@ -101,16 +102,17 @@ export const restoreValues = (found) => {
 
 export const resetValues = () => setValues({ ...START, prompt: valueOf("prompt") });
 
-/** Shows the drawn seed, so that it can be locked. @param {string} text */
+/** Shows the drawn seed, so that it can be locked. */
 export const showSeed = (text) => controls.get("seed").show(text);
 
 const inputsOf = (parameter) =>
   byId("page").querySelectorAll(`[data-name="${parameter}"] :is(input, select, textarea)`);
 
-/** The field of a parameter; controls[0] is the control of the form. */
+/** The field of a parameter; controls[0] is the control of the form, a LoRA has one field. */
 const fieldOf = (parameter) =>
   parameter
     .replace(/^controls\[0\]\.(\w+)$/, (_, own) => OF_FIRST[own] ?? own)
+    .replace(/^(loras\[\d+\])\.\w+$/, "$1")
     .replace(/control_image$/, "image");
 
 const placeOf = (name) => byId(`f-${name}-fault`);

@@ -3,8 +3,7 @@
  *
  * @typedef {{id: string, createdAt: number, values: Values, thumbnail: ?Blob, status: string,
  *   pictures: string[], expiresAt: number}} Entry
- *   id, status: of the request. createdAt, expiresAt: milliseconds since the epoch. pictures: links
- *   of the result, which the server has until expiresAt.
+ *   createdAt, expiresAt: milliseconds since the epoch. pictures: links, which end at expiresAt.
  */
 
 import { answer, openDatabase } from "./storage.js";
@@ -49,7 +48,7 @@ class HistoryStore extends EventTarget {
     this.#changed();
   }
 
-  /** Does nothing if there is no such entry, for example because it was removed meanwhile. */
+  /** Does nothing if the entry was removed meanwhile. */
   async update(id, changes) {
     if (!this.#entries.has(id)) return;
     const entry = { ...this.#entries.get(id), ...changes, id };

@@ -19,26 +19,22 @@ const endOf = async (job) => {
   return { ...ended, expiresAt: expiryOf(images[0].url), thumbnail: small };
 };
 
-/**
- * @param {{onOpen: (entry) => void, onResume: (entry) => void}} actions
- * @returns keeps a job from now on
- */
+/** actions: see renderHistory. @returns {(job: Job) => void} keeps a job from now on */
 export const startHistory = async (place, actions) => {
   const store = await openHistory();
-  await renderHistory(place, store, actions);
+  renderHistory(place, store, actions);
   return (job) => {
     let status = "";
     const keep = async () => {
       if (!job.id || job.status === status) return;
-      const first = !status;
       status = job.status;
-      const now = Date.now();
-      const entry = { id: job.id, createdAt: now, values: job.values, thumbnail: null };
-      const began = { ...entry, status, pictures: [], expiresAt: now + ASSUMED_LIFE_MS };
-      const known = first && (await store.list()).some(({ id }) => id === job.id);
-      if (first && !known) await store.add(began);
-      if (job.ended) await store.update(job.id, await endOf(job));
-      else if (!first) await store.update(job.id, { status });
+      const { id, values } = job;
+      if (!store.list().some((entry) => entry.id === id)) {
+        const createdAt = Date.now();
+        const began = { id, createdAt, values, status, expiresAt: createdAt + ASSUMED_LIFE_MS };
+        await store.add({ ...began, thumbnail: null, pictures: [] });
+      }
+      await store.update(id, job.ended ? await endOf(job) : { status });
     };
     let queue = Promise.resolve();
     const next = () => (queue = queue.then(keep));

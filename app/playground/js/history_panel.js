@@ -14,12 +14,10 @@ const STATES = { QUEUED: "waiting", PROCESSING: "running", COMPLETED: "done", FA
  *   was unfinished when the page last heard of it
  */
 export const renderHistory = (element, store, actions) => {
-  const links = new Map(); // object URLs by thumbnail, so that a redrawn list does not flicker
   const refresh = () => {
     const entries = store.list();
     const focus = focusedIn(element);
-    updateLinks(links, entries);
-    const items = entries.map((entry) => item(entry, store, actions, links));
+    const items = entries.map((entry) => item(entry, store, actions));
     element.replaceChildren(
       ...(store.note ? [make("p", { class: "help" }, store.note)] : []),
       ...(entries.length
@@ -33,16 +31,12 @@ export const renderHistory = (element, store, actions) => {
   refresh();
 };
 
-const updateLinks = (links, entries) => {
-  const thumbnails = new Set(entries.map(({ thumbnail }) => thumbnail).filter(Boolean));
-  for (const [thumbnail, link] of links) {
-    if (thumbnails.has(thumbnail)) continue;
-    URL.revokeObjectURL(link);
-    links.delete(thumbnail);
-  }
-  for (const thumbnail of thumbnails) {
-    if (!links.has(thumbnail)) links.set(thumbnail, URL.createObjectURL(thumbnail));
-  }
+/** Object URLs by thumbnail, so that a redrawn list does not flicker; they end with the page. */
+const links = new Map();
+
+const linkOf = (thumbnail) => {
+  if (!links.has(thumbnail)) links.set(thumbnail, URL.createObjectURL(thumbnail));
+  return links.get(thumbnail);
 };
 
 const clearButton = (store) => {
@@ -50,36 +44,34 @@ const clearButton = (store) => {
   return button("small quiet", onclick, "Clear history");
 };
 
-const item = (entry, store, { onOpen, onResume }, links) => {
+const item = (entry, store, { onOpen, onResume }) => {
   const unfinished = UNFINISHED.includes(entry.status) && !entry.expired;
   const state = entry.expired ? "expired" : (STATES[entry.status] ?? entry.status);
   const prompt = String(entry.values.prompt ?? "");
   const created = new Date(entry.createdAt);
   const open = make(
     ...["button", { type: "button", class: "history-open" }],
-    picture(entry, links),
+    picture(entry),
     make("span", { class: "history-prompt" }, prompt),
     make(
-      ...["span", { class: "history-state" }],
+      ...["span", { class: "help history-state" }],
       make("time", { datetime: created.toISOString() }, created.toLocaleString([], SHORT)),
       ` · ${state}${unfinished ? " · resume" : ""}`,
     ),
   );
   open.addEventListener("click", () => (unfinished ? onResume : onOpen)(entry));
-  const onclick = () => store.remove(entry.id);
-  const label = `Remove: ${prompt}`;
-  const remove = { type: "button", class: "history-remove", "aria-label": label, onclick };
+  const remove = button("quiet square history-remove", () => store.remove(entry.id), "×");
+  remove.ariaLabel = `Remove: ${prompt}`;
   return make(
     ...["li", { "data-id": entry.id, class: entry.expired ? "history-expired" : null }],
     open,
-    make("button", remove, "×"),
+    remove,
   );
 };
 
-const picture = ({ thumbnail }, links) => {
+const picture = ({ thumbnail }) => {
   if (!thumbnail) return make("span", { class: "history-thumbnail" });
-  const src = links.get(thumbnail);
-  return make("img", { class: "history-thumbnail", src, alt: "", loading: "lazy" });
+  return make("img", { class: "history-thumbnail", src: linkOf(thumbnail), alt: "" });
 };
 
 // ---- keys
@@ -117,5 +109,5 @@ const restoreFocus = (element, focus) => {
   const lines = [...element.querySelectorAll("li")];
   const same = lines.find((line) => line.dataset.id === focus.id);
   const line = same ?? lines[Math.min(focus.index, lines.length - 1)];
-  line?.querySelector(`.${focus.className}`)?.focus();
+  line?.querySelector(`[class="${focus.className}"]`)?.focus();
 };

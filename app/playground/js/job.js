@@ -13,9 +13,8 @@ export class Job extends EventTarget {
   status = "SENDING";
   step = 0;
   steps = 0;
-  /** @type {number|null} */
+  /** null: not known. */
   position = null;
-  /** @type {number|null} */
   etaS = null;
   /** A data URI. */
   preview = "";
@@ -25,6 +24,8 @@ export class Job extends EventTarget {
   error = "";
   /** @type {{parameter: string, sentence: string}[]} */
   faults = [];
+  /** Of a request that has FAILED; {parameter, message} each. */
+  warnings = [];
   /** A sentence while it waits to try again. */
   note = "";
   #abort = new AbortController();
@@ -34,7 +35,6 @@ export class Job extends EventTarget {
     this.values = values;
   }
 
-  /** @param {Values} values @param {Picture} picture */
   static start(values, picture) {
     const job = new Job(values);
     job.#run(async () => {
@@ -106,10 +106,10 @@ export class Job extends EventTarget {
   async #followed() {
     await follow(this.id, {
       signal: this.#abort.signal,
-      onEvent: (_name, data) => this.#take(data),
+      onEvent: (data) => this.#take(data),
       onAway: (error) => this.#set({ note: error?.sentence ?? "" }),
     });
-    if (this.#last.status === "FAILED") return this.#fail(this.#last.error);
+    if (this.#last.status === "FAILED") return this.#fail(this.#last);
     const loaded = await this.#repeated(() => result(this.id));
     return this.#set({ result: loaded, note: "", status: "COMPLETED" });
   }
@@ -129,9 +129,9 @@ export class Job extends EventTarget {
     });
   }
 
-  #fail(text) {
+  #fail({ error: text, warnings = [] }) {
     const faults = faultsOf(text);
     const error = faults[0]?.sentence ?? text;
-    this.#set({ status: "FAILED", error, faults, note: "" });
+    this.#set({ status: "FAILED", error, faults, warnings, note: "" });
   }
 }

@@ -38,7 +38,7 @@ const ended = (input) => {
   }
   showLast();
   if (job.error === "cancelled") announce("Cancelled", true);
-  else showFailure(job.error, job.faults);
+  else showFailure(job.error, job.faults, job.warnings);
 };
 
 const changed = () => {

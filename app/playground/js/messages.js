@@ -4,7 +4,7 @@ const FAULT = /(?:^|; )(([a-z][a-z0-9_]*)(?:\[\d+\](?:\.\w+)?)?): /g;
 
 /**
  * The parts of an error text of the API: `steps: 10 is not allowed; allowed is ...; seed: ...`.
- * @param {Set<string>} names of the parameters
+ * names: of the parameters
  * @returns {{parameter: string, sentence: string}[]} empty if no parameter is named
  */
 export const faultsIn = (text, names) => {
@@ -57,7 +57,7 @@ export const sentenceOf = (status, text, retryAfterS) => {
   return capital(text || `The server answered ${status}.`);
 };
 
-/** What a job is doing, in words. @param {Job} job @returns {string} */
+/** What a job is doing, in words. */
 export const progressOf = (job) => {
   const eta = job.etaS === null ? "" : ` · about ${duration(job.etaS)} left`;
   if (job.note) return job.note;

@@ -5,6 +5,8 @@
  * Reads only the heads of chunks and the text itself, never the pixels. Any other file gives null.
  */
 
+/** Which lists are read, with what each element must have. */
+const LISTS = { controls: "type", loras: "name" };
 const KEYWORD = "flux-controlnet";
 const INFOTEXT_KEYWORD = "parameters";
 const MAX_CHUNKS = 1000;
@@ -34,14 +36,18 @@ const parsed = ({ json, infotext }) => {
   const { parameters } = JSON.parse(exact);
   if (typeof parameters !== "object" || parameters === null) return null;
   const values = Object.fromEntries(Object.entries(parameters).filter(isRead));
-  // A long prompt is only in the other text, before its last line.
+  // A long prompt is only in the other text, before its last line and the LoRAs.
   const end = infotext?.lastIndexOf("\nSteps: ") ?? -1;
-  if (!("prompt" in values) && end > 0) values.prompt = infotext.slice(0, end);
+  if (!("prompt" in values) && end > 0) {
+    const loras = new RegExp(`( <lora:[^>]*>){${values.loras?.length ?? 0}}$`);
+    values.prompt = infotext.slice(0, end).replace(loras, "");
+  }
   return values;
 };
 
 const isRead = ([name, value]) => {
-  if (name === "controls") return Array.isArray(value) && value.every((each) => each?.type);
+  const main = LISTS[name];
+  if (main) return Array.isArray(value) && value.every((each) => each?.[main]);
   return ["string", "number", "boolean"].includes(typeof value) && name !== "prompt_sha256";
 };
 

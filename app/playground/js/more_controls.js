@@ -3,6 +3,7 @@
 import { button, element, showText } from "./dom.js";
 import { framed, idOf } from "./field_frame.js";
 import { controlFor } from "./fields.js";
+import { listControl } from "./list_control.js";
 
 /** The picture of a control: a file, or that of the form. place: controls[1] */
 const ownPicture = (place, { picture, ready }) => {
@@ -24,14 +25,8 @@ const ownPicture = (place, { picture, ready }) => {
   return { node, read: () => (file ? { picture: file, ready: box.checked } : {}) };
 };
 
-/**
- * @param {Field} field its `items` are the fields of one control
- * @returns {Control} of a list, undefined without further controls
- */
+/** field: its `items` are the fields of one control. @returns {Control} see listControl */
 export const moreControls = (field) => {
-  let rows = [];
-  const list = element("div", { class: "more-controls" });
-  const read = () => (rows.length ? rows.map((row) => row.read()) : undefined);
   const row = (value, index) => {
     const place = `${field.name}[${index + 1}]`;
     const parts = field.items.map((part) => {
@@ -41,28 +36,18 @@ export const moreControls = (field) => {
       return [part.name, control, part];
     });
     const own = ownPicture(place, value);
-    const remove = () => change((read() ?? []).toSpliced(index, 1));
     const node = element(
       ...["div", { role: "group", "aria-label": `Control ${index + 2}`, class: "fields" }],
       ...parts.map(([, control]) => control.node),
       own.node,
-      button("small quiet", remove, `Remove control ${index + 2}`),
+      button("small quiet", () => list.remove(index), `Remove control ${index + 2}`),
     );
-    const plain = () => parts.map(([name, control, part]) => [name, control.read() ?? part.default]);
+    const plain = () =>
+      parts.map(([name, control, part]) => [name, control.read() ?? part.default]);
     return { node, read: () => ({ ...Object.fromEntries(plain()), ...own.read() }) };
   };
-  const write = (values) => {
-    rows = (values ?? []).slice(0, field.maximum - 1).map(row);
-    list.replaceChildren(...rows.map(({ node }) => node));
-    add.hidden = rows.length >= field.maximum - 1;
-  };
-  const change = (values) => {
-    write(values);
-    node.dispatchEvent(new Event("change", { bubbles: true }));
-  };
-  const add = button("small", () => change([...(read() ?? []), {}]), "Add a control");
+  const add = button("small", () => list.add({}), "Add a control");
   const description = "They act together with the control above.";
-  const node = framed({ ...field, description }, element("div", {}, list, add), true);
-  write();
-  return { node, read, write };
+  const list = listControl({ ...field, description }, field.maximum - 1, row, add);
+  return list;
 };

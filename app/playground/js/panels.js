@@ -10,6 +10,7 @@ import { Job } from "./job.js";
 import { parametersOf } from "./metadata.js";
 import { onPicture, picture, setPicture } from "./picture_input.js";
 import { announce } from "./progress.js";
+import { sampleUrl } from "./samples.js";
 import { startSnippets } from "./snippets_panel.js";
 import { BASE } from "./storage.js";
 import { formOf } from "./wire.js";
@@ -38,7 +39,7 @@ const call = (fields) => () => {
   const { preview: _preview, ...chosen } = values();
   const chosenPicture = picture();
   const sample = chosenPicture?.sample;
-  const href = sample ? new URL(`playground/samples/${sample}`, BASE).href : undefined;
+  const href = sample && sampleUrl(sample);
   return {
     origin: BASE.href,
     values: chosen,
@@ -48,7 +49,6 @@ const call = (fields) => () => {
 };
 
 /**
- * @param {Field[]} fields
  * @param {Object} page watch(job), showFinished(result), showProblem(sentence)
  * @returns {Promise<(job: Job) => void>} keeps a job in the history
  */
@@ -66,7 +66,10 @@ export const startPanels = async (fields, page) => {
     try {
       return page.showFinished(await loadResult(entry.id));
     } catch (error) {
-      return page.showProblem(error.sentence ?? String(error));
+      if (error.status !== 404) return page.showProblem(error.sentence ?? String(error));
+      // The pictures may outlive their request (OUTPUT_TTL_S).
+      const images = entry.pictures.map((url) => ({ url }));
+      return page.showFinished({ request_id: entry.id, images });
     }
   };
   const resume = (entry) => page.watch(Job.resume(entry.id, entry.values));

@@ -10,13 +10,12 @@ const TEXTS = {
 };
 
 const events = new EventTarget();
-/** @type {Picture|null} */
+/** @type {?Picture} */
 let current = null;
 let shownUrl = "";
 /** @type {number[]|null} */
 let size = null;
 
-/** @returns {Picture|null} */
 export const picture = () => current;
 
 /** Width and height; null if this browser cannot read the file. @returns {number[]|null} */
@@ -36,7 +35,6 @@ export const pictureCopy = () => {
 
 export const onPicture = (listener) => events.addEventListener("change", listener);
 
-/** @param {Picture|null} chosen */
 export const setPicture = (chosen) => {
   current = chosen;
   size = null;
@@ -50,7 +48,7 @@ export const setPicture = (chosen) => {
   events.dispatchEvent(new Event("change"));
 };
 
-/** Shows the picture itself; "" shows that there is none to show. @param {string} url */
+/** Shows the picture itself; "" shows that there is none to show. */
 export const showView = (url) => {
   const view = byId("input-view");
   byId("frame").hidden = !url;

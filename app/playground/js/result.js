@@ -2,6 +2,7 @@
 
 import { file } from "./api.js";
 import { button, byId, chooser, element } from "./dom.js";
+import { parametersOf } from "./metadata.js";
 import { splitView } from "./split_view.js";
 import { zoom } from "./zoom.js";
 
@@ -11,43 +12,40 @@ import { zoom } from "./zoom.js";
  */
 
 /** @type {string[]} object URLs of what is shown */
-let urls = [];
+const urls = [];
 const urlOf = (blob) => {
   urls.push(URL.createObjectURL(blob));
   return urls.at(-1);
 };
 
-/**
- * Loads the files of a result.
- * @param {any} result @returns {Promise<{pictures: Picture[], maps: string[]}>} maps: URLs, one for each control
- */
+/** @returns {Promise<Picture>} without url. seed: of the file if the image has a link alone */
+const pictureOf = async ({ url, seed }, id) => {
+  const blob = await file(url);
+  const { width, height } = await createImageBitmap(blob);
+  const name = `${id.slice(0, 8)}-${new URL(url).pathname.split("/").pop()}`;
+  return { blob, name, width, height, seed: seed ?? (await parametersOf(blob))?.seed ?? "unknown" };
+};
+
+/** The files of a result. maps: URLs, one for each control */
 const loaded = async (result) => {
-  const blobs = await Promise.all(result.images.map((image) => file(image.url)));
+  const made = await Promise.all(result.images.map((image) => pictureOf(image, result.request_id)));
   const links = (result.control_maps ?? [result.control_map]).filter(Boolean);
   const maps = await Promise.all(links.map(({ url }) => file(url).catch(() => null)));
-  urls.forEach((url) => URL.revokeObjectURL(url));
-  urls = [];
-  const pictures = result.images.map((image, index) => ({
-    blob: blobs[index],
-    url: urlOf(blobs[index]),
-    seed: image.seed,
-    name: `${result.request_id.slice(0, 8)}-${image.file_name}`,
-    width: image.width,
-    height: image.height,
-  }));
+  urls.splice(0).forEach((url) => URL.revokeObjectURL(url));
+  const pictures = made.map((picture) => ({ ...picture, url: urlOf(picture.blob) }));
   return { pictures, maps: maps.map((map) => map && urlOf(map)) };
 };
 
-const facts = (result, picture) => {
-  const { metrics } = result;
-  const parts = [
-    `${picture.width} × ${picture.height}`,
-    `seed ${picture.seed}`,
-    `${metrics.inference_time.toFixed(1)} s in the model`,
-    `${metrics.model_evaluations} evaluations`,
-    metrics.profile,
-  ];
-  return element("p", { class: "facts" }, parts.join(" · "));
+const facts = ({ metrics }, picture) => {
+  const parts = [`${picture.width} × ${picture.height}`, `seed ${picture.seed}`];
+  if (metrics) {
+    parts.push(
+      `${metrics.inference_time.toFixed(1)} s in the model`,
+      `${metrics.model_evaluations} evaluations`,
+      metrics.profile,
+    );
+  }
+  return element("p", { class: "help facts" }, parts.join(" · "));
 };
 
 const warnings = (result) =>
@@ -60,18 +58,13 @@ const tile = (picture, index, open) => {
   const image = element("img", { src: url, alt: `Result ${index + 1}`, width, height });
   const label = `Open result ${index + 1}, seed ${seed}`;
   const attributes = { type: "button", class: "tile", "aria-label": label, onclick: open };
-  const caption = element("figcaption", {}, `seed ${seed}`);
+  const caption = element("figcaption", { class: "help" }, `seed ${seed}`);
   return element("figure", {}, element("button", attributes, image), caption);
 };
 
-const download = ({ url, name }) =>
-  element("a", { class: "button small", href: url, download: name }, "Download");
-
 /**
- * Shows a result.
  * @param {any} result the body of the API
- * @param {{input: string, onUse: (picture: Picture) => void}} options input: a URL that shows the
- *     input picture, "" if there is none
+ * @param {{input: string, onUse: (picture: Picture) => void}} options input: a URL, or ""
  */
 export const showResult = async (result, { input, onUse }) => {
   const { pictures, maps } = await loaded(result);
@@ -95,7 +88,7 @@ export const showResult = async (result, { input, onUse }) => {
     if (pictures.length > 1) actions.append(button("small", showAll, "All pictures"));
     actions.append(
       button("small", () => zoom(after), "Zoom"),
-      download(picture),
+      element("a", { class: "button small", href: after, download: picture.name }, "Download"),
       button("small", () => onUse(picture), "Use as input"),
     );
     const row = element("div", { class: "result-row" }, against, actions);

@@ -5,10 +5,11 @@ import { changeValues } from "./form.js";
 import { onPicture, picture, setPicture } from "./picture_input.js";
 import { BASE } from "./storage.js";
 
-const urlOf = (name) => new URL(`playground/samples/${name}`, BASE).href;
+/** Of a file beside the samples. */
+export const sampleUrl = (name) => new URL(`playground/samples/${name}`, BASE).href;
 
 const use = async (sample, wanted = () => true) => {
-  const file = await (await fetch(urlOf(sample.file))).blob();
+  const file = await (await fetch(sampleUrl(sample.file))).blob();
   if (!wanted()) return;
   changeValues(sample.values);
   setPicture({ kind: "file", file, name: sample.file, sample: sample.file });
@@ -17,14 +18,14 @@ const use = async (sample, wanted = () => true) => {
 const button = (sample) => {
   const { prompt } = sample.values;
   const onclick = () => use(sample);
-  const image = element("img", { src: urlOf(sample.file), alt: "", width: 96, height: 96 });
+  const image = element("img", { src: sampleUrl(sample.file), alt: "", width: 96, height: 96 });
   const attributes = { type: "button", class: "sample", title: prompt, onclick };
   return element("button", attributes, image, element("span", {}, sample.title));
 };
 
 /** The samples, once their buttons are there. */
 export const startSamples = async () => {
-  const samples = await (await fetch(urlOf("samples.json"))).json();
+  const samples = await (await fetch(sampleUrl("samples.json"))).json();
   const buttons = samples.map(button);
   byId("samples").append(...buttons);
   const mark = () =>

@@ -10,7 +10,7 @@ import { BASE } from "./storage.js";
 
 const COMMON = [
   ...["prompt", "cn_type", "canny_low", "canny_high", "cn_strength", "cn_start", "cn_stop"],
-  "controls",
+  ...["controls", "loras"],
   ...["steps", "guidance", "sampler", "scheduler", "seed", "samples"],
   ...["use_input_img_dimension", "custom_width", "custom_height"],
 ];
@@ -22,6 +22,7 @@ const LABELS = {
   cn_start: "Start",
   cn_stop: "Stop",
   controls: "More controls",
+  loras: "LoRAs",
   use_input_img_dimension: "Size of the input",
   custom_width: "Width",
   custom_height: "Height",
@@ -31,6 +32,8 @@ const LABELS = {
 /** The picture has a part of the page of its own. */
 const PICTURES = ["image", "control_image"];
 const TYPES = ["string", "integer", "number", "boolean"];
+/** The lists that the form has. */
+const LISTS = ["controls", "loras"];
 const CONTROL_TYPES = ["cn_type", "type"];
 
 const capital = (name) => name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " ");
@@ -43,7 +46,7 @@ const fieldOf = (name, property, types) => ({
   minimum: property.minimum,
   maximum: property.maximum ?? property.maxItems,
   choices: CONTROL_TYPES.includes(name) && types ? types : property.enum?.map(String),
-  items: name === "controls" ? fieldsOf(property.items, types) : undefined,
+  items: LISTS.includes(name) ? fieldsOf(property.items, types) : undefined,
   description: property.description ?? "",
   common: COMMON.includes(name),
 });
@@ -51,7 +54,7 @@ const fieldOf = (name, property, types) => ({
 const rank = (field) => COMMON.indexOf(field.name) + 1 || COMMON.length + 1;
 
 /**
- * Leaves out the pictures, and lists and objects but `controls`: no control of the form holds them.
+ * Leaves out the pictures, and objects, and lists but LISTS: no control of the form holds them.
  * types: of control that the server has. @returns {Field[]} in the order of the form
  */
 export const fieldsOf = ({ properties }, types) =>

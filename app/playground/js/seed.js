@@ -35,7 +35,6 @@ export const seed = (field) => {
   dice.ariaLabel = "Random seed";
   dice.title = "Draw a seed and keep it";
   box.addEventListener("input", () => setLocked(box.value.trim() !== ""));
-  setLocked(false);
   const read = () => {
     const digits = box.value.trim();
     if (!locked() || !digits) return undefined;
@@ -50,6 +49,6 @@ export const seed = (field) => {
   const show = (value) => {
     if (!locked()) box.value = String(value);
   };
-  const node = framed(field, element("div", { class: "seed" }, box, dice, lock));
+  const node = framed(field, element("div", { class: "row" }, box, dice, lock));
   return { node, read, write, show };
 };

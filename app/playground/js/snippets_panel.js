@@ -21,10 +21,7 @@ const copy = async (text, shown) => {
   getSelection().removeAllRanges();
 };
 
-/**
- * @param {() => object} call what snippet() takes
- * @returns {() => void} shows the request as it is now
- */
+/** call(): what snippet() takes. @returns {() => void} shows the request as it is now */
 export const startSnippets = (place, call) => {
   let language = "curl";
   const shown = element("code", { id: "snippet" });

@@ -2,10 +2,7 @@
 
 import { element, setRatio } from "./dom.js";
 
-/**
- * @param {Object} pictures before: a URL, "" shows `after` alone
- * @returns {HTMLElement}
- */
+/** before, after: URLs; "" as before shows `after` alone */
 export const splitView = ({ before, after, beforeName, width, height }) => {
   const made = element("img", { src: after, alt: "Result", class: "split-after", width, height });
   const view = element("div", { class: "split" }, made);
@@ -13,8 +10,7 @@ export const splitView = ({ before, after, beforeName, width, height }) => {
   if (!before) return view;
   const under = element("img", { src: before, alt: beforeName, class: "split-before" });
   const border = element("span", { class: "split-border", "aria-hidden": "true" });
-  const name = (side, text) =>
-    element("span", { class: `split-name ${side}`, "aria-hidden": "true" }, text);
+  const name = (text) => element("span", { class: "tag", "aria-hidden": "true" }, text);
   const slider = element("input", {
     type: "range", min: 0, max: 100, step: 1, value: 50,
     "aria-label": `Border between ${beforeName.toLowerCase()} and result`,
@@ -22,6 +18,6 @@ export const splitView = ({ before, after, beforeName, width, height }) => {
   const move = () => view.style.setProperty("--split", `${slider.value}%`);
   slider.addEventListener("input", move);
   move();
-  view.append(under, border, name("left", beforeName), name("right", "Result"), slider);
+  view.append(under, border, name(beforeName), name("Result"), slider);
   return view;
 };

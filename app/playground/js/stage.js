@@ -9,7 +9,7 @@ import { showResult } from "./result.js";
 const NARROW = matchMedia("(max-width: 959px)");
 const CALM = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** @param {"empty"|"progress"|"result"} view */
+/** view: empty, progress or result */
 export const showView = (view) => {
   for (const id of ["empty", "progress", "result"]) byId(id).hidden = id !== view;
 };
@@ -30,8 +30,9 @@ export const scrollToStage = () => {
 
 export const clearProblem = () => showText(byId("problem"), "");
 
-/** Shows a failure: beside the fields it names, else above the result. */
-export const showFailure = (sentence, faults = []) => {
+/** Beside the fields it names, else above the result; an error replaces warnings of its field. */
+export const showFailure = (sentence, faults = [], warnings = []) => {
+  warnings.forEach(showWarning);
   const shown = faults.filter((fault) => showError(fault.parameter, fault.sentence));
   const text = shown.length ? "The request was not accepted; see the marked fields." : sentence;
   showText(byId("problem"), text);
@@ -44,7 +45,7 @@ const useAsInput = (made) => {
   announce("The picture is the input now", true);
 };
 
-/** @param {any} result the body of the API @param {string} [input] a URL of its input picture */
+/** result: the body of the API. input: a URL of its input picture */
 export const showFinished = async (result, input = "") => {
   clearProblem();
   try {

@@ -8,7 +8,6 @@ export const BASE = new URL("../../", import.meta.url);
 
 const PREFIX = `playground:${BASE.pathname}:`;
 
-/** @param {string} name @returns {string|null} */
 export const readStored = (name) => {
   try {
     return localStorage.getItem(PREFIX + name);
@@ -17,7 +16,7 @@ export const readStored = (name) => {
   }
 };
 
-/** @param {string} name @param {string|null} text null removes it */
+/** null removes it. */
 export const writeStored = (name, text) => {
   try {
     if (text === null) localStorage.removeItem(PREFIX + name);
@@ -27,7 +26,7 @@ export const writeStored = (name, text) => {
   }
 };
 
-/** @param {string} name @returns {any} null if it is missing or not JSON */
+/** null if it is missing or not JSON. */
 export const readJson = (name) => {
   try {
     return JSON.parse(readStored(name) ?? "null");
@@ -36,18 +35,14 @@ export const readJson = (name) => {
   }
 };
 
-/** The result of a request to IndexedDB. @param {IDBRequest} request @returns {Promise<any>} */
+/** The result of a request to IndexedDB. */
 export const answer = (request) =>
   new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
   });
 
-/**
- * A database of this page, with one table in it.
- * @param {string} name @param {string} table @param {IDBObjectStoreParameters} [keys]
- * @returns {Promise<IDBDatabase>} rejects where the browser has none
- */
+/** A database of this page, with one table in it; rejects where the browser has none. */
 export const openDatabase = (name, table, keys) => {
   const opening = indexedDB.open(PREFIX + name, 1);
   opening.onupgradeneeded = () => opening.result.createObjectStore(table, keys);
@@ -57,7 +52,7 @@ export const openDatabase = (name, table, keys) => {
 const pictures = async (mode) =>
   (await openDatabase("draft", "pictures")).transaction("pictures", mode).objectStore("pictures");
 
-/** @returns {Promise<object|null>} the picture, or pictures, of the last visit */
+/** The picture, or pictures, of the last visit; null without one. */
 export const readPicture = async (name = "input") => {
   try {
     return (await answer((await pictures("readonly")).get(name))) ?? null;
@@ -66,7 +61,6 @@ export const readPicture = async (name = "input") => {
   }
 };
 
-/** @param {object|null} picture */
 export const writePicture = async (picture, name = "input") => {
   try {
     await answer((await pictures("readwrite")).put(picture, name));

@@ -12,7 +12,6 @@ export const OF_FIRST = {
  * Further controls travel as a list, whose first element is the control of the form then.
  * @param {Object} given values of the form; controls: further ones, each {type, strength, start,
  *   stop, picture?: File, ready?: whether that picture is a control map}
- * @param {?Picture} picture of api.js
  * @returns {{values: Object, uploads: {name: string, file: Blob, title: string}[]}}
  *   name: of the parameter, for example controls[1].image; title: of the file
  */

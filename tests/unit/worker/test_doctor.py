@@ -104,6 +104,23 @@ def test_a_profile_that_the_plan_replaces_is_a_warning_with_the_setting() -> Non
     assert plans["fast"].level is Level.OK
 
 
+def test_the_plan_of_an_assumed_machine_has_room_for_loras_if_the_server_has_a_folder(
+    tmp_path: Path,
+) -> None:
+    """The folder that comes with the demo does not count: the plan is of another checkpoint."""
+    plain, shipped, own = (
+        [str(finding) for finding in examine_assumed(settings, 24, 32)]
+        for settings in (
+            Settings(checkpoint="flux-dev-union-pro"),
+            Settings(checkpoint="demo"),
+            Settings(checkpoint="flux-dev-union-pro", loras_dir=str(tmp_path)),
+        )
+    )
+    assert plain == shipped
+    assert "weights 18.1 GB on the card" in plain[0]
+    assert "weights 19.9 GB on the card" in own[0]
+
+
 def test_an_assumed_machine_that_is_too_small_fails_in_one_line() -> None:
     for card, ram, reason in ((4, 64, "too few for any memory plan"), (12, 16, "GB of RAM")):
         for finding in assumed("flux-dev-union-pro", card, ram).values():

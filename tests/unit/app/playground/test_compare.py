@@ -66,15 +66,16 @@ def plan(grids: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return cells
 
 
-def test_all_cells_have_one_seed_and_one_sample() -> None:
+def test_all_cells_have_one_seed_one_sample_and_the_loras() -> None:
+    loras = [{"name": "ink", "scale": 0.5}]
     for seed in (-1, "-1", None, 0, 652889, str(2**63 - 1)):
-        [cells] = plan([{**GRID, "values": {"samples": 4, "seed": seed}}])
+        [cells] = plan([{**GRID, "values": {"samples": 4, "seed": seed, "loras": loras}}])
         places = [(cell["row"], cell["column"]) for cell in cells]
         assert places == [(row, column) for row in (0, 1) for column in (0, 1, 2)]
         for cell in cells:
             values = cell["values"]
             assert (values["cn_strength"], values["cn_stop"]) == (cell["strength"], cell["stop"])
-            assert values["samples"] == 1
+            assert (values["samples"], values["loras"]) == (1, loras)
         [used] = {cell["values"]["seed"] for cell in cells}
         assert used == seed if seed not in (-1, "-1", None) else 0 <= used < 2**48
 

@@ -53,6 +53,17 @@ def test_several_controls_are_read_and_another_kind_of_list_is_not() -> None:
         assert parameters_of([produced("png", {"controls": other, "steps": 20})]) == [{"steps": 20}]
 
 
+def test_loras_are_read_and_leave_the_prompt_of_the_other_text() -> None:
+    loras = [{"name": "ink", "scale": 0.5, "sha256": "0" * 64}, {"name": "a b", "scale": -1.0}]
+    hashed = {"prompt_sha256": "0" * 64, "loras": loras}
+    text = "a <lora:x:1> <lora:y:1> <lora:ink:0.5> <lora:a b:-1>\nSteps: 20"
+    assert parameters_of([produced("png", hashed, text)]) == [
+        {"loras": loras, "prompt": "a <lora:x:1> <lora:y:1>"}
+    ]
+    for other in ("ink", {"name": "ink"}, [None], ["ink"], [{"scale": 1}]):
+        assert parameters_of([produced("png", {"loras": other, "steps": 20})]) == [{"steps": 20}]
+
+
 def test_a_seed_beyond_the_exact_numbers_of_javascript_is_a_string() -> None:
     made = [produced(image_format, {**PARAMETERS, "seed": 2**63 - 1}) for image_format in FORMATS]
     assert parameters_of(made) == [{**PARAMETERS, "seed": str(2**63 - 1)}] * 3

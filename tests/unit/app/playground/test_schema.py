@@ -6,7 +6,7 @@ from typing import Any
 
 from app.api.wire.fields import schema_of
 from app.api.wire.requests import FluxControlNetBody
-from models.spec import CONTROL_NAMES
+from models.spec import CONTROL_NAMES, LORAS_MAX
 from tests.support.node import evaluate
 
 
@@ -46,6 +46,13 @@ def test_lists_and_objects_have_no_field() -> None:
         "prompt": {"type": "string"},
     }
     assert list(fields_of({"properties": properties})) == ["prompt"]
+
+
+def test_loras_have_their_limit_and_the_range_of_their_scale() -> None:
+    loras = fields_of(schema_of(FluxControlNetBody))["loras"]
+    assert (loras["label"], loras["maximum"]) == ("LoRAs", LORAS_MAX)
+    scale = next(field for field in loras["items"] if field["name"] == "scale")
+    assert (scale["minimum"], scale["maximum"], scale["default"]) == (-2, 2, 1)
 
 
 def test_the_list_of_controls_has_the_fields_of_its_elements() -> None:

@@ -119,8 +119,12 @@ def kohya(layer: str) -> tuple[str, str, str]:
     return f"{base}.lora_down.weight", f"{base}.lora_up.weight", f"{base}.alpha"
 
 
-def with_prefix(prefix: str, a: str, b: str) -> Callable[[str], tuple[str, str, str]]:
-    return lambda layer: tuple(f"{prefix}{layer}.{end}" for end in (a, b, "alpha"))  # type: ignore
+def with_prefix(prefix: str, down: str, up: str) -> Callable[[str], tuple[str, str, str]]:
+    return lambda layer: (
+        f"{prefix}{layer}.{down}",
+        f"{prefix}{layer}.{up}",
+        f"{prefix}{layer}.alpha",
+    )
 
 
 PEFT = "lora_A.weight", "lora_B.weight"
@@ -153,8 +157,9 @@ def test_xlabs() -> None:
 
 
 @pytest.mark.parametrize("alpha", [None, ALPHA])
-def test_diffusers(alpha: float | None) -> None:
-    check(with_prefix("transformer.", *PEFT), DIFFUSERS, alpha=alpha)
+@pytest.mark.parametrize("prefix", ["transformer.", ""])
+def test_diffusers(prefix: str, alpha: float | None) -> None:
+    check(with_prefix(prefix, *PEFT), DIFFUSERS, alpha=alpha)
 
 
 def test_older_diffusers() -> None:

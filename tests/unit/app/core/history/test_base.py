@@ -79,6 +79,14 @@ def test_an_owner_sees_only_its_own_history(reopen: Open, owner: str) -> None:
     assert history.of_request(owner, "f" * 32) == []
 
 
+def test_a_query_without_an_owner_is_of_all_owners(reopen: Open, owner: str) -> None:
+    history = reopen()
+    rows = [a_row(f"{owner[:60]}{number}", number) for number in (1, 2)]
+    history.write(rows)
+    found = history.page(replace(asked(owner), owner=None, limit=10_000)).rows
+    assert [row for row in found if row in rows] == rows[::-1]
+
+
 def test_pages_filters_and_orders(reopen: Open, owner: str) -> None:
     history = reopen()
     first, second = a_row(owner, 1, cost=3.0), a_row(owner, 2, cost=1.0, model="another-model")

@@ -282,6 +282,7 @@ def test_an_owners_unfinished_requests_are_those_that_have_not_ended(
     for request_id, owner in ((ID, "a"), ("c" * 32, "b"), (OTHER, "a")):
         store.submit(request_id, owner, PARAMS, SOURCE, store.expiry())
     assert [record.id for record in store.unfinished_of("a")] == [OTHER, ID]
+    assert [record.id for record in store.unfinished_of(None)] == [OTHER, "c" * 32, ID]
     store.fail(ID, TimedOut())
     redis.zadd("requests:unfinished", {ID: 1.0})
     redis.delete(f"req:{OTHER}")
