@@ -31,7 +31,7 @@ class _Given:
 
     value: Any
 
-    def encode(self, _source: object) -> Any:
+    def encode(self, _source: object, _loras: object = None) -> Any:
         return self.value
 
 
