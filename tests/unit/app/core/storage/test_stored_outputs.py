@@ -102,7 +102,7 @@ def test_the_quota_removes_no_file_whose_record_lives(
     redis: Redis, requests: RequestStore, blobs: DirectoryBlobs, tmp_path: Path
 ) -> None:
     """Also under a burst that exceeds the quota by far."""
-    living = {store(requests, blobs, number, 1000, 60 + number) for number in range(5)}
+    living = {store(requests, blobs, number, 1000, 3600 + number) for number in range(5)}
     outlived = store(requests, blobs, 9, 10, -1)
     stored = outputs(redis, blobs, 1500)
     assert stored.enforce_quota() == 1
