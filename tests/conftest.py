@@ -6,6 +6,7 @@ import gc
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 # Before torch is imported: two test processes whose threads spin against each other crawl.
@@ -78,6 +79,17 @@ def pytest_make_collect_report(
         report.outcome = "failed"
         report.longrepr = f"{collector.nodeid} imports torch and is not marked torch"
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Commands look in the temporary folder for the servers of this checkout: those of another
+    test process, or of a developer, are not there."""
+    tmp_path_factory.getbasetemp()  # outside, because it outlives the session
+    with tempfile.TemporaryDirectory(prefix="tests-") as folder, pytest.MonkeyPatch.context() as to:
+        to.setenv("TMPDIR", folder)
+        to.setattr(tempfile, "tempdir", folder)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from tests.support.pictures import astronaut, base64_of
+from tests.support.pictures import astronaut_base64, base64_of
 
 PAGE_VALUES: dict[str, Any] = {
     "sampler": "euler",
@@ -29,7 +29,7 @@ PAGE_VALUES: dict[str, Any] = {
 def page(cn_type: str, photograph: Image.Image | None = None, **changes: Any) -> dict[str, Any]:
     """The page's own request with all 17 values, on a real photograph of 512x512."""
     return {
-        "image": base64_of(photograph or astronaut()),
+        "image": base64_of(photograph) if photograph else astronaut_base64(),
         "prompt": "Portrait of an astronaut in a sunlit studio, film photograph, fine detail",
         "cn_type": cn_type,
         **PAGE_VALUES,
@@ -40,7 +40,7 @@ def page(cn_type: str, photograph: Image.Image | None = None, **changes: Any) ->
 def small(**changes: Any) -> dict[str, Any]:
     """A request of a fraction of a second: 128x128, the fewest steps, the cheapest control."""
     body = {"prompt": "an astronaut", "cn_type": "canny", "steps": 15}
-    return {"image": base64_of(astronaut((128, 128))), **body, **changes}
+    return {"image": astronaut_base64((128, 128)), **body, **changes}
 
 
 def slow(samples: int = 1, **changes: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,21 @@ from app.core.egress.hosts import authority
 
 def astronaut(size: tuple[int, int] = (512, 512)) -> Image.Image:
     """A real photograph (NASA, public domain), 512x512 unless resized."""
+    return _astronaut(size).copy()
+
+
+@cache
+def _astronaut(size: tuple[int, int]) -> Image.Image:
+    """Decoded once: hundreds of tests ask for it."""
     pixels = photographs.astronaut()  # type: ignore[no-untyped-call]  # skimage leaves it untyped
     photograph = Image.fromarray(pixels)
     return photograph if size == photograph.size else photograph.resize(size)
+
+
+@cache
+def astronaut_base64(size: tuple[int, int] = (512, 512)) -> str:
+    """The photograph as base64 of a PNG."""
+    return base64_of(_astronaut(size))
 
 
 def encoded(picture: Image.Image, image_format: str = "PNG") -> bytes:

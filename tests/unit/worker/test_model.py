@@ -53,6 +53,7 @@ def start(monkeypatch: pytest.MonkeyPatch, served: dict[str, str], **settings: A
         preview=None,
     )
     monkeypatch.setattr(model, "load", lambda _checkpoint, _device, **_: loaded)
+    monkeypatch.setattr(model, "_warm_up_with_lora", lambda *_: None)  # it needs real layers
     model.load_checkpoint(Settings(**settings))
 
 
