@@ -36,6 +36,8 @@ def context(chromium: Browser, server: Server) -> Iterator[BrowserContext]:
     profile = chromium.new_context(base_url=server.url, reduced_motion="reduce", locale="en-GB")
     profile.set_default_timeout(PATIENCE_MS)
     yield profile
+    for page in profile.pages:
+        page.unroute_all(behavior="wait")  # else the end of a request fails in the next test
     profile.close()
 
 
