@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from diffusers.loaders import FluxLoraLoaderMixin
 from diffusers.utils.state_dict_utils import (
     StateDictType,
     convert_state_dict_to_peft,
@@ -105,6 +104,9 @@ def _alpha(name: str, layer: str, tensors: Tensors) -> float | None:
 
 def _converted(name: str, layer: str, tensors: Tensors) -> Tensors:
     """The tensors by the names of peft."""
+    # Not at the top: it needs packages that a bench on a bare machine lacks.
+    from diffusers.loaders import FluxLoraLoaderMixin
+
     try:
         state = FluxLoraLoaderMixin.lora_state_dict(tensors)
         of_clip = {key.removeprefix(CLIP): state[key] for key in state if key.startswith(CLIP)}
