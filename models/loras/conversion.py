@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from diffusers.loaders import FluxLoraLoaderMixin
 from diffusers.utils.state_dict_utils import (
     StateDictType,
     convert_state_dict_to_peft,
@@ -104,9 +105,6 @@ def _alpha(name: str, layer: str, tensors: Tensors) -> float | None:
 
 def _converted(name: str, layer: str, tensors: Tensors) -> Tensors:
     """The tensors by the names of peft."""
-    # Not at the top: it needs packages that a bench on a bare machine lacks.
-    from diffusers.loaders import FluxLoraLoaderMixin
-
     try:
         state = FluxLoraLoaderMixin.lora_state_dict(tensors)
         of_clip = {key.removeprefix(CLIP): state[key] for key in state if key.startswith(CLIP)}
@@ -114,6 +112,8 @@ def _converted(name: str, layer: str, tensors: Tensors) -> Tensors:
             of_transformer: Tensors = convert_unet_state_dict_to_peft(state)
             return of_transformer
         renamed = convert_state_dict_to_peft(of_clip, StateDictType.DIFFUSERS_OLD)
+    # These are what its converters raise for names and shapes that they do not know. They have no
+    # class of their own, and a file must not end the request with an internal error.
     except (ValueError, KeyError, AssertionError, NotImplementedError, RuntimeError) as error:
         raise LoraError(name, f"its layer {layer} cannot be converted: {error}") from error
     # transformers 5 has no module of this name between the model and its layers.

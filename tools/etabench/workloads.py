@@ -16,9 +16,17 @@ _LOAD = 0.8
 """The share of the time for which the workers are busy."""
 
 
-def picture(width: int, height: int, steps: int = 20, **others: object) -> GenerationParameters:
-    values = {"use_input_img_dimension": False, "custom_width": width, "custom_height": height}
-    return GenerationParameters(steps=steps, **values, **others)  # type: ignore[arg-type]  # by name
+def picture(
+    width: int, height: int, steps: int = 20, samples: int = 1, sampler: str = "euler"
+) -> GenerationParameters:
+    return GenerationParameters(
+        steps=steps,
+        samples=samples,
+        sampler=sampler,
+        use_input_img_dimension=False,
+        custom_width=width,
+        custom_height=height,
+    )
 
 
 def mixed(device: SimulatedDevice, workers: int, requests: int, seed: int) -> list[Arrival]:

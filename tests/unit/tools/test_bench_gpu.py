@@ -37,7 +37,7 @@ import sys
 import time
 for name in (
     "accelerate", "controlnet_aux", "cv2", "httpx2", "importlib_metadata", "matplotlib", "pydantic",
-    "redis", "requests", "rq", "scipy", "torchsde", "torchvision",
+    "peft", "redis", "requests", "rq", "scipy", "torchsde", "torchvision",
 ):
     sys.modules[name] = None
 from tools.gpubench.__main__ import main

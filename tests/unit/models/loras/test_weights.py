@@ -6,8 +6,11 @@ The names and widths are those of FLUX.1-dev, the ranks tiny.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import chain
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +22,8 @@ from models.loras.low_rank import LoraWeights, LowRank
 from models.loras.weights import read_weights
 
 pytestmark = pytest.mark.torch
+
+ROOT = Path(__file__).resolve().parents[4]
 
 WIDTH, MLP, RANK, ALPHA = 3072, 12288, 4, 1.0
 
@@ -335,3 +340,19 @@ def test_an_alpha_that_is_none_is_refused(
     tensors = lora(PAIR) | ({} if alpha is None else {"transformer.proj_out.alpha": alpha})
     with pytest.raises(LoraError, match=reason):
         read_weights("style", save(tensors, {"lora_adapter_metadata": json.dumps(metadata)}))
+
+
+WITHOUT_PEFT = """
+import sys
+sys.modules["peft"] = None
+import torch
+from models.loras.conversion import changes_of
+pair = {f"transformer.proj_out.lora_{x}.weight": torch.ones(2, 2) for x in "AB"}
+assert list(changes_of("style", pair, {})) == ["proj_out"]
+"""
+
+
+def test_a_worker_without_peft_converts_files() -> None:
+    """The images have none: only tests compare with it."""
+    command = [sys.executable, "-c", WITHOUT_PEFT]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)

@@ -24,7 +24,7 @@ from app.main import create_app
 from tests.support.records import CONTROL_MAP, REQUEST_ID, completed, output
 from tests.support.s3 import BUCKET, running_s3
 
-NOBODY = {"x-api-key": ""}
+WITHOUT_KEY = {"x-api-key": ""}
 PNG = b"\x89PNG\r\n\x1a\n"
 EXPIRES_AT = int(time.time()) + 86_400  # longer than the tests may take
 
@@ -54,10 +54,10 @@ def test_a_link_opens_a_picture_without_a_key(
     api: TestClient, inside: Services, finished: str, name: str, data: bytes, content_type: str
 ) -> None:
     link = inside.links.sign(output_path(finished, name), EXPIRES_AT)
-    opened = api.get(link, headers=NOBODY)
+    opened = api.get(link, headers=WITHOUT_KEY)
     assert (opened.status_code, opened.content) == (200, data)
     assert opened.headers["content-type"] == content_type
-    head = api.head(link, headers=NOBODY)
+    head = api.head(link, headers=WITHOUT_KEY)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == str(len(data))
 
@@ -90,10 +90,10 @@ def test_a_link_outlives_the_record(
     inside.requests.forget(finished)
     assert api.get(f"/v2/requests/{finished}").status_code == 404
     link = inside.links.sign(output_path(finished, name), EXPIRES_AT)
-    opened = api.get(link, headers=NOBODY)
+    opened = api.get(link, headers=WITHOUT_KEY)
     assert opened.status_code == 200
     assert opened.headers["content-type"] == content_type
-    assert api.head(link, headers=NOBODY).headers["content-type"] == content_type
+    assert api.head(link, headers=WITHOUT_KEY).headers["content-type"] == content_type
     inside.blobs.delete(f"{finished}:output:{name.partition('.')[0]}")
     assert missing(api.get(link), name)
 
@@ -135,7 +135,7 @@ def test_a_picture_outside_of_redis_is_there_on_day_2_and_gone_on_day_8(
     for hours, status in ((1, 200), (2 * 24, 200), (8 * 24, 404)):
         monkeypatch.setattr(time, "time", lambda hours=hours: now + hours * 3600.0)
         inside.blobs.sweep()
-        assert week.get(link, headers=NOBODY).status_code == status
+        assert week.get(link, headers=WITHOUT_KEY).status_code == status
         assert week.get(f"/v2/requests/{REQUEST_ID}").status_code == 404
 
 
@@ -192,11 +192,11 @@ def test_a_link_opens_an_upload_without_a_key(
     assert picture is not None
     inside.blobs.put(keys.upload_blob(picture.sha256), PNG, EXPIRES_AT)
     link = inside.links.sign(upload_path(picture.sha256, kind), EXPIRES_AT)
-    opened = api.get(link, headers=NOBODY)
+    opened = api.get(link, headers=WITHOUT_KEY)
     assert (opened.status_code, opened.content) == (200, PNG)
     assert opened.headers["content-type"] == content_type
     assert opened.headers["cache-control"].startswith("private, max-age=")
-    assert api.head(link, headers=NOBODY).status_code == 200
+    assert api.head(link, headers=WITHOUT_KEY).status_code == 200
     inside.blobs.delete(keys.upload_blob(picture.sha256))
     assert missing(api.get(link), f"{picture.sha256}.{kind}")
 

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from redis import Redis
 
 from app.core.accounts.api_keys import KeyStore, Terms
-from app.core.accounts.usage import GROUPS, columns
+from app.core.accounts.usage import GROUPS, Group, columns
 from app.core.errors import Cancelled
 from app.core.requests.store import Account, RequestStore
 from app.core.settings import Settings
@@ -47,13 +47,14 @@ def test_a_row_has_the_groups_that_were_asked_for(api: TestClient) -> None:
     assert (row["owner"], row["key"], row["requests"], row["cancelled"]) == ("team-a", "k", 1, 1)
     assert row["queue_p50_s"] is None
     today = datetime.now(UTC).date().isoformat()
-    for query, groups in (
-        ("group_by=day", ["day"]),
-        ("group_by=day&group_by=owner", ["owner", "day"]),
-        (f"group_by=key,owner&from={today}", ["owner", "key"]),
-    ):
+    queries: dict[str, list[Group]] = {
+        "group_by=day": ["day"],
+        "group_by=day&group_by=owner": ["owner", "day"],
+        f"group_by=key,owner&from={today}": ["owner", "key"],
+    }
+    for query, groups in queries.items():
         [row] = api.get(f"{USAGE}?{query}").json()["usage"]
-        assert list(row) == columns(groups)  # type: ignore[arg-type]  # names of groups
+        assert list(row) == columns(groups)
     assert api.get(USAGE, params={"from": "2020-01-01", "to": "2020-12-31"}).json() == {"usage": []}
 
 
