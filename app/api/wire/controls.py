@@ -7,10 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.api.wire.fields import WRONG_LENGTH, ControlType, Number, Text
+from app.api.wire.fields import ControlType, Number, Text, length_limited
 from models.spec import CONTROLS_MAX, Control
 
 _EITHER = {"anyOf": [{"required": ["image"]}, {"required": ["control_image"]}]}
@@ -67,23 +66,15 @@ class ControlBody(BaseModel):
         return Control(self.type, self.strength, self.start, self.stop)
 
 
-def _no_long_list(value: object) -> object:
-    """Refused before its elements, because there is an error for each of them."""
-    if isinstance(value, list) and not 1 <= len(value) <= CONTROLS_MAX:
-        raise PydanticCustomError(WRONG_LENGTH, "a list of this length")
-    return value
-
-
 Controls = Annotated[
     tuple[ControlBody, ...],
     Field(
-        # Not min_length: pydantic would count the valid elements only.
         json_schema_extra={"minItems": 1, "maxItems": CONTROLS_MAX},
         description="Several controls instead of the one of `cn_type`, `cn_strength`, `cn_start` "
         "and `cn_stop`, which must be left out. In a form: JSON text, with files named "
         "`controls[0].image`.",
     ),
-    BeforeValidator(_no_long_list),
+    length_limited(1, CONTROLS_MAX),
 ]
 
 

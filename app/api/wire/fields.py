@@ -43,6 +43,18 @@ def one_of(names: tuple[str, ...]) -> FieldInfo:
     return info
 
 
+def length_limited(least: int, most: int) -> BeforeValidator:
+    """A list of least to most elements. Another length is refused before the elements, because
+    there is an error for each of them; pydantic's own limits count the valid elements only."""
+
+    def check(value: object) -> object:
+        if isinstance(value, list) and not least <= len(value) <= most:
+            raise PydanticCustomError(WRONG_LENGTH, "a list of this length")
+        return value
+
+    return BeforeValidator(check)
+
+
 Integer = Annotated[int, BeforeValidator(_no_boolean)]
 Number = Annotated[float, BeforeValidator(_no_boolean)]
 Text = Annotated[str, BeforeValidator(_no_surrogates)]

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from app.api.wire.fields import WRONG_LENGTH, Number, Text
+from app.api.wire.fields import Number, Text, length_limited
 from models.loras.lora_file import SUFFIX
 from models.spec import LORA_SCALE_MAX, LORAS_MAX, Lora
 
@@ -48,22 +47,14 @@ class LoraBody(BaseModel):
         return Lora(self.name, self.scale)
 
 
-def _no_long_list(value: object) -> object:
-    """Refused before its elements, because there is an error for each of them."""
-    if isinstance(value, list) and len(value) > LORAS_MAX:
-        raise PydanticCustomError(WRONG_LENGTH, "a list of this length")
-    return value
-
-
 Loras = Annotated[
     tuple[LoraBody, ...],
     Field(
-        # Not max_length: pydantic would count the valid elements only.
         json_schema_extra={"minItems": 0, "maxItems": LORAS_MAX},
         description="LoRAs of this server, applied together; GET "
         "/inference-model-information/list has their names. In a form: JSON text.",
     ),
-    BeforeValidator(_no_long_list),
+    length_limited(0, LORAS_MAX),
 ]
 
 
